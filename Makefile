@@ -1,0 +1,51 @@
+# Two commands on a fresh clone with nothing but Python 3.11+:
+#   make demo    distil the embedded digits at one image per class and judge the result
+#   make test    lint, types, import contract, tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The pinned torch is a CPU build where one can be had; a looser request may download gigabytes of CUDA.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo test test-slow lint format clean
+
+help:
+	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
+
+install: $(VENV)/installed ## create .venv and install the package
+
+install-dev: $(VENV)/installed-dev ## the same with everything for tests
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(INSTALL) -e ".[dev]"
+	@touch $@
+
+demo: install
+	$(BIN)/ncfm compare digits --ipc 1 --methods ncfm,random,herding,mosaic,full --out runs/demo
+
+lint: install-dev ## style, types, import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-slow: install-dev ## the tests that take longer
+	$(BIN)/python -m pytest -m slow
+
+format: install-dev ## rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

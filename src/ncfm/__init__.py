@@ -1,0 +1,35 @@
+"""Dataset distillation by Neural Characteristic Function Matching.
+
+import ncfm
+result = ncfm.distill("digits", ipc=1)
+images, labels = result.synthetic.decoded()
+ncfm.evaluate(result.synthetic, "digits").accuracy_mean
+"""
+
+from ncfm._checks import NcfmError
+from ncfm.api import compare, distill, evaluate, load, pretrain
+from ncfm.data import ImageSet, load_images
+from ncfm.discrepancy import characteristic_function, gaussian_mmd, ncfd
+from ncfm.distillation import DistillResult, Interrupted
+from ncfm.evaluation import EvaluationResult
+from ncfm.synthetic import SyntheticSet
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DistillResult",
+    "EvaluationResult",
+    "ImageSet",
+    "Interrupted",
+    "NcfmError",
+    "SyntheticSet",
+    "characteristic_function",
+    "compare",
+    "distill",
+    "evaluate",
+    "gaussian_mmd",
+    "load",
+    "load_images",
+    "ncfd",
+    "pretrain",
+]

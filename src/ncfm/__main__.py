@@ -1,0 +1,5 @@
+"""``python -m ncfm``."""
+
+from ncfm.cli.main import main
+
+main()

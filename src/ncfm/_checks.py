@@ -1,0 +1,106 @@
+"""Input checks. Every message says what was expected, what came, and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class NcfmError(ValueError):
+    """A mistake in what the user gave us, told in one sentence; the command line prints it without a traceback."""
+
+    exit_code = 2  # usage
+
+
+class NcfmFailure(NcfmError):
+    """Something that went wrong on the way, with input that was in order: a full disk, a loss that is not finite."""
+
+    exit_code = 1
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, or an empty string."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def check_known(name: str, known: Iterable[str], what: str) -> str:
+    """Return ``name`` if it is one of ``known``.
+
+    Raises:
+        NcfmError: naming the nearest known name and listing all of them.
+    """
+    known = sorted(known)
+    if name not in known:
+        raise NcfmError(f"Unknown {what} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
+    return name
+
+
+def check_at_least(value: float, low: float, name: str) -> None:
+    """Raise NcfmError unless ``value >= low``."""
+    if not value >= low:
+        raise NcfmError(f"{name} must be at least {low}, got {value}.")
+
+
+def check_positive(value: float, name: str) -> None:
+    """Raise NcfmError unless ``value > 0``."""
+    if not value > 0:
+        raise NcfmError(f"{name} must be above 0, got {value}.")
+
+
+def check_fraction(value: float, name: str) -> None:
+    """Raise NcfmError unless ``0 <= value <= 1``."""
+    if not 0.0 <= value <= 1.0:
+        raise NcfmError(f"{name} must lie in [0, 1], got {value}.")
+
+
+def check_matrix_pair(x: Tensor, y: Tensor, what: str = "features") -> None:
+    """Raise NcfmError unless x is (..., n, d) and y is (..., m, d) with the same groups and d."""
+    if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1] or x.shape[:-2] != y.shape[:-2]:
+        raise NcfmError(
+            f"Expected {what} of shapes (..., n, d) and (..., m, d) that agree but for n and m, "
+            f"got {tuple(x.shape)} and {tuple(y.shape)}."
+        )
+    if x.shape[-2] == 0 or y.shape[-2] == 0:
+        raise NcfmError(f"Expected at least one row of {what} on each side, got {x.shape[-2]} and {y.shape[-2]}.")
+
+
+def check_labels(labels: Tensor, num_classes: int) -> None:
+    """Raise NcfmError unless the labels are int64 in 0 .. num_classes - 1."""
+    if labels.dtype != torch.int64:
+        raise NcfmError(f"Labels must be int64 class indices, got {labels.dtype}; convert with labels.long().")
+    if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
+        raise NcfmError(
+            f"Labels must lie in 0..{num_classes - 1} for {num_classes} classes, "
+            f"got {int(labels.min())}..{int(labels.max())}."
+        )
+
+
+def check_finite(tensor: Tensor, name: str) -> None:
+    """Raise NcfmError if the tensor has a NaN or an infinity, saying in how many places."""
+    bad = int((~torch.isfinite(tensor)).sum())
+    if bad:
+        raise NcfmError(
+            f"{name} has {bad} values that are not finite (NaN or infinity) of {tensor.numel()}; "
+            "clean or drop those images first."
+        )
+
+
+def check_factor(image_size: int, factor: int) -> None:
+    """Raise NcfmError unless a mosaic of factor x factor whole tiles fits an image of this size."""
+    if factor < 1 or image_size % factor:
+        fits = [f for f in range(1, min(image_size, 8) + 1) if image_size % f == 0]
+        raise NcfmError(
+            f"factor must divide the image size: {factor} does not divide {image_size}. "
+            f"Factors that do: {', '.join(map(str, fits))}."
+        )
+
+
+def describe(value: Any) -> str:
+    """A short description of a value for an error message: type, and shape if it has one."""
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"{type(value).__name__} of shape {tuple(shape)}"

@@ -1,0 +1,125 @@
+"""Device, precision and compilation, chosen from what the machine has."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ncfm._checks import NcfmError
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The named device, or with "auto" the first of CUDA, MPS and CPU that is there.
+
+    Raises:
+        NcfmError: if the named device is unknown or not available.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise NcfmError(f"Unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps.") from error
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(device.type, False):
+        raise NcfmError(f"Device {name!r} is not available on this machine; use --device auto.")
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The named precision of real features and of training, or with "auto" the fastest safe one.
+
+    bfloat16 where the processor multiplies it natively (CUDA from Ampere on, CPUs with AVX-512 BF16 or AMX);
+    elsewhere it is emulated and several times slower than float32, so "auto" stays with float32 there.
+    """
+    if name != "auto":
+        if name not in PRECISIONS:
+            raise NcfmError(f"Unknown precision {name!r}; use auto, {', '.join(PRECISIONS)}.")
+        return PRECISIONS[name]
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        native = cpu_multiplies_bfloat16()
+    else:
+        native = False
+    return torch.bfloat16 if native else torch.float32
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether this CPU has native bfloat16 products (AVX-512 BF16 or AMX)."""
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe is not None and probe())
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile can build code for the CPU here (it needs a C++ compiler)."""
+    named = shlex.split(os.environ.get("CXX", ""))[-1:]  # CXX may begin with a wrapper: "ccache g++"
+    return any(shutil.which(name) for name in (*named, "g++", "clang++"))
+
+
+def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
+    """Whether to compile networks: "on", "off", or "auto" where the gain outweighs the wait.
+
+    Compiling costs 10 to 60 s. At 32 pixels and more it halves the time of a pass on a CPU (the normalisation, the
+    rectifier and the pooling become one loop over memory); on smaller images a whole run takes less than the wait.
+    """
+    if choice == "on":
+        if device.type == "cpu" and not has_compiler():
+            print("ncfm: no C++ compiler found, networks run eagerly (slower, same result).", file=sys.stderr)
+            return False
+        return True
+    if choice == "off":
+        return False
+    if choice != "auto":
+        raise NcfmError(f"compile must be auto, on or off, got {choice!r}.")
+    return device.type != "mps" and image_size >= 32 and (device.type == "cuda" or has_compiler())
+
+
+def compiled(network: nn.Module, enabled: bool) -> Callable[..., Any]:
+    """``network`` itself, or its compiled form; both share parameters, so changing them in place serves both."""
+    return torch.compile(network) if enabled else network
+
+
+def describe_device(device: torch.device) -> str:
+    """A name for results files: the GPU's name, or the CPU's model with the number of threads in use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return "Apple MPS"
+    return _cpu_model()
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - a kernel file, not a path of ours
+            fields = dict(line.split(":", 1) for line in file if ":" in line)
+        model = next(v.strip() for k, v in fields.items() if k.strip() == "model name")
+    except (OSError, StopIteration):
+        model = "CPU"
+    features = torch.backends.cpu.get_cpu_capability()
+    return f"{model} ({features})"
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory of this process so far in MiB: the allocator's on CUDA, the resident set elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**10 if sys.platform != "darwin" else peak / 2**20

@@ -1,0 +1,69 @@
+"""The vocabulary: shapes and small records that every other file speaks in.
+
+Letters are the same everywhere: **n** real images of a class, **m** synthetic ones (after decoding), **d** feature
+width, **k** frequencies, **C** classes, **c h w** image.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+Images: TypeAlias = Float[Tensor, "n c h w"]
+"""Images in [0, 1] (or normalised, where the name says so)."""
+
+StoredImages: TypeAlias = UInt8[Tensor, "n c h w"]
+"""Images at rest: 8-bit, a quarter of the memory."""
+
+GroupedImages: TypeAlias = Float[Tensor, "G n c h w"]
+"""Images in G groups of n; a group shares one random draw (an augmentation, say)."""
+
+Labels: TypeAlias = Int64[Tensor, " n"]
+"""Class indices 0 .. C-1."""
+
+Features: TypeAlias = Float[Tensor, "*groups n d"]
+"""Feature vectors, in groups if there are leading axes."""
+
+Frequencies: TypeAlias = Float[Tensor, "k d"]
+"""The arguments t of a characteristic function, one a row."""
+
+PerFrequency: TypeAlias = Float[Tensor, "*groups k"]
+"""One number for every frequency (and group)."""
+
+PerGroup: TypeAlias = Float[Tensor, "*groups"]
+"""One number for every group (a discrepancy for every class, say)."""
+
+
+class Phi(NamedTuple):
+    """Values of a characteristic function at k frequencies, as two real tensors.
+
+    Not one complex tensor: compilers and accelerators handle real ones everywhere.
+    """
+
+    real: Tensor  # (..., k) mean of cos <t, x>
+    imag: Tensor  # (..., k) mean of sin <t, x>
+
+
+class LabelledImages(NamedTuple):
+    """Images with their classes; the form in which every set enters an evaluation."""
+
+    images: Tensor  # (n, c, h, w) float in [0, 1]
+    labels: Tensor  # (n,) int64, 0 .. C-1
+
+
+class Statistics(NamedTuple):
+    """Per-channel statistics of the training split, in units of [0, 1] pixels."""
+
+    mean: tuple[float, ...]  # (c,)
+    std: tuple[float, ...]  # (c,)
+
+
+class Interval(NamedTuple):
+    """A mean over runs with its spread."""
+
+    mean: float
+    std: float  # sample standard deviation (n - 1); 0 for one run
+    low: float  # lower end of the two-sided 95 % t interval
+    high: float  # upper end

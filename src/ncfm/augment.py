@@ -1,0 +1,175 @@
+"""Differentiable augmentation shared by groups of images, and CutMix.
+
+Differentiable siamese augmentation (DSA): one random draw of the parameters serves all images of a group, so that the
+real and the synthetic images of a class see the very same transformation and their features stay comparable.
+
+Reference:
+    Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from ncfm._checks import NcfmError, check_known
+from ncfm._typing import GroupedImages, Images, Labels
+
+OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+
+BRIGHTNESS = 1.0  # added: uniform in +-BRIGHTNESS / 2, in units of a standard deviation
+SATURATION = 2.0  # factor uniform in [0, SATURATION] on the distance from the pixel's grey
+CONTRAST = 0.5  # factor uniform in [1 - CONTRAST, 1 + CONTRAST] on the distance from the image's mean
+CROP = 0.125  # shift uniform in +-CROP of a side, in whole pixels
+CUTOUT = 0.5  # side of the removed square, as a fraction of the image's
+SCALE = 1.2  # zoom of each axis log-uniform in [1 / SCALE, SCALE]
+ROTATE = 15.0  # degrees, uniform in +-ROTATE
+
+
+@dataclass(frozen=True)
+class AugmentParameters:
+    """One draw for each of G groups."""
+
+    brightness: Tensor  # (G,) added
+    saturation: Tensor  # (G,) factor
+    contrast: Tensor  # (G,) factor
+    affine: Tensor  # (G, 2, 3) output to input coordinates, in half sides
+    cutout: Tensor  # (G, 2) centre of the removed square, in pixels (row, column); -1 for none
+
+    def to(self, device: torch.device) -> AugmentParameters:
+        """The same draw on another device."""
+        return AugmentParameters(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+
+
+class SiameseAugment:
+    """DSA: draw parameters once for every group, then apply them to any images of these groups.
+
+    All the operations named in the strategy are applied, colour first, then one affine map that composes crop, flip,
+    scale and rotation (a single interpolation), then cutout. Images are expected normalised: areas that come from
+    outside are 0, the mean colour.
+
+    Args:
+        strategy: operations joined by ``_``, among color, crop, cutout, flip, scale, rotate; "none" for no change.
+
+    Raises:
+        NcfmError: for an unknown operation.
+    """
+
+    def __init__(self, strategy: str = "color_crop_cutout_flip_scale_rotate") -> None:
+        names = [] if strategy in ("", "none") else strategy.split("_")
+        for name in names:
+            check_known(name, OPERATIONS, "augmentation")
+        self.strategy = strategy
+        self.operations = frozenset(names)
+
+    def draw(self, num_groups: int, image_size: int, generator: Generator) -> AugmentParameters:
+        """Draw the parameters of ``num_groups`` groups.
+
+        The generator advances by the same amount whatever the strategy, so that switching one operation off leaves
+        the others' draws as they were. Everything is drawn on the CPU.
+        """
+        u = torch.rand(11, num_groups, generator=generator)  # uniform in [0, 1), a row a parameter
+        on = {name: name in self.operations for name in OPERATIONS}
+        one = torch.ones(num_groups)
+        shift = (2 * u[3:5] - 1) * CROP * image_size * on["crop"]  # (2, G) pixels
+        zoom = SCALE ** ((2 * u[5:7] - 1) * on["scale"])  # (2, G)
+        angle = (2 * u[7] - 1) * math.radians(ROTATE) * on["rotate"]
+        mirror = torch.where((u[8] < 0.5) & on["flip"], -one, one)
+        centre = torch.floor(u[9:11] * (image_size + 1)).T if on["cutout"] else torch.full((num_groups, 2), -1.0)
+        return AugmentParameters(
+            brightness=(u[0] - 0.5) * BRIGHTNESS * on["color"],
+            saturation=SATURATION * u[1] if on["color"] else one,
+            contrast=1 + (2 * u[2] - 1) * CONTRAST if on["color"] else one,
+            affine=_affine(torch.round(shift) * 2 / image_size, zoom, angle, mirror),
+            cutout=centre,
+        )
+
+    def apply(self, images: GroupedImages, parameters: AugmentParameters) -> GroupedImages:
+        """Transform images of shape (G, n, c, h, w), each group by its own draw; gradients flow through.
+
+        Raises:
+            NcfmError: if the number of groups differs from the draw's.
+        """
+        if images.ndim != 5 or images.shape[0] != parameters.brightness.shape[0]:
+            raise NcfmError(
+                f"Expected images of shape (G, n, c, h, w) with G = {parameters.brightness.shape[0]} as drawn, "
+                f"got {tuple(images.shape)}."
+            )
+        if not self.operations:
+            return images
+        p = parameters.to(images.device)
+        if "color" in self.operations:
+            images = _color(images, p)
+        if self.operations & {"crop", "flip", "scale", "rotate"}:
+            images = _warp(images, p.affine)
+        if "cutout" in self.operations:
+            images = images * _outside_square(p.cutout, images.shape[-1], images.dtype)
+        return images
+
+    def apply_each(self, images: Images, generator: Generator) -> Images:
+        """Transform (n, c, h, w) images, each by a draw of its own (the training of classifiers)."""
+        if not self.operations:
+            return images
+        return self.apply(images[:, None], self.draw(len(images), images.shape[-1], generator))[:, 0]
+
+
+def _affine(shift: Tensor, zoom: Tensor, angle: Tensor, mirror: Tensor) -> Tensor:
+    """Matrices (G, 2, 3) of output -> input: zoom and rotate about the centre, mirror, then shift."""
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    row_x = torch.stack([mirror * cos * zoom[0], -mirror * sin * zoom[0], shift[0]], dim=-1)
+    row_y = torch.stack([sin * zoom[1], cos * zoom[1], shift[1]], dim=-1)
+    return torch.stack([row_x, row_y], dim=-2)
+
+
+def _color(images: Tensor, p: AugmentParameters) -> Tensor:
+    """Brightness, then saturation about the pixel's grey, then contrast about the image's mean."""
+    brightness, saturation, contrast = (v.view(-1, 1, 1, 1, 1) for v in (p.brightness, p.saturation, p.contrast))
+    images = images + brightness
+    grey = images.mean(dim=2, keepdim=True)
+    images = grey + (images - grey) * saturation
+    mean = images.mean(dim=(2, 3, 4), keepdim=True)
+    return mean + (images - mean) * contrast
+
+
+def _warp(images: Tensor, affine: Tensor) -> Tensor:
+    """One bilinear resampling of (G, n, c, h, w) by the group's matrix; outside is 0."""
+    groups, n, c, h, w = images.shape
+    grid = F.affine_grid(affine.to(images.dtype), [groups, 1, h, w], align_corners=False)  # (G, h, w, 2)
+    # All images of a group move alike, so they travel as channels of one image: the grid is looked up once.
+    warped = F.grid_sample(images.reshape(groups, n * c, h, w), grid, align_corners=False, padding_mode="zeros")
+    return warped.view(groups, n, c, h, w)
+
+
+def _outside_square(centre: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Mask (G, 1, 1, h, w): 0 inside the removed square, 1 elsewhere."""
+    half = CUTOUT * size / 2
+    at = torch.arange(size, device=centre.device)
+    near = (at[None, None] - centre[:, :, None]).add(0.5).abs() < half  # (G, 2, size)
+    inside = near[:, 0, :, None] & near[:, 1, None, :] & (centre[:, :1, None] >= 0)
+    return (~inside)[:, None, None].to(dtype)
+
+
+def cutmix(images: Images, labels: Labels, generator: Generator) -> tuple[Images, Labels, float]:
+    """Paste one rectangle of a shuffled copy into every image.
+
+    Returns:
+        The mixed images, the labels of the pasted parts, and the share of the area that kept its own label; the loss
+        is ``share * loss(labels) + (1 - share) * loss(pasted)``.
+
+    Reference:
+        Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019
+        (share ~ Beta(1, 1), that is uniform).
+    """
+    h, w = images.shape[-2:]
+    share, row, column = torch.rand(3, generator=generator).tolist()
+    half_h, half_w = h * math.sqrt(1 - share) / 2, w * math.sqrt(1 - share) / 2
+    top, bottom = (round(min(max(row * h + s * half_h, 0), h)) for s in (-1, 1))
+    left, right = (round(min(max(column * w + s * half_w, 0), w)) for s in (-1, 1))
+    order = torch.randperm(len(images), generator=generator).to(images.device)
+    mixed = images.clone()
+    mixed[..., top:bottom, left:right] = images[order][..., top:bottom, left:right]
+    return mixed, labels[order], 1 - (bottom - top) * (right - left) / (h * w)

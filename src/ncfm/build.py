@@ -1,0 +1,153 @@
+"""From configuration to objects: the only place where names become things, with flat keyword arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ncfm._device import choose_compiled, choose_device, choose_precision
+from ncfm._seeding import generator
+from ncfm.config import FrequenciesConfig, MachineConfig, RunConfig
+from ncfm.data.images import ImageSet, carve_validation
+from ncfm.data.sources import load_images
+from ncfm.distillation import DistillResult, distill
+from ncfm.evaluation import Protocol, get_protocol
+from ncfm.frequencies import FrequencySampler, GaussianFrequencies, ScaleMixtureFrequencies
+from ncfm.objectives import CharacteristicMatching, MeanMatching, Objective
+from ncfm.teachers import TeacherPool, pretrain
+from ncfm.training import TrainingRecipe
+
+
+class Machine(NamedTuple):
+    """Where and how to compute."""
+
+    device: torch.device
+    precision: torch.dtype
+    compile_networks: bool
+    chunk_size: int
+
+
+def build_machine(config: MachineConfig, image_size: int) -> Machine:
+    """Device, precision and compilation for images of this size."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    device = choose_device(config.device)
+    # On a CPU 64 images of 32 px keep a layer's activations in the last-level cache; a GPU wants large passes.
+    chunk_size = config.chunk_size or (64 if device.type == "cpu" else 2048)
+    return Machine(
+        device,
+        choose_precision(config.precision, device),
+        choose_compiled(config.compile, device, image_size),
+        chunk_size,
+    )
+
+
+def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None = None) -> ImageSet:
+    """The real set; with a validation share its test split is replaced by that part of the training split."""
+    images = data
+    if isinstance(images, str):
+        images = load_images(
+            images, data_dir=data_dir, image_size=config.data.image_size, channels=config.data.channels
+        )
+    if config.data.validation is None:
+        return images
+    rest, held = carve_validation(images.train, config.data.validation, generator(config.seed, "validation"))
+    return ImageSet(f"{images.name}@validation", rest, held, images.class_names)
+
+
+def build_teachers(
+    images: ImageSet,
+    config: RunConfig,
+    machine: Machine,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> TeacherPool:
+    """The pool of teachers, from the cache where possible."""
+    t = config.teachers
+    return pretrain(
+        images,
+        network=t.network,
+        num_teachers=t.number,
+        recipe=TrainingRecipe(
+            epochs=t.epochs,
+            optimizer=t.optimizer,
+            lr=t.lr,
+            batch_size=t.batch_size,
+            schedule=t.schedule,
+            augment=t.augment,
+            cutmix_probability=t.cutmix,
+        ),
+        seed=config.seed,
+        device=machine.device,
+        precision=machine.precision,
+        compile_networks=machine.compile_networks,
+        on_epoch=on_epoch,
+    )
+
+
+def build_sampler(config: FrequenciesConfig, num_features: int, seed: int) -> FrequencySampler:
+    """The sampler of frequencies by family."""
+    if config.family == "gaussian":
+        return GaussianFrequencies(num_features, config.number, scale=config.scale)
+    return ScaleMixtureFrequencies(
+        num_features,
+        config.number,
+        scale=config.scale,
+        spread=config.spread,
+        fixed_bandwidth=config.fixed_bandwidth,
+        seed_generator=generator(seed, "adversary"),
+    )
+
+
+def build_objective(config: RunConfig, num_features: int) -> Objective:
+    """The objective by name."""
+    if config.objective.name == "mean":
+        return MeanMatching()
+    return CharacteristicMatching(
+        build_sampler(config.frequencies, num_features, config.seed),
+        amplitude_weight=config.objective.amplitude_weight,
+        corrected=config.objective.corrected,
+    )
+
+
+def build_protocol(config: RunConfig) -> Protocol:
+    """The evaluation protocol; settings that differ from it show in its name."""
+    e = config.evaluate
+    return get_protocol(e.protocol, epochs=e.epochs, augment=e.augment, num_runs=e.runs, looks=e.looks)
+
+
+def run_distillation(
+    images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Machine, *, ipc: int, **arguments: Any
+) -> DistillResult:
+    """Distil with the configuration's settings; ``arguments`` go to `ncfm.distillation.distill` as they are."""
+    d = config.distill
+    return distill(
+        images,
+        pool,
+        build_objective(config, num_features=int(pool.blended.num_features)),  # type: ignore[arg-type]
+        ipc=ipc,
+        iterations=d.iterations,
+        factor=d.factor,
+        mode=d.mode,
+        bound=d.bound,
+        init=d.init,
+        augment=d.augment,
+        real_batch_per_class=d.real_batch_per_class,
+        image_lr=d.image_lr,
+        image_schedule=d.image_schedule,
+        adversary_lr=d.adversary_lr,
+        ascent_steps=d.ascent_steps,
+        descent_steps=d.descent_steps,
+        matching_weight=d.matching_weight,
+        calibration_weight=d.calibration_weight,
+        normalize_features=d.normalize_features,
+        early_stop_patience=d.early_stop_patience,
+        seed=config.seed,
+        precision=machine.precision,
+        chunk_size=machine.chunk_size,
+        compile_networks=machine.compile_networks,
+        checkpoint_seconds=config.machine.checkpoint_seconds,
+        **arguments,
+    )

@@ -1,0 +1,115 @@
+"""What the commands share: options, progress, output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ncfm.config import parse_setting
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="digits, cifar10, cifar100, hf:owner/name, or a path: parquet file or folder, image folder.",
+    ),
+]
+Ipc = Annotated[int, typer.Option("--ipc", metavar="N", help="Images per class in storage (IPC).")]
+Recipe = Annotated[
+    str | None,
+    typer.Option("--recipe", "-r", metavar="R", help="Name or .toml; default DATA-ipcN if there is one; none."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; `ncfm recipes keys` lists all. Repeatable."),
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="S", help="Of everything random.")]
+Device = Annotated[str | None, typer.Option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="NCFM_DATA",
+        metavar="DIR",
+        help="Folder looked at before the network: DIR/cifar10/*.parquet.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def settings_of(pairs: Sequence[str] | None, **options: Any) -> dict[str, Any]:
+    """Dotted settings of the command line: ``--set`` pairs, and options that are short for a setting.
+
+    Option names are written with ``__`` for the dot; those that were not given (None) are left out.
+    """
+    settings = dict(parse_setting(pair) for pair in pairs or [])
+    given = {key.replace("__", "."): value for key, value in options.items() if value is not None}
+    return settings | given
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+class BarReporter:
+    """Progress bars with an estimate of the time left; one plain line a stage where there is no terminal."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._bars = Progress(
+            TextColumn("[bold]{task.description:<20}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=errors,
+            disable=quiet or not errors.is_terminal,
+        )
+        self._stage, self._total = "", 0
+        self._task = None if quiet else self._bars.add_task("", note="", visible=False)
+
+    def __enter__(self) -> BarReporter:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def begin(self, stage: str, total: int) -> None:
+        """Start a bar."""
+        self._stage, self._total = stage, total
+        if self.quiet:
+            return
+        self._task = self._bars.add_task(stage, total=total, note="")
+        if not errors.is_terminal:
+            errors.print(f"{stage}: {total} steps", highlight=False)
+
+    def update(self, done: int, note: str = "") -> None:
+        """Move the bar."""
+        if self._task is not None:
+            self._bars.update(self._task, completed=done, note=note)
+
+    def end(self) -> None:
+        """Fill the bar."""
+        if self._task is not None:
+            self._bars.update(self._task, completed=self._total)

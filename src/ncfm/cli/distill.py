@@ -1,0 +1,88 @@
+"""``ncfm distill``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ncfm import api
+from ncfm.cli._common import (
+    AsJson,
+    BarReporter,
+    Data,
+    DataDir,
+    Device,
+    Ipc,
+    Quiet,
+    Recipe,
+    Seed,
+    Set,
+    console,
+    print_json,
+    settings_of,
+)
+
+
+def command(
+    data: Data,
+    ipc: Ipc,
+    recipe: Recipe = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Run folder; default runs/DATA-ipcN.")
+    ] = None,
+    iterations: Annotated[int | None, typer.Option("--iterations", metavar="N", help="Outer iterations.")] = None,
+    device: Device = None,
+    seed: Seed = None,
+    set_: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted run in --out.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Distil a data set into N synthetic images per class.
+
+    Example: `ncfm distill digits --ipc 1`
+
+    Teachers are trained first, once; later runs find them in the cache. The run folder gets the set
+    (`synthetic/`), a picture (`images.png`), metrics and a state to resume from.
+    """
+    out = out or Path("runs") / f"{Path(data.removeprefix('hf:')).stem}-ipc{ipc}"
+    settings = settings_of(set_, distill__iterations=iterations, machine__device=device)
+    with BarReporter(quiet) as reporter:
+        result = api.distill(
+            data,
+            ipc=ipc,
+            recipe=recipe,
+            settings=settings,
+            seed=seed,
+            out=out,
+            resume=resume,
+            data_dir=data_dir,
+            reporter=reporter,
+        )
+    synthetic = result.synthetic
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "classes": synthetic.num_classes,
+                "ipc": synthetic.ipc,
+                "decoded_ipc": synthetic.decoded_ipc,
+                "iterations": result.iterations,
+                "seconds": round(result.seconds, 3),
+                "stopped_early": result.stopped_early,
+            }
+        )
+        return
+    console.print(
+        f"Distilled {synthetic.num_classes} classes x {synthetic.ipc} images "
+        f"({synthetic.decoded_ipc} a class after decoding) in {result.iterations} iterations, {result.seconds:.0f} s.",
+        highlight=False,
+    )
+    console.print(
+        f"Look at {out / api.PICTURE_FILE}; judge it with: ncfm evaluate {out}",
+        highlight=False,
+        soft_wrap=True,
+    )

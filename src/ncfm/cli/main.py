@@ -1,0 +1,62 @@
+"""The command line: ``ncfm COMMAND``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ncfm._checks import NcfmError
+from ncfm.cli import compare, distill, evaluate, pretrain, recipes
+from ncfm.cli._common import errors
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Turn an image-classification set into a few synthetic images per class, and judge the result.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("distill")(distill.command)
+app.command("evaluate")(evaluate.command)
+app.command("compare")(compare.command)
+app.command("pretrain")(pretrain.command)
+app.add_typer(recipes.app, name="recipes")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from ncfm import __version__
+
+        typer.echo(f"ncfm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Turn an image-classification set into a few synthetic images per class, and judge the result."""
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C."""
+    try:
+        app()
+    except NcfmError as error:
+        errors.print(f"[bold red]ncfm:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        errors.print("ncfm: stopped.")
+        sys.exit(130)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,87 @@
+"""``ncfm recipes``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ncfm._checks import NcfmError
+from ncfm._files import write_atomically
+from ncfm.cli._common import AsJson, console, print_json
+from ncfm.config import describe_keys, make_config, read_recipe, recipe_names, recipe_path
+
+app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
+
+Name = Annotated[str, typer.Argument(metavar="RECIPE", help="Name, or a path ending in .toml.")]
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the recipes of the package.
+
+    Example: `ncfm recipes list`
+    """
+    titles = {name: _text(name).splitlines()[0].lstrip("# ") for name in recipe_names()}
+    if as_json:
+        print_json(titles)
+        return
+    for name, title in titles.items():
+        console.print(f"{name:<26} {title}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Print a recipe.
+
+    Example: `ncfm recipes show digits-ipc1`
+    """
+    typer.echo(_text(name), nl=False)
+
+
+@app.command()
+def copy(name: Name, to: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; must not exist.")]) -> None:
+    """Copy a recipe to a file of your own, to edit and pass with --recipe.
+
+    Example: `ncfm recipes copy digits-ipc1 mine.toml`
+    """
+    if to.exists():
+        raise NcfmError(f"{to} exists already; choose another name.")
+    text = _text(name)
+    write_atomically(to, lambda path: _write(path, text))
+    console.print(f"Wrote {to}; use it with --recipe {to}", highlight=False)
+
+
+@app.command()
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Default: all of the package.")
+    ] = None,
+) -> None:
+    """Check that recipes are valid: every key known, every value in range.
+
+    Example: `ncfm recipes check mine.toml`
+    """
+    chosen = names or recipe_names()
+    for name in chosen:
+        make_config(read_recipe(name))
+    console.print(f"{len(chosen)} recipes are valid.", highlight=False)
+
+
+@app.command()
+def keys() -> None:
+    """List every setting with its default.
+
+    Example: `ncfm recipes keys`
+    """
+    for key, description in describe_keys():
+        console.print(f"{key:<34} {description}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _text(name: str) -> str:
+    return recipe_path(name).read_text(encoding="utf-8")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

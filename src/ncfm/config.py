@@ -1,0 +1,268 @@
+"""Configuration: one frozen model per stage. Unknown keys are refused, and all errors are told at once.
+
+Order of precedence: command line over file over default. Configurations stop here and in `ncfm.build`: nothing below
+takes one.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ncfm._checks import NcfmError, nearest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class DataConfig(_Section):
+    """The real set."""
+
+    image_size: int | None = Field(None, ge=4, le=1024)
+    """Side in pixels; needed if the images differ in size or are not square."""
+    channels: Literal[1, 3] | None = None
+    """1 (grey) or 3 (RGB); default: 1 if every image is grey."""
+    validation: float | None = Field(None, gt=0, lt=1)
+    """Share of the training split held out to be judged on in place of the test split: for tuning."""
+
+
+class TeachersConfig(_Section):
+    """The pool of networks whose features are matched."""
+
+    network: str = "convnet"
+    """convnet (depth from the image size), convnet3, convnet4w64-batch, ..."""
+    number: int = Field(3, ge=1)
+    """Networks in the pool (20 in the paper)."""
+    epochs: int = Field(4, ge=0)
+    """Epochs each is trained on the real set (60 in the paper)."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(0.03, gt=0)
+    batch_size: int = Field(64, ge=1)
+    schedule: Literal["one-cycle", "cosine", "step", "fifths", "constant"] = "one-cycle"
+    augment: str = "crop_flip"
+    """Operations joined by _: color, crop, cutout, flip, scale, rotate; or none."""
+    cutmix: float = Field(0.0, ge=0, le=1)
+    """Probability that a batch is mixed."""
+
+
+class ObjectiveConfig(_Section):
+    """What is matched."""
+
+    name: Literal["ncfd", "mean"] = "ncfd"
+    amplitude_weight: float = Field(0.5, ge=0, le=1)
+    """alpha: weight of the amplitude term; the phase term gets the rest."""
+    corrected: bool = False
+    """Correct amplitudes for their finite samples."""
+
+
+class FrequenciesConfig(_Section):
+    """Where characteristic functions are compared."""
+
+    family: Literal["mixture", "gaussian"] = "mixture"
+    """mixture: learned scale mixture of normals (the adversary); gaussian: fixed."""
+    number: int = Field(1024, ge=1)
+    """Frequencies k."""
+    scale: float = Field(1.5, gt=0)
+    """Deviation of the frequencies (bandwidth), for features of norm 1."""
+    spread: float = Field(3.0, gt=1)
+    """mixture: scales stay within scale / spread and scale * spread."""
+    fixed_bandwidth: bool = True
+    """mixture: normalise the scales so that only directions are learned."""
+
+
+class DistillConfig(_Section):
+    """The min-max."""
+
+    iterations: int = Field(1000, ge=0)
+    factor: int = Field(2, ge=1)
+    """A stored image is a mosaic of factor x factor tiles."""
+    mode: Literal["single", "multi", "bounded"] = "single"
+    bound: int = Field(128, ge=1)
+    """bounded: training images per class at most."""
+    init: Literal["noise", "real", "mosaic"] = "mosaic"
+    augment: str = "color_crop_cutout_flip_scale_rotate"
+    """Shared by the real and the synthetic half of a class."""
+    real_batch_per_class: int = Field(64, ge=1)
+    image_lr: float = Field(0.01, gt=0)
+    image_schedule: Literal["constant", "cosine", "step", "fifths"] = "cosine"
+    adversary_lr: float = Field(1e-3, gt=0)
+    ascent_steps: int = Field(1, ge=0)
+    """Moves of the adversary in an iteration; 0 leaves it as it starts."""
+    descent_steps: int = Field(1, ge=1)
+    matching_weight: float = Field(10.0, ge=0)
+    calibration_weight: float = Field(1.0, ge=0)
+    normalize_features: bool = True
+    early_stop_patience: int | None = Field(None, ge=1)
+    """Stop when the smoothed discrepancy has not improved for so many iterations."""
+
+
+class EvaluateConfig(_Section):
+    """How a set is judged."""
+
+    protocol: str = "quick"
+    network: str = "convnet"
+    runs: int | None = Field(None, ge=1)
+    """Students; default: the protocol's."""
+    epochs: int | None = Field(None, ge=0)
+    augment: str | None = None
+    """In place of the protocol's, for data that must not be mirrored, say."""
+    looks: int | None = Field(None, ge=1)
+    """Looks at the test split for the best-over-looks column; the last one is the result."""
+
+
+class MachineConfig(_Section):
+    """Where and how it is computed; changes time and rounding, not the method."""
+
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    chunk_size: int | None = Field(None, ge=1)
+    """Images per pass without gradient; default by device."""
+    threads: int | None = Field(None, ge=1)
+    checkpoint_seconds: float = Field(30.0, gt=0)
+
+
+class RunConfig(_Section):
+    """Everything a run depends on, beside the code."""
+
+    data: DataConfig = DataConfig()
+    teachers: TeachersConfig = TeachersConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    frequencies: FrequenciesConfig = FrequenciesConfig()
+    distill: DistillConfig = DistillConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    machine: MachineConfig = MachineConfig()
+    seed: int = Field(0, ge=0)
+
+
+def make_config(*layers: Mapping[str, Any]) -> RunConfig:
+    """Merge layers, later over earlier, and check them.
+
+    Raises:
+        NcfmError: listing every unknown key (with the nearest known one) and every wrong value.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _merge(merged, layer)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        problems = [_explain(e) for e in error.errors()]
+        raise NcfmError("The configuration is not valid:\n" + "\n".join(f"  - {p}" for p in problems)) from error
+
+
+def _merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _explain(error: Any) -> str:
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key!r}.{nearest(key, known_keys())}"
+    return f"{key}: {error['msg'].lower()}, got {error['input']!r}"
+
+
+def known_keys() -> list[str]:
+    """All settings, dotted: ``distill.iterations``, ..., ``seed``."""
+    return [key for key, _ in describe_keys()]
+
+
+def describe_keys() -> Iterator[tuple[str, str]]:
+    """All settings with their default and description."""
+    for section, field in RunConfig.model_fields.items():
+        model = field.annotation
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            yield section, f"{field.default}"
+            continue
+        for name, inner in model.model_fields.items():
+            yield f"{section}.{name}", f"{inner.default}  {inner.description or ''}".rstrip()
+
+
+def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted settings as nested ones: ``{"distill.factor": 2}`` -> ``{"distill": {"factor": 2}}``.
+
+    Raises:
+        NcfmError: for a key that is no setting, with the nearest one.
+    """
+    nested: dict[str, Any] = {}
+    known = known_keys()
+    for key, value in settings.items():
+        if key not in known:
+            guess = nearest(key, known) or nearest(key, {k.split(".")[-1] for k in known})
+            raise NcfmError(f"Unknown setting {key!r}.{guess} `ncfm recipes keys` lists all.")
+        place = nested
+        *sections, last = key.split(".")
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+    return nested
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """``key=value`` as key and value; the value is read as TOML, or as a plain string if it is not TOML.
+
+    >>> parse_setting("distill.factor=1")
+    ('distill.factor', 1)
+
+    Raises:
+        NcfmError: without an equals sign.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise NcfmError(f"Expected --set key=value, got {text!r}; for example --set distill.iterations=500.")
+    value = value.strip()
+    if value.lower() == "none":
+        return key.strip(), None
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value
+
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(p.stem for p in RECIPES.rglob("*.toml"))
+
+
+def recipe_path(name: str) -> Path:
+    """The file of a recipe: a name from `recipe_names`, or a path that ends in .toml.
+
+    Raises:
+        NcfmError: if there is none (with the nearest known name).
+    """
+    if name.endswith(".toml"):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise NcfmError(f"Expected a recipe file {path}, but there is none.")
+        return path
+    if name not in recipe_names():
+        known = ", ".join(recipe_names())
+        raise NcfmError(
+            f"Unknown recipe {name!r}.{nearest(name, recipe_names())} Known: {known}; or a path ending in .toml."
+        )
+    return RECIPES / f"{name}.toml"
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """The settings of a recipe, by name or path.
+
+    Raises:
+        NcfmError: if it is missing or is not TOML.
+    """
+    path = recipe_path(name)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise NcfmError(f"Could not read the recipe {path}: {error}.") from error

@@ -1,0 +1,6 @@
+"""Image sets: sources by name or path, and the form in which they are held."""
+
+from ncfm.data.images import ImageSet, ImageSplit, carve_validation, draw_class_batches, normalize
+from ncfm.data.sources import load_images
+
+__all__ = ["ImageSet", "ImageSplit", "carve_validation", "draw_class_batches", "load_images", "normalize"]

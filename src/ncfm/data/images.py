@@ -1,0 +1,214 @@
+"""Image sets in memory: uint8 tensors sorted by class, and random batches by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Generator, Tensor
+
+from ncfm._checks import NcfmError, check_at_least, check_labels
+from ncfm._files import content_hash
+from ncfm._typing import Images, LabelledImages, Labels, Statistics, StoredImages
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """One split, sorted by class, so that a class is a slice and a batch of all classes is one index draw."""
+
+    images: StoredImages  # (N, c, h, w) uint8, sorted by class
+    labels: Labels  # (N,) ascending
+    counts: Tensor  # (C,) int64, images of each class
+    offsets: Tensor  # (C,) int64, where each class begins
+
+    @classmethod
+    def of(cls, images: Tensor, labels: Tensor, num_classes: int) -> ImageSplit:
+        """Sort uint8 images by class, keeping the source's order within a class.
+
+        Raises:
+            NcfmError: if there are no images, the shapes disagree or a label is out of range.
+        """
+        if images.ndim != 4 or images.dtype != torch.uint8 or len(images) != len(labels):
+            raise NcfmError(
+                "Expected uint8 images of shape (n, c, h, w) with n labels, "
+                f"got {images.dtype} {tuple(images.shape)} with {len(labels)} labels."
+            )
+        if len(images) == 0:
+            raise NcfmError("Expected at least one image, got none; check the path and the split.")
+        check_labels(labels, num_classes)
+        order = torch.argsort(labels, stable=True)
+        counts = torch.bincount(labels, minlength=num_classes)
+        return cls(images[order].contiguous(), labels[order], counts, counts.cumsum(0) - counts)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> ImageSplit:
+        """The same split on another device."""
+        return ImageSplit(*(t.to(device) for t in (self.images, self.labels, self.counts, self.offsets)))
+
+    def of_class(self, index: int) -> StoredImages:
+        """All images of one class."""
+        start = int(self.offsets[index])
+        return self.images[start : start + int(self.counts[index])]
+
+    def labelled(self) -> LabelledImages:
+        """All images as floats in [0, 1] with their labels."""
+        return LabelledImages(to_float(self.images), self.labels)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """An image-classification set: two splits, class names, and statistics of the training split."""
+
+    name: str
+    train: ImageSplit
+    test: ImageSplit | None
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        present = int((self.train.counts > 0).sum())
+        if present < 2:
+            raise NcfmError(
+                f"{self.name}: expected images of at least 2 classes, got {present}; "
+                "a classifier cannot be trained on a single class."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C."""
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        """Image channels c."""
+        return self.train.images.shape[1]
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images in pixels."""
+        return self.train.images.shape[-1]
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Mean and standard deviation of each channel of the training split, in units of [0, 1]."""
+        return channel_statistics(self.train.images)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Content hash of the training split: pixels, labels and class names."""
+        return content_hash(self.train.images, self.train.labels, *self.class_names)
+
+    def require_test(self) -> ImageSplit:
+        """The test split.
+
+        Raises:
+            NcfmError: if there is none.
+        """
+        if self.test is None:
+            raise NcfmError(
+                f"{self.name} has no test split, so nothing can be judged on it; "
+                "add a folder or parquet file named test (or val)."
+            )
+        return self.test
+
+
+def to_float(images: StoredImages) -> Images:
+    """8-bit pixels to floats in [0, 1]."""
+    return images.to(torch.float32).div_(255)
+
+
+def to_uint8(images: Images) -> StoredImages:
+    """Floats in [0, 1] to the nearest of 256 levels; values outside are clamped."""
+    return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def channel_statistics(images: StoredImages) -> Statistics:
+    """Mean and (population) standard deviation per channel in units of [0, 1], in float64.
+
+    Computed from how often each of the 256 levels occurs: exact counts, and no copy of the images in a wider
+    type. A channel that is constant gets deviation 1, so that dividing by it is harmless.
+    """
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in images.unbind(1):
+        counts = torch.bincount(channel.flatten(), minlength=256).cpu().double()
+        shares = counts / counts.sum()
+        mean = (shares * levels).sum()
+        std = (shares * (levels - mean).square()).sum().sqrt()
+        means.append(float(mean))
+        deviations.append(float(std) if std > 1e-6 else 1.0)
+    return Statistics(tuple(means), tuple(deviations))
+
+
+def normalize(images: Images, statistics: Statistics) -> Images:
+    """Subtract the mean and divide by the deviation of each channel; any leading axes before (c, h, w)."""
+    mean = images.new_tensor(statistics.mean).view(-1, 1, 1)
+    std = images.new_tensor(statistics.std).view(-1, 1, 1)
+    return (images - mean) / std
+
+
+def draw_class_batches(split: ImageSplit, batch_per_class: int, generator: Generator) -> Tensor:
+    """Positions of a fresh random batch of every class, shape (C, n), without a loop over classes.
+
+    Uniform without replacement within a class: every image gets a random key and a class takes its n
+    smallest. A class with fewer than n images is taken whole, then again from its first drawn, until n are
+    reached.
+
+    Raises:
+        NcfmError: if a class has no images.
+    """
+    check_at_least(batch_per_class, 1, "real_batch_per_class")
+    counts, offsets = split.counts.cpu(), split.offsets.cpu()
+    if int(counts.min()) == 0:
+        empty = (counts == 0).nonzero().flatten().tolist()
+        raise NcfmError(f"Classes without training images: {empty[:10]}; drop them before drawing batches.")
+    largest = int(counts.max())
+    keys = torch.rand(len(counts), largest, generator=generator)
+    keys.masked_fill_(torch.arange(largest) >= counts[:, None], 2.0)  # places beyond the class sort last
+    if batch_per_class <= int(counts.min()):
+        order = keys.topk(batch_per_class, dim=1, largest=False).indices
+    else:
+        take = torch.arange(batch_per_class) % counts[:, None]  # (C, n)
+        order = keys.argsort(dim=1).gather(1, take)
+    return (order + offsets[:, None]).to(split.labels.device)
+
+
+def carve_validation(split: ImageSplit, fraction: float, generator: Generator) -> tuple[ImageSplit, ImageSplit]:
+    """Split off a stratified part of every class, for tuning: (rest, held out); no test image is touched.
+
+    Every class with at least two images gives ``round(fraction * count)`` of them, at least one, never all.
+
+    Raises:
+        NcfmError: if the fraction is not in (0, 1).
+    """
+    if not 0 < fraction < 1:
+        raise NcfmError(f"The validation fraction must lie in (0, 1), got {fraction}.")
+    held = torch.zeros(len(split), dtype=torch.bool)
+    for count, offset in zip(split.counts.tolist(), split.offsets.tolist(), strict=True):
+        if count > 1:
+            number = min(max(round(fraction * count), 1), count - 1)
+            held[offset + torch.randperm(count, generator=generator)[:number]] = True
+    num_classes = len(split.counts)
+    rest, part = (ImageSplit.of(split.images[m], split.labels[m], num_classes) for m in (~held, held))
+    return rest, part
+
+
+def drop_empty_classes(
+    train: ImageSplit, test: ImageSplit | None, class_names: Sequence[str]
+) -> tuple[ImageSplit, ImageSplit | None, tuple[str, ...]]:
+    """Leave out classes that have no training image, and renumber the others in order."""
+    kept = (train.counts > 0).nonzero().flatten()
+    if len(kept) == len(class_names):
+        return train, test, tuple(class_names)
+    renumber = torch.full((len(class_names),), -1)
+    renumber[kept] = torch.arange(len(kept))
+
+    def restrict(split: ImageSplit) -> ImageSplit:
+        labels = renumber[split.labels]
+        return ImageSplit.of(split.images[labels >= 0], labels[labels >= 0], len(kept))
+
+    names = tuple(class_names[i] for i in kept.tolist())
+    return restrict(train), None if test is None else restrict(test), names

@@ -1,0 +1,191 @@
+"""One iteration of the min-max: the images descend, the adversary ascends.
+
+Two players, two optimizers, two gradient buffers. Each gets exactly its own gradients (`torch.autograd.grad` of its
+own tensors), so neither can cancel or stain the other's. The published code lets the gradients of ``loss`` and
+``-loss`` meet in one buffer, where they cancel, and never trains its sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+from torch.optim import Optimizer
+
+from ncfm._checks import check_at_least
+from ncfm._seeding import Streams
+from ncfm._typing import Features, GroupedImages
+from ncfm.augment import AugmentParameters, SiameseAugment
+from ncfm.data.images import ImageSplit, draw_class_batches, normalize, to_float
+from ncfm.features import FeatureExtractor
+from ncfm.formation import decode
+from ncfm.objectives import Objective
+from ncfm.teachers import TeacherPool
+from ncfm.training import channels_last
+
+
+class StepRecord(NamedTuple):
+    """What an iteration measured, as tensors: reading them as numbers waits for the device."""
+
+    discrepancy: Tensor  # () mean over classes, before the images moved
+    calibration: Tensor  # () cross-entropy of the synthetic images under a trained teacher; 0 if switched off
+
+
+class Player:
+    """The tensors that one side moves, with their optimizer.
+
+    Args:
+        tensors: leaves of the graph.
+        optimizer: steps on exactly these; built with ``maximize=True`` for the side that ascends.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], optimizer: Optimizer) -> None:
+        self.tensors = list(tensors)
+        self.optimizer = optimizer
+
+    def move(self, gradients: Sequence[Tensor]) -> None:
+        """One optimizer step with the given gradients of `tensors`."""
+        for tensor, gradient in zip(self.tensors, gradients, strict=True):
+            tensor.grad = gradient
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def ascend(
+    objective: Objective, adversary: Player, real: Features, synthetic: Features, generator: Generator
+) -> Tensor:
+    """One step of the adversary with the images frozen; returns the discrepancies (C,) before it."""
+    discrepancy = objective.discrepancy(real.detach(), synthetic.detach(), generator)
+    adversary.move(torch.autograd.grad(discrepancy.sum(), adversary.tensors))
+    return discrepancy.detach()
+
+
+class MinMaxStep:
+    """Everything an iteration needs; calling it plays one.
+
+    All classes go through together: real batch (C, n, c, h, w), features (C, n, d), one projection, means by class.
+    No loop over classes.
+
+    Args:
+        real: the training split, uint8, on the device.
+        images: the descending player; its one tensor is (C, ipc, c, h, w) in [0, 1].
+        adversary: the ascending player; None if the objective has none, or for a run without min-max.
+        objective: what is matched.
+        pool: where extractors and calibrating teachers are drawn.
+        streams: named random generators.
+        augment: DSA; one draw for each class serves its real and its synthetic half.
+        real_batch_per_class: n.
+        factor, mode, bound: formation of the stored images.
+        matching_weight: on the sum over classes of the discrepancy.
+        calibration_weight: on the cross-entropy under a trained teacher; 0 switches it off.
+        ascent_steps, descent_steps: moves of each player in an iteration. One of each share one backward pass and
+            move at the same time; otherwise the adversary moves first. The real features are computed once.
+        normalize_features: project features onto the unit sphere.
+        precision, chunk_size, compile_networks: see `FeatureExtractor`.
+    """
+
+    def __init__(
+        self,
+        real: ImageSplit,
+        images: Player,
+        adversary: Player | None,
+        *,
+        objective: Objective,
+        pool: TeacherPool,
+        streams: Streams,
+        augment: SiameseAugment,
+        real_batch_per_class: int,
+        factor: int = 1,
+        mode: str = "single",
+        bound: int = 128,
+        matching_weight: float = 1.0,
+        calibration_weight: float = 1.0,
+        ascent_steps: int = 1,
+        descent_steps: int = 1,
+        normalize_features: bool = True,
+        precision: torch.dtype = torch.float32,
+        chunk_size: int = 64,
+        compile_networks: bool = False,
+    ) -> None:
+        check_at_least(ascent_steps, 0, "ascent_steps")
+        check_at_least(descent_steps, 1, "descent_steps")
+        self.real, self.images, self.adversary = real, images, adversary
+        self.objective, self.pool, self.streams, self.augment = objective, pool, streams, augment
+        self.real_batch_per_class = real_batch_per_class
+        self.formation = (factor, mode, bound)
+        self.matching_weight, self.calibration_weight = matching_weight, calibration_weight
+        self.ascent_steps = ascent_steps if adversary is not None else 0
+        self.descent_steps = descent_steps
+        self.precision = precision
+        self.extract = FeatureExtractor(
+            pool.blended,
+            normalize=normalize_features,
+            precision=precision,
+            chunk_size=chunk_size,
+            compile_network=compile_networks,
+        )
+
+    def __call__(self) -> StepRecord:
+        """Play one iteration: draw, extract, ascend, descend, clamp."""
+        self.pool.draw(self.streams["teachers"])
+        stored = self.images.tensors[0]
+        draw = self.augment.draw(stored.shape[0], stored.shape[-1], self.streams["augment"])
+        real = self.real_features(draw)
+        together = self.ascent_steps == self.descent_steps == 1
+        if self.adversary is not None and self.ascent_steps and not together:
+            with torch.no_grad():
+                synthetic = self.features_of(self.training_images(draw))
+            for _ in range(self.ascent_steps):
+                ascend(self.objective, self.adversary, real, synthetic, self.streams["frequencies"])
+        for _ in range(self.descent_steps):
+            record = self.descend(real, draw, with_ascent=together)
+        return record
+
+    def descend(self, real: Features, draw: AugmentParameters, *, with_ascent: bool = False) -> StepRecord:
+        """One step of the images, the adversary frozen; or of both at once from one backward pass."""
+        training = self.training_images(draw)
+        discrepancy = self.objective.discrepancy(real, self.features_of(training), self.streams["frequencies"])
+        calibration = self.calibrate(training)
+        # The calibration does not depend on the adversary, so one loss serves both: each player takes the gradient of
+        # its own tensors, and the adversary's optimizer goes up instead of down.
+        loss = self.matching_weight * discrepancy.sum() + self.calibration_weight * calibration
+        mine = self.images.tensors
+        theirs = self.adversary.tensors if with_ascent and self.adversary is not None else []
+        gradients = torch.autograd.grad(loss, [*mine, *theirs])
+        self.images.move(gradients[: len(mine)])
+        if with_ascent and self.adversary is not None:
+            self.adversary.move(gradients[len(mine) :])
+        with torch.no_grad():
+            mine[0].clamp_(0, 1)
+        return StepRecord(discrepancy.detach().mean(), calibration.detach())
+
+    def calibrate(self, training: GroupedImages) -> Tensor:
+        """Cross-entropy of augmented synthetic images (C, m, c, h, w) under a random trained teacher."""
+        if self.calibration_weight == 0:
+            return training.new_zeros(())
+        self.pool.draw_trained(self.streams["calibration"])
+        classes, m = training.shape[:2]
+        labels = torch.arange(classes, device=training.device).repeat_interleave(m)
+        with torch.autocast(training.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
+            logits = self.pool.classify(channels_last(training.flatten(0, 1)))
+        return F.cross_entropy(logits.float(), labels)
+
+    @torch.no_grad()
+    def real_features(self, draw: AugmentParameters) -> Features:
+        """Features (C, n, d) of a fresh random real batch, augmented as the synthetic images are; no gradient."""
+        at = draw_class_batches(self.real, self.real_batch_per_class, self.streams["batches"])
+        batch = to_float(self.real.images[at.flatten()]).unflatten(0, at.shape)  # (C, n, c, h, w)
+        batch = self.augment.apply(normalize(batch, self.pool.statistics), draw)
+        return self.extract.without_gradient(batch.flatten(0, 1)).unflatten(0, at.shape)
+
+    def training_images(self, draw: AugmentParameters) -> GroupedImages:
+        """The synthetic images as a network sees them: decoded, normalised, augmented, (C, m, c, h, w)."""
+        decoded = decode(self.images.tensors[0], *self.formation)
+        return self.augment.apply(normalize(decoded, self.pool.statistics), draw)
+
+    def features_of(self, training: GroupedImages) -> Features:
+        """Features (C, m, d) with gradient."""
+        return self.extract(training.flatten(0, 1)).unflatten(0, training.shape[:2])

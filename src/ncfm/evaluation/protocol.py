@@ -1,0 +1,86 @@
+"""Evaluation protocols by name: how students are trained and what is reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ncfm._checks import check_known
+from ncfm.training import TrainingRecipe
+
+STUDENT_AUGMENT = "color_crop_flip_scale_rotate"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A pinned recipe. Two results under one name are comparable; a change of a recipe gets a new name."""
+
+    name: str
+    recipe: TrainingRecipe
+    num_runs: int  # students, each with fresh weights and its own random streams
+    looks: int  # test accuracies taken at equal distances; the last one is the result
+
+
+PROTOCOLS = {
+    p.name: p
+    for p in (
+        # For a laptop: a fifth of the paper's epochs, smaller batches, one cosine.
+        Protocol(
+            "quick",
+            TrainingRecipe(
+                epochs=400,
+                optimizer="adamw",
+                lr=1e-3,
+                batch_size=64,
+                schedule="cosine",
+                augment=STUDENT_AUGMENT,
+                cutmix_probability=0.5,
+            ),
+            num_runs=3,
+            looks=1,
+        ),
+        # The paper's: AdamW 1e-3, batch 128, 2000 epochs, halved at each fifth, DSA and CutMix.
+        Protocol(
+            "ncfm-2025",
+            TrainingRecipe(
+                epochs=2000,
+                optimizer="adamw",
+                lr=1e-3,
+                batch_size=128,
+                schedule="fifths",
+                augment=STUDENT_AUGMENT,
+                cutmix_probability=0.5,
+            ),
+            num_runs=10,
+            looks=20,
+        ),
+    )
+}
+
+
+def get_protocol(
+    name: str,
+    *,
+    epochs: int | None = None,
+    augment: str | None = None,
+    num_runs: int | None = None,
+    looks: int | None = None,
+) -> Protocol:
+    """A protocol by name; with another recipe it gets a name that says so, such as ``quick@epochs=100``.
+
+    Raises:
+        NcfmError: for an unknown name (with the nearest known one).
+    """
+    protocol = PROTOCOLS[check_known(name, PROTOCOLS, "protocol")]
+    wanted = {"epochs": epochs, "augment": augment}
+    changes: dict[str, Any] = {
+        key: value for key, value in wanted.items() if value is not None and value != getattr(protocol.recipe, key)
+    }
+    suffix = ",".join(f"{key}={value}" for key, value in changes.items())
+    return replace(
+        protocol,
+        name=f"{name}@{suffix}" if suffix else name,
+        recipe=replace(protocol.recipe, **changes),
+        num_runs=protocol.num_runs if num_runs is None else num_runs,
+        looks=protocol.looks if looks is None else looks,
+    )

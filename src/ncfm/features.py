@@ -1,0 +1,75 @@
+"""Feature extraction by a network: the space in which real and synthetic images are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ncfm._device import compiled
+from ncfm._typing import Features
+from ncfm.networks.registry import as_network
+from ncfm.training import channels_last
+
+
+class FeatureExtractor:
+    """Flat features of normalised images, on the unit sphere unless switched off.
+
+    Args:
+        network: offers ``forward_features`` and ``num_features``. Its weights may be replaced in place between calls.
+        normalize: divide every feature vector by its Euclidean norm.
+        precision: of the forward pass; the features come back in float32.
+        chunk_size: images per pass where no gradient is needed. Bounds memory, and on a CPU keeps a pass's
+            activations in cache.
+        compile_network: whether to compile the forward pass.
+
+    Raises:
+        NcfmError: if the network lacks ``forward_features`` or ``num_features``.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        normalize: bool = True,
+        precision: torch.dtype = torch.float32,
+        chunk_size: int = 64,
+        compile_network: bool = False,
+    ) -> None:
+        self.num_features = as_network(network).num_features
+        self.normalize, self.precision, self.chunk_size = normalize, precision, chunk_size
+        self._forward: Callable[..., Any] = compiled(_FeaturesOnly(network), compile_network)
+
+    def __call__(self, images: Tensor) -> Features:
+        """Features (n, d) of images (n, c, h, w), with gradients to the images."""
+        with torch.autocast(images.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
+            features = self._forward(channels_last(images))
+        features = features.float()
+        return F.normalize(features, dim=-1) if self.normalize else features
+
+    @torch.no_grad()
+    def without_gradient(self, images: Tensor) -> Features:
+        """Features (n, d) of any number of images, chunk by chunk; a last chunk is filled up so that all are alike."""
+        if len(images) <= self.chunk_size:
+            return self(images)
+        parts = list(images.split(self.chunk_size))
+        missing = self.chunk_size - len(parts[-1])
+        if missing:
+            parts[-1] = torch.cat([parts[-1], images[:missing]])
+        features = torch.cat([self(part) for part in parts])
+        return features[: len(images)]
+
+
+class _FeaturesOnly(nn.Module):
+    """A module whose forward pass is ``forward_features``: what a compiler takes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = as_network(self.network).forward_features(images)
+        return features

@@ -1,0 +1,113 @@
+"""Multi-formation: one stored image holds several training images at lower resolution.
+
+A stored image is a mosaic of factor x factor tiles; decoding cuts it and enlarges every tile to full size. With factor
+2, 10 images a class in storage are 40 in training.
+
+Reference:
+    Kim et al., "Dataset Condensation via Efficient Synthetic-Data Parameterization" (IDC), ICML 2022.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ncfm._checks import NcfmError, check_at_least, check_factor, check_known
+from ncfm._typing import GroupedImages, Images
+
+MODES = ("single", "multi", "bounded")
+
+
+def cut(images: Images, factor: int) -> Images:
+    """Cut every image into factor x factor tiles and enlarge each to full size (bilinear).
+
+    Args:
+        images: (n, c, h, w).
+        factor: tiles a side, a divisor of h and w.
+
+    Returns:
+        (n * factor^2, c, h, w): the tiles of the first image row by row, then those of the second.
+
+    Raises:
+        NcfmError: if the factor does not divide the image.
+    """
+    if factor == 1:
+        return images
+    n, c, h, w = images.shape
+    check_factor(h, factor)
+    check_factor(w, factor)
+    tiles = images.reshape(n, c, factor, h // factor, factor, w // factor)
+    tiles = tiles.permute(0, 2, 4, 1, 3, 5).reshape(n * factor**2, c, h // factor, w // factor)
+    return F.interpolate(tiles, size=(h, w), mode="bilinear", align_corners=False)
+
+
+def stitch(images: Images, factor: int) -> Images:
+    """The inverse for a start from real images: shrink factor^2 images each (area mean) and set them in one mosaic.
+
+    Args:
+        images: (n * factor^2, c, h, w).
+        factor: tiles a side, a divisor of h and w.
+
+    Returns:
+        (n, c, h, w).
+    """
+    if factor == 1:
+        return images
+    total, c, h, w = images.shape
+    if total % factor**2:
+        raise NcfmError(f"Expected a multiple of {factor**2} images to stitch, got {total}.")
+    check_factor(h, factor)
+    check_factor(w, factor)
+    tiles = F.interpolate(images, size=(h // factor, w // factor), mode="area")
+    tiles = tiles.view(total // factor**2, factor, factor, c, h // factor, w // factor)
+    return tiles.permute(0, 3, 1, 4, 2, 5).reshape(total // factor**2, c, h, w)
+
+
+def decode(images: GroupedImages, factor: int, mode: str = "single", bound: int = 128) -> GroupedImages:
+    """Training images of stored ones, class by class in one pass.
+
+    Args:
+        images: (C, ipc, c, h, w) stored.
+        factor: tiles a side.
+        mode: "single" - every stored image gives its factor^2 tiles;
+            "multi" - the tiles of every factor 1 .. factor, the whole image among them;
+            "bounded" - at most ``bound`` images a class: as many stored images as fit give factor^2 tiles, of the
+            rest as many as fit give (factor - 1)^2, and so on, the last ones stay whole.
+        Modes other than "single" cut by every factor up to the given one, so all of these must divide the image.
+        bound: see "bounded"; at least ipc.
+
+    Returns:
+        (C, m, c, h, w) with m = `decoded_ipc`.
+    """
+    groups, ipc = images.shape[:2]
+    parts: list[Tensor] = []
+    start = 0
+    for tiles, count in _plan(ipc, factor, mode, bound):
+        chosen = images if mode == "multi" else images[:, start : start + count]
+        start += count
+        parts.append(cut(chosen.flatten(0, 1), tiles).unflatten(0, (groups, count * tiles**2)))
+    return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+
+def decoded_ipc(ipc: int, factor: int, mode: str = "single", bound: int = 128) -> int:
+    """Number m of training images a class that `decode` gives."""
+    return sum(count * tiles**2 for tiles, count in _plan(ipc, factor, mode, bound))
+
+
+def _plan(ipc: int, factor: int, mode: str, bound: int) -> list[tuple[int, int]]:
+    """Pairs (tiles a side, number of stored images cut so)."""
+    check_at_least(factor, 1, "factor")
+    check_known(mode, MODES, "formation mode")
+    if mode == "single":
+        return [(factor, ipc)]
+    if mode == "multi":
+        return [(tiles, ipc) for tiles in range(1, factor + 1)]
+    check_at_least(bound, ipc, "bound")
+    plan, left, room = [], ipc, bound - ipc  # every image costs at least one place, reserved from the start
+    for tiles in range(factor, 1, -1):
+        count = min(room // (tiles**2 - 1), left)
+        if count:
+            plan.append((tiles, count))
+        left, room = left - count, room - count * (tiles**2 - 1)
+    return plan + ([(1, left)] if left else [])

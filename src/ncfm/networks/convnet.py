@@ -1,0 +1,93 @@
+"""The ConvNet of the dataset-distillation literature."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ncfm._checks import NcfmError, check_at_least, check_known
+
+NORMS = ("instance", "batch", "group", "layer", "none")
+MAX_DEPTH = 6
+
+
+def depth_for(image_size: int) -> int:
+    """Depth whose last feature map has 4 to 7 pixels a side: 3 at 32 px, 4 at 64 px, 5 at 128 px; between 1 and 6.
+
+    The field's choice (Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023), continued to
+    other sizes.
+    """
+    return min(max(int(math.log2(image_size)) - 2, 1), MAX_DEPTH)
+
+
+class ConvNet(nn.Module):
+    """``depth`` blocks of convolution 3x3 - norm - ReLU - average pooling 2x2, then one linear layer.
+
+    Args:
+        channels: image channels c.
+        num_classes: classes C.
+        image_size: side of the square image in pixels, at least ``2 ** depth``.
+        depth: number of blocks; chosen from the image size by `depth_for` if None.
+        width: channels of every block.
+        norm: "instance" (the field's standard), "batch", "group" (4 groups), "layer" or "none".
+
+    Raises:
+        NcfmError: if the image is too small for the depth, or the norm is unknown.
+
+    Reference:
+        Gidaris and Komodakis, "Dynamic Few-Shot Visual Learning without Forgetting", CVPR 2018; used since Zhao et
+        al., "Dataset Condensation with Gradient Matching", ICLR 2021.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int,
+        *,
+        image_size: int,
+        depth: int | None = None,
+        width: int = 128,
+        norm: str = "instance",
+    ) -> None:
+        super().__init__()
+        depth = depth_for(image_size) if depth is None else depth
+        check_known(norm, NORMS, "norm")
+        check_at_least(depth, 1, "depth")
+        check_at_least(width, 1, "width")
+        if image_size < 2**depth:
+            raise NcfmError(
+                f"A ConvNet of depth {depth} halves the image {depth} times and needs at least {2**depth} px, "
+                f"got {image_size} px; use depth {max(int(math.log2(max(image_size, 2))), 1)} or less."
+            )
+        blocks: list[nn.Module] = []
+        for index in range(depth):
+            blocks += [
+                nn.Conv2d(channels if index == 0 else width, width, kernel_size=3, padding=1),
+                make_norm(norm, width),
+                nn.ReLU(),
+                nn.AvgPool2d(2),
+            ]
+        self.blocks = nn.Sequential(*blocks)
+        self.num_features = width * (image_size >> depth) ** 2
+        self.classifier = nn.Linear(self.num_features, num_classes)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Feature vectors of normalised images: (n, c, h, w) -> (n, d)."""
+        return torch.flatten(self.blocks(images), 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of normalised images: (n, c, h, w) -> (n, C)."""
+        logits: Tensor = self.classifier(self.forward_features(images))
+        return logits
+
+
+def make_norm(norm: str, width: int) -> nn.Module:
+    """A normalisation layer by name; instance and layer norm are group norms of ``width`` groups and of one."""
+    if norm == "batch":
+        return nn.BatchNorm2d(width)
+    if norm == "none":
+        return nn.Identity()
+    groups = {"instance": width, "group": math.gcd(4, width), "layer": 1}[norm]
+    return nn.GroupNorm(groups, width)

@@ -1,0 +1,84 @@
+"""Objectives: what a synthetic set is made to match, one class a group.
+
+An objective says how far the synthetic features of every class are from the real ones. A new one is a class with
+``discrepancy`` and ``adversary``; the tests in ``tests/test_objectives.py`` take every objective listed there through
+the same properties.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+from torch import Generator, nn
+
+from ncfm._checks import check_fraction
+from ncfm._typing import Features, PerGroup
+from ncfm.discrepancy import mean_gap, ncfd
+from ncfm.frequencies import FrequencySampler
+
+
+class Objective(Protocol):
+    """A discrepancy of every class, with the adversary that maximises it, if it has one."""
+
+    adversary: nn.Module | None
+    """The player that ascends; None if nothing is learned but the images."""
+
+    def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
+        """Discrepancy (C,) of real (C, n, d) and synthetic (C, m, d) features.
+
+        Gradients reach the synthetic features and the adversary's parameters.
+        """
+        ...
+
+
+class CharacteristicMatching:
+    """Neural characteristic function matching: `ncfd` at frequencies that a sampler proposes.
+
+    Args:
+        sampler: where to look; it is the adversary if it has parameters.
+        amplitude_weight: alpha in [0, 1].
+        corrected: correct amplitudes for the sample sizes.
+        chunk_size: rows projected at once, see `characteristic_function`.
+
+    Reference:
+        Wang et al., CVPR 2025, arXiv 2502.20653.
+    """
+
+    def __init__(
+        self,
+        sampler: FrequencySampler,
+        *,
+        amplitude_weight: float = 0.5,
+        corrected: bool = False,
+        chunk_size: int | None = 256,
+    ) -> None:
+        check_fraction(amplitude_weight, "amplitude_weight")
+        self.sampler = sampler
+        self.amplitude_weight, self.corrected, self.chunk_size = amplitude_weight, corrected, chunk_size
+        module = cast("nn.Module", sampler)
+        self.adversary = module if any(True for _ in module.parameters()) else None
+
+    def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
+        """`ncfd` of every class at the frequencies of one draw, shared by the classes."""
+        return ncfd(
+            real,
+            synthetic,
+            self.sampler.sample(generator),
+            amplitude_weight=self.amplitude_weight,
+            corrected=self.corrected,
+            chunk_size=self.chunk_size,
+        )
+
+
+class MeanMatching:
+    """Distribution matching: squared distance of the class means; nothing adversarial, no randomness.
+
+    Reference:
+        Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023.
+    """
+
+    adversary: nn.Module | None = None
+
+    def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
+        """`mean_gap` of every class."""
+        return mean_gap(real, synthetic)

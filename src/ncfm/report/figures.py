@@ -1,0 +1,86 @@
+"""Pictures of image sets."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ncfm._files import write_atomically
+from ncfm.data.images import to_uint8
+
+TILE = 96  # pixels a side of an image in the picture, at least
+GAP = 4
+LABEL_HEIGHT = 18
+BACKGROUND, INK = (255, 255, 255), (40, 40, 40)
+
+
+def image_grid(images: Tensor, class_names: Sequence[str], *, max_columns: int = 10) -> Image.Image:
+    """A picture of a synthetic set: a row for each class, or, with one image each, classes side by side.
+
+    Args:
+        images: (C, ipc, c, h, w) in [0, 1].
+        class_names: C names, written beside or above the images.
+        max_columns: images of a class (or classes in a line) shown at most.
+    """
+    classes, ipc = images.shape[:2]
+    if ipc == 1:
+        return _side_by_side(images[:, 0], class_names, max_columns)
+    shown = min(ipc, max_columns)
+    tile = _tile(images.shape[-1])
+    font = ImageFont.load_default(size=13)
+    margin = 8 + max(int(font.getlength(name[:18])) for name in class_names)
+    canvas = Image.new("RGB", (margin + shown * (tile + GAP) + GAP, classes * (tile + GAP) + GAP), BACKGROUND)
+    draw = ImageDraw.Draw(canvas)
+    for row in range(classes):
+        top = GAP + row * (tile + GAP)
+        draw.text((4, top + tile // 2), class_names[row][:18], fill=INK, font=font, anchor="lm")
+        for column in range(shown):
+            canvas.paste(_picture(images[row, column], tile), (margin + column * (tile + GAP), top))
+    return canvas
+
+
+def _side_by_side(images: Tensor, class_names: Sequence[str], max_columns: int) -> Image.Image:
+    tile = _tile(images.shape[-1])
+    columns = min(len(images), max_columns)
+    rows = -(-len(images) // columns)
+    cell = tile + LABEL_HEIGHT + GAP
+    canvas = Image.new("RGB", (columns * (tile + GAP) + GAP, rows * cell + GAP), BACKGROUND)
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=13)
+    for index, image in enumerate(images):
+        left, top = GAP + index % columns * (tile + GAP), GAP + index // columns * cell
+        label = class_names[index]
+        while font.getlength(label) > tile and len(label) > 1:
+            label = label[:-2] + "…" if len(label) > 2 else label[:1]
+        draw.text((left + tile // 2, top + LABEL_HEIGHT // 2), label, fill=INK, font=font, anchor="mm")
+        canvas.paste(_picture(image, tile), (left, top + LABEL_HEIGHT))
+    return canvas
+
+
+def _tile(image_size: int) -> int:
+    """Side in the picture: a whole multiple of the image's, so that pixels stay square and sharp."""
+    return image_size * max(-(-TILE // image_size), 1)
+
+
+def _picture(image: Tensor, tile: int) -> Image.Image:
+    """One (c, h, w) image in [0, 1], enlarged without smoothing."""
+    pixels = to_uint8(image.detach().cpu()).permute(1, 2, 0).numpy()
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    return Image.fromarray(pixels).resize((tile, tile), Image.Resampling.NEAREST)
+
+
+def save_image_grid(path: Path, images: Tensor, class_names: Sequence[str]) -> None:
+    """Write `image_grid` as PNG, atomically."""
+    buffer = io.BytesIO()
+    image_grid(images, class_names).save(buffer, format="PNG")
+    write_atomically(path, lambda p: _write(p, buffer.getvalue()))
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)

@@ -1,0 +1,133 @@
+"""Results files: a row for every published number, with the command and the conditions that produced it."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import math
+import subprocess
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+
+from ncfm._checks import NcfmError
+from ncfm._files import write_atomically
+
+
+@dataclass(frozen=True)
+class AccuracyRow:
+    """One row of ``results/accuracy.csv``. Accuracies are fractions."""
+
+    dataset: str
+    ipc: int
+    method: str  # ncfm, mean, random, herding, mosaic, full, ...
+    variant: str  # what differs from the recipe: gaussian, alpha=1, ...
+    network: str
+    protocol: str
+    accuracy_mean: float  # after the last epoch
+    accuracy_std: float
+    accuracy_low: float  # 95 % interval of the mean
+    accuracy_high: float
+    accuracy_best_mean: float | None  # best over looks; only with more than one look
+    num_runs: int
+    teacher_seconds: float | None
+    distill_seconds: float | None
+    evaluate_seconds: float
+    peak_memory_mb: float
+    device: str
+    threads: int
+    seed: int
+    command: str
+    commit: str
+    date: str
+
+
+COLUMNS = tuple(f.name for f in fields(AccuracyRow))
+
+
+def append_rows(path: Path, rows: Iterable[AccuracyRow]) -> None:
+    """Append rows to a CSV file, making it with its header if needed; the file is replaced whole.
+
+    Raises:
+        NcfmError: if the file has other columns.
+    """
+    before = path.read_text(encoding="utf-8") if path.is_file() else ",".join(COLUMNS) + "\n"
+    if before.splitlines()[0] != ",".join(COLUMNS):
+        raise NcfmError(f"{path} has other columns than this version writes; expected {','.join(COLUMNS)}.")
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    for row in rows:
+        writer.writerow({key: _cell(value) for key, value in asdict(row).items()})
+    text = before if before.endswith("\n") else before + "\n"
+    write_atomically(path, lambda p: _write(p, text + buffer.getvalue()))
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """All rows of a results file, as text.
+
+    Raises:
+        NcfmError: if it is missing.
+    """
+    if not path.is_file():
+        raise NcfmError(f"Expected a results file {path}, but there is none.")
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def results_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of accuracy rows, in percent with 95 % intervals: what the README shows."""
+    lines = [
+        "| data | IPC | method | accuracy, % | 95 % interval | students | protocol | teachers, s | distilling, s |",
+        "|---|---:|---|---:|---|---:|---|---:|---:|",
+    ]
+    for r in rows:
+        method = r["method"] + (f" ({r['variant']})" if r["variant"] else "")
+        low, high = _percent(r["accuracy_low"]), _percent(r["accuracy_high"])
+        lines.append(
+            f"| {r['dataset']} | {r['ipc']} | {method} "
+            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} | {low} to {high} "
+            f"| {r['num_runs']} | {r['protocol']} "
+            f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_seconds'])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _percent(text: str) -> str:
+    return f"{100 * float(text):.1f}" if text else "-"
+
+
+def _whole(text: str) -> str:
+    return f"{float(text):.0f}" if text else "-"
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def code_version() -> str:
+    """The commit of the code that is running, with ``+changes`` if its files differ from it; else the version."""
+    folder = Path(__file__).parent
+    try:
+        commit = _git("rev-parse", "--short=12", "HEAD", folder=folder)
+        changed = _git("status", "--porcelain", "--untracked-files=no", ".", folder=folder.parent)
+    except (OSError, subprocess.CalledProcessError):
+        return version("ncfm")
+    return commit + ("+changes" if changed else "")
+
+
+def _git(*arguments: str, folder: Path) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def today() -> str:
+    """The date in UTC, ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -1,0 +1,182 @@
+"""The synthetic set: stored images with all that is needed to use them, and how they are started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from ncfm._checks import NcfmError, NcfmFailure, check_at_least, check_factor, check_finite, check_known
+from ncfm._files import content_hash, read_json, read_tensors, write_json, write_tensors
+from ncfm._typing import LabelledImages, Statistics
+from ncfm.data.images import ImageSet, draw_class_batches, to_float
+from ncfm.formation import decode, decoded_ipc, stitch
+
+INITS = ("noise", "real", "mosaic")
+FORMAT = "ncfm-synthetic-set"
+FORMAT_VERSION = 1
+IMAGES_FILE, FACTS_FILE = "images.safetensors", "set.json"
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """A few images per class that stand for a whole data set.
+
+    Classes take turns in order: images[c, i] is the i-th stored image of class c.
+    """
+
+    images: Tensor  # (C, ipc, c, h, w) float32 in [0, 1], as stored
+    class_names: tuple[str, ...]  # (C,) in the order of the class indices
+    statistics: Statistics  # normalisation: of the real training split
+    factor: int = 1  # tiles a side of a stored image
+    mode: str = "single"  # formation mode
+    bound: int = 128  # images a class at most, for mode "bounded"
+    facts: dict[str, Any] = field(default_factory=dict)  # where it comes from: data, method, configuration, seed
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 5 or self.images.shape[0] != len(self.class_names):
+            raise NcfmError(
+                f"Expected images of shape (C, ipc, c, h, w) with C = {len(self.class_names)} class names, "
+                f"got {tuple(self.images.shape)}."
+            )
+        decoded_ipc(self.ipc, self.factor, self.mode, self.bound)
+        for tiles in {self.factor, *(range(1, self.factor) if self.mode != "single" else ())}:
+            check_factor(self.images.shape[-1], tiles)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C."""
+        return self.images.shape[0]
+
+    @property
+    def ipc(self) -> int:
+        """Stored images per class."""
+        return self.images.shape[1]
+
+    @property
+    def decoded_ipc(self) -> int:
+        """Training images per class after decoding."""
+        return decoded_ipc(self.ipc, self.factor, self.mode, self.bound)
+
+    def decoded(self) -> LabelledImages:
+        """The images to train on: (C * m, c, h, w) in [0, 1], class by class, with labels (C * m,)."""
+        images = decode(self.images, self.factor, self.mode, self.bound)
+        labels = torch.arange(self.num_classes, device=images.device).repeat_interleave(images.shape[1])
+        return LabelledImages(images.flatten(0, 1), labels)
+
+    def with_images(self, images: Tensor) -> SyntheticSet:
+        """The same set with other images of the same shape."""
+        return replace(self, images=images)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the set to a folder: pixels as safetensors, everything else as JSON. Returns the folder.
+
+        Raises:
+            NcfmError: if pixels are not finite, or the folder cannot be written.
+        """
+        folder = Path(folder)
+        check_finite(self.images, "The synthetic images")
+        facts = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "class_names": list(self.class_names),
+            "ipc": self.ipc,
+            "factor": self.factor,
+            "mode": self.mode,
+            "bound": self.bound,
+            "decoded_ipc": self.decoded_ipc,
+            "statistics": self.statistics._asdict(),
+            "images_hash": content_hash(self.images),
+            "facts": self.facts,
+        }
+        write_tensors(folder / IMAGES_FILE, {"images": self.images})
+        write_json(folder / FACTS_FILE, facts)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> SyntheticSet:
+        """Read a set from its folder, or from the run folder that holds it as ``synthetic/``.
+
+        Raises:
+            NcfmError: if the folder is missing, foreign or damaged.
+        """
+        folder = Path(folder).expanduser()
+        if not (folder / FACTS_FILE).is_file() and (folder / "synthetic" / FACTS_FILE).is_file():
+            folder = folder / "synthetic"
+        if not (folder / FACTS_FILE).is_file():
+            state = "exists but holds none" if folder.is_dir() else "does not exist"
+            raise NcfmError(
+                f"Expected a synthetic set (a folder with {FACTS_FILE} and {IMAGES_FILE}), "
+                f"but {folder} {state}. `ncfm distill ... --out {folder}` makes one."
+            )
+        facts = read_json(folder / FACTS_FILE)
+        if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+            raise NcfmError(f"{folder / FACTS_FILE} was not written by ncfm (expected format {FORMAT!r}).")
+        try:
+            return cls._from_facts(folder, facts)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise NcfmFailure(f"{folder / FACTS_FILE} is damaged: {type(error).__name__} {error}.") from error
+
+    @classmethod
+    def _from_facts(cls, folder: Path, facts: dict[str, Any]) -> SyntheticSet:
+        if facts["version"] > FORMAT_VERSION:
+            raise NcfmError(
+                f"{folder} has format version {facts['version']}, this ncfm reads up to {FORMAT_VERSION}; upgrade ncfm."
+            )
+        images = read_tensors(folder / IMAGES_FILE).get("images")
+        if images is None or content_hash(images) != facts["images_hash"]:
+            raise NcfmFailure(f"{folder / IMAGES_FILE} does not fit {FACTS_FILE} (another hash): damaged or mixed up.")
+        statistics = Statistics(*(tuple(facts["statistics"][k]) for k in ("mean", "std")))
+        return cls(
+            images,
+            tuple(facts["class_names"]),
+            statistics,
+            facts["factor"],
+            facts["mode"],
+            facts["bound"],
+            facts["facts"],
+        )
+
+
+def start_images(real: ImageSet, *, ipc: int, factor: int, init: str, generator: Generator) -> Tensor:
+    """Images (C, ipc, c, h, w) in [0, 1] to start from.
+
+    Args:
+        real: the real set; only its training split is used.
+        ipc: stored images per class, at least 1.
+        factor: tiles a side of a mosaic.
+        init: "noise" - uniform; "real" - random real images of the class; "mosaic" - every stored image is stitched
+            from factor^2 random real images of the class.
+        generator: draws them, without replacement within a class.
+
+    Raises:
+        NcfmError: if ipc is below 1, or larger than a class allows for a start from real images.
+    """
+    check_at_least(ipc, 1, "ipc (images per class)")
+    check_known(init, INITS, "init")
+    shape = (real.num_classes, ipc, real.channels, real.image_size, real.image_size)
+    if init == "noise":
+        return torch.rand(shape, generator=generator)
+    tiles = factor if init == "mosaic" else 1
+    chosen = choose_random(real, ipc * tiles**2, generator)  # (C, ipc * tiles^2, c, h, w)
+    return stitch(chosen.flatten(0, 1), tiles).unflatten(0, shape[:2]).contiguous()
+
+
+def choose_random(real: ImageSet, per_class: int, generator: Generator) -> Tensor:
+    """Random training images of every class without replacement, (C, per_class, c, h, w) in [0, 1].
+
+    Raises:
+        NcfmError: if a class has fewer.
+    """
+    smallest = int(real.train.counts.min())
+    if per_class > smallest:
+        name = real.class_names[int(real.train.counts.argmin())]
+        raise NcfmError(
+            f"Expected at least {per_class} real images in every class, but class {name!r} has {smallest}; "
+            "lower --ipc or the factor, or start from noise (--set distill.init=noise)."
+        )
+    at = draw_class_batches(real.train, per_class, generator)
+    return to_float(real.train.images[at.flatten()]).unflatten(0, at.shape).cpu()

@@ -1,0 +1,258 @@
+"""Teachers: a pool of networks trained on the real set, cached on disk by content, blended at each draw.
+
+The feature extractor of an iteration is a teacher whose weights are blended between its start and its end,
+``beta * initial + (1 - beta) * trained`` with ``beta ~ U(0, 1)``: features of every stage of training, from a few
+stored networks.
+
+Reference:
+    Zhang et al., "DANCE: Dual-View Distribution Alignment for Dataset Condensation", IJCAI 2024 (blending);
+    Wang et al., "Dataset Distillation with Neural Characteristic Function", CVPR 2025, arXiv 2502.20653 (pool of 20).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ncfm._checks import NcfmError, check_at_least
+from ncfm._device import compiled
+from ncfm._files import (
+    best_effort,
+    cache_dir,
+    content_hash,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
+from ncfm._seeding import derive_seed, generator
+from ncfm._typing import Statistics
+from ncfm.data.images import ImageSet
+from ncfm.networks.registry import create_network
+from ncfm.training import TrainingRecipe, fit
+
+Weights = dict[str, Tensor]
+
+# Raised when a change of the training code makes cached teachers differ from freshly trained ones.
+CACHE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """One network at the start and at the end of its training on the real set."""
+
+    initial: Weights  # parameters and buffers, by name
+    trained: Weights
+    seconds: float  # time its training took (when it was trained, not when it was read from the cache)
+
+
+class TeacherPool:
+    """Trained networks from which every iteration draws its feature extractor.
+
+    Holds one live network per role (blended, trained) and writes drawn weights into it in place, so that compiled code
+    and memory stay where they are.
+
+    Args:
+        teachers: at least one; all of the architecture that ``make_network`` gives.
+        make_network: builds a network of that architecture (its weights are overwritten).
+        statistics: normalisation the teachers were trained with.
+        device: where the live networks are.
+        compile_networks: whether to compile them.
+    """
+
+    def __init__(
+        self,
+        teachers: Sequence[Teacher],
+        make_network: Callable[[], nn.Module],
+        *,
+        statistics: Statistics,
+        device: torch.device,
+        compile_networks: bool = False,
+    ) -> None:
+        check_at_least(len(teachers), 1, "number of teachers")
+        self.statistics = statistics
+        self._initial = [_on(t.initial, device) for t in teachers]
+        self._trained = [_on(t.trained, device) for t in teachers]
+        self.seconds = sum(t.seconds for t in teachers)
+        self.blended = _frozen(make_network(), device)
+        self.whole = _frozen(make_network(), device)
+        self.classify = compiled(self.whole, compile_networks)  # logits of the trained teacher drawn last
+
+    def __len__(self) -> int:
+        return len(self._trained)
+
+    def draw(self, generator: Generator) -> nn.Module:
+        """A random teacher, its weights blended by a random beta ~ U(0, 1): the extractor of one iteration.
+
+        The same module is returned each time, with other weights. Buffers (BatchNorm statistics) are blended as the
+        parameters are; integer buffers are the trained ones.
+        """
+        index = int(torch.randint(len(self), (), generator=generator))
+        beta = float(torch.rand((), generator=generator))
+        blend(self.blended, self._initial[index], self._trained[index], beta)
+        return self.blended
+
+    def draw_trained(self, generator: Generator) -> nn.Module:
+        """A random teacher as trained (for calibration); the same module each time, with other weights."""
+        index = int(torch.randint(len(self), (), generator=generator))
+        blend(self.whole, self._initial[index], self._trained[index], beta=0.0)
+        return self.whole
+
+    def trained(self, index: int) -> nn.Module:
+        """Teacher number ``index`` as trained."""
+        blend(self.whole, self._initial[index], self._trained[index], beta=0.0)
+        return self.whole
+
+
+@torch.no_grad()
+def blend(network: nn.Module, initial: Weights, trained: Weights, beta: float) -> None:
+    """Set every parameter and buffer of ``network`` to ``beta * initial + (1 - beta) * trained``, in place."""
+    for name, value in network.state_dict(keep_vars=True).items():
+        if value.is_floating_point():
+            value.copy_(torch.lerp(trained[name], initial[name], beta))
+        else:
+            value.copy_(trained[name])
+
+
+def pretrain(
+    images: ImageSet,
+    *,
+    network: str = "convnet",
+    num_teachers: int,
+    recipe: TrainingRecipe,
+    seed: int = 0,
+    device: torch.device,
+    precision: torch.dtype = torch.float32,
+    compile_networks: bool = False,
+    cache: Path | None = None,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> TeacherPool:
+    """Train a pool of teachers on the training split, or take them from the cache.
+
+    Each teacher is cached by the content that determines it (pixels, labels, architecture, recipe, seed, precision),
+    so a pool of 5 finds the 3 that an earlier run trained.
+
+    Args:
+        images: the real set; its test split is never touched.
+        network: a name for `create_network`.
+        num_teachers: size of the pool, at least 1.
+        recipe: their training.
+        seed: teacher i starts from the seed derived for i.
+        device: where to train, and where the pool lives.
+        precision: of the forward passes.
+        compile_networks: compile training and the pool's networks.
+        cache: folder of the cache; default ``~/.cache/ncfm/teachers``.
+        on_epoch: called with (teacher, finished epochs), also once for a teacher found in the cache.
+
+    Raises:
+        NcfmError: if ``num_teachers`` is below 1, or training diverges.
+    """
+    check_at_least(num_teachers, 1, "num_teachers")
+    cache = cache_dir() / "teachers" if cache is None else cache
+
+    def make(index: int) -> nn.Module:
+        return create_network(
+            network,
+            channels=images.channels,
+            num_classes=images.num_classes,
+            image_size=images.image_size,
+            seed=derive_seed(seed, "teachers", index),
+        )
+
+    module = make(0).to(device)
+    forward = compiled(module, compile_networks)
+    teachers = []
+    for index in range(num_teachers):
+        key = teacher_key(images, network, recipe, derive_seed(seed, "teachers", index), precision)
+        teacher = _from_cache(cache, key, module.state_dict().keys())
+        if teacher is None:
+            module.load_state_dict(make(index).state_dict())
+            teacher = _train(images, module, forward, recipe, seed, index, precision, on_epoch)
+            with best_effort():
+                _to_cache(cache, key, teacher, asdict(recipe) | {"network": network, "data": images.name})
+        elif on_epoch is not None:
+            on_epoch(index, recipe.epochs)
+        teachers.append(teacher)
+    return TeacherPool(
+        teachers,
+        lambda: make(0),
+        statistics=images.statistics,
+        device=device,
+        compile_networks=compile_networks,
+    )
+
+
+def teacher_key(images: ImageSet, network: str, recipe: TrainingRecipe, seed: int, precision: torch.dtype) -> str:
+    """Content hash of everything that determines a teacher but the machine."""
+    return content_hash(
+        f"teacher {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(seed), str(precision)
+    )
+
+
+def _train(
+    images: ImageSet,
+    module: nn.Module,
+    forward: Callable[..., Any],
+    recipe: TrainingRecipe,
+    seed: int,
+    index: int,
+    precision: torch.dtype,
+    on_epoch: Callable[[int, int], None] | None,
+) -> Teacher:
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    initial = _copy(module)
+    began = time.perf_counter()
+    fit(
+        module,
+        images.train.images,
+        images.train.labels,
+        recipe=recipe,
+        statistics=images.statistics,
+        generator=generator(seed, "teachers", index, "training"),
+        forward=forward,
+        precision=precision,
+        after_epoch=None if on_epoch is None else lambda epoch: on_epoch(index, epoch),
+    )
+    return Teacher(initial, _copy(module), time.perf_counter() - began)
+
+
+def _from_cache(cache: Path, key: str, names: Collection[str]) -> Teacher | None:
+    """A cached teacher with the weights ``names``; None if there is none that can be read: it is then trained."""
+    path = cache / f"{key}.safetensors"
+    if not path.exists():
+        return None
+    try:
+        tensors = read_tensors(path)
+        seconds = float(read_json(path.with_suffix(".json"))["seconds"])
+    except (NcfmError, KeyError, TypeError, ValueError):
+        return None
+    initial = {k.removeprefix("initial."): v for k, v in tensors.items() if k.startswith("initial.")}
+    trained = {k.removeprefix("trained."): v for k, v in tensors.items() if k.startswith("trained.")}
+    return Teacher(initial, trained, seconds) if initial.keys() == trained.keys() == set(names) else None
+
+
+def _to_cache(cache: Path, key: str, teacher: Teacher, facts: dict[str, Any]) -> None:
+    """The facts go first: a teacher counts as cached once its tensors are there."""
+    write_json(cache / f"{key}.json", facts | {"seconds": round(teacher.seconds, 3)})
+    tensors = {f"initial.{k}": v for k, v in teacher.initial.items()}
+    write_tensors(cache / f"{key}.safetensors", tensors | {f"trained.{k}": v for k, v in teacher.trained.items()})
+
+
+def _copy(module: nn.Module) -> Weights:
+    return {name: value.detach().clone().contiguous().cpu() for name, value in module.state_dict().items()}
+
+
+def _on(weights: Weights, device: torch.device) -> Weights:
+    return {name: value.to(device) for name, value in weights.items()}
+
+
+def _frozen(module: nn.Module, device: torch.device) -> nn.Module:
+    """In evaluation mode, without gradients for its parameters: only the images are optimised."""
+    module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module.requires_grad_(False).eval()

@@ -1,0 +1,40 @@
+"""What every test runs under."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+from ncfm.data.images import ImageSet
+from ncfm.data.sources import load_digits_set
+
+# The same examples in every run, so that a failure is one for everybody; no deadline, machines may be busy.
+hypothesis.settings.register_profile("ncfm", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("ncfm")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own for every test: no teacher of another test or of the user is found."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("NCFM_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """One thread: the problems are tiny, and sums over threads could differ in the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageSet:
+    """The digits, read once; nothing may change them in place."""
+    return load_digits_set()

@@ -1,0 +1,128 @@
+"""Slow references: the formulas spelled out as loops over plain numbers, nothing of the package in them."""
+
+import cmath
+import math
+
+import torch
+
+
+def characteristic_function_loop(x, t):
+    """List of k complex numbers, mean over i of exp(j <t, x_i>)."""
+    values = []
+    for frequency in t.tolist():
+        total = 0j
+        for row in x.tolist():
+            total += cmath.exp(1j * sum(a * b for a, b in zip(frequency, row, strict=True)))
+        values.append(total / len(x))
+    return values
+
+
+def modulus_loop(value, sample_size=None):
+    """|value|, or the root of (n |value|^2 - 1) / (n - 1) cut off at 0."""
+    square = value.real**2 + value.imag**2
+    if sample_size is not None and sample_size > 1:
+        square = max((sample_size * square - 1) / (sample_size - 1), 0.0)
+    return math.sqrt(square)
+
+
+def amplitude_loop(a, b, sizes=(None, None)):
+    return (modulus_loop(a, sizes[0]) - modulus_loop(b, sizes[1])) ** 2
+
+
+def phase_loop(a, b):
+    """With the angles themselves: the cosine does not mind on which side of the branch cut they lie."""
+    angle = math.atan2(a.imag, a.real) - math.atan2(b.imag, b.real)
+    return 2 * modulus_loop(a) * modulus_loop(b) * (1 - math.cos(angle))
+
+
+def ncfd_loop(x, y, t, alpha, epsilon, corrected=False):
+    sizes = (len(x), len(y)) if corrected else (None, None)
+    total = 0.0
+    pairs = zip(characteristic_function_loop(x, t), characteristic_function_loop(y, t), strict=True)
+    for a, b in pairs:
+        gap = alpha * amplitude_loop(a, b, sizes) + (1 - alpha) * phase_loop(a, b)
+        total += math.sqrt(gap + epsilon) - math.sqrt(epsilon)
+    return total / len(t)
+
+
+def root_mean_gap_loop(x, y, t):
+    pairs = zip(characteristic_function_loop(x, t), characteristic_function_loop(y, t), strict=True)
+    return math.sqrt(sum(abs(a - b) ** 2 for a, b in pairs) / len(t))
+
+
+def mean_kernel_loop(x, y, bandwidth):
+    total = 0.0
+    for a in x.tolist():
+        for b in y.tolist():
+            total += math.exp(-sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) / (2 * bandwidth**2))
+    return total / (len(x) * len(y))
+
+
+def gaussian_mmd_loop(x, y, bandwidth):
+    """Squared, pairs of a point with itself included."""
+    return mean_kernel_loop(x, x, bandwidth) + mean_kernel_loop(y, y, bandwidth) - 2 * mean_kernel_loop(x, y, bandwidth)
+
+
+def enlarge_loop(tile, factor):
+    """Bilinear enlargement of a (c, a, b) tile; pixel centres at half integers, the border is held."""
+    c, a, b = tile.shape
+    result = torch.empty(c, a * factor, b * factor, dtype=tile.dtype)
+    for row in range(a * factor):
+        for column in range(b * factor):
+            v, u = (row + 0.5) / factor - 0.5, (column + 0.5) / factor - 0.5
+            result[:, row, column] = _bilinear(tile, min(max(v, 0), a - 1), min(max(u, 0), b - 1))
+    return result
+
+
+def _bilinear(tile, v, u):
+    top, left = math.floor(v), math.floor(u)
+    bottom, right = min(top + 1, tile.shape[1] - 1), min(left + 1, tile.shape[2] - 1)
+    upper = (1 - u + left) * tile[:, top, left] + (u - left) * tile[:, top, right]
+    lower = (1 - u + left) * tile[:, bottom, left] + (u - left) * tile[:, bottom, right]
+    return (1 - v + top) * upper + (v - top) * lower
+
+
+def cut_loop(image, factor):
+    """The tiles of one (c, h, w) image, row by row, each at full size."""
+    h, w = image.shape[1] // factor, image.shape[2] // factor
+    return [
+        enlarge_loop(image[:, r * h : (r + 1) * h, s * w : (s + 1) * w], factor)
+        for r in range(factor)
+        for s in range(factor)
+    ]
+
+
+def tiles_of_each_image_loop(ipc, factor, bound):
+    """Mode "bounded": each image in turn takes the finest cut that leaves a place for every one to come."""
+    chosen, used = [], 0
+    for i in range(ipc):
+        reserved = ipc - i - 1
+        fits = [f for f in range(1, factor + 1) if used + f**2 + reserved <= bound]
+        chosen.append(max(fits))
+        used += chosen[-1] ** 2
+    return chosen
+
+
+def decode_loop(images, factor, mode, bound):
+    """List (a class each) of lists of decoded (c, h, w) images."""
+    decoded = []
+    for stored in images:
+        if mode == "multi":
+            plan = [(image, f) for f in range(1, factor + 1) for image in stored]
+        elif mode == "single":
+            plan = [(image, factor) for image in stored]
+        else:
+            plan = list(zip(stored, tiles_of_each_image_loop(len(stored), factor, bound), strict=True))
+        decoded.append([tile for image, f in plan for tile in cut_loop(image, f)])
+    return decoded
+
+
+def shift_loop(image, down, right):
+    """result[r, s] = image[r + down, s + right], 0 where that lies outside."""
+    result = torch.zeros_like(image)
+    h, w = image.shape[-2:]
+    for r in range(h):
+        for s in range(w):
+            if 0 <= r + down < h and 0 <= s + right < w:
+                result[..., r, s] = image[..., r + down, s + right]
+    return result

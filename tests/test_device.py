@@ -1,0 +1,158 @@
+"""Device, precision and compilation: what "auto" chooses, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ncfm import _device
+from ncfm._checks import NcfmError
+from ncfm._device import (
+    choose_compiled,
+    choose_device,
+    choose_precision,
+    compiled,
+    describe_device,
+    has_compiler,
+    peak_memory_mb,
+)
+
+CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with the named accelerators; says nothing about what this one has."""
+
+    def build(*, cuda=0, mps=False, cuda_bfloat16=False, cpu_bfloat16=False, programs=()):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: cuda_bfloat16)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+        monkeypatch.setattr(_device, "cpu_multiplies_bfloat16", lambda: cpu_bfloat16)
+        found = {name: f"/usr/bin/{name}" for name in programs}
+        monkeypatch.setattr(_device.shutil, "which", found.get)
+        monkeypatch.delenv("CXX", raising=False)
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("has", "expected"),
+    [({}, "cpu"), ({"mps": True}, "mps"), ({"cuda": 1}, "cuda"), ({"cuda": 1, "mps": True}, "cuda")],
+)
+def test_auto_takes_the_first_device_there_is(machine, has, expected):
+    machine(**has)
+    assert choose_device("auto").type == choose_device().type == expected
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "cpu:", "auto "])
+def test_an_unknown_device_is_refused(name):
+    with pytest.raises(NcfmError, match=r"Unknown device .* use auto, cpu, cuda"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps", "meta"])
+def test_a_device_that_is_not_there_is_refused(machine, name):
+    machine()
+    with pytest.raises(NcfmError, match=f"{name}.*not available.*--device auto"):
+        choose_device(name)
+
+
+def test_cuda_devices_are_counted(machine):
+    machine(cuda=2)
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(NcfmError, match="cuda:2"):
+        choose_device("cuda:2")
+
+
+def test_the_cpu_is_always_there(machine):
+    machine(cuda=1)
+    assert choose_device("cpu") == CPU
+
+
+@pytest.mark.parametrize(
+    ("has", "device", "expected"),
+    [
+        ({}, CPU, torch.float32),
+        ({"cpu_bfloat16": True}, CPU, torch.bfloat16),
+        ({"cpu_bfloat16": True}, CUDA, torch.float32),
+        ({"cuda_bfloat16": True}, CUDA, torch.bfloat16),
+        ({"cuda_bfloat16": True, "cpu_bfloat16": True}, MPS, torch.float32),
+    ],
+)
+def test_auto_precision_is_bfloat16_only_where_it_is_native(machine, has, device, expected):
+    machine(**has)
+    assert choose_precision("auto", device) == expected
+
+
+def test_a_named_precision_is_taken_anywhere():
+    for name in ("float32", "bfloat16", "float16"):
+        assert choose_precision(name, CPU) == getattr(torch, name)
+
+
+@pytest.mark.parametrize("name", ["float64", "fp16", ""])
+def test_an_unknown_precision_is_refused(name):
+    with pytest.raises(NcfmError, match=r"Unknown precision .* float32, bfloat16, float16"):
+        choose_precision(name, CPU)
+
+
+def test_a_torch_without_the_probe_counts_as_without_bfloat16(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    assert not _device.cpu_multiplies_bfloat16()
+
+
+@pytest.mark.parametrize(
+    ("choice", "device", "size", "programs", "expected"),
+    [
+        ("off", CUDA, 224, ["g++"], False),
+        ("on", CPU, 8, ["g++"], True),
+        ("on", CPU, 8, ["clang++"], True),
+        ("on", CUDA, 8, [], True),
+        ("auto", CPU, 32, ["g++"], True),
+        ("auto", CPU, 32, [], False),
+        ("auto", CPU, 31, ["g++"], False),
+        ("auto", CUDA, 32, [], True),
+        ("auto", CUDA, 8, ["g++"], False),
+        ("auto", MPS, 224, ["g++"], False),
+    ],
+)
+def test_choice_of_compilation(machine, choice, device, size, programs, expected):
+    machine(programs=programs)
+    assert choose_compiled(choice, device, size) is expected
+
+
+def test_without_a_compiler_networks_run_eagerly_and_the_user_is_told(machine, capsys):
+    machine()
+    assert choose_compiled("on", CPU, 64) is False
+    assert "no C++ compiler found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("choice", ["yes", "", "Auto"])
+def test_an_unknown_choice_of_compilation_is_refused(choice):
+    with pytest.raises(NcfmError, match="auto, on or off"):
+        choose_compiled(choice, CPU, 32)
+
+
+def test_the_compiler_named_by_the_environment_counts(machine, monkeypatch):
+    machine(programs=["my-c++"])
+    assert not has_compiler()
+    monkeypatch.setenv("CXX", "my-c++")
+    assert has_compiler()
+
+
+def test_uncompiled_is_the_network_itself():
+    network = torch.nn.Linear(2, 2)
+    assert compiled(network, False) is network
+
+
+def test_descriptions_name_the_hardware(monkeypatch):
+    assert describe_device(CPU)
+    assert describe_device(MPS) == "Apple MPS"
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
+    assert describe_device(CUDA) == "Some GPU"
+
+
+def test_peak_memory_is_in_mebibytes():
+    # Python with torch takes between 50 MiB and 100 GiB; bytes or KiB would fall outside.
+    assert 50 < peak_memory_mb(CPU) < 100_000

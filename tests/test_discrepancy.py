@@ -1,0 +1,442 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from ncfm._checks import NcfmError
+from ncfm._typing import Phi
+from ncfm.discrepancy import (
+    ROOT_EPSILON,
+    amplitude_gap,
+    characteristic_function,
+    gaussian_mmd,
+    mean_gap,
+    modulus,
+    ncfd,
+    ncfd_from_phi,
+    phase_gap,
+    root_mean_gap,
+)
+from oracles import (
+    amplitude_loop,
+    characteristic_function_loop,
+    gaussian_mmd_loop,
+    ncfd_loop,
+    phase_loop,
+    root_mean_gap_loop,
+)
+from strategies import (
+    AMPLITUDE_WEIGHTS,
+    amplitude_weights,
+    exact_problems,
+    gaussian_samples,
+    interval,
+    normal,
+    properties,
+    rng,
+    samples,
+    two_diracs,
+)
+
+# Every discrepancy of two samples at given frequencies, as a function of (x, y, t).
+DISCREPANCIES = {
+    **{f"ncfd-{w}": lambda x, y, t, w=w: ncfd(x, y, t, amplitude_weight=w) for w in AMPLITUDE_WEIGHTS},
+    "ncfd-corrected": lambda x, y, t: ncfd(x, y, t, corrected=True),
+    "ncfd-chunked": lambda x, y, t: ncfd(x, y, t, chunk_size=2),
+    "root_mean_gap": root_mean_gap,
+    "gaussian_mmd": lambda x, y, t: gaussian_mmd(x, y, bandwidth=0.8),
+    "mean_gap": lambda x, y, t: mean_gap(x, y),
+}
+every_discrepancy = pytest.mark.parametrize("discrepancy", DISCREPANCIES.values(), ids=DISCREPANCIES.keys())
+
+
+def phis(x, y, t):
+    return characteristic_function(x, t), characteristic_function(y, t)
+
+
+def squared_gap(phi_x, phi_y):
+    return (phi_x.real - phi_y.real) ** 2 + (phi_x.imag - phi_y.imag) ** 2
+
+
+# ---------------------------------------------------------------- against slow references
+
+
+@properties
+@given(samples(groups=((),)))
+def test_characteristic_function_equals_the_loop(s):
+    phi = characteristic_function(s.x, s.t)
+    slow = characteristic_function_loop(s.x, s.t)
+    assert_close(phi.real.tolist(), [z.real for z in slow], atol=1e-12, rtol=0)
+    assert_close(phi.imag.tolist(), [z.imag for z in slow], atol=1e-12, rtol=0)
+
+
+@properties
+@given(samples(groups=((),)))
+def test_gaps_equal_the_loop(s):
+    slow_x, slow_y = characteristic_function_loop(s.x, s.t), characteristic_function_loop(s.y, s.t)
+    amplitude = [amplitude_loop(a, b) for a, b in zip(slow_x, slow_y, strict=True)]
+    phase = [phase_loop(a, b) for a, b in zip(slow_x, slow_y, strict=True)]
+    # The smoothing of a modulus at 0 moves it by at most 1e-6.
+    assert_close(amplitude_gap(*phis(*s)).tolist(), amplitude, atol=4e-6, rtol=0)
+    assert_close(phase_gap(*phis(*s)).tolist(), phase, atol=4e-6, rtol=0)
+
+
+@properties
+@given(samples(groups=((),)), amplitude_weights, st.sampled_from([0.0, 1e-8, 1e-2]), st.booleans())
+def test_ncfd_equals_the_loop(s, alpha, epsilon, corrected):
+    value = ncfd(*s, amplitude_weight=alpha, epsilon=epsilon, corrected=corrected)
+    slow = ncfd_loop(*s, alpha, epsilon, corrected)
+    # 1e-6 in a modulus is 1e-6 in the root of the amplitude gap; the root of the phase gap may move by the
+    # root of that where a modulus is 0, which a random sample does not reach.
+    assert float(value) == pytest.approx(slow, abs=1e-5)
+
+
+@properties
+@given(samples(groups=((),)), st.sampled_from([0.3, 1.0, 10.0]))
+def test_gaussian_mmd_equals_the_loop(s, bandwidth):
+    value = float(gaussian_mmd(s.x, s.y, bandwidth=bandwidth))
+    assert value == pytest.approx(gaussian_mmd_loop(s.x, s.y, bandwidth), abs=1e-12)
+
+
+@properties
+@given(samples(groups=((),)))
+def test_root_mean_gap_equals_the_loop(s):
+    assert float(root_mean_gap(*s)) == pytest.approx(root_mean_gap_loop(*s), abs=1e-12)
+
+
+def test_mean_gap_by_hand():
+    x, y = torch.tensor([[0.0, 0.0], [2.0, 4.0]]), torch.tensor([[4.0, 3.0]])
+    assert float(mean_gap(x, y)) == 3**2 + 1**2  # means (1, 2) and (4, 3)
+
+
+# ---------------------------------------------------------------- exact answers
+
+
+@properties
+@given(exact_problems)
+def test_gaps_are_the_exact_ones(p):
+    assert_close(amplitude_gap(*phis(p.x, p.y, p.t)), p.amplitude, atol=4e-6, rtol=0)
+    assert_close(phase_gap(*phis(p.x, p.y, p.t)), p.phase, atol=4e-6, rtol=0)
+
+
+@properties
+@given(exact_problems, amplitude_weights)
+def test_ncfd_is_the_exact_one(p, alpha):
+    gap = alpha * p.amplitude + (1 - alpha) * p.phase
+    exact = (torch.sqrt(gap + ROOT_EPSILON) - math.sqrt(ROOT_EPSILON)).mean()
+    assert_close(ncfd(p.x, p.y, p.t, amplitude_weight=alpha), exact, atol=1e-5, rtol=0)
+
+
+@properties
+@given(two_diracs())
+def test_kernel_mmd_of_two_diracs(p):
+    exact = 2 - 2 * torch.exp(-(p.x[0] - p.y[0]).square().sum() / (2 * 0.7**2))
+    assert_close(gaussian_mmd(p.x, p.y, bandwidth=0.7), exact, atol=1e-12, rtol=0)
+
+
+# ---------------------------------------------------------------- identities
+
+
+@pytest.mark.parametrize("bandwidth", [0.5, 1.0, 2.0])
+def test_bochner_mean_gap_is_the_kernel_mmd(bandwidth):
+    x, y = normal(0, 6, 3), 0.5 + 0.7 * normal(1, 4, 3)
+    t = normal(2, 50_000, 3) / bandwidth
+    mean, error = interval(squared_gap(*phis(x, y, t)))  # error: of the Monte Carlo mean over the frequencies
+    mmd = gaussian_mmd(x, y, bandwidth=bandwidth)
+    assert abs(mean - mmd) < error
+    assert error < 0.05 * mmd  # else the line above would prove little
+    assert_close(root_mean_gap(x, y, t) ** 2, mean)
+
+
+@properties
+@given(samples())
+def test_amplitude_and_phase_make_the_squared_gap(s):
+    phi_x, phi_y = phis(*s)
+    total = amplitude_gap(phi_x, phi_y) + phase_gap(phi_x, phi_y)
+    assert_close(total, squared_gap(phi_x, phi_y), atol=1e-12, rtol=0)
+
+
+@properties
+@given(samples())
+def test_half_weight_is_the_distance_of_the_functions(s):
+    distance = squared_gap(*phis(*s)).sqrt().mean(-1) / math.sqrt(2)
+    assert_close(ncfd(*s, epsilon=0.0), distance, atol=1e-7, rtol=0)
+
+
+@properties
+@given(samples())
+def test_a_weight_of_0_or_1_leaves_one_term(s):
+    phi_x, phi_y = phis(*s)
+    amplitude, phase = amplitude_gap(phi_x, phi_y).sqrt(), phase_gap(phi_x, phi_y).sqrt()
+    assert_close(ncfd(*s, amplitude_weight=1.0, epsilon=0.0), amplitude.mean(-1), atol=1e-12, rtol=0)
+    assert_close(ncfd(*s, amplitude_weight=0.0, epsilon=0.0), phase.mean(-1), atol=1e-12, rtol=0)
+
+
+@properties
+@given(samples(), amplitude_weights)
+def test_ncfd_from_phi_is_ncfd(s, alpha):
+    assert_close(ncfd_from_phi(*phis(*s), amplitude_weight=alpha), ncfd(*s, amplitude_weight=alpha))
+
+
+@properties
+@given(samples(groups=((),)))
+def test_translating_both_samples_turns_only_the_phases(s):
+    v = normal(7, s.x.shape[-1])
+    before, after = characteristic_function(s.x, s.t), characteristic_function(s.x + v, s.t)
+    turn = torch.exp(1j * (s.t @ v))
+    expected = torch.complex(before.real, before.imag) * turn
+    assert_close(torch.complex(after.real, after.imag), expected, atol=1e-12, rtol=0)
+    for weight in AMPLITUDE_WEIGHTS:
+        moved = ncfd(s.x + v, s.y + v, s.t, amplitude_weight=weight)
+        assert_close(moved, ncfd(*s, amplitude_weight=weight), atol=1e-7, rtol=0)
+
+
+@properties
+@given(samples(groups=((),)))
+def test_translating_one_sample_leaves_the_amplitudes(s):
+    moved = characteristic_function(s.x + normal(7, s.x.shape[-1]), s.t)
+    still = characteristic_function(s.x, s.t)
+    assert_close(amplitude_gap(still, moved), torch.zeros(len(s.t)).double(), atol=1e-12, rtol=0)
+    assert_close(ncfd(s.x, s.x + 1.0, s.t, amplitude_weight=1.0).item(), 0.0, atol=1e-10, rtol=0)
+
+
+# ---------------------------------------------------------------- properties of every discrepancy
+
+
+@every_discrepancy
+@properties
+@given(samples())
+def test_symmetric(discrepancy, s):
+    assert_close(discrepancy(s.x, s.y, s.t), discrepancy(s.y, s.x, s.t), atol=1e-9, rtol=0)
+
+
+@every_discrepancy
+@properties
+@given(samples())
+def test_never_negative_and_a_value_a_group(discrepancy, s):
+    value = discrepancy(*s)
+    assert value.shape == s.x.shape[:-2]
+    assert bool((value >= -1e-12).all())
+
+
+@every_discrepancy
+@properties
+@given(samples())
+def test_zero_for_the_same_sample(discrepancy, s):
+    zero = torch.zeros(s.x.shape[:-2]).double()
+    # A squared gap is exact to 1e-15, so a plain root of it (root_mean_gap) to 3e-8.
+    assert_close(discrepancy(s.x, s.x.flip(-2), s.t), zero, atol=1e-7, rtol=0)
+
+
+@every_discrepancy
+def test_positive_for_different_samples(discrepancy):
+    # x and y differ both in location and in spread.
+    assert float(discrepancy(normal(0, 20, 3), 1 + 2 * normal(1, 20, 3), normal(2, 8, 3))) > 0.1
+
+
+@every_discrepancy
+@properties
+@given(samples(groups=((),)))
+def test_order_of_the_rows_does_not_matter(discrepancy, s):
+    x, y = (z[torch.randperm(len(z), generator=rng(5))] for z in (s.x, s.y))
+    t = s.t[torch.randperm(len(s.t), generator=rng(6))]
+    assert_close(discrepancy(x, y, t), discrepancy(*s), atol=1e-7, rtol=0)
+
+
+@every_discrepancy
+@properties
+@given(samples(groups=((2,), (2, 3))))
+def test_groups_equal_one_by_one(discrepancy, s):
+    d = s.x.shape[-1]
+    groups_x, groups_y = (z.reshape(-1, z.shape[-2], d) for z in (s.x, s.y))
+    one_by_one = [discrepancy(x, y, s.t) for x, y in zip(groups_x, groups_y, strict=True)]
+    assert_close(discrepancy(*s).flatten(), torch.stack(one_by_one), atol=1e-9, rtol=0)
+
+
+@properties
+@given(samples())
+def test_triangle_inequality(s):
+    z = 2 * normal(3, *s.x.shape[:-2], 3, s.x.shape[-1])
+    for distance in (root_mean_gap, lambda a, b, t: ncfd(a, b, t, amplitude_weight=0.5, epsilon=0.0)):
+        detour = distance(s.x, z, s.t) + distance(z, s.y, s.t)
+        assert bool((distance(*s) <= detour + 1e-7).all())  # 1e-7: the root of a rounding error
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25, 0.5, 0.8, 0.9, 1.0])
+def test_upper_bound_is_reached_and_kept(alpha):
+    # alpha (a - b)^2 + (1 - alpha) 4 a b over moduli a, b in [0, 1] is largest in a corner: at a = b = 1
+    # (opposite diracs) it is 4 (1 - alpha), at a = 1, b = 0 (a dirac and a balanced pair) it is alpha.
+    bound = max(math.sqrt(alpha), 2 * math.sqrt(1 - alpha))
+    zero, pi = torch.zeros(1, 1).double(), torch.tensor([[math.pi]]).double()
+    t = torch.ones(1, 1).double()
+    opposite = ncfd(zero, pi, t, amplitude_weight=alpha, epsilon=0.0)
+    balanced = ncfd(zero, torch.cat([zero, pi]), t, amplitude_weight=alpha, epsilon=0.0)
+    assert float(opposite) == pytest.approx(2 * math.sqrt(1 - alpha), abs=1e-5)
+    # The smoothed modulus of the pair is 1e-6, and the phase gap has the root of that.
+    assert float(balanced) == pytest.approx(math.sqrt(alpha), abs=2e-3)
+    x, y, t = normal(0, 5000, 2, 1), normal(1, 5000, 1, 1), 2 * normal(2, 1, 1)
+    assert float(ncfd(x, y, t, amplitude_weight=alpha).max()) <= bound + 1e-5
+
+
+# ---------------------------------------------------------------- rates and biases of finite samples
+
+
+def test_empirical_characteristic_function_converges_at_rate_one_half():
+    sizes = [16, 64, 256, 1024]
+    errors = []
+    for n in sizes:
+        x, t, exact = gaussian_samples(n, repeats=100, n=n, d=2, k=16)
+        phi = characteristic_function(x, t)
+        errors.append(((phi.real - exact) ** 2 + phi.imag**2).mean())
+        # Variance of a mean of n unit vectors: E |Phi_n - Phi|^2 = (1 - |Phi|^2) / n. 100 repeats of 16
+        # partly dependent frequencies give it to about 5 %.
+        assert float(errors[-1] / ((1 - exact**2).mean() / n)) == pytest.approx(1, abs=0.2)
+    log_n, log_error = torch.log(torch.tensor(sizes).double()), torch.log(torch.stack(errors)) / 2
+    log_n, log_error = log_n - log_n.mean(), log_error - log_error.mean()
+    slope = (log_n * log_error).sum() / log_n.square().sum()  # least squares
+    # 2.5 % in each root-mean-square error over 4 points, log 4 apart, is 0.008 in the slope; 4 times that.
+    assert float(slope) == pytest.approx(-0.5, abs=0.032)
+
+
+@pytest.mark.parametrize("n", [3, 10])
+def test_corrected_modulus_has_no_bias(n):
+    x, _, _ = gaussian_samples(n, repeats=20_000, n=n, d=1, k=1)
+    t = torch.tensor([[0.25]]).double()  # low enough that the cut-off at 0 is never reached
+    square = math.exp(-(0.25**2))  # |Phi|^2 of a standard normal
+    phi = characteristic_function(x, t)
+    assert float(modulus(phi, n).min()) > 1e-3
+    mean, error = interval(modulus(phi, n).square().flatten())
+    assert abs(float(mean) - square) < error
+    plain, plain_error = interval(modulus(phi).square().flatten())
+    assert abs(float(plain) - (square + (1 - square) / n)) < plain_error
+    assert float(plain) - square > 2 * error  # the bias is there to be seen
+
+
+def test_corrected_modulus_is_cut_off_at_zero_and_needs_two_rows():
+    balanced = Phi(torch.zeros(1), torch.zeros(1))
+    assert float(modulus(balanced, 4)) == pytest.approx(0, abs=2e-6)
+    whole = Phi(torch.ones(1), torch.zeros(1))
+    assert float(modulus(whole, 4)) == pytest.approx(1)
+    assert float(modulus(whole, 1)) == pytest.approx(1)  # one row: nothing to correct by
+
+
+def test_correction_takes_the_sample_size_out_of_the_amplitude_gap():
+    # Mean square moduli at |t| = 1 are e^-1 = .37 for any number of rows if corrected, else .37 + .63 / n.
+    few, many = normal(0, 20_000, 3, 1), normal(1, 2_000, 200, 1)
+    t = torch.tensor([[1.0]]).double()
+    small, large = characteristic_function(few, t), characteristic_function(many, t)
+    for sizes, expected in [((None, None), 0.632 / 3 - 0.632 / 200), ((3, 200), 0.0)]:
+        squares = [modulus(p, n).square().mean() for p, n in zip((small, large), sizes, strict=True)]
+        # The cut-off at 0 lifts the corrected square of 3 rows by .05, a quarter of what is taken away.
+        assert float(squares[0] - squares[1]) == pytest.approx(expected, abs=0.07)
+
+
+# ---------------------------------------------------------------- gradients
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("options", [{}, {"corrected": True}, {"chunk_size": 2}])
+def test_gradients_of_ncfd(alpha, options):
+    x, y, t = (z.requires_grad_() for z in (normal(0, 2, 4, 3), normal(1, 2, 3, 3), normal(2, 5, 3)))
+    assert torch.autograd.gradcheck(lambda *a: ncfd(*a, amplitude_weight=alpha, **options), (x, y, t))
+
+
+@pytest.mark.parametrize("gap", [amplitude_gap, phase_gap])
+def test_gradients_of_the_gaps(gap):
+    x, y, t = (z.requires_grad_() for z in (normal(0, 4, 3), normal(1, 3, 3), normal(2, 5, 3)))
+    assert torch.autograd.gradcheck(lambda *a: gap(*phis(*a)), (x, y, t))
+
+
+@pytest.mark.parametrize("name", ["root_mean_gap", "gaussian_mmd", "mean_gap"])
+def test_gradients_of_the_others(name):
+    x, y = normal(0, 4, 3).requires_grad_(), normal(1, 3, 3).requires_grad_()
+    t = normal(2, 5, 3)
+    assert torch.autograd.gradcheck(lambda a, b: DISCREPANCIES[name](a, b, t), (x, y))
+
+
+@pytest.mark.parametrize("alpha", AMPLITUDE_WEIGHTS)
+@pytest.mark.parametrize("corrected", [False, True])
+def test_gradients_stay_finite_where_the_samples_agree(alpha, corrected):
+    x, t = normal(0, 3, 8, 4).float(), normal(1, 32, 4).float().requires_grad_()
+    y = x.clone().requires_grad_()
+    ncfd(x, y, t, amplitude_weight=alpha, corrected=corrected).sum().backward()
+    assert bool(y.grad.isfinite().all())
+    assert bool(t.grad.isfinite().all())
+    # The slope of the root is at most 5000; what it multiplies is rounding noise (1e-7), not a gap.
+    assert float(y.grad.abs().max()) < 1
+
+
+@pytest.mark.parametrize("alpha", AMPLITUDE_WEIGHTS)
+@pytest.mark.parametrize("corrected", [False, True])
+def test_gradients_stay_finite_where_a_modulus_is_zero(alpha, corrected):
+    x = torch.zeros(2, 1)
+    y = torch.tensor([[0.0], [math.pi]], requires_grad=True)  # Phi_y = 0 at t = 1
+    ncfd(x, y, torch.ones(1, 1), amplitude_weight=alpha, corrected=corrected).backward()
+    assert bool(y.grad.isfinite().all())
+    zero = Phi(torch.zeros(3, requires_grad=True), torch.zeros(3, requires_grad=True))
+    ncfd_from_phi(zero, zero, amplitude_weight=alpha).backward()
+    assert float(zero.real.grad.abs().max()) == 0.0
+
+
+@pytest.mark.parametrize("alpha", AMPLITUDE_WEIGHTS)
+@pytest.mark.parametrize("chunk_size", [1, 3, 7, 100])
+def test_chunks_equal_the_whole_in_value_and_gradient(alpha, chunk_size):
+    inputs = normal(0, 2, 7, 3), normal(1, 2, 5, 3), normal(2, 6, 3)
+    results = []
+    for size in (None, chunk_size):
+        x, y, t = (z.clone().requires_grad_() for z in inputs)
+        value = ncfd(x, y, t, amplitude_weight=alpha, chunk_size=size)
+        results.append((value, *torch.autograd.grad(value.sum(), (x, y, t))))
+    for whole, chunked in zip(*results, strict=True):
+        assert_close(chunked, whole, atol=1e-10, rtol=1e-9)
+
+
+def test_single_precision_agrees_with_double():
+    x, y, t = normal(0, 50, 8), 0.2 + normal(1, 40, 8), normal(2, 64, 8)
+    for alpha in AMPLITUDE_WEIGHTS:
+        value = ncfd(x.float(), y.float(), t.float(), amplitude_weight=alpha)
+        assert value.dtype == torch.float32
+        assert float(value) == pytest.approx(float(ncfd(x, y, t, amplitude_weight=alpha)), rel=1e-4)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-5, 1e-4])
+def test_small_phase_gaps_survive_single_precision(shift):
+    # Normalised features, so that moduli are near 1 and a small gap is a small difference of large numbers.
+    x = torch.nn.functional.normalize(normal(0, 64, 16), dim=-1).float()
+    y, t = x + shift, normal(1, 256, 16).float()
+    exact = float(phase_gap(*phis(x.double(), y.double(), t.double())).mean())
+    assert float(phase_gap(*phis(x, y, t)).mean()) == pytest.approx(exact, rel=1e-2, abs=1e-12)
+
+
+# ---------------------------------------------------------------- errors
+
+
+@every_discrepancy
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        ((4, 3), (4, 2), r"\(4, 3\) and \(4, 2\)"),
+        ((2, 4, 3), (3, 4, 3), r"\(2, 4, 3\) and \(3, 4, 3\)"),
+        ((3,), (3,), r"\(\.\.\., n, d\) and \(\.\.\., m, d\)"),
+        ((0, 3), (4, 3), "at least one row"),
+        ((4, 3), (0, 3), "at least one row"),
+    ],
+    ids=["width", "groups", "no rows axis", "empty x", "empty y"],
+)
+def test_shapes_that_do_not_fit(discrepancy, x, y, message):
+    with pytest.raises(NcfmError, match=message):
+        discrepancy(torch.zeros(x), torch.zeros(y), torch.ones(5, 3))
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
+def test_weight_outside_the_unit_interval(alpha):
+    with pytest.raises(NcfmError, match=r"amplitude_weight must lie in \[0, 1\], got"):
+        ncfd(torch.ones(2, 3), torch.ones(2, 3), torch.ones(5, 3), amplitude_weight=alpha)
+
+
+def test_frequencies_of_another_width():
+    with pytest.raises(NcfmError, match=r"one width d, got 3 and 4; build the sampler"):
+        ncfd(torch.ones(2, 3), torch.ones(2, 3), torch.ones(5, 4))

@@ -1,0 +1,130 @@
+"""Feature extraction: chunks, unit norm, gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from ncfm._checks import NcfmError
+from ncfm._seeding import generator
+from ncfm.features import FeatureExtractor
+from ncfm.networks import create_network
+
+CHUNK = 5
+
+
+def network(name="convnet1w8"):
+    built = create_network(name, channels=1, num_classes=3, image_size=8, seed=0)
+    return built.requires_grad_(False).eval()
+
+
+def images_of(n):
+    return torch.randn(n, 1, 8, 8, generator=generator(0, "images"))
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("n", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 1, 3 * CHUNK + 1])
+def test_chunks_change_nothing(n, norm):
+    extractor = FeatureExtractor(network(f"convnet1w8-{norm}"), chunk_size=CHUNK)
+    x = images_of(n)
+    chunked = extractor.without_gradient(x)
+    assert chunked.shape == (n, extractor.num_features)
+    # Convolutions of another batch size may round differently.
+    torch.testing.assert_close(chunked, extractor(x), atol=1e-6, rtol=1e-5)
+    assert not chunked.requires_grad
+
+
+def test_every_pass_without_gradient_has_the_same_shape(monkeypatch):
+    """Compiled code is built anew for every shape."""
+    extractor = FeatureExtractor(network(), chunk_size=CHUNK)
+    seen, forward = [], extractor._forward
+    monkeypatch.setattr(extractor, "_forward", lambda x: (seen.append(len(x)), forward(x))[1])
+    extractor.without_gradient(images_of(3 * CHUNK + 2))
+    assert seen == [CHUNK] * 4
+
+
+def test_without_gradient_records_nothing_even_when_images_want_it():
+    x = images_of(3).requires_grad_()
+    assert not FeatureExtractor(network()).without_gradient(x).requires_grad
+
+
+def test_features_have_unit_norm_unless_switched_off():
+    x = images_of(6)
+    plain = FeatureExtractor(network(), normalize=False)(x)
+    assert torch.equal(plain, network().forward_features(x))
+    unit = FeatureExtractor(network())(x)
+    torch.testing.assert_close(unit.norm(dim=1), torch.ones(6))
+    torch.testing.assert_close(unit, plain / plain.norm(dim=1, keepdim=True))
+
+
+def test_a_zero_feature_stays_zero():
+    dead = network("convnet1w8-none")
+    nn.init.zeros_(dead.blocks[0].weight)
+    nn.init.constant_(dead.blocks[0].bias, -1.0)  # the rectifier lets nothing through
+    assert torch.equal(FeatureExtractor(dead)(images_of(2)), torch.zeros(2, dead.num_features))
+
+
+def test_gradients_reach_the_images_alone():
+    net = network()
+    x = images_of(4).requires_grad_()
+    (gradient,) = torch.autograd.grad(FeatureExtractor(net)(x)[:, 0].sum(), x)
+    assert (gradient.flatten(1).abs().sum(1) > 0).all()
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_the_gradient_is_the_slope():
+    extractor = FeatureExtractor(network().double())
+    x = images_of(1).double()
+    direction = torch.randn(x.shape, generator=generator(1), dtype=torch.float64)
+    weights = torch.randn(extractor.num_features, generator=generator(2))
+
+    def value(y):
+        return (extractor(y) * weights).sum()
+
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(value(leaf), leaf)
+    # Features come back in float32: with a step of 1e-3 the difference keeps 3 or 4 digits.
+    step = 1e-3 * direction
+    slope = (value(x + step) - value(x - step)) / 2e-3
+    assert float((gradient * direction).sum()) == pytest.approx(float(slope), rel=2e-2)
+
+
+def test_weights_replaced_in_place_are_seen():
+    net = network()
+    extractor = FeatureExtractor(net)
+    before = extractor(images_of(2))
+    net.load_state_dict(create_network("convnet1w8", channels=1, num_classes=3, image_size=8, seed=1).state_dict())
+    assert not torch.allclose(before, extractor(images_of(2)))
+
+
+def test_features_come_back_in_float32_from_a_lower_precision():
+    x = images_of(4)
+    low = FeatureExtractor(network(), precision=torch.bfloat16)(x)
+    assert low.dtype == torch.float32
+    # bfloat16 has 8 bits of mantissa: relative error up to 2 ** -8 a product, here on unit vectors.
+    torch.testing.assert_close(low, FeatureExtractor(network())(x), atol=0.02, rtol=0)
+    assert not torch.equal(low, FeatureExtractor(network())(x))
+
+
+class OnlyLogits(nn.Module):
+    def forward(self, images):
+        return images.flatten(1)
+
+
+def test_a_foreign_network_needs_features():
+    with pytest.raises(NcfmError, match=r"OnlyLogits has no forward_features and num_features"):
+        FeatureExtractor(OnlyLogits())
+
+
+class Foreign(nn.Module):
+    num_features = 2
+
+    def forward_features(self, images):
+        return images.flatten(1)[:, :2]
+
+
+def test_a_foreign_network_with_features_is_taken():
+    x = images_of(3)
+    found = FeatureExtractor(Foreign(), normalize=False)(x)
+    assert torch.equal(found, x.flatten(1)[:, :2])

@@ -1,0 +1,173 @@
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from ncfm._checks import NcfmError
+from ncfm.formation import MODES, cut, decode, decoded_ipc, stitch
+from oracles import cut_loop, decode_loop, tiles_of_each_image_loop
+from strategies import formations, normal, properties, rng
+
+
+def numbered(*shape):
+    """Images each of one colour, a number of its own."""
+    values = torch.arange(float(shape[0] * shape[1])).view(*shape[:2], 1, 1, 1)
+    return values.expand(shape).clone()
+
+
+@properties
+@given(formations())
+def test_decode_gives_as_many_as_promised(f):
+    groups, ipc, size, factor, mode, bound = f
+    decoded = decode(torch.rand(groups, ipc, 2, size, size, generator=rng()), factor, mode, bound)
+    assert decoded.shape == (groups, decoded_ipc(ipc, factor, mode, bound), 2, size, size)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((10, 1), 10),
+        ((10, 2), 40),  # the usual case: 10 stored, 40 trained on
+        ((1, 3), 9),
+        ((10, 2, "multi"), 50),  # 10 whole and 40 quarters
+        ((2, 3, "multi"), 28),  # 2 (1 + 4 + 9)
+        ((50, 2, "bounded", 128), 128),  # 26 cut, 24 whole: 4 * 26 + 24
+        ((10, 2, "bounded", 128), 40),  # the bound does not bind
+        ((3, 3, "bounded", 12), 11),  # one of 9, then no room for a second of 4
+        ((5, 2, "bounded", 5), 5),
+    ],
+)
+def test_decoded_ipc_by_hand(arguments, expected):
+    assert decoded_ipc(*arguments) == expected
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("ipc", "factor", "bound"), [(1, 1, 4), (2, 2, 5), (3, 3, 17), (3, 2, 128)])
+def test_decode_equals_the_loop(mode, ipc, factor, bound):
+    images = normal(0, 2, ipc, 2, 6, 6)
+    decoded = decode(images, factor, mode, bound)
+    for group, slow in zip(decoded, decode_loop(images, factor, mode, bound), strict=True):
+        assert_close(group, torch.stack(slow), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_cut_equals_the_loop(factor):
+    images = normal(0, 2, 3, 6, 12)  # higher than wide is seen as well as channels
+    slow = [tile for image in images for tile in cut_loop(image, factor)]
+    assert_close(cut(images, factor), torch.stack(slow), atol=1e-12, rtol=0)
+
+
+@properties
+@given(formations())
+def test_every_class_decodes_its_own_images_only(f):
+    groups, ipc, size, factor, mode, bound = f
+    decoded = decode(numbered(groups, ipc, 1, size, size), factor, mode, bound)
+    # A constant image decodes into constant tiles; bilinear weights of a third need a rounding.
+    colours = decoded.mean((2, 3, 4)).round()
+    assert_close(decoded, colours[..., None, None, None].expand_as(decoded), atol=1e-5, rtol=0)
+    owner = colours.div(ipc, rounding_mode="floor")
+    assert torch.equal(owner, torch.arange(float(groups))[:, None].expand_as(owner))
+    assert all(set(row.tolist()) == set(range(g * ipc, (g + 1) * ipc)) for g, row in enumerate(colours))
+
+
+@properties
+@given(formations())
+def test_gradients_reach_every_stored_pixel(f):
+    groups, ipc, size, factor, mode, bound = f
+    images = torch.rand(groups, ipc, 2, size, size, generator=rng(), requires_grad=True)
+    decode(images, factor, mode, bound).sum().backward()
+    assert bool((images.grad > 0).all())
+    # Every decoded pixel is a mean with weights of sum 1, so the gradient counts the decoded pixels.
+    total = groups * decoded_ipc(ipc, factor, mode, bound) * 2 * size**2
+    assert float(images.grad.sum()) == pytest.approx(total, rel=1e-5)
+
+
+def test_gradients_of_decode():
+    images = normal(0, 1, 2, 1, 6, 6).requires_grad_()
+    for mode in MODES:
+        assert torch.autograd.gradcheck(lambda x, mode=mode: decode(x, 2, mode, 5), images)
+
+
+@pytest.mark.parametrize(("factor", "atol"), [(1, 0.0), (2, 0.0), (3, 1e-6), (4, 0.0)])
+def test_stitch_then_cut_of_constant_images_is_exact(factor, atol):
+    # Whole numbers and weights that are powers of two round nowhere; thirds do.
+    images = numbered(2 * factor**2, 1, 3, 12, 12).flatten(0, 1)
+    mosaic = stitch(images, factor)
+    assert mosaic.shape == (2, 3, 12, 12)
+    assert_close(cut(mosaic, factor), images, atol=atol, rtol=1e-6 if atol else 0)
+
+
+def test_stitch_sets_area_means_row_by_row():
+    images = torch.rand(4, 1, 4, 4, generator=rng())
+    mosaic = stitch(images, 2)[0, 0]
+    for i, (r, s) in enumerate(itertools.product(range(2), range(2))):
+        block = images[i, 0, :2, :2].mean()  # upper left quarter of image i
+        assert float(mosaic[2 * r, 2 * s]) == pytest.approx(float(block))
+
+
+# ---------------------------------------------------------------- mode "bounded"
+
+
+@properties
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 100))
+def test_bounded_follows_the_loop_and_keeps_the_bound(ipc, factor, extra):
+    bound = ipc + extra
+    tiles = tiles_of_each_image_loop(ipc, factor, bound)
+    count = decoded_ipc(ipc, factor, "bounded", bound)
+    assert count == sum(f**2 for f in tiles)
+    assert ipc <= count <= bound
+    # Maximal: no stored image could be cut finer within the bound.
+    assert all(f == factor or count - f**2 + (f + 1) ** 2 > bound for f in tiles)
+
+
+@properties
+@given(st.integers(1, 8), st.integers(0, 40))
+def test_bounded_reaches_the_largest_possible_count_with_factor_2(ipc, extra):
+    best = max(c for c in (ipc + 3 * cut_images for cut_images in range(ipc + 1)) if c <= ipc + extra)
+    assert decoded_ipc(ipc, 2, "bounded", ipc + extra) == best
+
+
+@properties
+@given(formations())
+def test_bounded_with_a_wide_bound_is_single(f):
+    groups, ipc, size, factor, _, _ = f
+    images = torch.rand(groups, ipc, 1, size, size, generator=rng())
+    assert torch.equal(decode(images, factor, "bounded", ipc * factor**2), decode(images, factor, "single"))
+
+
+# ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("function", [cut, stitch])
+def test_factor_that_does_not_divide(function):
+    with pytest.raises(NcfmError, match=r"3 does not divide 8\. Factors that do: 1, 2, 4, 8\."):
+        function(torch.zeros(9, 1, 8, 8), 3)
+
+
+def test_factor_that_does_not_divide_the_width():
+    with pytest.raises(NcfmError, match="4 does not divide 6"):
+        cut(torch.zeros(1, 1, 8, 6), 4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_decode_with_a_factor_that_does_not_divide(mode):
+    with pytest.raises(NcfmError, match="3 does not divide 8"):
+        decode(torch.zeros(2, 1, 1, 8, 8), 3, mode)
+
+
+def test_unknown_mode_names_the_nearest():
+    with pytest.raises(NcfmError, match=r"formation mode 'boundd'\. Did you mean 'bounded'\?"):
+        decode(torch.zeros(2, 1, 1, 8, 8), 2, "boundd")
+
+
+def test_no_tiles():
+    with pytest.raises(NcfmError, match="factor must be at least 1, got 0"):
+        decode(torch.zeros(2, 1, 1, 8, 8), 0)
+
+
+def test_bound_below_the_stored_images():
+    with pytest.raises(NcfmError, match="bound must be at least 5, got 4"):
+        decoded_ipc(5, 2, "bounded", 4)

@@ -1,0 +1,640 @@
+"""Sources of images: parquet files, folders, names, the hub; and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from ncfm._checks import NcfmError
+from ncfm.data import load_images
+from ncfm.data.decoding import CHUNK, decode_all
+
+CLASSES = ("cat", "dog", "emu")
+SIZE = 6
+
+
+def pixels(index, *, size=SIZE, channels=3):
+    """A random picture, known by its number."""
+    shape = (size, size, 3) if channels == 3 else (size, size)
+    return np.random.default_rng(index).integers(0, 256, shape, dtype=np.uint8)
+
+
+def encoded(array, fmt="PNG", **options):
+    """The bytes of an array or of a Pillow image in a file format."""
+    buffer = io.BytesIO()
+    image = array if isinstance(array, Image.Image) else Image.fromarray(array)
+    image.save(buffer, fmt, **options)
+    return buffer.getvalue()
+
+
+def write_parquet(path, images, labels, *, image="image", label="label", names=CLASSES, struct=True, others=None):
+    """A parquet file as Hugging Face writes it: a struct of bytes and path, names in the schema."""
+    cells = [{"bytes": b, "path": f"{i}.png"} if struct else b for i, b in enumerate(images)]
+    table = pa.table({image: cells, label: pa.array(labels), **(others or {})})
+    if names is not None:
+        features = {image: {"_type": "Image"}, label: {"names": list(names), "_type": "ClassLabel"}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)
+    return path
+
+
+def write_folder(root, images, labels, *, names=CLASSES, suffix=".png"):
+    """An image folder with a folder per class."""
+    for name in names:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    for i, (data, label) in enumerate(zip(images, labels, strict=True)):
+        (root / names[label] / f"{i:03d}{suffix}").write_bytes(data)
+    return root
+
+
+LABELS = [2, 0, 1, 1, 0, 2, 2]
+PNGS = [encoded(pixels(i)) for i in range(len(LABELS))]
+TEST_LABELS = [1, 0, 2]
+TEST_PNGS = [encoded(pixels(100 + i)) for i in range(len(TEST_LABELS))]
+
+
+def expected_images(labels, first=0):
+    """The pictures sorted by class, in their own order within a class, as (n, c, h, w)."""
+    order = sorted(range(len(labels)), key=lambda i: labels[i])
+    return torch.from_numpy(np.stack([pixels(first + i) for i in order])).permute(0, 3, 1, 2)
+
+
+def check_is_the_standard_set(images, *, with_test):
+    assert images.class_names == CLASSES
+    assert images.train.labels.tolist() == sorted(LABELS)
+    assert torch.equal(images.train.images, expected_images(LABELS))
+    assert images.train.images.is_contiguous()
+    assert (images.test is not None) == with_test
+    if with_test:
+        assert images.test.labels.tolist() == sorted(TEST_LABELS)
+        assert torch.equal(images.test.images, expected_images(TEST_LABELS, first=100))
+
+
+# --- parquet ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("struct", [True, False], ids=["struct", "plain bytes"])
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [("image", "label"), ("img", "label"), ("img", "fine_label"), ("image", "labels")],
+)
+def test_parquet_folder(tmp_path, struct, image, label):
+    write_parquet(tmp_path / "train.parquet", PNGS, LABELS, struct=struct, image=image, label=label)
+    write_parquet(tmp_path / "test.parquet", TEST_PNGS, TEST_LABELS, struct=struct, image=image, label=label)
+    check_is_the_standard_set(load_images(str(tmp_path)), with_test=True)
+
+
+def test_one_parquet_file_is_a_training_split(tmp_path):
+    path = write_parquet(tmp_path / "pets.parquet", PNGS, LABELS)
+    images = load_images(str(path))
+    check_is_the_standard_set(images, with_test=False)
+    with pytest.raises(NcfmError, match="no test split"):
+        images.require_test()
+
+
+def test_shards_are_joined_in_the_order_of_their_names(tmp_path):
+    write_parquet(tmp_path / "train-00001-of-00002.parquet", PNGS[4:], LABELS[4:])
+    write_parquet(tmp_path / "train-00000-of-00002.parquet", PNGS[:4], LABELS[:4])
+    write_parquet(tmp_path / "validation-00000-of-00001.parquet", TEST_PNGS, TEST_LABELS)
+    check_is_the_standard_set(load_images(str(tmp_path)), with_test=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "split"),
+    [
+        ("train-00000-of-00001", "train"),
+        ("Training", "train"),
+        ("values", "train"),  # begins with val
+        ("testimonies", "train"),
+        ("0001", "train"),
+        ("test_set", "test"),
+        ("val", "test"),
+        ("valid.1", "test"),
+        ("validation-00000-of-00002", "test"),
+    ],
+)
+def test_a_split_is_the_first_word_of_a_file_name(tmp_path, file, split):
+    write_parquet(tmp_path / "train-0.parquet", PNGS, LABELS)
+    write_parquet(tmp_path / f"{file}.parquet", TEST_PNGS, TEST_LABELS)
+    images = load_images(str(tmp_path))
+    assert (images.test is not None) == (split == "test")
+    assert len(images.train) == len(LABELS) + (len(TEST_LABELS) if split == "train" else 0)
+
+
+def test_test_goes_before_validation(tmp_path):
+    write_parquet(tmp_path / "train.parquet", PNGS, LABELS)
+    write_parquet(tmp_path / "validation.parquet", PNGS[:3], LABELS[:3])
+    write_parquet(tmp_path / "test.parquet", TEST_PNGS, TEST_LABELS)
+    check_is_the_standard_set(load_images(str(tmp_path)), with_test=True)
+
+
+def test_without_names_classes_are_numbered_over_both_splits(tmp_path):
+    write_parquet(tmp_path / "train.parquet", PNGS, LABELS, names=None)
+    # No test image of class 2.
+    write_parquet(tmp_path / "test.parquet", TEST_PNGS[:2], TEST_LABELS[:2], names=None)
+    images = load_images(str(tmp_path))
+    assert images.class_names == ("0", "1", "2")
+    assert images.test.counts.tolist() == [1, 1, 0]
+
+
+def test_a_file_of_test_images_alone_is_refused(tmp_path):
+    path = write_parquet(tmp_path / "test-0.parquet", PNGS, LABELS)
+    with pytest.raises(NcfmError, match="expected a train split, found test"):
+        load_images(str(path))
+
+
+def test_splits_that_name_different_classes_are_refused(tmp_path):
+    write_parquet(tmp_path / "train.parquet", PNGS, LABELS)
+    write_parquet(tmp_path / "test.parquet", TEST_PNGS, TEST_LABELS, names=("cat", "dog", "gnu"))
+    with pytest.raises(NcfmError, match="same classes, but only one of them has emu, gnu"):
+        load_images(str(tmp_path))
+    write_parquet(tmp_path / "test.parquet", TEST_PNGS, TEST_LABELS, names=("dog", "cat", "emu"))
+    with pytest.raises(NcfmError, match="in another order"):
+        load_images(str(tmp_path))
+
+
+def test_columns_are_asked_for_by_name(tmp_path):
+    path = write_parquet(tmp_path / "x.parquet", PNGS, LABELS, image="picture")
+    with pytest.raises(NcfmError, match="images named image or img, found picture, label"):
+        load_images(str(path))
+    path = write_parquet(tmp_path / "x.parquet", PNGS, LABELS, label="kind")
+    with pytest.raises(NcfmError, match=r"labels named label or .* found image, kind"):
+        load_images(str(path))
+
+
+@pytest.mark.parametrize("labels", [[*LABELS[:-1], None], ["cat"] * len(LABELS), [0.5] * len(LABELS)])
+def test_labels_must_be_whole_numbers_without_gaps(tmp_path, labels):
+    path = write_parquet(tmp_path / "x.parquet", PNGS, labels)
+    with pytest.raises(NcfmError, match="'label' must hold integer class indices"):
+        load_images(str(path))
+
+
+@pytest.mark.parametrize("label", [3, -1])
+def test_labels_must_have_a_name(tmp_path, label):
+    path = write_parquet(tmp_path / "x.parquet", PNGS, [*LABELS[:-1], label])
+    with pytest.raises(NcfmError, match=r"must lie in 0\.\.2 for 3 classes"):
+        load_images(str(path))
+
+
+def test_a_row_without_an_image_is_named(tmp_path):
+    path = write_parquet(tmp_path / "x.parquet", [*PNGS[:3], None, *PNGS[4:]], LABELS)
+    with pytest.raises(NcfmError, match=r"x\.parquet: row 3 holds no encoded image"):
+        load_images(str(path))
+
+
+def test_a_struct_may_name_a_file_instead(tmp_path):
+    file = tmp_path / "one.png"
+    file.write_bytes(PNGS[0])
+    cells = [{"bytes": None, "path": str(file)}, {"bytes": PNGS[1], "path": "nowhere.png"}]
+    pq.write_table(pa.table({"image": cells, "label": [0, 1]}), tmp_path / "x.parquet")
+    images = load_images(str(tmp_path / "x.parquet"))
+    assert torch.equal(images.train.images[0], expected_images([0])[0])
+
+
+def test_a_damaged_parquet_file_is_named(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"no parquet")
+    with pytest.raises(NcfmError, match=r"Could not read .*x\.parquet as parquet"):
+        load_images(str(tmp_path / "x.parquet"))
+
+
+def test_shards_with_other_columns_are_refused(tmp_path):
+    write_parquet(tmp_path / "train-0.parquet", PNGS, LABELS)
+    write_parquet(tmp_path / "train-1.parquet", PNGS, LABELS, image="img")
+    with pytest.raises(NcfmError, match=r"train-0\.parquet, .*train-1\.parquet as parquet"):
+        load_images(str(tmp_path))
+
+
+def test_an_empty_parquet_file_is_refused(tmp_path):
+    table = pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(NcfmError, match=r"at least one image in .*x\.parquet \(train\), got none"):
+        load_images(str(tmp_path / "x.parquet"))
+
+
+def test_an_empty_test_file_is_no_test_split(tmp_path):
+    write_parquet(tmp_path / "train.parquet", PNGS, LABELS, struct=False, names=None)
+    table = pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())})
+    pq.write_table(table, tmp_path / "test.parquet")
+    assert load_images(str(tmp_path)).test is None
+
+
+# --- folders ----------------------------------------------------------------------------------------------
+
+
+def test_flat_folder(tmp_path):
+    check_is_the_standard_set(load_images(str(write_folder(tmp_path, PNGS, LABELS))), with_test=False)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train", "test"), ("train", "val"), ("Train", "Test"), ("training", "validation"), ("train", "valid")],
+)
+def test_folder_with_splits(tmp_path, train, test):
+    write_folder(tmp_path / train, PNGS, LABELS)
+    write_folder(tmp_path / test, TEST_PNGS, TEST_LABELS)
+    check_is_the_standard_set(load_images(str(tmp_path)), with_test=True)
+
+
+def test_folder_and_parquet_give_the_same_bits(tmp_path):
+    folder = write_folder(tmp_path / "folder", PNGS, LABELS)
+    file = write_parquet(tmp_path / "x.parquet", PNGS, LABELS)
+    a, b = load_images(str(folder)), load_images(str(file))
+    assert torch.equal(a.train.images, b.train.images)
+    assert a.fingerprint == b.fingerprint
+
+
+@pytest.mark.parametrize(("fmt", "suffix"), [("PNG", ".PNG"), ("BMP", ".bmp"), ("WEBP", ".webp"), ("TIFF", ".tif")])
+def test_lossless_formats_give_the_same_bits(tmp_path, fmt, suffix):
+    options = {"lossless": True} if fmt == "WEBP" else {}
+    files = [encoded(pixels(i), fmt, **options) for i in range(len(LABELS))]
+    check_is_the_standard_set(load_images(str(write_folder(tmp_path, files, LABELS, suffix=suffix))), with_test=False)
+
+
+def test_hidden_files_and_other_files_are_passed_over(tmp_path):
+    write_folder(tmp_path, PNGS, LABELS)
+    (tmp_path / "cat" / "._001.png").write_bytes(b"left by an archive")
+    (tmp_path / "cat" / "notes.txt").write_text("not an image")
+    (tmp_path / "cat" / ".checkpoints").mkdir()
+    (tmp_path / "cat" / ".checkpoints" / "copy.png").write_bytes(PNGS[0])
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "readme.md").write_text("not a class")
+    check_is_the_standard_set(load_images(str(tmp_path)), with_test=False)
+
+
+def test_images_in_folders_below_a_class_belong_to_it(tmp_path):
+    write_folder(tmp_path, PNGS, LABELS)
+    (tmp_path / "emu" / "more").mkdir()
+    (tmp_path / "emu" / "more" / "x.png").write_bytes(PNGS[0])
+    assert load_images(str(tmp_path)).train.counts.tolist() == [2, 2, 4]
+
+
+def test_train_may_be_a_class(tmp_path):
+    """CIFAR-100 has a class of trains."""
+    names = ("bus", "car", "train")
+    write_folder(tmp_path, PNGS, LABELS, names=names)
+    assert load_images(str(tmp_path)).class_names == names
+
+
+def test_classes_without_images_are_dropped(tmp_path):
+    write_folder(tmp_path / "train", PNGS, LABELS, names=CLASSES)
+    write_folder(tmp_path / "test", TEST_PNGS, TEST_LABELS, names=CLASSES)
+    for split in ("train", "test"):
+        (tmp_path / split / "bee").mkdir()
+    check_is_the_standard_set(load_images(str(tmp_path)), with_test=True)
+
+
+def test_class_names_of_a_parquet_file_without_images_are_dropped(tmp_path):
+    names = ("ant", "cat", "cow", "dog", "emu", "fox")
+    labels = [names.index(CLASSES[label]) for label in LABELS]
+    check_is_the_standard_set(
+        load_images(str(write_parquet(tmp_path / "x.parquet", PNGS, labels, names=names))), with_test=False
+    )
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(NcfmError, match=r"expected a folder per class .*found no folders"):
+        load_images(str(tmp_path))
+
+
+def test_class_folders_without_images_are_refused(tmp_path):
+    write_folder(tmp_path, [], [])
+    with pytest.raises(NcfmError, match=r"at least one image in .*\(train\), got none"):
+        load_images(str(tmp_path))
+
+
+def test_split_folders_without_class_folders_are_refused(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "1.png").write_bytes(PNGS[0])
+    with pytest.raises(NcfmError, match="train: expected a folder per class"):
+        load_images(str(tmp_path))
+
+
+def test_a_test_folder_alone_is_a_class(tmp_path):
+    """No train folder: all folders are classes, and one class is too few."""
+    write_folder(tmp_path / "test", PNGS, LABELS)
+    with pytest.raises(NcfmError, match="at least 2 classes, got 1"):
+        load_images(str(tmp_path))
+
+
+def test_a_single_class_is_refused(tmp_path):
+    write_folder(tmp_path, PNGS, [1] * len(PNGS))
+    with pytest.raises(NcfmError, match="at least 2 classes, got 1"):
+        load_images(str(tmp_path))
+
+
+# --- images -----------------------------------------------------------------------------------------------
+
+
+def test_an_unreadable_image_is_named(tmp_path):
+    folder = write_folder(tmp_path / "folder", [*PNGS[:3], PNGS[3][:40], *PNGS[4:]], LABELS)
+    with pytest.raises(NcfmError, match=r"Could not read .*dog/003\.png: .*Remove or repair"):
+        load_images(str(folder))
+    file = write_parquet(tmp_path / "x.parquet", [*PNGS[:3], b"no image", *PNGS[4:]], LABELS)
+    with pytest.raises(NcfmError, match=r"Could not read image number 3 of .*x\.parquet \(train\)"):
+        load_images(str(file))
+
+
+def test_order_and_numbers_hold_over_many_images():
+    """More than one chunk of work for the threads."""
+    count = 2 * CHUNK + 5
+    files = [encoded(np.full((2, 2), i, dtype=np.uint8)) for i in range(count)]
+    assert decode_all(files)[:, 0, 0, 0].tolist() == list(range(count))
+    files[CHUNK + 7] = b"no image"
+    with pytest.raises(NcfmError, match=f"image number {CHUNK + 7} of"):
+        decode_all(files)
+
+
+def test_images_of_different_sizes_need_a_size(tmp_path):
+    files = [*PNGS[:-1], encoded(pixels(0, size=9))]
+    folder = write_folder(tmp_path, files, LABELS)
+    with pytest.raises(NcfmError, match=r"2 different sizes \(6x6, 9x9\).*image_size"):
+        load_images(str(folder))
+    images = load_images(str(folder), image_size=SIZE)
+    assert images.image_size == SIZE
+    # Those that have the size already are not touched.
+    assert torch.equal(images.train.images[:-1], expected_images(LABELS)[:-1])
+
+
+def test_images_that_are_not_square_need_a_size_and_are_cropped_at_the_centre():
+    wide = np.zeros((4, 8), dtype=np.uint8)
+    wide[:, 2:6] = 200
+    with pytest.raises(NcfmError, match=r"not square \(8x4\)"):
+        decode_all([encoded(wide)])
+    assert (decode_all([encoded(wide)], image_size=4) == 200).all()
+    assert (decode_all([encoded(wide.T)], image_size=4) == 200).all()
+    assert decode_all([encoded(wide)], image_size=2).shape == (1, 1, 2, 2)
+
+
+def test_test_images_of_another_size_need_a_size(tmp_path):
+    write_parquet(tmp_path / "train.parquet", PNGS, LABELS)
+    write_parquet(tmp_path / "test.parquet", [encoded(pixels(0, size=9))] * 3, TEST_LABELS)
+    with pytest.raises(NcfmError, match=r"train images have 6 px and test images 9 px.*image_size"):
+        load_images(str(tmp_path))
+    assert load_images(str(tmp_path), image_size=5).test.images.shape[-1] == 5
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_size_must_be_positive(size):
+    with pytest.raises(NcfmError, match="image_size must be at least 1"):
+        decode_all(PNGS, image_size=size)
+
+
+@pytest.mark.parametrize("channels", [0, 2, 4])
+def test_images_have_one_or_three_channels(channels):
+    with pytest.raises(NcfmError, match=r"channels must be 1 \(grey\) or 3 \(RGB\)"):
+        decode_all(PNGS, channels=channels)
+
+
+def test_grey_images_stay_grey_unless_asked_or_mixed():
+    grey = pixels(0, channels=1)
+    alone = decode_all([encoded(grey)])
+    assert torch.equal(alone[0, 0], torch.from_numpy(grey))
+    mixed = decode_all([encoded(grey), PNGS[1]])
+    assert mixed.shape == (2, 3, SIZE, SIZE)
+    assert torch.equal(mixed[0], torch.from_numpy(grey).expand(3, -1, -1))
+    assert torch.equal(decode_all([encoded(grey)], channels=3)[0], mixed[0])
+
+
+def test_colour_becomes_luma_when_grey_is_asked():
+    levels = pixels(5).astype(float) @ [0.299, 0.587, 0.114]  # ITU-R BT.601
+    got = decode_all([encoded(pixels(5))], channels=1)[0, 0].numpy()
+    assert np.abs(got - levels).max() <= 1
+
+
+def test_test_images_follow_the_training_images_in_channels(tmp_path):
+    write_parquet(tmp_path / "train.parquet", PNGS, LABELS)
+    greys = [encoded(pixels(i, channels=1)) for i in range(3)]
+    write_parquet(tmp_path / "test.parquet", greys, TEST_LABELS)
+    assert load_images(str(tmp_path)).test.images.shape == (3, 3, SIZE, SIZE)
+
+
+def as_tensor(array):
+    """(h, w) or (h, w, c) as (c, h, w)."""
+    array = array[..., None] if array.ndim == 2 else array
+    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
+
+
+GREY = pixels(7, channels=1)
+COLOUR = pixels(8)
+ALPHA = pixels(9, channels=1)
+
+
+def with_alpha(array):
+    image = Image.fromarray(array)
+    image.putalpha(Image.fromarray(ALPHA))
+    return image
+
+
+def palette(array, levels=5):
+    """An image of few colours with its palette, and its colours."""
+    indices = array % levels
+    colours = pixels(1)[0, :levels]
+    image = Image.fromarray(indices.astype(np.uint8), mode=None)
+    image.putpalette(colours.flatten().tolist())
+    return image, colours[indices]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(encoded(GREY), GREY, id="L"),
+        pytest.param(encoded(with_alpha(GREY)), GREY, id="LA"),
+        pytest.param(encoded(GREY > 127), np.where(GREY > 127, 255, 0).astype(np.uint8), id="1 bit"),
+        pytest.param(encoded(COLOUR), COLOUR, id="RGB"),
+        pytest.param(encoded(with_alpha(COLOUR)), COLOUR, id="RGBA: transparency is dropped"),
+        pytest.param(encoded(palette(GREY)[0]), palette(GREY)[1], id="palette"),
+        pytest.param(
+            encoded(palette(GREY)[0], transparency=bytes([0, 128, 255])),
+            palette(GREY)[1],
+            id="palette with transparency",
+        ),
+        pytest.param(encoded(palette(GREY)[0], "GIF"), palette(GREY)[1], id="GIF"),
+    ],
+)
+def test_every_mode_becomes_8_bit_grey_or_colour(data, expected):
+    assert torch.equal(decode_all([data])[0], as_tensor(expected))
+
+
+SIXTEEN = np.array([[0, 1, 128, 129], [256, 257, 32896, 33000], [65535, 65407, 65406, 40000], [5, 6, 7, 8]])
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "TIFF", "PPM"])
+def test_16_bits_are_scaled_not_clipped(fmt):
+    """Pillow's own conversion to 8 bits clips at 255: nearly all of such an image would be white."""
+    data = encoded(SIXTEEN.astype(np.uint16), fmt)
+    expected = np.rint(SIXTEEN * 255 / 65535).astype(np.uint8)
+    assert torch.equal(decode_all([data])[0], as_tensor(expected))
+
+
+def test_8_bits_stored_in_16_come_back_exactly():
+    assert torch.equal(decode_all([encoded(GREY.astype(np.uint16) * 257)])[0], as_tensor(GREY))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [GREY.astype(np.float32) / 255, GREY.astype(np.int32) * 1000 + 1, -GREY.astype(np.int32) - 1],
+    ids=["float", "32 bits", "negative"],
+)
+def test_pixels_of_unknown_range_are_refused(array):
+    with pytest.raises(NcfmError, match=r"image number 0 of .* save it with 8"):
+        decode_all([encoded(array, "TIFF")])
+
+
+def test_cmyk_becomes_rgb():
+    flat = Image.new("CMYK", (8, 8), (255, 0, 0, 0))  # full cyan
+    red, green, blue = decode_all([encoded(flat, "JPEG", quality=95)])[0].float().mean((1, 2)).tolist()
+    assert red < 5
+    assert min(green, blue) > 250
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [
+        (1, lambda a: a),
+        (2, lambda a: a[:, ::-1]),
+        (3, lambda a: a[::-1, ::-1]),
+        (4, lambda a: a[::-1]),
+        (6, lambda a: np.rot90(a, -1)),  # the camera was turned left, the picture is to be turned right
+        (8, np.rot90),
+    ],
+)
+@pytest.mark.parametrize("array", [GREY, COLOUR], ids=["grey", "colour"])
+def test_exif_rotation_is_applied(orientation, turn, array):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(array, exif=exif.tobytes())
+    assert torch.equal(decode_all([data])[0], as_tensor(turn(array)))
+
+
+def test_formats_that_run_programs_are_not_tried():
+    data = encoded(COLOUR, "EPS")  # Pillow would hand it to Ghostscript
+    with pytest.raises(NcfmError, match="Could not read image number 0"):
+        decode_all([data])
+
+
+# --- names and the hub ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """A hub that does not answer, and no data folder."""
+    import datasets
+
+    def unreachable(repository, *args, **kwargs):
+        raise ConnectionError(f"Couldn't reach {repository!r} on the Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    monkeypatch.delenv("NCFM_DATA", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cifar-10", r"Unknown data set 'cifar-10'.*Did you mean 'cifar10'\?"),
+        ("Digits", r"Did you mean 'digits'\?"),
+        ("cifar100-course", r"Did you mean 'cifar100-coarse'\?"),
+        ("zzz", r"neither a known name nor an existing folder .*Known: digits, cifar10"),
+        ("no/such/file.parquet", r"Unknown data set 'no/such/file\.parquet'"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(name, message):
+    with pytest.raises(NcfmError, match=message) as caught:
+        load_images(name)
+    assert ("Did you mean" in str(caught.value)) == ("Did you mean" in message)
+
+
+CIFAR100 = {"image": "img", "label": "fine_label", "others": {"coarse_label": [1, 0, 0, 0, 0, 1, 1]}}
+
+
+def write_cifar(root):
+    """Files with the columns of CIFAR-10 and CIFAR-100 below a data folder."""
+    write_parquet(root / "cifar10" / "train.parquet", PNGS, LABELS, image="img")
+    write_parquet(root / "cifar10" / "test.parquet", TEST_PNGS, TEST_LABELS, image="img")
+    write_parquet(root / "cifar100" / "train.parquet", PNGS, LABELS, **CIFAR100)
+    return root
+
+
+def test_named_sets_are_looked_up_in_the_data_folder(tmp_path, no_network):
+    images = load_images("cifar10", data_dir=write_cifar(tmp_path))
+    check_is_the_standard_set(images, with_test=True)
+    assert images.name == "cifar10"
+
+
+def test_the_data_folder_may_come_from_the_environment(tmp_path, no_network, monkeypatch):
+    monkeypatch.setenv("NCFM_DATA", str(write_cifar(tmp_path)))
+    check_is_the_standard_set(load_images("cifar10"), with_test=True)
+    with pytest.raises(NcfmError, match="no parquet files in"):
+        load_images("cifar10", data_dir=tmp_path / "elsewhere")  # an explicit folder goes first
+
+
+def test_cifar100_has_fine_and_coarse_classes(tmp_path, no_network):
+    write_cifar(tmp_path)
+    fine = load_images("cifar100", data_dir=tmp_path)
+    coarse = load_images("cifar100-coarse", data_dir=tmp_path)
+    assert fine.class_names == CLASSES
+    assert coarse.class_names == ("0", "1")  # the file has no names for them
+    assert fine.train.counts.tolist() == [2, 2, 3]
+    assert coarse.train.counts.tolist() == [4, 3]
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_a_hub_out_of_reach_is_told_with_how_to_mend(no_network, monkeypatch, empty):
+    if empty is not None:
+        monkeypatch.setenv("NCFM_DATA", empty)
+    with pytest.raises(NcfmError, match=r"cifar10: no --data-dir and no NCFM_DATA.*Couldn't reach") as caught:
+        load_images("cifar10")
+    assert "Put its parquet files into <data-dir>/cifar10/" in str(caught.value)
+
+
+def test_a_hub_set_out_of_reach_is_told(no_network):
+    with pytest.raises(NcfmError, match=r"Could not load 'someone/pets' from the Hugging Face hub.*reach"):
+        load_images("hf:someone/pets")
+
+
+def hub_split(files, labels, *, names=CLASSES):
+    """A split as the hub's library gives it."""
+    import datasets
+
+    label = datasets.ClassLabel(names=list(names)) if names else datasets.Value("int64")
+    features = datasets.Features({"image": datasets.Image(), "label": label})
+    cells = [{"bytes": data, "path": None} for data in files]
+    return datasets.Dataset.from_dict({"image": cells, "label": labels}, features=features)
+
+
+def test_a_set_of_the_hub(monkeypatch):
+    import datasets
+
+    asked = []
+
+    def load_dataset(repository):
+        asked.append(repository)
+        splits = {"train": hub_split(PNGS, LABELS), "test": hub_split(TEST_PNGS, TEST_LABELS)}
+        return datasets.DatasetDict(splits)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    check_is_the_standard_set(load_images("hf:someone/pets"), with_test=True)
+    assert asked == ["someone/pets"]
+
+
+def test_a_set_of_the_hub_without_names(monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets, "load_dataset", lambda _: {"train": hub_split(PNGS, LABELS, names=None)})
+    assert load_images("hf:someone/pets").class_names == ("0", "1", "2")
+
+
+def test_paths_may_start_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_folder(tmp_path / "pets", PNGS, LABELS)
+    check_is_the_standard_set(load_images("~/pets"), with_test=False)
+    assert Path("~/pets").expanduser() == tmp_path / "pets"

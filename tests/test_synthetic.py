@@ -1,0 +1,307 @@
+import json
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from ncfm._checks import NcfmError
+from ncfm._typing import Statistics
+from ncfm.data.images import ImageSet, ImageSplit, to_float
+from ncfm.formation import MODES, cut, decode
+from ncfm.synthetic import (
+    FACTS_FILE,
+    FORMAT_VERSION,
+    IMAGES_FILE,
+    INITS,
+    SyntheticSet,
+    choose_random,
+    start_images,
+)
+from strategies import rng
+
+NAMES = ("cat", "dog", "Käfer")
+STATISTICS = Statistics((0.1, 0.2, 1 / 3), (0.3, 0.4, 0.5))
+
+
+def synthetic(seed=0, ipc=2, **options):
+    images = torch.rand(3, ipc, 3, 8, 8, generator=rng(seed))
+    return SyntheticSet(images, NAMES, STATISTICS, **options)
+
+
+def real_set(per_class=(20, 20, 20), size=8):
+    """Each image of one colour: class c holds the levels 80 c, 80 c + 1, ... in the order of the file."""
+    levels = torch.cat([80 * c + torch.arange(n) for c, n in enumerate(per_class)]).to(torch.uint8)
+    labels = torch.arange(3).repeat_interleave(torch.tensor(per_class))
+    images = levels[:, None, None, None].expand(-1, 3, size, size).contiguous()
+    return ImageSet("levels", ImageSplit.of(images, labels, 3), None, NAMES)
+
+
+def levels(images):
+    """The level of every image of one colour (to rounding: enlarging takes means of equal numbers)."""
+    value = images.amax((-3, -2, -1))
+    assert_close(value, images.amin((-3, -2, -1)), atol=1e-6, rtol=0)
+    return value.mul(255).round().long()
+
+
+def change_facts(folder, **changes):
+    path = folder / FACTS_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+# ---------------------------------------------------------------- the set
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("factor", [1, 2])
+def test_decoded_counts_and_labels(mode, factor):
+    made = synthetic(factor=factor, mode=mode, bound=6)
+    decoded = made.decoded()
+    # Bounded by 6 places, two images of 4 tiles do not fit: one is cut, the other stays whole.
+    expected = {"single": 8, "multi": 10, "bounded": 5}[mode] if factor == 2 else 2
+    assert made.decoded_ipc == expected
+    assert decoded.images.shape == (3 * expected, 3, 8, 8)
+    assert decoded.labels.tolist() == [c for c in range(3) for _ in range(expected)]
+    assert decoded.labels.dtype == torch.int64
+    assert torch.equal(decoded.images.unflatten(0, (3, expected)), decode(made.images, factor, mode, 6))
+
+
+def test_with_images_changes_nothing_else():
+    made = synthetic(factor=2, facts={"seed": 3})
+    other = made.with_images(made.images / 2)
+    assert torch.equal(other.images, made.images / 2)
+    assert (other.class_names, other.statistics) == (NAMES, STATISTICS)
+    assert (other.factor, other.facts) == (2, {"seed": 3})
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 3, 8, 8), (3, 3, 8, 8)])
+def test_images_that_do_not_fit_the_class_names(shape):
+    with pytest.raises(NcfmError, match="C = 3 class names"):
+        SyntheticSet(torch.zeros(shape), NAMES, STATISTICS)
+
+
+def test_bound_that_does_not_fit():
+    with pytest.raises(NcfmError, match="bound must be at least 2, got 1"):
+        synthetic(factor=2, mode="bounded", bound=1)
+
+
+# ---------------------------------------------------------------- save and load
+
+
+def test_round_trip_is_exact(tmp_path):
+    facts = {"seed": 3, "method": {"alpha": 0.1}, "note": None}
+    made = synthetic(factor=2, mode="bounded", bound=7, facts=facts)
+    assert made.save(tmp_path / "a" / "set") == tmp_path / "a" / "set"
+    loaded = SyntheticSet.load(tmp_path / "a" / "set")
+    assert torch.equal(loaded.images, made.images)
+    assert loaded.images.dtype == torch.float32
+    for name in ("class_names", "statistics", "factor", "mode", "bound", "facts"):
+        assert getattr(loaded, name) == getattr(made, name)
+    assert isinstance(loaded.statistics, Statistics)
+    assert torch.equal(loaded.decoded().images, made.decoded().images)
+
+
+def test_save_takes_images_that_are_being_learned_and_not_contiguous(tmp_path):
+    images = torch.rand(3, 2, 8, 8, 3, generator=rng()).permute(0, 1, 4, 2, 3).requires_grad_()
+    SyntheticSet(images, NAMES, STATISTICS).save(tmp_path)
+    assert torch.equal(SyntheticSet.load(tmp_path).images, images)
+
+
+def test_save_again_replaces(tmp_path):
+    synthetic(seed=0).save(tmp_path)
+    synthetic(seed=1).save(tmp_path)
+    assert torch.equal(SyntheticSet.load(str(tmp_path)).images, synthetic(seed=1).images)
+    assert {p.name for p in tmp_path.iterdir()} == {FACTS_FILE, IMAGES_FILE}  # no temporary files left
+
+
+def test_load_from_the_run_folder(tmp_path):
+    synthetic().save(tmp_path / "synthetic")
+    assert torch.equal(SyntheticSet.load(tmp_path).images, synthetic().images)
+
+
+def test_a_set_comes_before_one_inside_it(tmp_path):
+    synthetic(seed=1).save(tmp_path / "synthetic")
+    synthetic(seed=0).save(tmp_path)
+    assert torch.equal(SyntheticSet.load(tmp_path).images, synthetic(seed=0).images)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_save_refuses_values_that_are_not_finite(tmp_path, value):
+    made = synthetic()
+    made.images[1, 0, 0, 3, 3] = value
+    with pytest.raises(NcfmError, match="The synthetic images has 1 values that are not finite"):
+        made.save(tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+def test_save_where_a_file_is_in_the_way(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NcfmError, match="Could not write"):
+        synthetic().save(tmp_path / "file")
+
+
+def test_load_a_missing_folder(tmp_path):
+    with pytest.raises(NcfmError, match=r"nowhere does not exist\. `ncfm distill"):
+        SyntheticSet.load(tmp_path / "nowhere")
+
+
+def test_load_an_empty_folder(tmp_path):
+    with pytest.raises(NcfmError, match="exists but holds none"):
+        SyntheticSet.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"format": "another"}', "{}", "[1, 2]", "3"])
+def test_load_a_foreign_folder(tmp_path, content):
+    (tmp_path / FACTS_FILE).write_text(content)
+    with pytest.raises(NcfmError, match=r"was not written by ncfm \(expected format 'ncfm-synthetic-set'\)"):
+        SyntheticSet.load(tmp_path)
+
+
+def test_load_a_later_format(tmp_path):
+    synthetic().save(tmp_path)
+    change_facts(tmp_path, version=FORMAT_VERSION + 1)
+    with pytest.raises(NcfmError, match="upgrade ncfm"):
+        SyntheticSet.load(tmp_path)
+
+
+def test_load_cut_off_json(tmp_path):
+    synthetic().save(tmp_path)
+    path = tmp_path / FACTS_FILE
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(NcfmError, match=r"Could not read .* as JSON"):
+        SyntheticSet.load(tmp_path)
+
+
+def test_load_without_pixels(tmp_path):
+    synthetic().save(tmp_path)
+    (tmp_path / IMAGES_FILE).unlink()
+    with pytest.raises(NcfmError, match="Expected a file"):
+        SyntheticSet.load(tmp_path)
+
+
+def test_load_cut_off_pixels(tmp_path):
+    synthetic().save(tmp_path)
+    path = tmp_path / IMAGES_FILE
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(NcfmError, match="Could not read"):
+        SyntheticSet.load(tmp_path)
+
+
+def test_load_one_flipped_bit(tmp_path):
+    synthetic().save(tmp_path)
+    path = tmp_path / IMAGES_FILE
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(NcfmError, match="another hash"):
+        SyntheticSet.load(tmp_path)
+
+
+def test_load_pixels_of_another_set(tmp_path):
+    synthetic(seed=0).save(tmp_path / "a")
+    synthetic(seed=1).save(tmp_path / "b")
+    (tmp_path / "a" / IMAGES_FILE).replace(tmp_path / "b" / IMAGES_FILE)
+    with pytest.raises(NcfmError, match="damaged or mixed up"):
+        SyntheticSet.load(tmp_path / "b")
+
+
+# ---------------------------------------------------------------- the start
+
+
+@pytest.mark.parametrize("init", INITS)
+@pytest.mark.parametrize("factor", [1, 2])
+def test_start_shape_range_and_repeatability(init, factor):
+    first, same, other = (
+        start_images(real_set(), ipc=3, factor=factor, init=init, generator=rng(s)) for s in (1, 1, 2)
+    )
+    assert first.shape == (3, 3, 3, 8, 8)
+    assert first.dtype == torch.float32
+    assert first.is_contiguous()
+    assert 0 <= float(first.min()) <= float(first.max()) <= 1
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_start_from_noise_is_uniform():
+    images = start_images(real_set(), ipc=50, factor=2, init="noise", generator=rng())
+    # 28,800 uniform numbers: the mean is off by 0.0017, the variance of 1/12 by 0.0004; four times that.
+    assert float(images.mean()) == pytest.approx(0.5, abs=0.007)
+    assert float(images.var()) == pytest.approx(1 / 12, abs=0.002)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_start_from_real_takes_images_of_the_class_once(factor):
+    real = real_set((20, 25, 9))
+    chosen = levels(start_images(real, ipc=9, factor=factor, init="real", generator=rng()))
+    for c in range(3):
+        assert len(set(chosen[c].tolist())) == 9
+        assert set(chosen[c].tolist()) <= set(levels(to_float(real.train.of_class(c))).tolist())
+
+
+def test_start_from_real_keeps_the_pixels():
+    pixels = torch.randint(0, 256, (30, 3, 8, 8), generator=rng(), dtype=torch.uint8)
+    real = ImageSet("random", ImageSplit.of(pixels, torch.arange(30) % 3, 3), None, NAMES)
+    images = start_images(real, ipc=2, factor=1, init="real", generator=rng(1))
+    for c in range(3):
+        members = to_float(pixels[c::3])
+        assert all(any(torch.equal(image, member) for member in members) for image in images[c])
+
+
+def test_start_from_a_mosaic_holds_factor_squared_images_of_the_class():
+    real = real_set((20, 20, 25))
+    images = start_images(real, ipc=3, factor=2, init="mosaic", generator=rng())
+    tiles = levels(cut(images.flatten(0, 1), 2)).view(3, 12)
+    for c in range(3):
+        assert len(set(tiles[c].tolist())) == 12  # every tile another image
+        assert 80 * c <= int(tiles[c].min()) <= int(tiles[c].max()) < 80 * c + real.train.counts[c]
+
+
+def test_a_mosaic_of_factor_one_is_a_real_start():
+    mosaic, real = (
+        start_images(real_set(), ipc=3, factor=1, init=init, generator=rng(1)) for init in ("mosaic", "real")
+    )
+    assert torch.equal(mosaic, real)
+
+
+@pytest.mark.parametrize("init", ["real", "mosaic"])
+def test_draws_spread_over_the_class(init):
+    # Four images of 20 a draw: how often each of a class comes is binomial, 60 of 300 with deviation 7.
+    counts = torch.zeros(3, 20)
+    ipc = {"real": 4, "mosaic": 1}[init]
+    for seed in range(300):
+        images = start_images(real_set(), ipc=ipc, factor=2, init=init, generator=rng(seed))
+        tiles = cut(images.flatten(0, 1), 2) if init == "mosaic" else images.flatten(0, 1)
+        places = levels(tiles).view(3, 4) - 80 * torch.arange(3)[:, None]
+        counts.scatter_add_(1, places, torch.ones(3, 4))
+    assert float(counts.sum()) == 3 * 4 * 300
+    assert_close(counts, torch.full((3, 20), 60.0), atol=28, rtol=0)  # four deviations
+
+
+def test_classes_draw_independently():
+    places = levels(choose_random(real_set(), 5, rng())) - 80 * torch.arange(3)[:, None]
+    assert places[0].tolist() != places[1].tolist() != places[2].tolist()
+
+
+def test_more_images_than_a_class_has():
+    real = real_set((20, 5, 20))
+    with pytest.raises(NcfmError, match=r"at least 6 real images .* class 'dog' has 5; lower --ipc"):
+        start_images(real, ipc=6, factor=1, init="real", generator=rng())
+    with pytest.raises(NcfmError, match="at least 8 real images"):
+        start_images(real, ipc=2, factor=2, init="mosaic", generator=rng())
+    assert start_images(real, ipc=5, factor=2, init="real", generator=rng()).shape[:2] == (3, 5)
+    assert start_images(real, ipc=100, factor=2, init="noise", generator=rng()).shape[:2] == (3, 100)
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_no_images_per_class(init):
+    with pytest.raises(NcfmError, match=r"ipc \(images per class\) must be at least 1, got 0"):
+        start_images(real_set(), ipc=0, factor=1, init=init, generator=rng())
+
+
+def test_unknown_init_names_the_nearest():
+    with pytest.raises(NcfmError, match=r"Unknown init 'mosiac'\. Did you mean 'mosaic'\?"):
+        start_images(real_set(), ipc=1, factor=2, init="mosiac", generator=rng())
+
+
+def test_mosaic_that_does_not_fit():
+    with pytest.raises(NcfmError, match="3 does not divide 8"):
+        start_images(real_set(), ipc=1, factor=3, init="mosaic", generator=rng())

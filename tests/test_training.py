@@ -1,0 +1,441 @@
+"""The one supervised loop: schedules by hand, reproducibility, wiring, mistakes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from ncfm import training
+from ncfm._checks import NcfmError
+from ncfm._seeding import generator
+from ncfm._typing import Statistics
+from ncfm.data.images import to_float
+from ncfm.networks import create_network
+from ncfm.training import (
+    OPTIMIZERS,
+    SCHEDULES,
+    TrainingRecipe,
+    accuracy,
+    channels_last,
+    epoch_batches,
+    fit,
+    make_optimizer,
+    network_input,
+    predict,
+    schedule_factor,
+    steps_per_epoch,
+)
+
+RECIPE = TrainingRecipe(epochs=2, optimizer="sgd", lr=0.05, batch_size=32, schedule="cosine")
+PLAIN = Statistics((0.0,), (1.0,))  # leaves images as they are
+
+
+def changed(**changes):
+    return dataclasses.replace(RECIPE, **changes)
+
+
+def some_digits(digits, n=10):
+    """The first n images of every class, and their labels."""
+    picked = (digits.train.offsets[:, None] + torch.arange(n)).flatten()
+    return digits.train.images[picked], digits.train.labels[picked]
+
+
+def new_network(name="convnet1w8", seed=0):
+    return create_network(name, channels=1, num_classes=10, image_size=8, seed=seed)
+
+
+def trained_weights(digits, recipe=RECIPE, *, seed=0, images=None, name="convnet1w8", **options):
+    """All parameters and buffers after training on a few digits."""
+    network = new_network(name)
+    stored, labels = some_digits(digits)
+    fit(
+        network,
+        stored if images is None else images,
+        labels,
+        recipe=recipe,
+        statistics=digits.statistics,
+        generator=generator(seed, "training"),
+        **options,
+    )
+    return torch.cat([v.detach().double().flatten() for v in network.state_dict().values()])
+
+
+# --- schedules --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schedule", "values"),
+    [
+        ("one-cycle", {0.0: 0.0, 0.1: 0.5, 0.2: 1.0, 0.6: 0.5, 1.0: 0.0}),
+        ("cosine", {0.0: 1.0, 1 / 3: 0.75, 0.5: 0.5, 2 / 3: 0.25, 1.0: 0.0}),
+        ("step", {0.0: 1.0, 0.66: 1.0, 0.67: 0.2, 0.83: 0.2, 0.84: 0.04, 1.0: 0.04}),
+        ("fifths", {0.0: 1.0, 0.19: 1.0, 0.21: 0.5, 0.5: 0.25, 0.7: 0.125, 0.9: 0.0625, 1.0: 0.0625}),
+        ("constant", {0.0: 1.0, 0.5: 1.0, 1.0: 1.0}),
+    ],
+)
+def test_schedule_by_hand(schedule, values):
+    for progress, factor in values.items():
+        assert schedule_factor(schedule, progress) == pytest.approx(factor, abs=1e-12), progress
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedules_stay_between_0_and_1_and_begin_and_end_above_0(schedule):
+    steps = 10
+    optimizer, scheduler = make_optimizer(changed(schedule=schedule), nn.Linear(1, 1), steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    expected = [RECIPE.lr * schedule_factor(schedule, (i + 0.5) / steps) for i in range(steps)]
+    assert rates == pytest.approx(expected)
+    assert all(0 < rate <= RECIPE.lr for rate in rates)
+
+
+# --- batches ----------------------------------------------------------------------------------------------
+
+
+@given(n=st.integers(1, 50), size=st.integers(1, 60), seed=st.integers(0, 20))
+def test_an_epoch_visits_every_image_once_but_a_short_rest(n, size, seed):
+    batches = list(epoch_batches(n, size, generator(seed)))
+    visited = torch.cat(batches).tolist()
+    assert len(batches) == steps_per_epoch(n, size)
+    assert len(set(visited)) == len(visited)
+    assert set(visited) <= set(range(n))
+    assert len(visited) == (n if n < size else n - n % size)
+    assert {len(b) for b in batches} == {min(n, size)}
+
+
+def test_the_order_is_new_each_epoch():
+    g = generator(0)
+    first, second = (torch.cat(list(epoch_batches(64, 8, g))) for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, torch.cat(list(epoch_batches(64, 8, generator(0)))))
+
+
+def test_no_image_is_left_out_for_long():
+    g = generator(0)
+    seen = torch.cat([torch.cat(list(epoch_batches(10, 4, g))) for _ in range(20)])
+    assert set(seen.tolist()) == set(range(10))  # each is left out with probability 1/5 an epoch
+
+
+def test_fit_makes_the_steps_that_the_schedule_counts(digits, monkeypatch):
+    """100 images in batches of 32: three steps, the last four images wait."""
+    sizes = []
+    network = new_network()
+    stored, labels = some_digits(digits)
+    fit(
+        network,
+        stored,
+        labels,
+        recipe=RECIPE,
+        statistics=digits.statistics,
+        generator=generator(0),
+        forward=lambda x: (sizes.append(len(x)), network(x))[1],
+    )
+    assert sizes == [32] * 3 * RECIPE.epochs
+
+
+# --- optimizers -------------------------------------------------------------------------------------------
+
+
+def one_step(optimizer_name, **changes):
+    """A parameter of value 2 after one step with gradient 3 and learning rate 0.1."""
+    recipe = changed(optimizer=optimizer_name, lr=0.1, schedule="constant", **changes)
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(module.weight, 2.0)
+    optimizer, _ = make_optimizer(recipe, module, 1)
+    module.weight.grad = torch.full((1, 1), 3.0)
+    optimizer.step()
+    return float(module.weight.detach())
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        ("sgd", {"momentum": 0.0, "weight_decay": 0.0}, 2 - 0.1 * 3),
+        ("sgd", {"momentum": 0.0, "weight_decay": 0.5}, 2 - 0.1 * (3 + 0.5 * 2)),
+        ("sgd", {"momentum": 0.9, "weight_decay": 0.0}, 2 - 0.1 * (3 + 0.9 * 3)),  # Nesterov looks ahead
+        ("adamw", {"weight_decay": 0.0}, 2 - 0.1),  # the first step of Adam is the sign of the gradient
+        ("adamw", {"weight_decay": 0.5}, 2 * (1 - 0.1 * 0.5) - 0.1),  # decoupled decay
+    ],
+)
+def test_one_step_by_hand(name, changes, expected):
+    assert one_step(name, **changes) == pytest.approx(expected, rel=1e-5)
+
+
+def test_all_parameters_are_optimised():
+    network = new_network()
+    optimizer, _ = make_optimizer(RECIPE, network, 1)
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    assert {id(p) for p in held} == {id(p) for p in network.parameters()}
+
+
+# --- learning ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 0.05), ("adamw", 0.01)])
+def test_digits_are_learnt(digits, optimizer, lr):
+    network = new_network("convnet1w16")
+    stored, labels = some_digits(digits, n=40)
+    recipe = changed(optimizer=optimizer, lr=lr, epochs=8)
+    fit(network, stored, labels, recipe=recipe, statistics=digits.statistics, generator=generator(0))
+    test = digits.require_test()
+    # Chance is 0.1.
+    assert accuracy(network, test.images, test.labels, statistics=digits.statistics) > 0.75
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"augment": "color_crop_cutout_flip_scale_rotate"},
+        {"cutmix_probability": 0.5},
+        {"optimizer": "adamw", "lr": 0.01, "label_smoothing": 0.1},
+    ],
+    ids=["plain", "augmented", "cutmix", "adamw"],
+)
+def test_the_same_seed_gives_the_same_bits(digits, changes):
+    recipe = changed(**changes)
+    first = trained_weights(digits, recipe)
+    torch.rand(7)  # the global state does not enter
+    assert torch.equal(first, trained_weights(digits, recipe))
+    assert not torch.equal(first, trained_weights(digits, recipe, seed=1))
+
+
+def test_training_leaves_the_global_random_state_alone(digits):
+    before = torch.get_rng_state()
+    trained_weights(digits, changed(augment="flip", cutmix_probability=0.5))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_stored_and_float_images_are_the_same_to_training(digits):
+    stored, _ = some_digits(digits)
+    assert torch.equal(trained_weights(digits), trained_weights(digits, images=to_float(stored)))
+
+
+def test_training_leaves_the_images_alone(digits):
+    stored, _ = some_digits(digits)
+    floats = to_float(stored)
+    before = floats.clone()
+    trained_weights(digits, changed(augment="color_flip", cutmix_probability=1.0), images=floats)
+    assert torch.equal(floats, before)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weight_decay": 0.1},
+        {"label_smoothing": 0.2},
+        {"cutmix_probability": 1.0},
+        {"augment": "flip"},
+        {"momentum": 0.0},
+        {"lr": 0.01},
+        {"schedule": "constant"},
+        {"batch_size": 50},
+        {"epochs": 3},
+        {"optimizer": "adamw"},
+    ],
+    ids=lambda c: next(iter(c)),
+)
+def test_every_number_of_a_recipe_has_an_effect(digits, changes):
+    assert not torch.allclose(trained_weights(digits), trained_weights(digits, changed(**changes)), atol=1e-5)
+
+
+def test_no_epochs_change_nothing(digits):
+    untouched = torch.cat([v.double().flatten() for v in new_network().state_dict().values()])
+    assert torch.equal(trained_weights(digits, changed(epochs=0)), untouched)
+
+
+def test_after_epoch_counts_from_one(digits):
+    finished = []
+    trained_weights(digits, changed(epochs=3), after_epoch=finished.append)
+    assert finished == [1, 2, 3]
+
+
+def test_weights_stay_in_float32_in_a_lower_precision(digits):
+    network = new_network()
+    stored, labels = some_digits(digits)
+    fit(
+        network,
+        stored,
+        labels,
+        recipe=RECIPE,
+        statistics=digits.statistics,
+        generator=generator(0),
+        precision=torch.bfloat16,
+    )
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in network.parameters())
+
+
+def test_a_network_in_evaluation_mode_is_trained_in_training_mode(digits):
+    """BatchNorm's running statistics move only in training mode."""
+    network = new_network("convnet1w8-batch").eval()
+    before = network.blocks[1].running_mean.clone()
+    stored, labels = some_digits(digits)
+    fit(network, stored, labels, recipe=RECIPE, statistics=digits.statistics, generator=generator(0))
+    assert not torch.equal(before, network.blocks[1].running_mean)
+
+
+# --- the loss ---------------------------------------------------------------------------------------------
+
+
+def fixed_logits():
+    return torch.randn(6, 4, generator=generator(0, "logits"))
+
+
+def loss_of(recipe):
+    labels = torch.tensor([0, 1, 2, 3, 0, 1])
+    images = torch.rand(6, 1, 4, 4, generator=generator(0, "images"))
+    logits = fixed_logits()
+    return training._loss(lambda x: logits, images, labels, recipe, generator(5), torch.float32), labels
+
+
+def test_the_loss_is_cross_entropy():
+    loss, labels = loss_of(RECIPE)
+    expected = -torch.log_softmax(fixed_logits(), 1)[torch.arange(6), labels].mean()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_label_smoothing_by_hand():
+    loss, labels = loss_of(changed(label_smoothing=0.2))
+    target = 0.8 * nn.functional.one_hot(labels, 4) + 0.2 / 4
+    torch.testing.assert_close(loss, -(target * torch.log_softmax(fixed_logits(), 1)).sum(1).mean())
+
+
+def test_cutmix_weighs_both_labels_by_area(monkeypatch):
+    other = torch.tensor([1, 1, 1, 0, 0, 0])
+    monkeypatch.setattr(training, "cutmix", lambda x, y, g: (x, other, 0.7))
+    loss, labels = loss_of(changed(cutmix_probability=1.0))
+    log_p = torch.log_softmax(fixed_logits(), 1)
+    rows = torch.arange(6)
+    torch.testing.assert_close(loss, -(0.7 * log_p[rows, labels] + 0.3 * log_p[rows, other]).mean())
+
+
+@pytest.mark.parametrize(("probability", "share"), [(0.0, 0.0), (0.25, 0.25), (1.0, 1.0)])
+def test_cutmix_mixes_the_asked_share_of_batches(monkeypatch, probability, share):
+    mixed = []
+    monkeypatch.setattr(training, "cutmix", lambda x, y, g: (mixed.append(1), (x, y, 1.0))[1])
+    images, labels, g = torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64), generator(0)
+    recipe = changed(cutmix_probability=probability)
+    for _ in range(400):
+        training._loss(lambda x: torch.zeros(2, 2), images, labels, recipe, g, torch.float32)
+    # Deviation at 0.25: sqrt(0.25 * 0.75 / 400) = 0.022; four of them.
+    assert len(mixed) / 400 == pytest.approx(share, abs=0.087 if 0 < share < 1 else 0)
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lr", [1e30, math.inf])
+def test_a_diverging_training_is_told_with_its_epoch(digits, lr):
+    with pytest.raises(NcfmError, match=r"loss became (nan|inf) in epoch 1 of 2; lower the learning rate"):
+        trained_weights(digits, changed(lr=lr), name="convnet1w8-none")
+
+
+def test_images_that_are_not_finite_are_told(digits):
+    stored, _ = some_digits(digits)
+    images = to_float(stored).fill_(float("nan"))
+    with pytest.raises(NcfmError, match="loss became nan in epoch 1"):
+        trained_weights(digits, images=images)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": -1}, "epochs must be at least 0, got -1"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"optimizer": "sdg"}, r"Unknown optimizer 'sdg'\. Did you mean 'sgd'\? Known: adamw, sgd"),
+        ({"schedule": "cosin"}, r"Unknown schedule 'cosin'\. Did you mean 'cosine'\?"),
+        ({"augment": "flip_colour"}, r"Unknown augmentation 'colour'\. Did you mean 'color'\?"),
+    ],
+)
+def test_wrong_recipes_are_refused(changes, message):
+    with pytest.raises(NcfmError, match=message):
+        changed(**changes)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_optimizer_trains_with_every_schedule(digits, optimizer, schedule):
+    weights = trained_weights(digits, changed(optimizer=optimizer, schedule=schedule, lr=0.01, epochs=1))
+    assert weights.isfinite().all()
+
+
+# --- prediction -------------------------------------------------------------------------------------------
+
+
+class Brightest(nn.Module):
+    """Classifies an image of one row by its brightest pixel; knows whether it is in training mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.modes = []
+
+    def forward(self, images):
+        self.modes.append(self.training)
+        return images[:, 0, 0] * self.scale
+
+
+def rows(*values):
+    return torch.tensor(values, dtype=torch.float32)[:, None, None]
+
+
+IMAGES = rows([0.9, 0.1, 0.0], [0.2, 0.3, 0.1], [0.1, 0.5, 0.6], [0.0, 0.1, 0.9])
+
+
+def test_accuracy_by_hand():
+    assert accuracy(Brightest(), IMAGES, torch.tensor([0, 1, 2, 2]), statistics=PLAIN) == 1.0
+    assert accuracy(Brightest(), IMAGES, torch.tensor([0, 0, 0, 2]), statistics=PLAIN) == 0.5
+    assert accuracy(Brightest(), IMAGES, torch.tensor([1, 0, 0, 0]), statistics=PLAIN) == 0.0
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 100])
+def test_predictions_do_not_depend_on_the_batch_size(batch_size):
+    logits = predict(Brightest(), IMAGES, statistics=PLAIN, batch_size=batch_size)
+    assert torch.equal(logits, IMAGES[:, 0, 0])
+    assert not logits.requires_grad
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_prediction_is_in_evaluation_mode_and_puts_the_mode_back(mode):
+    network = Brightest().train(mode)
+    predict(network, IMAGES, statistics=PLAIN)
+    assert network.modes == [False]
+    assert network.training is mode
+
+
+def test_prediction_takes_stored_images_and_a_compiled_form(digits):
+    network = new_network()
+    stored, _ = some_digits(digits)
+    called = []
+    logits = predict(
+        network,
+        stored,
+        statistics=digits.statistics,
+        forward=lambda x: (called.append(1), network(x))[1],
+    )
+    assert called
+    expected = predict(network, to_float(stored), statistics=digits.statistics)
+    assert torch.equal(logits, expected)
+
+
+def test_inputs_are_normalised_floats():
+    stored = torch.tensor([[[[0, 255]]]], dtype=torch.uint8)
+    statistics = Statistics((0.5,), (0.25,))
+    expected = torch.tensor([[[[-2.0, 2.0]]]])
+    assert torch.equal(network_input(stored, statistics), expected)
+    assert torch.equal(network_input(to_float(stored), statistics), expected)
+
+
+def test_channels_last_changes_the_layout_only():
+    x = torch.rand(2, 3, 4, 4)
+    assert torch.equal(channels_last(x), x)
+    assert channels_last(x).is_contiguous(memory_format=torch.channels_last)
