@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-slow lint format clean
+.PHONY: help install install-dev demo test test-slow lint format results clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -36,6 +36,7 @@ lint: install-dev ## style, types, import contract
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/readme_tables.py --check
 
 test: lint
 	$(BIN)/python -m pytest
@@ -46,6 +47,9 @@ test-slow: install-dev ## the tests that take longer
 format: install-dev ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+results: install ## rewrite the README's table from results/accuracy.csv
+	$(BIN)/python tools/readme_tables.py
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -177,7 +177,7 @@ def distill(
     config = resolve_config(data, ipc, recipe, settings, seed)
     folder = None if out is None else Path(out).expanduser()
     name = data if isinstance(data, str) else data.name
-    _open_folder(folder, {"data": name, "ipc": ipc, "config": config.model_dump()}, resume)
+    check_folder(folder, _description(name, ipc, config), resume)  # before minutes of work, not after
     images = build_data(data, config, data_dir)
     machine = build_machine(config.machine, images.image_size)
     reporter = reporter or Silent()
@@ -354,7 +354,7 @@ def _distill_or_load(
 ) -> DistillResult:
     """Distil, continuing what the folder has."""
     resume = folder is not None and (folder / STATE_FILE).is_file()
-    _open_folder(folder, {"data": images.name, "ipc": ipc, "config": config.model_dump()}, resume)
+    check_folder(folder, _description(images.name, ipc, config), resume)
     return _distill(images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter, stage=name)
 
 
@@ -428,6 +428,8 @@ def _distill(
     stage: str = "distilling",
 ) -> DistillResult:
     """Distil and write the artefact and its picture."""
+    if folder is not None:
+        write_json(folder / CONFIG_FILE, _description(images.name, ipc, config))
     reporter.begin(stage, config.distill.iterations)
     result = run_distillation(
         images,
@@ -488,8 +490,13 @@ def _evaluate(
     return result
 
 
-def _open_folder(folder: Path | None, description: dict[str, Any], resume: bool) -> None:
-    """Check that the run folder is free, or holds the run to resume; write the resolved configuration into it.
+def _description(data: str, ipc: int, config: RunConfig) -> dict[str, Any]:
+    """What a run folder says of its run, and what has to agree when it is resumed."""
+    return {"data": data.removesuffix("@validation"), "ipc": ipc, "config": config.model_dump()}
+
+
+def check_folder(folder: Path | None, description: dict[str, Any], resume: bool) -> None:
+    """Check that a run folder is free, or holds the run to resume.
 
     Raises:
         NcfmError: if it holds another run, or nothing to resume.
@@ -497,24 +504,19 @@ def _open_folder(folder: Path | None, description: dict[str, Any], resume: bool)
     if folder is None:
         if resume:
             raise NcfmError("resume needs the folder of the interrupted run (--out).")
-        return
-    path = folder / CONFIG_FILE
-    if resume:
-        if not path.is_file():
+    elif resume:
+        if not (folder / CONFIG_FILE).is_file():
             raise NcfmError(f"Nothing to resume: {folder} is no run folder (it has no {CONFIG_FILE}).")
-        stored = read_json(path)
-        differing = _differences(stored, description)
+        differing = _differences(read_json(folder / CONFIG_FILE), description)
         if differing:
             raise NcfmError(
                 f"{folder} holds a run with other settings ({'; '.join(differing[:5])}); "
                 "give the same ones, or choose another --out."
             )
-        return
-    if path.is_file() and (folder / STATE_FILE).is_file():
+    elif (folder / STATE_FILE).is_file():
         raise NcfmError(
             f"{folder} already holds a run; continue it with --resume, or choose another folder with --out."
         )
-    write_json(path, description)
 
 
 def _differences(stored: Any, wanted: Any, place: str = "") -> list[str]:

@@ -1,0 +1,364 @@
+"""One iteration of the min-max: who moves, which way, by whose gradient, and on what data."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from ncfm._checks import NcfmError
+from ncfm._seeding import Streams
+from ncfm.data.images import draw_class_batches, to_float
+from ncfm.discrepancy import ROOT_EPSILON
+from ncfm.distillation import Player, ascend, distill, loop, step
+from ncfm.frequencies import GaussianFrequencies
+from ncfm.objectives import CharacteristicMatching, MeanMatching
+from oracles_step import iteration_loop
+from strategies import rng
+from tiny import WIDTH, Frozen, Recorder, few, make_step, mixture, random_pool
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    return few(digits)
+
+
+@pytest.fixture(scope="module")
+def pool(images):
+    return random_pool(images)
+
+
+@pytest.fixture
+def make(images, pool):
+    return lambda **options: make_step(images, pool, **options)
+
+
+def clones(tensors):
+    return [t.detach().clone() for t in tensors]
+
+
+def equal(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def drawn(played):
+    """Draw what an iteration draws first, in its order: extractor, augmentation, real features."""
+    played.pool.draw(played.streams["teachers"])
+    stored = played.images.tensors[0]
+    draw = played.augment.draw(len(stored), stored.shape[-1], played.streams["augment"])
+    return played.real_features(draw), draw
+
+
+def discrepancy_now(played, real, draw, generator_state):
+    """Discrepancies (C,) of the images as they are, at the frequencies that the given state draws."""
+    generator = torch.Generator()
+    generator.set_state(generator_state)
+    with torch.no_grad():
+        synthetic = played.features_of(played.training_images(draw))
+        return played.objective.discrepancy(real, synthetic, generator)
+
+
+# --- each player alone ---------------------------------------------------------------------------------------
+
+
+def test_an_ascent_raises_the_discrepancy_moves_all_of_psi_and_leaves_the_images(make):
+    played = make()
+    real, draw = drawn(played)
+    psi, pixels = clones(played.adversary.tensors), clones(played.images.tensors)
+    synthetic = played.features_of(played.training_images(draw))  # with its graph: ascend must cut it
+    noise = played.streams["frequencies"].get_state()
+    before = ascend(played.objective, played.adversary, real, synthetic, played.streams["frequencies"])
+    assert before.shape == (10,)
+    assert not before.requires_grad
+    assert discrepancy_now(played, real, draw, noise).sum() > before.sum()
+    assert not any(torch.equal(a, b) for a, b in zip(psi, played.adversary.tensors, strict=True))
+    assert equal(pixels, played.images.tensors)
+    assert played.images.tensors[0].grad is None
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0), (1.0, 1.0)])
+def test_a_descent_lowers_the_loss_and_leaves_psi(make, weights):
+    matching, calibration = weights
+    played = make(lr=1e-3, matching_weight=matching, calibration_weight=calibration)
+    real, draw = drawn(played)
+    psi = clones(played.adversary.tensors)
+    state = {name: played.streams[name].get_state() for name in ("frequencies", "calibration")}
+    before = played.descend(real, draw)
+    assert equal(psi, played.adversary.tensors)
+    assert all(p.grad is None for p in played.adversary.tensors)
+    played.streams.load_state(state)
+    after = played.descend(real, draw)
+
+    def loss(record):
+        return matching * 10 * record.discrepancy + calibration * record.calibration  # 10 classes
+
+    assert loss(after) < loss(before)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (3.0, 0.0), (0.0, 2.0)])
+def test_weights_leave_exactly_one_term(make, weights):
+    matching, calibration = weights
+    played = make(player=Frozen, matching_weight=matching, calibration_weight=calibration)
+    played()
+    other = make(calibration_weight=1.0)
+    real, draw = drawn(other)
+    training = other.training_images(draw)
+    if calibration:
+        term = calibration * other.calibrate(training)
+    else:
+        synthetic = other.features_of(training)
+        term = matching * other.objective.discrepancy(real, synthetic, other.streams["frequencies"]).sum()
+    (expected,) = torch.autograd.grad(term, other.images.tensors)
+    assert expected.abs().max() > 0
+    assert_close(played.images.gradients[0][0], expected, rtol=1e-5, atol=1e-7 * float(expected.abs().max()))
+
+
+def test_no_calibration_draws_no_teacher(make, pool, monkeypatch):
+    monkeypatch.setattr(pool, "draw_trained", lambda _: pytest.fail("a teacher was drawn for nothing"))
+    record = make(calibration_weight=0.0)()
+    assert record.calibration == 0
+
+
+# --- both at once: the published code adds the gradients of loss and -loss in one buffer, where they cancel ------
+
+
+def test_together_each_player_gets_its_own_gradient(make):
+    played = make(player=Frozen, matching_weight=10.0)
+    played()
+    separate = make(matching_weight=10.0)
+    real, draw = drawn(separate)
+    training = separate.training_images(draw)
+    synthetic = separate.features_of(training)
+    noise = separate.streams["frequencies"].get_state()
+
+    psi = copy.deepcopy(separate.objective.sampler)
+    frozen = CharacteristicMatching(psi.requires_grad_(False))
+    discrepancy = frozen.discrepancy(real, synthetic, separate.streams["frequencies"]).sum()
+    loss = 10 * discrepancy + separate.calibrate(training)
+    (of_images,) = torch.autograd.grad(loss, separate.images.tensors)
+
+    separate.streams.load_state({"frequencies": noise})
+    value = separate.objective.discrepancy(real, synthetic.detach(), separate.streams["frequencies"]).sum()
+    of_psi = torch.autograd.grad(10 * value, separate.adversary.tensors)
+
+    for found, expected in zip(
+        [*played.images.gradients[0], *played.adversary.gradients[0]], [of_images, *of_psi], strict=True
+    ):
+        assert expected.abs().max() > 0  # nothing has cancelled
+        assert_close(found, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
+
+
+def test_together_the_images_go_down_and_psi_goes_up(make):
+    played = make(player=Recorder, lr=1e-3)
+    before = clones([*played.images.tensors, *played.adversary.tensors])
+    played()
+    after = clones([*played.images.tensors, *played.adversary.tensors])
+    gradients = [*played.images.gradients[0], *played.adversary.gradients[0]]
+    slopes = [float(((b - a) * g).sum()) for a, b, g in zip(before, after, gradients, strict=True)]
+    assert slopes[0] < 0
+    assert all(slope > 0 for slope in slopes[1:])
+
+
+def test_one_of_each_share_a_single_pass(make, monkeypatch):
+    played = make(player=Recorder)
+    passes = []
+    features_of = played.features_of
+    monkeypatch.setattr(played, "features_of", lambda x: (passes.append(1), features_of(x))[1])
+    played()
+    assert len(passes) == 1
+
+
+@pytest.mark.parametrize("ascent_steps", [1, 3])
+def test_calibration_says_nothing_to_psi(make, ascent_steps):
+    gradients = []
+    for weight in (0.0, 5.0):
+        played = make(player=Frozen, calibration_weight=weight, ascent_steps=ascent_steps)
+        played()
+        gradients.append(played.adversary.gradients)
+    assert all(equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+# --- how often ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [(1, 1), (0, 1), (0, 3), (5, 1), (1, 5), (2, 2)])
+def test_moves_are_counted(make, monkeypatch, steps):
+    ascents, descents = steps
+    played = make(player=Recorder, ascent_steps=ascents, descent_steps=descents)
+    batches = []
+    real_features = played.real_features
+    monkeypatch.setattr(played, "real_features", lambda draw: (batches.append(1), real_features(draw))[1])
+    psi = clones(played.adversary.tensors)
+    for _ in range(2):
+        played()
+    assert len(played.adversary.gradients) == 2 * ascents
+    assert len(played.images.gradients) == 2 * descents
+    assert len(batches) == 2  # the real features are computed once an iteration
+    assert equal(psi, played.adversary.tensors) == (ascents == 0)
+
+
+def test_the_adversary_moves_first(make):
+    order = []
+    played = make(ascent_steps=2, descent_steps=1)
+    for name in ("images", "adversary"):
+        getattr(played, name).optimizer.register_step_post_hook(lambda *_, name=name: order.append(name))
+    played()
+    assert order == ["adversary", "adversary", "images"]
+
+
+def test_an_objective_without_adversary_only_descends(make):
+    for objective in (MeanMatching(), CharacteristicMatching(GaussianFrequencies(WIDTH, 16))):
+        played = make(player=Recorder, objective=objective, ascent_steps=5, descent_steps=2)
+        played()
+        assert played.adversary is None
+        assert len(played.images.gradients) == 2
+
+
+@pytest.mark.parametrize("changes", [{"ascent_steps": -1}, {"descent_steps": 0}])
+def test_impossible_numbers_of_moves_are_refused(make, changes):
+    with pytest.raises(NcfmError, match=f"{next(iter(changes))} must be at least"):
+        make(**changes)
+
+
+# --- all classes in one pass equal a loop over them ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"factor": 2, "mode": "single", "ipc": 1},
+        {"factor": 1, "mode": "single", "ipc": 2},
+        {"factor": 2, "mode": "multi", "ipc": 1},
+        {"factor": 2, "mode": "bounded", "ipc": 2, "bound": 5},
+    ],
+    ids=lambda c: f"{c['mode']}{c['factor']}",
+)
+def test_the_batched_step_equals_a_loop_over_classes(make, images, pool, case):
+    played = make(player=Recorder, matching_weight=2.0, calibration_weight=0.5, **case)
+    played()  # the second iteration is compared: its images have moved, so stale ones would show
+    # The same draws for the reference, from streams of the same state.
+    streams = Streams(0)
+    streams.load_state(played.streams.state())
+    pixels = played.images.tensors[0].detach().double().requires_grad_()
+    sampler = copy.deepcopy(played.objective.sampler)
+    record = played()
+
+    pool.draw(streams["teachers"])
+    pool.draw_trained(streams["calibration"])
+    parameters = played.augment.draw(10, 8, streams["augment"])
+    at = draw_class_batches(images.train, 4, streams["batches"])
+    real = [images.train.images[row].double() / 255 for row in at]
+    discrepancy, cross_entropy = iteration_loop(
+        pixels,
+        real,
+        sampler.sample(streams["frequencies"]).detach().double(),
+        pool=pool,
+        augment=played.augment,
+        parameters=parameters,
+        factor=case["factor"],
+        mode=case["mode"],
+        bound=case.get("bound", 128),
+        alpha=0.5,
+        epsilon=ROOT_EPSILON,
+    )
+    assert float(record.discrepancy) == pytest.approx(float(discrepancy) / 10, rel=1e-5)
+    assert float(record.calibration) == pytest.approx(float(cross_entropy), rel=1e-5)
+    (expected,) = torch.autograd.grad(2 * discrepancy + 0.5 * cross_entropy, pixels)
+    found = played.images.gradients[1][0].double()
+    # The step is float32, so its rounding is relative to the largest entry, not to each; measured: 7e-6 at most.
+    assert_close(found, expected, rtol=1e-5, atol=2e-5 * float(expected.abs().max()))
+
+
+def test_one_optimizer_step_an_iteration_serves_all_classes(make):
+    # The published code steps once a class over the whole tensor, so Adam's moments decay on other classes' zeros.
+    played = make(player=Recorder)
+    for _ in range(3):
+        played()
+    (state,) = played.images.optimizer.state.values()
+    assert int(state["step"]) == 3
+    assert all(g.flatten(1).abs().amax(1).min() > 0 for (g,) in played.images.gradients)  # every class, every move
+
+
+# --- data ---------------------------------------------------------------------------------------------------------
+
+
+def test_real_batches_are_fresh_and_from_the_whole_class(make, monkeypatch):
+    batches = []
+
+    def spy(*arguments):
+        batches.append(draw_class_batches(*arguments))
+        return batches[-1]
+
+    monkeypatch.setattr(step, "draw_class_batches", spy)
+    played = make(real_batch_per_class=2)
+    for _ in range(30):
+        played()
+    assert all(b.shape == (10, 2) for b in batches)
+    assert not any(torch.equal(a, b) for a, b in zip(batches[:-1], batches[1:], strict=True))
+    # 30 draws of 2 out of 8 miss a given image with probability (3/4)^30 = 2e-4; this seed misses none.
+    for label in range(10):
+        seen = torch.cat([b[label] for b in batches]).unique()
+        assert seen.tolist() == list(range(8 * label, 8 * label + 8))
+
+
+def test_real_features_carry_no_gradient(make):
+    played = make()
+    real, _ = drawn(played)
+    assert real.shape == (10, 4, WIDTH)
+    assert not real.requires_grad
+    assert_close(real.norm(dim=-1), torch.ones(10, 4))
+
+
+@pytest.mark.parametrize("normalize_features", [True, False])
+def test_both_halves_of_a_class_are_augmented_alike(make, images, normalize_features):
+    played = make(ipc=4, normalize_features=normalize_features)
+    batch = Streams(0)["batches"]  # as the step will draw it
+    at = draw_class_batches(images.train, 4, batch)
+    with torch.no_grad():
+        played.images.tensors[0].copy_(to_float(images.train.images[at]))
+    real, draw = drawn(played)
+    synthetic = played.features_of(played.training_images(draw))
+    # Sums over one large or several small passes may differ in their last bits; another augmentation differs by 0.1.
+    assert_close(synthetic.detach(), real, rtol=1e-4, atol=1e-5)
+    assert float(played.objective.discrepancy(real, synthetic, rng(0)).max()) < 1e-3
+    other = played.features_of(played.training_images(played.augment.draw(10, 8, rng(1))))
+    assert float(played.objective.discrepancy(real, other, rng(0)).min()) > 0.01
+
+
+def test_images_stay_in_range(make):
+    played = make(lr=10.0, descent_steps=2)
+    for _ in range(2):
+        played()
+        pixels = played.images.tensors[0]
+        assert 0 <= float(pixels.min())
+        assert float(pixels.max()) <= 1
+    assert 0 < float(pixels.mean()) < 1
+
+
+def test_a_schedule_of_the_images_leaves_the_adversarys_rate(images, pool, monkeypatch):
+    # The published code hangs psi's schedule on the images' optimizer.
+    rates = []
+    play = step.MinMaxStep.__call__
+
+    def spy(played):
+        rates.append([p.optimizer.param_groups[0]["lr"] for p in (played.images, played.adversary)])
+        return play(played)
+
+    monkeypatch.setattr(loop.MinMaxStep, "__call__", spy)
+    distill(images, pool, mixture(16), ipc=1, iterations=4, real_batch_per_class=2, image_lr=0.1, adversary_lr=2e-3)
+    # Cosine at the middle of each quarter: (1 + cos(pi (i + 1/2) / 4)) / 2.
+    assert [r[0] for r in rates] == pytest.approx([0.0961940, 0.0691342, 0.0308658, 0.0038060], abs=1e-6)
+    assert [r[1] for r in rates] == [2e-3] * 4
+
+
+def test_the_loop_gives_the_adversary_an_optimizer_that_ascends(images):
+    objective = mixture(16)
+    start = loop.SyntheticSet(torch.rand(10, 1, 1, 8, 8), images.class_names, images.statistics)
+    pixels, adversary = loop._players(start, objective, torch.device("cpu"), 0.01, 1e-3)
+    assert isinstance(pixels, Player)
+    assert adversary.optimizer.param_groups[0]["maximize"]
+    assert not pixels.optimizer.param_groups[0]["maximize"]
+    assert pixels.tensors[0].data_ptr() != start.images.data_ptr()  # the start stays as it was
+    assert {id(p) for p in adversary.tensors} == {id(p) for p in objective.sampler.parameters()}

@@ -1,0 +1,100 @@
+"""Tiny problems on which whole runs take a second: a few digits, a pool that was never trained, short settings."""
+
+import torch
+
+from ncfm._seeding import Streams
+from ncfm.augment import SiameseAugment
+from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.distillation import MinMaxStep, Player
+from ncfm.frequencies import ScaleMixtureFrequencies
+from ncfm.networks import create_network
+from ncfm.objectives import CharacteristicMatching
+from ncfm.synthetic import start_images
+from ncfm.teachers import Teacher, TeacherPool
+from strategies import rng
+
+NETWORK = "convnet1w8"  # one block of 8 channels: 128 features of an 8-pixel image
+WIDTH = 128
+DSA = "color_crop_cutout_flip_scale_rotate"
+
+# A run of the front functions and of the commands in about a second.
+SETTINGS = {
+    "teachers.network": NETWORK,
+    "teachers.number": 1,
+    "teachers.epochs": 1,
+    "frequencies.number": 32,
+    "distill.iterations": 2,
+    "distill.real_batch_per_class": 4,
+    "evaluate.network": NETWORK,
+    "evaluate.runs": 2,
+    "evaluate.epochs": 2,
+}
+
+
+def few(digits, n=8):
+    """The first n training images of every class, with the whole test split."""
+    picked = (digits.train.offsets[:, None] + torch.arange(n)).flatten()
+    train = ImageSplit.of(digits.train.images[picked], digits.train.labels[picked], 10)
+    return ImageSet("few digits", train, digits.test, digits.class_names)
+
+
+def random_pool(images, number=2, network=NETWORK):
+    """Teachers whose "trained" weights are just other random ones: nothing here needs them to be good."""
+
+    def weights(seed):
+        return make(seed).state_dict()
+
+    def make(seed=0):
+        return create_network(network, channels=1, num_classes=10, image_size=images.image_size, seed=seed)
+
+    teachers = [Teacher(weights(2 * i), weights(2 * i + 1), seconds=0.5) for i in range(number)]
+    return TeacherPool(teachers, make, statistics=images.statistics, device=torch.device("cpu"))
+
+
+def mixture(num_frequencies=64, seed=0):
+    """The default objective; its sampler is the adversary."""
+    return CharacteristicMatching(ScaleMixtureFrequencies(WIDTH, num_frequencies, seed_generator=rng(seed)))
+
+
+def make_step(images, pool, *, seed=0, ipc=1, lr=0.01, player=Player, objective=None, factor=1, mode="single", **more):
+    """A step whose two players are built as the loop builds them; ``player`` may be a kind that records."""
+    objective = mixture() if objective is None else objective
+    streams = Streams(seed)
+    pixels = start_images(images, ipc=ipc, factor=factor, init="mosaic", generator=streams["init"]).requires_grad_()
+    adversary = None
+    if objective.adversary is not None:
+        tensors = list(objective.adversary.parameters())
+        adversary = player(tensors, torch.optim.Adam(tensors, lr=1e-3, maximize=True))
+    options = {"augment": SiameseAugment(DSA), "real_batch_per_class": 4} | more
+    return MinMaxStep(
+        images.train,
+        player([pixels], torch.optim.Adam([pixels], lr=lr)),
+        adversary,
+        objective=objective,
+        pool=pool,
+        streams=streams,
+        factor=factor,
+        mode=mode,
+        **options,
+    )
+
+
+class Recorder(Player):
+    """A player that notes its gradients, move by move; ``frozen`` ones stay where they are."""
+
+    frozen = False
+
+    def __init__(self, tensors, optimizer):
+        super().__init__(tensors, optimizer)
+        self.gradients = []
+
+    def move(self, gradients):
+        self.gradients.append([g.clone() for g in gradients])
+        if not self.frozen:
+            super().move(gradients)
+
+
+class Frozen(Recorder):
+    """Notes its gradients and does not move."""
+
+    frozen = True
