@@ -139,6 +139,7 @@ def pretrain(
     config = resolve_config(data, None, recipe, settings, seed)
     images = build_data(data, config, data_dir)
     machine = build_machine(config.machine, images.image_size)
+    code_version()  # of the code as loaded, whatever becomes of the files while this runs
     return _teachers(images, config, machine, reporter or Silent())
 
 
@@ -180,6 +181,7 @@ def distill(
     check_folder(folder, _description(name, ipc, config), resume)  # before minutes of work, not after
     images = build_data(data, config, data_dir)
     machine = build_machine(config.machine, images.image_size)
+    code_version()  # of the code as loaded, whatever becomes of the files while this runs
     reporter = reporter or Silent()
     pool = _teachers(images, config, machine, reporter)
     return _distill(images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter)
@@ -216,6 +218,7 @@ def evaluate(
     config = make_config(own, nest(settings or {}), {} if seed is None else {"seed": seed})
     images = build_data(data, config, data_dir)
     machine = build_machine(config.machine, images.image_size)
+    code_version()  # of the code as loaded, whatever becomes of the files while this runs
     train = synthetic.decoded() if isinstance(synthetic, SyntheticSet) else synthetic
     if isinstance(synthetic, SyntheticSet) and synthetic.class_names != images.class_names:
         raise NcfmError(
@@ -256,6 +259,7 @@ def compare(
     config = resolve_config(data, ipc, recipe, settings, seed)
     images = build_data(data, config, data_dir)
     machine = build_machine(config.machine, images.image_size)
+    code_version()  # of the code as loaded, whatever becomes of the files while this runs
     reporter = reporter or Silent()
     pool = _teachers(images, config, machine, reporter)
     folder = None if out is None else Path(out).expanduser()

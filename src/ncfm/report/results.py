@@ -9,6 +9,7 @@ import math
 import subprocess
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -112,8 +113,12 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+@cache
 def code_version() -> str:
-    """The commit of the code that is running, with ``+changes`` if its files differ from it; else the version."""
+    """The commit of the code that is running, with ``+changes`` if its files differ from it; else the version.
+
+    Found out once: a long run must not be credited to a commit made while it was under way.
+    """
     folder = Path(__file__).parent
     try:
         commit = _git("rev-parse", "--short=12", "HEAD", folder=folder)

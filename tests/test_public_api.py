@@ -1,0 +1,174 @@
+"""The front door: every name resolves, importing changes nothing, and a whole round works in a few lines."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import ncfm
+from ncfm import api
+from ncfm._typing import LabelledImages
+from tiny import SETTINGS
+
+IMPORTING = """
+import random, signal, sys, warnings
+import numpy, torch
+torch.set_num_threads(3)
+torch.manual_seed(5)
+
+def world():
+    return [
+        torch.get_num_threads(), torch.get_num_interop_threads(), torch.get_default_dtype(),
+        torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision(),
+        torch.backends.cudnn.benchmark, torch.random.get_rng_state().tolist(), random.getstate(),
+        [str(v) for v in numpy.random.get_state()], signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM),
+        sys.excepthook is sys.__excepthook__, len(warnings.filters),
+    ]
+
+warnings.simplefilter("error")
+before = world()
+import ncfm
+after = world()
+print([i for i, (a, b) in enumerate(zip(before, after)) if a != b])
+print([name for name in ("sklearn", "scipy", "datasets", "typer") if name in sys.modules])
+"""
+
+
+def test_importing_changes_nothing_and_stays_light():
+    # Threads, random numbers, precision and signal handlers belong to the program that imports us.
+    done = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    changed, heavy = done.stdout.splitlines()
+    assert changed == "[]"
+    assert heavy == "[]"
+
+
+def modules():
+    return ["ncfm", *(m.name for m in pkgutil.walk_packages(ncfm.__path__, "ncfm.") if not m.name.endswith("__main__"))]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_every_public_name_resolves(name):
+    module = importlib.import_module(name)
+    names = getattr(module, "__all__", [])
+    assert len(names) == len(set(names))
+    for public in names:
+        assert getattr(module, public).__doc__ or not callable(getattr(module, public)), public
+
+
+def test_the_front_functions_are_there():
+    assert {"compare", "distill", "evaluate", "load", "pretrain", "load_images"} <= set(ncfm.__all__)
+    assert ncfm.__version__.count(".") == 2
+
+
+def test_a_round_trip(tmp_path, digits):
+    state, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    result = ncfm.distill("digits", ipc=1, recipe="none", settings=SETTINGS, out=tmp_path / "run")
+    loaded = ncfm.load(tmp_path / "run")
+    assert isinstance(result, ncfm.DistillResult)
+    assert torch.equal(loaded.images, result.synthetic.images)
+    assert loaded == ncfm.load(str(tmp_path / "run" / "synthetic")).with_images(loaded.images)
+    assert loaded.facts == result.synthetic.facts
+    assert (loaded.facts["data"], loaded.facts["method"], loaded.facts["variant"]) == ("digits", "ncfm", "mixture")
+    assert loaded.facts["data_fingerprint"] == digits.fingerprint
+    images, labels = loaded.decoded()
+    assert images.shape == (40, 1, 8, 8)
+    assert labels.tolist() == [c for c in range(10) for _ in range(4)]
+
+    # The set, its folder and its bare tensors are one and the same to the judge.
+    of_set = ncfm.evaluate(loaded)
+    of_folder = ncfm.evaluate(tmp_path / "run")
+    of_tensors = ncfm.evaluate(LabelledImages(images, labels), digits, settings=SETTINGS)
+    assert isinstance(of_set, ncfm.EvaluationResult)
+    assert of_set.accuracies == of_folder.accuracies == of_tensors.accuracies
+    assert of_set.protocol == "quick@epochs=2"  # the set's own recipe
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_an_image_set_serves_as_well_as_its_name(digits):
+    by_name = ncfm.distill("digits", ipc=1, recipe="none", settings=SETTINGS)
+    by_set = ncfm.distill(digits, ipc=1, recipe="none", settings=SETTINGS)
+    assert torch.equal(by_name.synthetic.images, by_set.synthetic.images)
+
+
+def test_the_seed_is_the_result(digits):
+    first, again, other = (
+        ncfm.distill(digits, ipc=1, recipe="none", settings=SETTINGS, seed=seed).synthetic.images for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_compare_gives_results_back(digits, tmp_path):
+    scored = ncfm.compare(
+        digits,
+        ipc=1,
+        methods=["ncfm", "full"],
+        recipe="none",
+        settings=SETTINGS | {"evaluate.epochs": 100},
+        results=tmp_path / "rows.csv",
+    )
+    assert [s.name for s in scored] == ["ncfm", "full"]
+    assert [s.storage for s in scored] == [1, 135]  # 1,343 images of 10 classes
+    # 100 epochs of one batch; 1,343 images are 20 batches of 64, so 5 epochs are as many steps.
+    assert [s.evaluation.epochs for s in scored] == [100, 5]
+    assert scored[1].evaluation.accuracy_mean > scored[0].evaluation.accuracy_mean
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 3
+
+
+def test_a_reporter_hears_every_stage(digits):
+    heard = []
+
+    class Reporter(api.Silent):
+        def begin(self, stage, total):
+            heard.append([stage, total, 0])
+
+        def update(self, done, note=""):
+            heard[-1][2] = done
+
+    result = ncfm.distill(digits, ipc=1, recipe="none", settings=SETTINGS, reporter=Reporter())
+    ncfm.evaluate(result.synthetic, digits, settings=SETTINGS, reporter=Reporter())
+    assert heard == [["teachers", 1, 1], ["distilling", 2, 2], ["students", 4, 4]]
+
+
+def test_the_documented_formulas_are_exported():
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    t = torch.randn(16, 3, generator=torch.Generator().manual_seed(1))
+    assert float(ncfm.ncfd(x, x, t)) == 0
+    assert float(ncfm.gaussian_mmd(x, x, bandwidth=1.0)) == pytest.approx(0, abs=1e-6)
+    assert ncfm.characteristic_function(x, t).real.shape == (16,)
+
+
+# --- mistakes -------------------------------------------------------------------------------------------------------
+
+
+def test_a_set_of_other_classes_is_refused(digits):
+    other = ncfm.ImageSet("letters", digits.train, digits.test, tuple("abcdefghij"))
+    result = ncfm.distill(digits, ipc=1, recipe="none", settings=SETTINGS)
+    with pytest.raises(ncfm.NcfmError, match=r"The set has classes 0, 1, .* the data a, b, "):
+        ncfm.evaluate(result.synthetic, other)
+
+
+def test_bare_tensors_need_data_to_be_judged_on(digits):
+    with pytest.raises(ncfm.NcfmError, match="does not say what data it was made from"):
+        ncfm.evaluate(digits.train.labelled())
+
+
+def test_resume_needs_a_folder():
+    with pytest.raises(ncfm.NcfmError, match="resume needs the folder"):
+        ncfm.distill("digits", ipc=1, recipe="none", settings=SETTINGS, resume=True)
+
+
+def test_data_without_a_test_split_can_be_distilled_but_not_judged(digits):
+    alone = ncfm.ImageSet("alone", digits.train, None, digits.class_names)
+    result = ncfm.distill(alone, ipc=1, recipe="none", settings=SETTINGS)
+    with pytest.raises(ncfm.NcfmError, match="alone has no test split"):
+        ncfm.evaluate(result.synthetic, alone)
+    judged = ncfm.evaluate(result.synthetic, alone, settings=SETTINGS | {"data.validation": 0.2})
+    assert len(judged.accuracies) == 2

@@ -1,0 +1,266 @@
+"""What people read: rows that add up, tables made of them, and pictures with every image in its place."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime
+import math
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ncfm._checks import NcfmError, NcfmFailure
+from ncfm.report import AccuracyRow, append_rows, image_grid, read_rows, results_table, save_image_grid
+from ncfm.report.figures import BACKGROUND, GAP, LABEL_HEIGHT
+from ncfm.report.results import COLUMNS, code_version, today
+
+ROW = AccuracyRow(
+    dataset="digits",
+    ipc=1,
+    method="ncfm",
+    variant="",
+    network="convnet",
+    protocol="quick",
+    accuracy_mean=0.91234,
+    accuracy_std=0.0123,
+    accuracy_low=0.88,
+    accuracy_high=0.94,
+    accuracy_best_mean=None,
+    num_runs=3,
+    teacher_seconds=12.4,
+    distill_seconds=99.6,
+    evaluate_seconds=8.0,
+    peak_memory_mb=512.0,
+    device="CPU, of some kind",
+    threads=2,
+    seed=0,
+    command='ncfm compare digits --set "a=b"',
+    commit="abc",
+    date="2025-01-31",
+)
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_row_makes_the_file_with_its_header(tmp_path):
+    path = tmp_path / "new" / "rows.csv"
+    append_rows(path, [ROW])
+    lines = path.read_text().splitlines()
+    assert lines[0] == ",".join(COLUMNS)
+    assert len(lines) == 2
+    (row,) = read_rows(path)
+    assert row["command"] == ROW.command  # quotes survive
+    assert row["device"] == ROW.device  # and commas
+    assert (row["accuracy_mean"], row["accuracy_best_mean"], row["ipc"]) == ("0.91234", "", "1")
+
+
+def test_rows_are_appended_and_old_ones_kept(tmp_path):
+    path = tmp_path / "rows.csv"
+    append_rows(path, [ROW])
+    before = path.read_text()
+    append_rows(path, [dataclasses.replace(ROW, method=m) for m in ("random", "mosaic")])
+    assert path.read_text().startswith(before)
+    assert [r["method"] for r in read_rows(path)] == ["ncfm", "random", "mosaic"]
+
+
+def test_no_rows_make_an_empty_table(tmp_path):
+    append_rows(tmp_path / "rows.csv", [])
+    assert read_rows(tmp_path / "rows.csv") == []
+
+
+def test_a_missing_line_end_is_mended(tmp_path):
+    path = tmp_path / "rows.csv"
+    append_rows(path, [ROW])
+    path.write_text(path.read_text().rstrip("\n"))
+    append_rows(path, [ROW])
+    assert len(read_rows(path)) == 2
+
+
+def test_what_is_not_known_is_an_empty_cell(tmp_path):
+    path = tmp_path / "rows.csv"
+    append_rows(path, [dataclasses.replace(ROW, accuracy_low=math.nan, accuracy_high=math.nan, distill_seconds=None)])
+    (row,) = read_rows(path)
+    assert row["accuracy_low"] == row["accuracy_high"] == row["distill_seconds"] == ""
+
+
+def test_other_columns_are_refused_and_left_alone(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("name,value\na,1\n")
+    with pytest.raises(NcfmError, match=r"rows\.csv has other columns .* expected dataset,ipc"):
+        append_rows(path, [ROW])
+    assert path.read_text() == "name,value\na,1\n"
+
+
+@pytest.mark.xfail(strict=True, raises=IndexError, reason="the first line of an empty file is asked for")
+def test_an_empty_file_gets_its_header(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.touch()
+    append_rows(path, [ROW])
+    assert len(read_rows(path)) == 1
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "rows.csv"
+    append_rows(path, [ROW])
+    before = path.read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(NcfmFailure, match="No space left"):
+        append_rows(path, [ROW])
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]  # no temporary file is left
+
+
+def test_missing_rows_are_told(tmp_path):
+    with pytest.raises(NcfmError, match="Expected a results file"):
+        read_rows(tmp_path / "rows.csv")
+
+
+def test_the_conditions_have_the_right_form():
+    assert datetime.date.fromisoformat(today()).year >= 2025
+    assert code_version().split()[0] == code_version() != ""
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_by_hand(tmp_path):
+    path = tmp_path / "rows.csv"
+    full = dataclasses.replace(
+        ROW, ipc=135, method="full", variant="", accuracy_mean=0.9751, accuracy_std=0.0, teacher_seconds=None
+    )
+    gaussian = dataclasses.replace(ROW, variant="gaussian", distill_seconds=None)
+    append_rows(path, [ROW, gaussian, full])
+    assert results_table(read_rows(path)).splitlines() == [
+        "| data | IPC | method | accuracy, % | 95 % interval | students | protocol | teachers, s | distilling, s |",
+        "|---|---:|---|---:|---|---:|---|---:|---:|",
+        "| digits | 1 | ncfm | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | quick | 12 | 100 |",
+        "| digits | 1 | ncfm (gaussian) | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | quick | 12 | - |",
+        "| digits | 135 | full | 97.5 ± 0.0 | 88.0 to 94.0 | 3 | quick | - | 100 |",
+    ]
+
+
+def test_a_table_of_one_student_has_no_interval(tmp_path):
+    path = tmp_path / "rows.csv"
+    append_rows(path, [dataclasses.replace(ROW, num_runs=1, accuracy_low=math.nan, accuracy_high=math.nan)])
+    line = results_table(read_rows(path)).splitlines()[2]
+    assert "nan" not in line
+    assert "88.0" not in line
+
+
+def test_every_line_of_a_table_has_its_columns(tmp_path):
+    path = tmp_path / "rows.csv"
+    append_rows(path, [ROW, dataclasses.replace(ROW, variant="alpha=1")])
+    assert {line.count("|") for line in results_table(read_rows(path)).splitlines()} == {10}
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+def constant_images(classes, ipc, channels=3, size=8):
+    """Every image one colour of its own."""
+    levels = torch.linspace(0.1, 0.9, classes * ipc * channels).view(classes, ipc, channels, 1, 1)
+    return levels.expand(classes, ipc, channels, size, size)
+
+
+def colour(images, c, i):
+    value = (images[c, i, :, 0, 0] * 255).round().int().tolist()
+    return tuple(value * 3 if len(value) == 1 else value)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_row_for_each_class(channels):
+    images, names = constant_images(4, 3, channels), [f"class {i}" for i in range(4)]
+    picture = np.asarray(image_grid(images, names))
+    tile = 96  # 12 times 8 pixels
+    margin = picture.shape[1] - 3 * (tile + GAP) - GAP
+    assert picture.shape == (4 * (tile + GAP) + GAP, picture.shape[1], 3)
+    assert margin > 30  # room for the names
+    for c in range(4):
+        for i in range(3):
+            top, left = GAP + c * (tile + GAP), margin + i * (tile + GAP)
+            cell = picture[top : top + tile, left : left + tile].reshape(-1, 3)
+            assert {tuple(map(int, p)) for p in np.unique(cell, axis=0)} == {colour(images, c, i)}
+            assert tuple(picture[top + tile, left]) == BACKGROUND  # the gap below
+            assert tuple(picture[top, left + tile]) == BACKGROUND  # and beside
+
+
+def test_classes_side_by_side_with_one_image_each():
+    images = constant_images(7, 1)
+    picture = np.asarray(image_grid(images, [str(i) for i in range(7)], max_columns=3))
+    tile, cell = 96, 96 + LABEL_HEIGHT + GAP
+    assert picture.shape == (3 * cell + GAP, 3 * (tile + GAP) + GAP, 3)  # 7 classes are 3 lines of 3
+    for c in range(7):
+        top, left = GAP + c // 3 * cell + LABEL_HEIGHT, GAP + c % 3 * (tile + GAP)
+        part = picture[top : top + tile, left : left + tile].reshape(-1, 3)
+        assert {tuple(map(int, p)) for p in np.unique(part, axis=0)} == {colour(images, c, 0)}
+    assert (picture[2 * cell + GAP :, tile + 2 * GAP :] == BACKGROUND).all()  # the last line has one
+
+
+@pytest.mark.parametrize(("size", "tile"), [(8, 96), (28, 112), (32, 96), (96, 96), (128, 128)])
+def test_pixels_stay_square_and_sharp(size, tile):
+    images = torch.zeros(1, 1, 1, size, size)
+    images[..., 1] = 1  # the second column is white
+    picture = np.asarray(image_grid(images, ["x"]))
+    part = picture[GAP + LABEL_HEIGHT : GAP + LABEL_HEIGHT + tile, GAP : GAP + tile, 0]
+    zoom = tile // size
+    assert part.shape == (tile, tile)
+    expected = np.zeros((tile, tile), dtype=np.uint8)
+    expected[:, zoom : 2 * zoom] = 255
+    assert (part == expected).all()
+
+
+def test_only_so_many_columns_are_shown():
+    wide, narrow = (image_grid(constant_images(2, ipc), ["a", "b"], max_columns=5).size for ipc in (50, 5))
+    assert wide == narrow
+
+
+def test_gradients_and_values_outside_do_not_matter():
+    images = torch.tensor([-0.5, 1.5]).view(2, 1, 1, 1, 1).expand(2, 1, 3, 8, 8).clone().requires_grad_()
+    picture = np.asarray(image_grid(images, ["a", "b"]))
+    middle = GAP + LABEL_HEIGHT + 48
+    assert tuple(picture[middle, GAP + 48]) == (0, 0, 0)
+    assert tuple(picture[middle, GAP + 96 + GAP + 48]) == (255, 255, 255)
+
+
+NAMES = ["a" * 300, "Größenmaßstäbe der Übergänge", "飛行機の写真を集めた長い名前のクラス", "🦊🐻‍❄️" * 20, "", " ", "ﬀ\u0301"]
+
+
+@pytest.mark.parametrize("ipc", [1, 2])
+def test_any_class_name_can_be_written(ipc):
+    short = image_grid(constant_images(len(NAMES), ipc), ["x"] * len(NAMES))
+    picture = image_grid(constant_images(len(NAMES), ipc), NAMES)
+    assert picture.size[1] == short.size[1]
+    assert picture.size[0] < short.size[0] + 400  # long names are cut
+    if ipc == 1:
+        assert picture.size == short.size
+
+
+def test_a_long_name_stays_above_its_own_image():
+    images = torch.ones(2, 1, 1, 8, 8)
+    with_long = np.asarray(image_grid(images, ["m" * 100, ""]))
+    right = with_long[:, GAP + 96 + GAP :]
+    assert (right == 255).all()  # no ink above the second image
+
+
+def test_a_saved_picture_is_the_picture(tmp_path):
+    images = constant_images(3, 2)
+    save_image_grid(tmp_path / "new" / "images.png", images, ["a", "b", "c"])
+    with Image.open(tmp_path / "new" / "images.png") as saved:
+        assert saved.format == "PNG"
+        assert (np.asarray(saved) == np.asarray(image_grid(images, ["a", "b", "c"]))).all()
+
+
+def test_the_columns_are_the_rows_fields(tmp_path):
+    append_rows(tmp_path / "rows.csv", [ROW])
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        header, cells = csv.reader(file)
+    assert dict(zip(header, cells, strict=True)).keys() == dataclasses.asdict(ROW).keys()
