@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from ncfm._checks import NcfmError
 from ncfm._seeding import generator
-from ncfm.baselines import SELECTIONS, herding, select
-from ncfm.baselines import selection
+from ncfm.baselines import SELECTIONS, herding, select, selection
 from ncfm.data.images import normalize, to_float, to_uint8
 from ncfm.distillation import distill
 from ncfm.objectives import MeanMatching
@@ -53,7 +52,7 @@ def herding_loop(rows, count):
     return chosen
 
 
-# --- herding --------------------------------------------------------------------------------------------------------
+# --- herding ------------------------------------------------------------------------------------------------
 
 
 @properties
@@ -105,7 +104,7 @@ def test_herding_draws_nothing(choose):
     assert torch.equal(choose("herding", seed=0).images, choose("herding", seed=1).images)
 
 
-# --- random images and mosaics ----------------------------------------------------------------------------------------
+# --- random images and mosaics ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["random", "herding"])
@@ -164,7 +163,7 @@ def test_no_images_are_refused(choose, method):
 
 
 def test_an_unknown_selection_names_the_nearest(choose):
-    with pytest.raises(NcfmError, match="Unknown selection 'hering'. Did you mean 'herding'"):
+    with pytest.raises(NcfmError, match=r"Unknown selection 'hering'. Did you mean 'herding'"):
         choose("hering")
 
 

@@ -32,7 +32,7 @@ def write(folder, text, name="mine.toml"):
     return str(path)
 
 
-# --- precedence -----------------------------------------------------------------------------------------------------
+# --- precedence ---------------------------------------------------------------------------------------------
 
 
 def test_command_over_recipe_over_default(tmp_path):
@@ -75,7 +75,7 @@ def test_a_configuration_written_and_read_is_itself():
     assert RunConfig.model_validate_json(config.model_dump_json()) == config
 
 
-# --- mistakes -------------------------------------------------------------------------------------------------------
+# --- mistakes -----------------------------------------------------------------------------------------------
 
 
 def test_an_unknown_key_of_a_recipe_names_the_nearest():
@@ -89,14 +89,15 @@ def test_an_unknown_section_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("key", "guess"), [("distill.itertions", "distill.iterations"), ("iteration", "distill.iterations"), ("sed", "seed")]
+    ("key", "guess"),
+    [("distill.itertions", "distill.iterations"), ("iteration", "distill.iterations"), ("sed", "seed")],
 )
 def test_an_unknown_setting_names_the_nearest(key, guess):
     with pytest.raises(NcfmError, match=rf"Unknown setting '{key}'\. Did you mean '{guess}'.*ncfm recipes keys"):
         nest({key: 1})
 
 
-@pytest.mark.parametrize("key", ["lr", "runs", "epoch"])
+@pytest.mark.parametrize("key", ["lr", "runs"])
 @pytest.mark.xfail(strict=True, reason="the guess leaves out the section: Unknown setting 'lr'. Did you mean 'lr'?")
 def test_the_guess_is_a_setting(key):
     with pytest.raises(NcfmError) as error:
@@ -165,7 +166,7 @@ def test_values_out_of_range_are_refused(setting):
         make_config(nest(setting))
 
 
-# --- settings as text -------------------------------------------------------------------------------------------------
+# --- settings as text ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_settings_are_read_with_their_types(text, expected):
 
 
 def test_a_setting_without_equals_is_told():
-    with pytest.raises(NcfmError, match="Expected --set key=value, got 'distill.factor'; for example"):
+    with pytest.raises(NcfmError, match=r"Expected --set key=value, got 'distill.factor'; for example"):
         parse_setting("distill.factor")
 
 
@@ -215,7 +216,7 @@ def test_students_without_augmentation_can_be_asked_for():
     assert build.build_protocol(config).recipe.augment == "none"
 
 
-# --- the keys ---------------------------------------------------------------------------------------------------------
+# --- the keys -----------------------------------------------------------------------------------------------
 
 
 def test_every_key_is_listed_once_and_can_be_set():
@@ -251,7 +252,7 @@ def test_the_defaults_share_nothing_that_changes():
     assert RunConfig().distill.iterations == 1000
 
 
-# --- recipes ----------------------------------------------------------------------------------------------------------
+# --- recipes ------------------------------------------------------------------------------------------------
 
 
 def packaged():
@@ -303,7 +304,7 @@ def test_a_recipe_that_is_not_toml_is_told(tmp_path, content):
         read_recipe(str(tmp_path / "mine.toml"))
 
 
-# --- from configuration to objects --------------------------------------------------------------------------------------
+# --- from configuration to objects --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

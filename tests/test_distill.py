@@ -91,7 +91,7 @@ def interrupt_at(iteration):
     return lambda i, _: os.kill(os.getpid(), signal.SIGINT) if i == iteration else None
 
 
-# --- the result ---------------------------------------------------------------------------------------------------
+# --- the result ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -106,7 +106,7 @@ def test_every_start_and_formation_runs(run, images, init, mode):
     assert synthetic.class_names == images.class_names
     assert synthetic.statistics == images.statistics
     assert not synthetic.images.requires_grad
-    assert 0 <= float(synthetic.images.min())
+    assert float(synthetic.images.min()) >= 0
     assert float(synthetic.images.max()) <= 1
     assert not torch.equal(synthetic.images, result.start.images)
     assert result.iterations == 2
@@ -142,7 +142,7 @@ def test_nothing_is_written_without_a_folder(run, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-# --- the same again -----------------------------------------------------------------------------------------------
+# --- the same again -----------------------------------------------------------------------------------------
 
 
 def test_one_seed_gives_one_result(run):
@@ -165,14 +165,14 @@ def test_the_real_set_is_left_alone(run, images):
     assert torch.equal(before, images.train.images)
 
 
-# --- stop and go on -------------------------------------------------------------------------------------------------
+# --- stop and go on -----------------------------------------------------------------------------------------
 
 
 @every_objective
 def test_resumed_equals_never_stopped(run, tmp_path, build):
     options = {"iterations": 6, "log_every": 2, "early_stop_patience": 100, "ascent_steps": 1}
     straight = run(build(), folder=tmp_path / "straight", **options)
-    with pytest.raises(Interrupted, match="after iteration 3 of 6.*--resume") as stopped:
+    with pytest.raises(Interrupted, match=r"after iteration 3 of 6.*--resume") as stopped:
         run(build(), folder=tmp_path / "halved", on_iteration=interrupt_at(3), **options)
     assert stopped.value.exit_code == 130
     assert progress_of(tmp_path / "halved")["iteration"] == 3
@@ -231,7 +231,7 @@ def test_a_finished_run_resumes_to_itself(run, tmp_path):
 
 
 def test_interrupted_without_a_folder_says_that_nothing_was_saved(run):
-    with pytest.raises(Interrupted, match="Nothing was saved.*--out"):
+    with pytest.raises(Interrupted, match=r"Nothing was saved.*--out"):
         run(on_iteration=interrupt_at(1))
 
 
@@ -274,7 +274,7 @@ def test_a_damaged_state_is_told(run, tmp_path, content):
     run(folder=tmp_path)
     path = tmp_path / STATE_FILE
     path.write_bytes(path.read_bytes()[:2000] if content == "half" else content)
-    with pytest.raises(NcfmFailure, match="Could not read.*damaged"):
+    with pytest.raises(NcfmFailure, match=r"Could not read.*damaged"):
         run(folder=tmp_path, resume=True)
 
 
@@ -323,7 +323,7 @@ def test_damaged_metrics_are_told_or_dropped(run, tmp_path):
         assert METRICS_FILE in str(error)  # noqa: PT017 - either way is fine, a traceback is not
 
 
-# --- early stopping -------------------------------------------------------------------------------------------------
+# --- early stopping -----------------------------------------------------------------------------------------
 
 
 def test_a_run_that_does_not_improve_stops(run):
@@ -358,12 +358,12 @@ def test_without_patience_nothing_stops(run):
     assert run(Scripted(1.0), iterations=6).iterations == 6
 
 
-# --- losses that break ----------------------------------------------------------------------------------------------
+# --- losses that break --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_is_a_failure(run, value, tmp_path):
-    with pytest.raises(NcfmFailure, match="loss became .* in iteration 1; lower image_lr") as error:
+    with pytest.raises(NcfmFailure, match=r"loss became .* in iteration 1; lower image_lr") as error:
         run(Scripted(value), folder=tmp_path)
     assert error.value.exit_code == 1
     assert not (tmp_path / STATE_FILE).exists()
@@ -408,7 +408,7 @@ def test_wrong_settings_are_told(run, options, message):
         run(**options)
 
 
-# --- it works -------------------------------------------------------------------------------------------------------
+# --- it works -----------------------------------------------------------------------------------------------
 
 
 def gaps(images, pool, stored):
@@ -455,7 +455,7 @@ def test_calibration_falls(run):
     assert sum(seen[-10:]) < sum(seen[:10])
 
 
-# --- devices --------------------------------------------------------------------------------------------------------
+# --- devices ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.xfail(strict=True, reason="a sampler without parameters is no adversary, and only adversaries are moved")

@@ -52,7 +52,7 @@ def judge(images):
     return evaluate_
 
 
-# --- intervals ------------------------------------------------------------------------------------------------------
+# --- intervals ----------------------------------------------------------------------------------------------
 
 # Two-sided 95 % points of Student's t by number of values, from the printed tables (three decimals).
 STUDENT_T = {2: 12.706, 3: 4.303, 5: 2.776, 10: 2.262, 31: 2.042}
@@ -91,7 +91,7 @@ def test_intervals_move_with_their_values(values, shift):
     assert a.low <= a.mean <= a.high
 
 
-# --- protocols ------------------------------------------------------------------------------------------------------
+# --- protocols ----------------------------------------------------------------------------------------------
 
 
 def test_the_papers_protocol_is_the_papers():
@@ -129,7 +129,7 @@ def test_what_is_as_pinned_does_not_show_in_the_name():
 
 
 def test_an_unknown_protocol_names_the_nearest():
-    with pytest.raises(NcfmError, match="Unknown protocol 'quik'. Did you mean 'quick'.*ncfm-2025"):
+    with pytest.raises(NcfmError, match=r"Unknown protocol 'quik'. Did you mean 'quick'.*ncfm-2025"):
         get_protocol("quik")
 
 
@@ -174,7 +174,7 @@ def test_equal_steps_are_at_least_and_hardly_more(num_images, reference, epochs)
     assert wanted <= found * each < wanted + each
 
 
-# --- students -------------------------------------------------------------------------------------------------------
+# --- students -----------------------------------------------------------------------------------------------
 
 
 def test_one_seed_is_one_result(judge):
@@ -277,7 +277,7 @@ def test_the_given_set_and_the_callers_random_numbers_are_left_alone(judge, imag
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-# --- mistakes -------------------------------------------------------------------------------------------------------
+# --- mistakes -----------------------------------------------------------------------------------------------
 
 
 def broken(train, **changes):

@@ -44,7 +44,7 @@ ROW = AccuracyRow(
 )
 
 
-# --- rows -----------------------------------------------------------------------------------------------------------
+# --- rows ---------------------------------------------------------------------------------------------------
 
 
 def test_the_first_row_makes_the_file_with_its_header(tmp_path):
@@ -129,7 +129,7 @@ def test_the_conditions_have_the_right_form():
     assert code_version().split()[0] == code_version() != ""
 
 
-# --- tables ---------------------------------------------------------------------------------------------------------
+# --- tables -------------------------------------------------------------------------------------------------
 
 
 def test_a_table_by_hand(tmp_path):
@@ -162,7 +162,7 @@ def test_every_line_of_a_table_has_its_columns(tmp_path):
     assert {line.count("|") for line in results_table(read_rows(path)).splitlines()} == {10}
 
 
-# --- pictures -------------------------------------------------------------------------------------------------------
+# --- pictures -----------------------------------------------------------------------------------------------
 
 
 def constant_images(classes, ipc, channels=3, size=8):
@@ -231,7 +231,15 @@ def test_gradients_and_values_outside_do_not_matter():
     assert tuple(picture[middle, GAP + 96 + GAP + 48]) == (255, 255, 255)
 
 
-NAMES = ["a" * 300, "Größenmaßstäbe der Übergänge", "飛行機の写真を集めた長い名前のクラス", "🦊🐻‍❄️" * 20, "", " ", "ﬀ\u0301"]
+NAMES = [
+    "a" * 300,
+    "Größenmaßstäbe der Übergänge",
+    "飛行機の写真を集めた長い名前のクラス",
+    "🦊🐻‍❄️" * 20,
+    "",
+    " ",
+    "ﬀ\u0301",
+]
 
 
 @pytest.mark.parametrize("ipc", [1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def discrepancy_now(played, real, draw, generator_state):
         return played.objective.discrepancy(real, synthetic, generator)
 
 
-# --- each player alone ---------------------------------------------------------------------------------------
+# --- each player alone --------------------------------------------------------------------------------------
 
 
 def test_an_ascent_raises_the_discrepancy_moves_all_of_psi_and_leaves_the_images(make):
@@ -121,7 +122,7 @@ def test_no_calibration_draws_no_teacher(make, pool, monkeypatch):
     assert record.calibration == 0
 
 
-# --- both at once: the published code adds the gradients of loss and -loss in one buffer, where they cancel ------
+# --- both at once: the published code adds the gradients of loss and -loss in one buffer, where they cancel -
 
 
 def test_together_each_player_gets_its_own_gradient(make):
@@ -180,7 +181,7 @@ def test_calibration_says_nothing_to_psi(make, ascent_steps):
     assert all(equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
-# --- how often ---------------------------------------------------------------------------------------------------
+# --- how often ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("steps", [(1, 1), (0, 1), (0, 3), (5, 1), (1, 5), (2, 2)])
@@ -222,7 +223,7 @@ def test_impossible_numbers_of_moves_are_refused(make, changes):
         make(**changes)
 
 
-# --- all classes in one pass equal a loop over them ---------------------------------------------------------------
+# --- all classes in one pass equal a loop over them ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -263,8 +264,8 @@ def test_the_batched_step_equals_a_loop_over_classes(make, images, pool, case):
         alpha=0.5,
         epsilon=ROOT_EPSILON,
     )
-    assert float(record.discrepancy) == pytest.approx(float(discrepancy) / 10, rel=1e-5)
-    assert float(record.calibration) == pytest.approx(float(cross_entropy), rel=1e-5)
+    assert float(record.discrepancy) == pytest.approx(discrepancy.item() / 10, rel=1e-5)
+    assert float(record.calibration) == pytest.approx(cross_entropy.item(), rel=1e-5)
     (expected,) = torch.autograd.grad(2 * discrepancy + 0.5 * cross_entropy, pixels)
     found = played.images.gradients[1][0].double()
     # The step is float32, so its rounding is relative to the largest entry, not to each; measured: 7e-6 at most.
@@ -281,7 +282,7 @@ def test_one_optimizer_step_an_iteration_serves_all_classes(make):
     assert all(g.flatten(1).abs().amax(1).min() > 0 for (g,) in played.images.gradients)  # every class, every move
 
 
-# --- data ---------------------------------------------------------------------------------------------------------
+# --- data ---------------------------------------------------------------------------------------------------
 
 
 def test_real_batches_are_fresh_and_from_the_whole_class(make, monkeypatch):
@@ -296,7 +297,7 @@ def test_real_batches_are_fresh_and_from_the_whole_class(make, monkeypatch):
     for _ in range(30):
         played()
     assert all(b.shape == (10, 2) for b in batches)
-    assert not any(torch.equal(a, b) for a, b in zip(batches[:-1], batches[1:], strict=True))
+    assert not any(torch.equal(a, b) for a, b in itertools.pairwise(batches))
     # 30 draws of 2 out of 8 miss a given image with probability (3/4)^30 = 2e-4; this seed misses none.
     for label in range(10):
         seen = torch.cat([b[label] for b in batches]).unique()
@@ -322,9 +323,9 @@ def test_both_halves_of_a_class_are_augmented_alike(make, images, normalize_feat
     synthetic = played.features_of(played.training_images(draw))
     # Sums over one large or several small passes may differ in their last bits; another augmentation differs by 0.1.
     assert_close(synthetic.detach(), real, rtol=1e-4, atol=1e-5)
-    assert float(played.objective.discrepancy(real, synthetic, rng(0)).max()) < 1e-3
+    assert played.objective.discrepancy(real, synthetic, rng(0)).max().item() < 1e-3
     other = played.features_of(played.training_images(played.augment.draw(10, 8, rng(1))))
-    assert float(played.objective.discrepancy(real, other, rng(0)).min()) > 0.01
+    assert played.objective.discrepancy(real, other, rng(0)).min().item() > 0.01
 
 
 def test_images_stay_in_range(make):
@@ -332,9 +333,9 @@ def test_images_stay_in_range(make):
     for _ in range(2):
         played()
         pixels = played.images.tensors[0]
-        assert 0 <= float(pixels.min())
-        assert float(pixels.max()) <= 1
-    assert 0 < float(pixels.mean()) < 1
+        assert pixels.min().item() >= 0
+        assert pixels.max().item() <= 1
+    assert 0 < pixels.mean().item() < 1
 
 
 def test_a_schedule_of_the_images_leaves_the_adversarys_rate(images, pool, monkeypatch):

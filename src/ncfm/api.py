@@ -137,9 +137,7 @@ def pretrain(
         NcfmError: for unknown data or settings, or a training that diverges.
     """
     config = resolve_config(data, None, recipe, settings, seed)
-    images = build_data(data, config, data_dir)
-    machine = build_machine(config.machine, images.image_size)
-    code_version()  # of the code as loaded, whatever becomes of the files while this runs
+    images, machine = _prepare(data, config, data_dir)
     return _teachers(images, config, machine, reporter or Silent())
 
 
@@ -179,9 +177,7 @@ def distill(
     folder = None if out is None else Path(out).expanduser()
     name = data if isinstance(data, str) else data.name
     check_folder(folder, _description(name, ipc, config), resume)  # before minutes of work, not after
-    images = build_data(data, config, data_dir)
-    machine = build_machine(config.machine, images.image_size)
-    code_version()  # of the code as loaded, whatever becomes of the files while this runs
+    images, machine = _prepare(data, config, data_dir)
     reporter = reporter or Silent()
     pool = _teachers(images, config, machine, reporter)
     return _distill(images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter)
@@ -216,9 +212,7 @@ def evaluate(
     stored = facts.get("config", {})
     own = {key: stored[key] for key in ("data", "evaluate", "seed") if key in stored}
     config = make_config(own, nest(settings or {}), {} if seed is None else {"seed": seed})
-    images = build_data(data, config, data_dir)
-    machine = build_machine(config.machine, images.image_size)
-    code_version()  # of the code as loaded, whatever becomes of the files while this runs
+    images, machine = _prepare(data, config, data_dir)
     train = synthetic.decoded() if isinstance(synthetic, SyntheticSet) else synthetic
     if isinstance(synthetic, SyntheticSet) and synthetic.class_names != images.class_names:
         raise NcfmError(
@@ -257,9 +251,7 @@ def compare(
     for method in methods:
         check_known(method, METHODS, "method")
     config = resolve_config(data, ipc, recipe, settings, seed)
-    images = build_data(data, config, data_dir)
-    machine = build_machine(config.machine, images.image_size)
-    code_version()  # of the code as loaded, whatever becomes of the files while this runs
+    images, machine = _prepare(data, config, data_dir)
     reporter = reporter or Silent()
     pool = _teachers(images, config, machine, reporter)
     folder = None if out is None else Path(out).expanduser()
@@ -411,6 +403,12 @@ def scores(evaluation: EvaluationResult) -> dict[str, Any]:
     }
 
 
+def _prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None) -> tuple[ImageSet, Machine]:
+    code_version()  # remembered now: of the code as loaded, whatever becomes of the files while this runs
+    images = build_data(data, config, data_dir)
+    return images, build_machine(config.machine, images.image_size)
+
+
 def _teachers(images: ImageSet, config: RunConfig, machine: Machine, reporter: Reporter) -> TeacherPool:
     epochs, number = config.teachers.epochs, config.teachers.number
     reporter.begin("teachers", epochs * number)
@@ -446,12 +444,10 @@ def _distill(
         on_iteration=lambda i, metrics: reporter.update(i, f"NCFD {metrics['discrepancy']:.4f}"),
     )
     reporter.end()
-    facts = {
-        "data": images.name,
+    facts = _description(images.name, ipc, config) | {
         "data_fingerprint": images.fingerprint,
         "method": "ncfm" if config.objective.name == "ncfd" else config.objective.name,
         "variant": config.frequencies.family if config.objective.name == "ncfd" else "",
-        "config": config.model_dump(),
         "iterations": result.iterations,
         "teacher_seconds": round(pool.seconds, 3),
         "distill_seconds": round(result.seconds, 3),

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,13 @@ from ncfm.distillation.state import STATE_FILE
 from ncfm.evaluation import run as evaluation_run
 from tiny import SETTINGS
 
-COMMANDS = ["distill", "evaluate", "compare", "pretrain", *(f"recipes {c}" for c in "list show copy check keys".split())]
+COMMANDS = [
+    "distill",
+    "evaluate",
+    "compare",
+    "pretrain",
+    *(f"recipes {c}" for c in ["list", "show", "copy", "check", "keys"]),
+]
 
 
 def sets(**changes):
@@ -73,7 +80,7 @@ def contents(folder):
     return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-# --- distill --------------------------------------------------------------------------------------------------------
+# --- distill ------------------------------------------------------------------------------------------------
 
 
 def test_distill_writes_a_run_folder(ncfm_, tmp_path):
@@ -159,7 +166,7 @@ def test_folders_with_brackets_are_printed_as_they_are(ncfm_, tmp_path):
     assert str(out) in ncfm_(*distill(out)).out
 
 
-# --- evaluate -------------------------------------------------------------------------------------------------------
+# --- evaluate -----------------------------------------------------------------------------------------------
 
 
 def test_evaluate_prints_json_and_appends_rows(ncfm_, tmp_path):
@@ -230,7 +237,7 @@ def test_the_validation_part_does_not_depend_on_the_students_seed(ncfm_, tmp_pat
     assert torch.equal(*seen)
 
 
-# --- compare --------------------------------------------------------------------------------------------------------
+# --- compare ------------------------------------------------------------------------------------------------
 
 
 def test_compare_puts_methods_side_by_side(ncfm_, tmp_path):
@@ -270,6 +277,14 @@ def test_compare_puts_methods_side_by_side(ncfm_, tmp_path):
     assert [line["teacher_seconds"] != "" for line in lines] == [True] * 3 + [False, True, False, False]
 
 
+def told_again(done):
+    """The rows of a comparison as a later one should tell them; the cache keeps a teacher's time in milliseconds."""
+    rows = json.loads(done.out)
+    for row in rows:
+        row["teacher_seconds"] = row["teacher_seconds"] and pytest.approx(row["teacher_seconds"], abs=1e-3)
+    return rows
+
+
 def test_a_second_compare_trains_nothing_and_says_the_same(ncfm_, tmp_path, monkeypatch):
     first = ncfm_(*compare(tmp_path / "all", "--json"))
     assert first.code == 0, first.err
@@ -281,16 +296,14 @@ def test_a_second_compare_trains_nothing_and_says_the_same(ncfm_, tmp_path, monk
     monkeypatch.setattr(evaluation_run, "fit", refuse)
     monkeypatch.setattr(MinMaxStep, "__call__", refuse)
     second = ncfm_(*compare(tmp_path / "all", "--json"))
-    a, b = (json.loads(done.out) for done in (first, second))
-    assert [r["accuracies"] for r in a] == [r["accuracies"] for r in b]
-    assert a == b
+    assert json.loads(second.out) == told_again(first)
 
 
 def test_a_compare_with_more_methods_keeps_those_it_has(ncfm_, tmp_path, monkeypatch):
-    first = json.loads(ncfm_(*compare(tmp_path / "all", "--json", methods="ncfm,random")).out)
+    first = ncfm_(*compare(tmp_path / "all", "--json", methods="ncfm,random"))
     monkeypatch.setattr(MinMaxStep, "__call__", lambda _: pytest.fail("distilled again"))
-    second = json.loads(ncfm_(*compare(tmp_path / "all", "--json", methods="mosaic,ncfm,random")).out)
-    assert second[1:] == first
+    second = ncfm_(*compare(tmp_path / "all", "--json", methods="mosaic,ncfm,random"))
+    assert json.loads(second.out)[1:] == told_again(first)
 
 
 def test_other_students_are_trained_again(ncfm_, tmp_path):
@@ -323,7 +336,7 @@ def test_an_interrupted_compare_says_how_to_go_on(ncfm_, tmp_path, monkeypatch):
     assert "--resume" not in done.err
 
 
-# --- pretrain -------------------------------------------------------------------------------------------------------
+# --- pretrain -----------------------------------------------------------------------------------------------
 
 
 def test_pretrained_teachers_are_found(ncfm_, tmp_path, own_cache, monkeypatch):
@@ -335,7 +348,7 @@ def test_pretrained_teachers_are_found(ncfm_, tmp_path, own_cache, monkeypatch):
     assert "2 teachers, trained in " in ncfm_("pretrain", "digits", *sets(), "--number", 2).out
 
 
-# --- recipes --------------------------------------------------------------------------------------------------------
+# --- recipes ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -402,7 +415,7 @@ def test_keys_are_listed(ncfm_):
     assert lines[-1].split() == ["seed", "0"]
 
 
-# --- help -----------------------------------------------------------------------------------------------------------
+# --- help ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -430,7 +443,7 @@ def test_every_command_is_under_the_tests_above(ncfm_):
     assert sorted(names) == sorted(COMMANDS)
 
 
-# --- mistakes: exit code 2, one sentence, nothing done -------------------------------------------------------------------
+# --- mistakes: exit code 2, one sentence, nothing done ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -448,7 +461,7 @@ def test_every_command_is_under_the_tests_above(ncfm_):
         (["distill", "digits", "--ipc", -3], "must be at least 1, got -3"),
         (["compare", "digits", "--ipc", 0], "must be at least 1, got 0"),
         (["distill", "digits"], "ipc"),
-        (["distill", "digits", "--ipc", "one"], "one"),
+        (["distill", "digits", "--ipc", "one"], "integer"),
         (["distil", "digits"], "distil"),
         (["distill", "digits", "--ipc", 1, "--device", "gpu"], "Unknown device 'gpu'"),
         (["compare", "digits", "--ipc", 1, "--methods", "ncfm,herdin"], "Did you mean 'herding'"),
@@ -458,8 +471,6 @@ def test_every_command_is_under_the_tests_above(ncfm_):
     ids=lambda v: " ".join(map(str, v)) if isinstance(v, list) else "",
 )
 def test_mistakes_are_told(ncfm_, tmp_path, monkeypatch, arguments, words):
-    import re
-
     monkeypatch.chdir(tmp_path)
     done = ncfm_(*arguments)
     assert done.code == 2
@@ -467,15 +478,14 @@ def test_mistakes_are_told(ncfm_, tmp_path, monkeypatch, arguments, words):
     assert done.out == ""
 
 
-def test_a_mistake_in_the_data_leaves_no_folder(ncfm_, tmp_path):
+def test_a_mistake_in_the_settings_leaves_no_folder(ncfm_, tmp_path):
     done = ncfm_("distill", "digits", "--ipc", 1, "--recipe", "none", "-o", tmp_path / "run", *sets(distill__mode="x"))
     assert done.code == 2
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="the run folder is opened before the data are found")
 def test_unknown_data_leave_no_folder(ncfm_, tmp_path):
-    ncfm_("distill", "digts", "--ipc", 1, "-o", tmp_path / "run")
+    assert ncfm_("distill", "digts", "--ipc", 1, "-o", tmp_path / "run").code == 2
     assert not (tmp_path / "run").exists()
 
 
@@ -555,7 +565,7 @@ def test_a_loss_that_is_not_finite_is_a_failure(ncfm_, tmp_path, monkeypatch):
     assert not (tmp_path / STATE_FILE).exists()
 
 
-# --- a full disk --------------------------------------------------------------------------------------------------------
+# --- a full disk --------------------------------------------------------------------------------------------
 
 
 def full(*arguments, **options):
@@ -589,7 +599,7 @@ def test_a_full_disk_on_the_way_leaves_the_old_files(ncfm_, tmp_path, monkeypatc
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2  # iterations 1 and 4
 
 
-# --- Ctrl-C -------------------------------------------------------------------------------------------------------------
+# --- Ctrl-C -------------------------------------------------------------------------------------------------
 
 PLAY = MinMaxStep.__call__
 
@@ -614,21 +624,20 @@ def test_ctrl_c_while_teachers_are_trained(ncfm_, tmp_path, monkeypatch):
 
     monkeypatch.setattr(teachers, "fit", fit)
     assert ncfm_(*distill(tmp_path)).code == 130
-    monkeypatch.undo()
 
 
 def test_ctrl_c_and_resume(tmp_path, own_cache, ncfm_):
-    # A process of its own, as in a terminal; checkpoints at every iteration tell that it is on its way.
+    # A process of its own, as in a terminal; its first checkpoint tells that it is on its way.
     out, changes = tmp_path / "stopped", {"distill__iterations": 150}
-    command = [sys.executable, "-m", "ncfm", *distill(out, **changes, machine__checkpoint_seconds=1e-6)]
+    command = [sys.executable, "-m", "ncfm", *distill(out, **changes, machine__checkpoint_seconds=0.1)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NCFM_CACHE": str(own_cache)}
     process = subprocess.Popen(
         [str(part) for part in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    for _ in range(600):
+    for _ in range(6000):  # a minute: imports and a teacher come first
         if (out / STATE_FILE).is_file() or process.poll() is not None:
             break
-        time.sleep(0.1)
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -642,6 +651,12 @@ def test_ctrl_c_and_resume(tmp_path, own_cache, ncfm_):
     assert torch.equal(a, b)
     states = [load_file(folder / STATE_FILE) for folder in (out, tmp_path / "straight")]
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[1])
+
+
+@pytest.mark.xfail(strict=True, reason="python -m ncfm is told as __main__.py in results files")
+def test_the_command_is_told_as_one_would_type_it(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/site-packages/ncfm/__main__.py", "evaluate", "my run"])
+    assert api.command_line() in {"ncfm evaluate 'my run'", "python -m ncfm evaluate 'my run'"}
 
 
 def test_a_process_ends_with_the_code_and_without_a_traceback(tmp_path):
