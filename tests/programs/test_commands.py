@@ -213,7 +213,6 @@ def test_evaluate_twice_gives_the_same_numbers(ncfm_, tmp_path):
     assert accuracies[0] != accuracies[2]
 
 
-@pytest.mark.xfail(strict=True, reason="the set remembers the data as 'digits@validation', which is no data set")
 def test_a_set_made_for_tuning_is_judged_on_its_validation_part(ncfm_, tmp_path):
     ncfm_(*distill(tmp_path / "run", data__validation=0.2))
     done = ncfm_("evaluate", tmp_path / "run", "--json")
@@ -634,12 +633,12 @@ def test_ctrl_c_and_resume(tmp_path, own_cache, ncfm_):
     process = subprocess.Popen(
         [str(part) for part in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    for _ in range(6000):  # a minute: imports and a teacher come first
+    for _ in range(30_000):  # five minutes on a busy machine: imports and a teacher come first
         if (out / STATE_FILE).is_file() or process.poll() is not None:
             break
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert f"The state is saved in {out}; run the same command with --resume" in err
