@@ -51,7 +51,7 @@ def test_a_writer_that_fails_leaves_the_old_file_alone(tmp_path):
 def test_a_full_disk_is_told_with_the_path_and_how_to_mend(tmp_path):
     target = tmp_path / "result.txt"
     target.write_text("old")
-    with pytest.raises(NcfmError, match=r"No space left on device.*--out") as caught:
+    with pytest.raises(NcfmError, match=r"No space left on device.*--resume") as caught:
         write_atomically(target, full_disk)
     assert str(target) in str(caught.value)
     assert target.read_text() == "old"

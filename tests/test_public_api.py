@@ -145,7 +145,6 @@ def test_the_documented_formulas_are_exported():
     assert ncfm.characteristic_function(x, t).real.shape == (16,)
 
 
-@pytest.mark.xfail(strict=True, reason="the root of epsilon is taken in float32 and subtracted in float64: 7e-12")
 def test_equal_samples_are_exactly_0_apart():
     x = torch.ones(8, 3)
     assert float(ncfm.ncfd(x, x, torch.ones(16, 3))) == 0  # as the example of its docstring says

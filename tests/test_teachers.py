@@ -103,7 +103,7 @@ def test_the_key_changes_with_everything_that_determines_a_teacher(images, digit
     recipes = [
         dataclasses.replace(RECIPE, **{f.name: value})
         for f in dataclasses.fields(RECIPE)
-        for value in [{"optimizer": "adamw", "schedule": "step", "augment": "none"}.get(f.name, 1.5)]
+        for value in [{"optimizer": "adamw", "schedule": "step", "augment": "none"}.get(f.name, 0.75)]
         if f.name not in ("epochs", "batch_size")
     ]
     keys = [

@@ -7,7 +7,8 @@ ncfm.evaluate(result.synthetic, "digits").accuracy_mean
 """
 
 from ncfm._checks import NcfmError
-from ncfm.api import compare, distill, evaluate, load, pretrain
+from ncfm.api import distill, evaluate, load, pretrain
+from ncfm.comparison import compare
 from ncfm.data import ImageSet, load_images
 from ncfm.discrepancy import characteristic_function, gaussian_mmd, ncfd
 from ncfm.distillation import DistillResult, Interrupted

@@ -43,7 +43,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     except (OSError, SafetensorError) as error:
         raise NcfmFailure(
             f"Could not write {path}: {error}. What was there before is unchanged; "
-            "free some space or choose another folder with --out, then run again with --resume."
+            "free some space, then run the command again (distill: with --resume)."
         ) from error
 
 

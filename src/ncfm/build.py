@@ -54,7 +54,8 @@ def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | N
         )
     if config.data.validation is None:
         return images
-    rest, held = carve_validation(images.train, config.data.validation, generator(config.seed, "validation"))
+    # Not the run's seed: every run and every evaluation must hold out the same images.
+    rest, held = carve_validation(images.train, config.data.validation, generator(0, "validation"))
     return ImageSet(f"{images.name}@validation", rest, held, images.class_names)
 
 

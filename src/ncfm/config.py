@@ -6,6 +6,7 @@ takes one.
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -167,7 +168,7 @@ def _merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
 def _explain(error: Any) -> str:
     key = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
-        return f"unknown key {key!r}.{nearest(key, known_keys())}"
+        return f"unknown key {key!r}.{nearest_key(key)} `ncfm recipes keys` lists all."
     return f"{key}: {error['msg'].lower()}, got {error['input']!r}"
 
 
@@ -187,22 +188,30 @@ def describe_keys() -> Iterator[tuple[str, str]]:
             yield f"{section}.{name}", f"{inner.default}  {inner.description or ''}".rstrip()
 
 
+def nearest_key(key: str) -> str:
+    """``" Did you mean 'x'?"`` for the setting nearest to a wrong one, by its whole name or by its last part."""
+    guess = nearest(key, known_keys())
+    if guess:
+        return guess
+    last = {k.split(".")[-1]: k for k in known_keys()}
+    matches = difflib.get_close_matches(key.split(".")[-1], last, n=1, cutoff=0.6)
+    return f" Did you mean {last[matches[0]]!r}?" if matches else ""
+
+
 def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted settings as nested ones: ``{"distill.factor": 2}`` -> ``{"distill": {"factor": 2}}``.
 
-    Raises:
-        NcfmError: for a key that is no setting, with the nearest one.
+    Whether they exist is left to `make_config`, which tells all mistakes at once.
     """
     nested: dict[str, Any] = {}
-    known = known_keys()
     for key, value in settings.items():
-        if key not in known:
-            guess = nearest(key, known) or nearest(key, {k.split(".")[-1] for k in known})
-            raise NcfmError(f"Unknown setting {key!r}.{guess} `ncfm recipes keys` lists all.")
         place = nested
         *sections, last = key.split(".")
         for section in sections:
-            place = place.setdefault(section, {})
+            inner = place.setdefault(section, {})
+            if not isinstance(inner, dict):
+                inner = place[section] = {}
+            place = inner
         place[last] = value
     return nested
 
@@ -220,7 +229,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals:
         raise NcfmError(f"Expected --set key=value, got {text!r}; for example --set distill.iterations=500.")
     value = value.strip()
-    if value.lower() == "none":
+    if value.lower() == "none" and not key.strip().endswith("augment"):  # where none is the name of a strategy
         return key.strip(), None
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
@@ -252,7 +261,19 @@ def recipe_path(name: str) -> Path:
         raise NcfmError(
             f"Unknown recipe {name!r}.{nearest(name, recipe_names())} Known: {known}; or a path ending in .toml."
         )
-    return RECIPES / f"{name}.toml"
+    return next(RECIPES.rglob(f"{name}.toml"))
+
+
+def check_recipe(name: str) -> None:
+    """Check a recipe, by name or path.
+
+    Raises:
+        NcfmError: naming the recipe and all its mistakes.
+    """
+    try:
+        make_config(read_recipe(name))
+    except NcfmError as error:
+        raise NcfmError(f"Recipe {name}: {error}") from error
 
 
 def read_recipe(name: str) -> dict[str, Any]:

@@ -10,8 +10,6 @@ Reference:
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -117,7 +115,8 @@ def ncfd_from_phi(
     check_fraction(amplitude_weight, "amplitude_weight")
     gap = amplitude_weight * amplitude_gap(phi_x, phi_y, sample_sizes=sample_sizes)
     gap = gap + (1 - amplitude_weight) * phase_gap(phi_x, phi_y)
-    return (torch.sqrt(gap + epsilon) - math.sqrt(epsilon)).mean(-1)
+    # The root of epsilon is taken in the same precision, so that equal samples are exactly 0 apart.
+    return (torch.sqrt(gap + epsilon) - torch.sqrt(gap.new_tensor(epsilon))).mean(-1)
 
 
 def ncfd(

@@ -1,14 +1,15 @@
 """Objectives: what a synthetic set is made to match, one class a group.
 
 An objective says how far the synthetic features of every class are from the real ones. A new one is a class with
-``discrepancy`` and ``adversary``; the tests in ``tests/test_objectives.py`` take every objective listed there through
-the same properties.
+``discrepancy``, ``adversary`` and ``to``; the tests in ``tests/test_objectives.py`` take every objective listed there
+through the same properties.
 """
 
 from __future__ import annotations
 
 from typing import Protocol, cast
 
+import torch
 from torch import Generator, nn
 
 from ncfm._checks import check_fraction
@@ -22,6 +23,10 @@ class Objective(Protocol):
 
     adversary: nn.Module | None
     """The player that ascends; None if nothing is learned but the images."""
+
+    def to(self, device: torch.device) -> None:
+        """Move whatever it holds to the device of the features."""
+        ...
 
     def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
         """Discrepancy (C,) of real (C, n, d) and synthetic (C, m, d) features.
@@ -58,6 +63,10 @@ class CharacteristicMatching:
         module = cast("nn.Module", sampler)
         self.adversary = module if any(True for _ in module.parameters()) else None
 
+    def to(self, device: torch.device) -> None:
+        """Move the sampler, learned or not."""
+        cast("nn.Module", self.sampler).to(device)
+
     def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
         """`ncfd` of every class at the frequencies of one draw, shared by the classes."""
         return ncfd(
@@ -78,6 +87,9 @@ class MeanMatching:
     """
 
     adversary: nn.Module | None = None
+
+    def to(self, device: torch.device) -> None:
+        """Nothing to move."""
 
     def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
         """`mean_gap` of every class."""

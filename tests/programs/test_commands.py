@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 import ncfm
-from ncfm import _files, api, teachers
+from ncfm import _files, comparison, runs, teachers
 from ncfm.cli.main import main
 from ncfm.distillation import MinMaxStep, loop
 from ncfm.distillation.state import STATE_FILE
@@ -160,7 +160,6 @@ def test_a_recipe_of_ones_own(ncfm_, tmp_path):
     assert facts["iterations"] == 2  # the command line wins
 
 
-@pytest.mark.xfail(strict=True, reason="rich reads [name] in a printed path as markup and leaves it out")
 def test_folders_with_brackets_are_printed_as_they_are(ncfm_, tmp_path):
     out = tmp_path / "run[alpha]"
     assert str(out) in ncfm_(*distill(out)).out
@@ -188,9 +187,10 @@ def test_evaluate_prints_json_and_appends_rows(ncfm_, tmp_path):
     assert len(found[0]["accuracies"]) == 2
     assert found[0]["num_images"] == 40
     row = lines[0]
-    assert (row["dataset"], row["ipc"], row["method"], row["variant"]) == ("digits", "1", "ncfm", "mixture")
+    assert (row["dataset"], row["ipc"], row["method"], row["variant"]) == ("digits", "1", "ncfm", "")
     assert row["command"].startswith("ncfm evaluate ")
-    assert json.loads((tmp_path / "run" / "scores.json").read_text()) == found
+    remembered = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert remembered[-len(found) :] == found  # earlier ones are kept before them
 
 
 def test_evaluate_in_words(ncfm_, tmp_path):
@@ -219,18 +219,17 @@ def test_a_set_made_for_tuning_is_judged_on_its_validation_part(ncfm_, tmp_path)
     assert done.code == 0, done.err
 
 
-@pytest.mark.xfail(strict=True, reason="the held-out part is drawn by the seed of the students")
 def test_the_validation_part_does_not_depend_on_the_students_seed(ncfm_, tmp_path, monkeypatch):
     # With another seed it would hold images that the set was distilled from.
     ncfm_(*distill(tmp_path / "run", data__validation=0.2))
     seen = []
-    evaluate = api.evaluate_tensors
+    evaluate = runs.evaluate_tensors
 
     def spy(train, test, **options):
         seen.append(test.images)
         return evaluate(train, test, **options)
 
-    monkeypatch.setattr(api, "evaluate_tensors", spy)
+    monkeypatch.setattr(runs, "evaluate_tensors", spy)
     for seed in (0, 1):
         ncfm_("evaluate", tmp_path / "run", "--on", "digits", "--seed", seed)
     assert torch.equal(*seen)
@@ -270,7 +269,7 @@ def test_compare_puts_methods_side_by_side(ncfm_, tmp_path):
         ("random", ""),
         ("herding", ""),
         ("mosaic", ""),
-        ("full", ""),
+        ("full", "equal-steps"),
     ]
     assert [line["distill_seconds"] != "" for line in lines] == [True] * 3 + [False] * 4
     assert [line["teacher_seconds"] != "" for line in lines] == [True] * 3 + [False, True, False, False]
@@ -320,14 +319,12 @@ def test_compare_as_a_table(ncfm_, tmp_path):
     assert "Traceback" not in done.err
 
 
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason="evaluate replaces compare's scores.json by a list")
 def test_a_compare_goes_on_after_an_evaluate_of_its_set(ncfm_, tmp_path):
     ncfm_(*compare(tmp_path / "all", methods="ncfm"))
     ncfm_("evaluate", tmp_path / "all" / "ncfm")
     assert ncfm_(*compare(tmp_path / "all", methods="ncfm")).code == 0
 
 
-@pytest.mark.xfail(strict=True, reason="compare has no --resume; it goes on by itself when called again")
 def test_an_interrupted_compare_says_how_to_go_on(ncfm_, tmp_path, monkeypatch):
     monkeypatch.setattr(MinMaxStep, "__call__", interrupted_in_iteration(1))
     done = ncfm_(*compare(tmp_path / "all", methods="ncfm"))
@@ -395,7 +392,6 @@ def test_recipes_are_checked(ncfm_, recipes, tmp_path):
     assert "distill.factor" in done.err
 
 
-@pytest.mark.xfail(strict=True, reason="the message does not say which recipe, and stops at the first wrong one")
 def test_every_wrong_recipe_is_named(ncfm_, tmp_path):
     for name in ("a.toml", "b.toml"):
         (tmp_path / name).write_text("[distill]\nfactor = 0\n")
@@ -590,7 +586,7 @@ def test_a_full_disk_on_the_way_leaves_the_old_files(ncfm_, tmp_path, monkeypatc
         done = ncfm_(*distill(tmp_path, "--resume", distill__iterations=4))
     assert done.code == 1
     assert "No space left on device" in done.err
-    assert "run again with --resume" in done.err
+    assert "distill: with --resume" in done.err
     after = contents(tmp_path)
     assert after.keys() == before.keys()  # no temporary file is left
     assert {p.name for p in after if after[p] != before[p]} <= {"metrics.jsonl"}
@@ -641,7 +637,7 @@ def test_ctrl_c_and_resume(tmp_path, own_cache, ncfm_):
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert f"The state is saved in {out}; run the same command with --resume" in err
+    assert f"The state is saved in {out}. Run the same command with --resume" in err
     assert not (out / "synthetic").exists()
 
     assert ncfm_(*distill(out, "--resume", **changes)).code == 0
@@ -652,10 +648,9 @@ def test_ctrl_c_and_resume(tmp_path, own_cache, ncfm_):
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[1])
 
 
-@pytest.mark.xfail(strict=True, reason="python -m ncfm is told as __main__.py in results files")
 def test_the_command_is_told_as_one_would_type_it(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/site-packages/ncfm/__main__.py", "evaluate", "my run"])
-    assert api.command_line() in {"ncfm evaluate 'my run'", "python -m ncfm evaluate 'my run'"}
+    assert comparison.command_line() in {"ncfm evaluate 'my run'", "python -m ncfm evaluate 'my run'"}
 
 
 def test_a_process_ends_with_the_code_and_without_a_traceback(tmp_path):

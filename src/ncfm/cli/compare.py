@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ncfm import api
+from ncfm import comparison
 from ncfm._files import write_json
 from ncfm.cli._common import (
     AsJson,
@@ -26,13 +26,14 @@ from ncfm.cli._common import (
     print_json,
     settings_of,
 )
+from ncfm.runs import PICTURE_FILE, scores
 
 
 def command(
     data: Data,
     ipc: Ipc,
     methods: Annotated[
-        str, typer.Option("--methods", "-m", metavar="A,B", help=f"Of {', '.join(api.METHODS)}.")
+        str, typer.Option("--methods", "-m", metavar="A,B", help=f"Of {', '.join(comparison.METHODS)}.")
     ] = "ncfm,random,herding,mosaic,full",
     recipe: Recipe = None,
     out: Annotated[
@@ -59,7 +60,7 @@ def command(
     """
     out = out or Path("runs") / f"compare-{Path(data.removeprefix('hf:')).stem}-ipc{ipc}"
     with BarReporter(quiet) as reporter:
-        scored = api.compare(
+        scored = comparison.compare(
             data,
             ipc=ipc,
             methods=[m.strip() for m in methods.split(",")],
@@ -71,18 +72,18 @@ def command(
             results=results,
             reporter=reporter,
         )
-    rows = [{k: v for k, v in asdict(s).items() if k != "evaluation"} | api.scores(s.evaluation) for s in scored]
+    rows = [{k: v for k, v in asdict(s).items() if k != "evaluation"} | scores(s.evaluation) for s in scored]
     write_json(out / "comparison.json", rows)
     if as_json:
         print_json(rows)
         return
     console.print(_table(f"{data}, {ipc} image{'s' * (ipc > 1)} per class", scored))
-    pictures = [str(out / s.name / api.PICTURE_FILE) for s in scored if s.name in api.DISTILLED]
+    pictures = [str(out / s.name / PICTURE_FILE) for s in scored if s.name in comparison.DISTILLED]
     if pictures:
-        console.print(f"Pictures: {', '.join(pictures)}", highlight=False, soft_wrap=True)
+        console.print(f"Pictures: {', '.join(pictures)}", highlight=False, soft_wrap=True, markup=False)
 
 
-def _table(title: str, scored: list[api.Scored]) -> Table:
+def _table(title: str, scored: list[comparison.Scored]) -> Table:
     table = Table(title=title, caption="Accuracy after the last epoch on the real test split; same recipe for all.")
     for heading in (
         "method",

@@ -23,6 +23,8 @@ from ncfm.cli._common import (
     print_json,
     settings_of,
 )
+from ncfm.distillation import Interrupted
+from ncfm.runs import PICTURE_FILE
 
 
 def command(
@@ -51,17 +53,20 @@ def command(
     out = out or Path("runs") / f"{Path(data.removeprefix('hf:')).stem}-ipc{ipc}"
     settings = settings_of(set_, distill__iterations=iterations, machine__device=device)
     with BarReporter(quiet) as reporter:
-        result = api.distill(
-            data,
-            ipc=ipc,
-            recipe=recipe,
-            settings=settings,
-            seed=seed,
-            out=out,
-            resume=resume,
-            data_dir=data_dir,
-            reporter=reporter,
-        )
+        try:
+            result = api.distill(
+                data,
+                ipc=ipc,
+                recipe=recipe,
+                settings=settings,
+                seed=seed,
+                out=out,
+                resume=resume,
+                data_dir=data_dir,
+                reporter=reporter,
+            )
+        except Interrupted as stop:
+            raise Interrupted(f"{stop} Run the same command with --resume to go on.") from stop
     synthetic = result.synthetic
     if as_json:
         print_json(
@@ -82,7 +87,8 @@ def command(
         highlight=False,
     )
     console.print(
-        f"Look at {out / api.PICTURE_FILE}; judge it with: ncfm evaluate {out}",
+        f"Look at {out / PICTURE_FILE}; judge it with: ncfm evaluate {out}",
         highlight=False,
         soft_wrap=True,
+        markup=False,
     )

@@ -22,9 +22,11 @@ from ncfm.cli._common import (
     print_json,
     settings_of,
 )
+from ncfm.comparison import Scored, accuracy_row
 from ncfm.config import make_config, nest
 from ncfm.evaluation import EvaluationResult
 from ncfm.report import append_rows
+from ncfm.runs import CONFIG_FILE, SCORES_FILE, read_scores, scores
 from ncfm.synthetic import SyntheticSet
 
 
@@ -74,10 +76,11 @@ def command(
         found.append(evaluation)
         if results is not None:
             _append(results, synthetic, evaluation, on, chosen, seed)
-    if (Path(path) / api.CONFIG_FILE).is_file():
-        write_json(Path(path) / api.SCORES_FILE, [api.scores(e) for e in found])
+    if (Path(path) / CONFIG_FILE).is_file():
+        remembered = read_scores(Path(path) / SCORES_FILE)
+        write_json(Path(path) / SCORES_FILE, remembered + [scores(e) for e in found])
     if as_json:
-        print_json([api.scores(e) for e in found])
+        print_json([scores(e) for e in found])
         return
     for evaluation in found:
         console.print(describe(evaluation), highlight=False)
@@ -104,7 +107,7 @@ def _append(
     stored = facts.get("config", {})
     config = make_config(stored, nest(settings), {} if seed is None else {"seed": seed})
     machine = build_machine(config.machine, synthetic.images.shape[-1])
-    scored = api.Scored(
+    scored = Scored(
         name="",
         method=facts.get("method", "unknown"),
         variant=facts.get("variant", ""),
@@ -113,5 +116,5 @@ def _append(
         teacher_seconds=facts.get("teacher_seconds"),
         distill_seconds=facts.get("distill_seconds"),
     )
-    row = api.accuracy_row(scored, on or facts.get("data", "unknown"), synthetic.ipc, config, machine)
+    row = accuracy_row(scored, on or facts.get("data", "unknown"), synthetic.ipc, config, machine)
     append_rows(results, [row])

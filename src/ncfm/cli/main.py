@@ -52,7 +52,7 @@ def main() -> None:
         errors.print(f"[bold red]ncfm:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        errors.print("ncfm: stopped.")
+        errors.print("ncfm: stopped. Finished teachers, sets and scores are kept; run the same command again.")
         sys.exit(130)
 
 

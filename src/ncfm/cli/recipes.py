@@ -10,7 +10,7 @@ import typer
 from ncfm._checks import NcfmError
 from ncfm._files import write_atomically
 from ncfm.cli._common import AsJson, console, print_json
-from ncfm.config import describe_keys, make_config, read_recipe, recipe_names, recipe_path
+from ncfm.config import check_recipe, describe_keys, recipe_names, recipe_path
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
 
@@ -28,7 +28,7 @@ def list_(as_json: AsJson = False) -> None:
         print_json(titles)
         return
     for name, title in titles.items():
-        console.print(f"{name:<26} {title}", highlight=False, soft_wrap=True)
+        console.print(f"{name:<26} {title}", highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -50,7 +50,7 @@ def copy(name: Name, to: Annotated[Path, typer.Argument(metavar="FILE", help="Wh
         raise NcfmError(f"{to} exists already; choose another name.")
     text = _text(name)
     write_atomically(to, lambda path: _write(path, text))
-    console.print(f"Wrote {to}; use it with --recipe {to}", highlight=False)
+    console.print(f"Wrote {to}; use it with --recipe {to}", highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -64,8 +64,14 @@ def check(
     Example: `ncfm recipes check mine.toml`
     """
     chosen = names or recipe_names()
+    problems = []
     for name in chosen:
-        make_config(read_recipe(name))
+        try:
+            check_recipe(name)
+        except NcfmError as error:
+            problems.append(str(error))
+    if problems:
+        raise NcfmError("\n".join(problems))
     console.print(f"{len(chosen)} recipes are valid.", highlight=False)
 
 

@@ -175,9 +175,10 @@ def _players(
     """The images, which descend, and the adversary, which ascends (None if there is nothing to learn)."""
     pixels = start.images.to(device, copy=True).requires_grad_()
     images = Player([pixels], torch.optim.Adam([pixels], lr=image_lr))
+    objective.to(device)
     if objective.adversary is None:
         return images, None
-    tensors = list(objective.adversary.to(device).parameters())
+    tensors = list(objective.adversary.parameters())
     return images, Player(tensors, torch.optim.Adam(tensors, lr=adversary_lr, maximize=True))
 
 
@@ -201,6 +202,7 @@ class _Run:
 
     def save(self) -> None:
         """Write the metrics, then the state that counts them."""
+        check_state(self._tensors(), self.progress.iteration)
         if self.folder is not None:
             lines = "".join(json.dumps(entry) + "\n" for entry in self.history)
             write_atomically(self.folder / METRICS_FILE, lambda p: _write(p, lines))
@@ -213,8 +215,13 @@ class _Run:
         self.progress = load_state(self.folder, self._tensors(), self._optimizers(), self.streams)
         path = self.folder / METRICS_FILE
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        entries = [json.loads(line) for line in lines]
-        self.history = [e for e in entries if e["iteration"] <= self.progress.iteration]
+        try:
+            entries = [json.loads(line) for line in lines]
+            self.history = [e for e in entries if e["iteration"] <= self.progress.iteration]
+        except (ValueError, KeyError, TypeError) as error:
+            raise NcfmFailure(
+                f"{path} is damaged ({error}); remove it to resume without the metrics so far."
+            ) from error
 
     def play(
         self,
@@ -241,7 +248,7 @@ class _Run:
                 if progress.iteration % log_every == 0 or progress.iteration in (1, iterations):
                     self.history.append(self._metrics(record))
                 if on_iteration is not None:
-                    on_iteration(progress.iteration, self.history[-1])
+                    on_iteration(progress.iteration, self.history[-1] if self.history else self._metrics(record))
                 if asked.is_set():
                     self.save()
                     raise Interrupted(_stopped_message(progress.iteration, iterations, self.folder))
@@ -275,6 +282,20 @@ class _Run:
         return patience is not None and self.progress.iteration - self.progress.best_iteration >= patience
 
 
+def check_state(tensors: dict[str, Tensor], iteration: int) -> None:
+    """Refuse to go on with, or to save, pixels or adversary weights that are not finite.
+
+    Raises:
+        NcfmFailure: naming the tensor; the state saved before is untouched.
+    """
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise NcfmFailure(
+                f"After iteration {iteration} {name} has values that are not finite; the state saved before is kept. "
+                "Lower image_lr or adversary_lr, or use --set machine.precision=float32."
+            )
+
+
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
@@ -283,7 +304,7 @@ def _stopped_message(iteration: int, iterations: int, folder: Path | None) -> st
     done = f"Stopped after iteration {iteration} of {iterations}. "
     if folder is None:
         return done + "Nothing was saved, since the run has no folder (--out)."
-    return done + f"The state is saved in {folder}; run the same command with --resume to go on."
+    return done + f"The state is saved in {folder}."
 
 
 @contextmanager

@@ -69,6 +69,9 @@ def load_state(
             found = tuple(stored[name].shape) if name in stored else "nothing"
             raise NcfmError(f"{path}: expected {name} of shape {tuple(tensor.shape)}, found {found}: another run's.")
         tensor.detach().copy_(stored[name])
+    foreign = [k for k in stored if k.startswith("adversary.") and k not in tensors]
+    if foreign:
+        raise NcfmError(f"{path} is of a run with an adversary ({foreign[0]}, ...), which this one has not.")
     for name, optimizer in optimizers.items():
         _restore(name, optimizer, stored)
     streams.load_state({k.removeprefix("stream."): v for k, v in stored.items() if k.startswith("stream.")})

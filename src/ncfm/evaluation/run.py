@@ -109,6 +109,10 @@ def evaluate(
         NcfmError: for pixels that are not finite, labels or sizes that do not fit, or a diverging training.
     """
     images, labels = train
+    if len(images) != len(labels) or len(images) == 0:
+        raise NcfmError(
+            f"Expected as many labels as images, at least one; got {len(images)} images, {len(labels)} labels."
+        )
     if images.is_floating_point():
         check_finite(images, "The images to be judged")
     check_labels(labels, num_classes)

@@ -54,7 +54,8 @@ def append_rows(path: Path, rows: Iterable[AccuracyRow]) -> None:
     Raises:
         NcfmError: if the file has other columns.
     """
-    before = path.read_text(encoding="utf-8") if path.is_file() else ",".join(COLUMNS) + "\n"
+    header = ",".join(COLUMNS) + "\n"
+    before = (path.read_text(encoding="utf-8") if path.is_file() else "") or header
     if before.splitlines()[0] != ",".join(COLUMNS):
         raise NcfmError(f"{path} has other columns than this version writes; expected {','.join(COLUMNS)}.")
     buffer = io.StringIO()
@@ -86,9 +87,10 @@ def results_table(rows: Iterable[dict[str, str]]) -> str:
     for r in rows:
         method = r["method"] + (f" ({r['variant']})" if r["variant"] else "")
         low, high = _percent(r["accuracy_low"]), _percent(r["accuracy_high"])
+        interval = f"{low} to {high}" if r["accuracy_low"] else "-"
         lines.append(
             f"| {r['dataset']} | {r['ipc']} | {method} "
-            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} | {low} to {high} "
+            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} | {interval} "
             f"| {r['num_runs']} | {r['protocol']} "
             f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_seconds'])} |"
         )

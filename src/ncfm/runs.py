@@ -1,0 +1,244 @@
+"""Runs: the stages between a configuration and what lies in a run folder, shared by the front functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from ncfm._checks import NcfmError, NcfmFailure
+from ncfm._device import describe_device
+from ncfm._files import read_json, write_json
+from ncfm._typing import LabelledImages
+from ncfm.build import Machine, build_data, build_machine, build_protocol, build_teachers, run_distillation
+from ncfm.config import RunConfig, check_recipe, make_config, nest, read_recipe, recipe_names
+from ncfm.data.images import ImageSet
+from ncfm.distillation import DistillResult
+from ncfm.distillation.state import STATE_FILE
+from ncfm.evaluation import EvaluationResult, interval
+from ncfm.evaluation import Protocol as EvaluationProtocol
+from ncfm.evaluation import evaluate as evaluate_tensors
+from ncfm.report.figures import save_image_grid
+from ncfm.report.results import code_version
+from ncfm.teachers import TeacherPool
+
+CONFIG_FILE, PICTURE_FILE, SCORES_FILE, SET_FOLDER = "config.json", "images.png", "scores.json", "synthetic"
+
+Settings = Mapping[str, Any]
+"""Dotted settings, such as ``{"distill.iterations": 500}``."""
+
+
+class Reporter(Protocol):
+    """Whoever shows progress: told when a stage begins, how far it is, and when it ends."""
+
+    def begin(self, stage: str, total: int) -> None:
+        """A stage of ``total`` units begins."""
+        ...
+
+    def update(self, done: int, note: str = "") -> None:
+        """``done`` units of the stage are finished; ``note`` is a short remark to show beside."""
+        ...
+
+    def end(self) -> None:
+        """The stage is finished."""
+        ...
+
+
+class Silent:
+    """A reporter that shows nothing."""
+
+    def begin(self, stage: str, total: int) -> None:
+        """Do nothing."""
+
+    def update(self, done: int, note: str = "") -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
+def resolve_config(
+    data: str | ImageSet, ipc: int | None, recipe: str | None, settings: Settings | None, seed: int | None
+) -> RunConfig:
+    """The configuration of a run: settings over recipe over defaults.
+
+    Without a recipe the one named ``<data>-ipc<ipc>`` is taken if the package has it; ``"none"`` asks for defaults.
+
+    Raises:
+        NcfmError: for unknown recipes and keys, and wrong values, all at once.
+    """
+    name = data if isinstance(data, str) else data.name
+    fitting = f"{name}-ipc{ipc}"
+    if recipe is None and fitting in recipe_names():
+        recipe = fitting
+    layer = {} if recipe in (None, "none") else read_recipe(str(recipe))
+    if layer:
+        check_recipe(str(recipe))
+    seeds = {} if seed is None else {"seed": seed}
+    return make_config(layer, nest(settings or {}), seeds)
+
+
+def prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None) -> tuple[ImageSet, Machine]:
+    """The real set, and where to compute."""
+    code_version()  # remembered now: of the code as loaded, whatever becomes of the files while this runs
+    images = build_data(data, config, data_dir)
+    return images, build_machine(config.machine, images.image_size)
+
+
+def train_teachers(images: ImageSet, config: RunConfig, machine: Machine, reporter: Reporter) -> TeacherPool:
+    """The pool of teachers, trained or from the cache."""
+    epochs, number = config.teachers.epochs, config.teachers.number
+    reporter.begin("teachers", epochs * number)
+    pool = build_teachers(images, config, machine, on_epoch=lambda i, epoch: reporter.update(i * epochs + epoch))
+    reporter.end()
+    return pool
+
+
+def distill_into(
+    images: ImageSet,
+    pool: TeacherPool,
+    config: RunConfig,
+    machine: Machine,
+    *,
+    ipc: int,
+    folder: Path | None,
+    resume: bool,
+    reporter: Reporter,
+    stage: str = "distilling",
+) -> DistillResult:
+    """Distil and write the artefact and its picture."""
+    if folder is not None:
+        write_json(folder / CONFIG_FILE, describe_run(images.name, ipc, config))
+    reporter.begin(stage, config.distill.iterations)
+    result = run_distillation(
+        images,
+        pool,
+        config,
+        machine,
+        ipc=ipc,
+        folder=folder,
+        resume=resume and folder is not None and (folder / STATE_FILE).is_file(),
+        on_iteration=lambda i, metrics: reporter.update(i, f"NCFD {metrics['discrepancy']:.4f}"),
+    )
+    reporter.end()
+    facts = describe_run(images.name, ipc, config) | {
+        "data_fingerprint": images.fingerprint,
+        "method": "ncfm" if config.objective.name == "ncfd" else config.objective.name,
+        "variant": "gaussian" if config.objective.name == "ncfd" and config.frequencies.family == "gaussian" else "",
+        "iterations": result.iterations,
+        "teacher_seconds": round(pool.seconds, 3),
+        "distill_seconds": round(result.seconds, 3),
+        "code": code_version(),
+        "device": describe_device(machine.device),
+    }
+    result = replace(result, synthetic=replace(result.synthetic, facts=facts))
+    if folder is not None:
+        result.synthetic.save(folder / SET_FOLDER)
+        save_image_grid(folder / PICTURE_FILE, result.synthetic.images, result.synthetic.class_names)
+    return result
+
+
+def judge(
+    train: LabelledImages,
+    images: ImageSet,
+    config: RunConfig,
+    machine: Machine,
+    stage: str,
+    reporter: Reporter,
+    protocol: EvaluationProtocol | None = None,
+) -> EvaluationResult:
+    """Train and test the students of one set; ``protocol`` in place of the configured one."""
+    protocol = build_protocol(config) if protocol is None else protocol
+    epochs = protocol.recipe.epochs
+    reporter.begin(stage, epochs * protocol.num_runs)
+    result = evaluate_tensors(
+        train,
+        images.require_test(),
+        num_classes=images.num_classes,
+        statistics=images.statistics,
+        protocol=protocol,
+        network=config.evaluate.network,
+        seed=config.seed,
+        device=machine.device,
+        precision=machine.precision,
+        compile_networks=machine.compile_networks,
+        on_epoch=lambda run, epoch: reporter.update(run * epochs + epoch),
+    )
+    reporter.end()
+    return result
+
+
+def scores(evaluation: EvaluationResult) -> dict[str, Any]:
+    """An evaluation as plain numbers for JSON."""
+    spread = interval(evaluation.accuracies)
+    return {
+        "accuracy_mean": spread.mean,
+        "accuracy_std": spread.std,
+        "accuracy_low": None if math.isnan(spread.low) else spread.low,
+        "accuracy_high": None if math.isnan(spread.high) else spread.high,
+        "accuracy_best_mean": evaluation.accuracy_best_mean,
+        "accuracies": list(evaluation.accuracies),
+        "network": evaluation.network,
+        "protocol": evaluation.protocol,
+        "epochs": evaluation.epochs,
+        "num_images": evaluation.num_images,
+        "seconds": round(evaluation.seconds, 3),
+    }
+
+
+def read_scores(path: Path) -> list[dict[str, Any]]:
+    """The evaluations that a run folder remembers; none if there is no such file.
+
+    Raises:
+        NcfmError: if the file is not a list of evaluations.
+    """
+    if not path.is_file():
+        return []
+    entries = read_json(path)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise NcfmFailure(f"{path} is not a list of evaluations; remove it to judge again.")
+    return entries
+
+
+def describe_run(data: str, ipc: int, config: RunConfig) -> dict[str, Any]:
+    """What a run folder says of its run, and what has to agree when it is resumed."""
+    return {"data": data.removesuffix("@validation"), "ipc": ipc, "config": config.model_dump()}
+
+
+def check_folder(folder: Path | None, description: dict[str, Any], resume: bool) -> None:
+    """Check that a run folder is free, or holds the run to resume.
+
+    Raises:
+        NcfmError: if it holds another run, or nothing to resume.
+    """
+    if folder is None:
+        if resume:
+            raise NcfmError("resume needs the folder of the interrupted run (--out).")
+    elif resume:
+        if not (folder / CONFIG_FILE).is_file():
+            raise NcfmError(f"Nothing to resume: {folder} is no run folder (it has no {CONFIG_FILE}).")
+        differing = _differences(read_json(folder / CONFIG_FILE), description)
+        if differing:
+            raise NcfmError(
+                f"{folder} holds a run with other settings ({'; '.join(differing[:5])}); "
+                "give the same ones, or choose another --out."
+            )
+    elif (folder / STATE_FILE).is_file():
+        raise NcfmError(
+            f"{folder} already holds a run; continue it with --resume, or choose another folder with --out."
+        )
+
+
+def _differences(stored: Any, wanted: Any, place: str = "") -> list[str]:
+    """Settings in which two descriptions differ, as ``key: stored, now wanted``; the machine may differ."""
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        keys = sorted(stored.keys() | wanted.keys())
+        return [
+            difference
+            for key in keys
+            if f"{place}{key}" != "config.machine"
+            for difference in _differences(stored.get(key), wanted.get(key), f"{place}{key}.")
+        ]
+    return [] if stored == wanted else [f"{place[:-1]} was {stored!r}, now {wanted!r}"]
