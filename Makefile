@@ -36,7 +36,6 @@ lint: install-dev ## style, types, import contract
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python tools/readme_tables.py --check
 
 test: lint
 	$(BIN)/python -m pytest

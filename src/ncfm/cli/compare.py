@@ -101,8 +101,7 @@ def _table(title: str, scored: list[comparison.Scored]) -> Table:
             s.method + (f" ({s.variant})" if s.variant else ""),
             f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}",
             "-" if one else f"{100 * spread.low:.1f} to {100 * spread.high:.1f}",
-            str(s.storage),
             f"{s.evaluation.num_images} images",
-            "-" if s.distill_seconds is None else f"{s.distill_seconds:.0f}",
+            "-" if s.distill_seconds is None else f"{s.distill_seconds:.0f} s",
         )
     return table

@@ -1,0 +1,45 @@
+"""The README's promises: its example runs, and its table is what the results file says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ncfm
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLE = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_there_is_one_example_of_about_fifteen_lines():
+    assert len(EXAMPLE) == 1
+    assert 10 <= len([line for line in EXAMPLE[0].splitlines() if line.strip()]) <= 15
+
+
+def test_every_name_of_the_example_exists():
+    compile(EXAMPLE[0], "README.md", "exec")
+    names = set(re.findall(r"ncfm\.(\w+)", EXAMPLE[0]))
+    assert names >= {"distill", "evaluate", "load", "compare", "ncfd"}
+    assert names <= set(ncfm.__all__)
+
+
+def test_pictures_and_files_it_links_are_there():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_the_results_table_is_made_from_the_results_file():
+    check = [sys.executable, str(ROOT / "tools" / "readme_tables.py"), "--check"]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_the_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(EXAMPLE[0], "README.md", "exec"), {})
+    assert "herding" in capsys.readouterr().out
