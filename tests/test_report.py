@@ -77,7 +77,16 @@ def test_a_missing_line_end_is_mended(tmp_path):
     path = tmp_path / "rows.csv"
     append_rows(path, [ROW])
     path.write_text(path.read_text().rstrip("\n"))
+    append_rows(path, [dataclasses.replace(ROW, seed=8)])
+    assert len(read_rows(path)) == 2
+
+
+def test_a_measurement_is_written_once(tmp_path):
+    path = tmp_path / "rows.csv"
     append_rows(path, [ROW])
+    append_rows(path, [dataclasses.replace(ROW, command="again", date="2030-01-01", commit="f", threads=9)])
+    assert len(read_rows(path)) == 1
+    append_rows(path, [dataclasses.replace(ROW, evaluate_seconds=ROW.evaluate_seconds + 1)])  # measured anew
     assert len(read_rows(path)) == 2
 
 

@@ -7,7 +7,7 @@ import datetime
 import io
 import math
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.metadata import version
@@ -51,6 +51,9 @@ COLUMNS = tuple(f.name for f in fields(AccuracyRow))
 def append_rows(path: Path, rows: Iterable[AccuracyRow]) -> None:
     """Append rows to a CSV file, making it with its header if needed; the file is replaced whole.
 
+    A measurement that the file already has is not written twice: a comparison that is called again takes its finished
+    scores from its folder, to the last digit of their times, and they are no new evidence.
+
     Raises:
         NcfmError: if the file has other columns.
     """
@@ -58,12 +61,18 @@ def append_rows(path: Path, rows: Iterable[AccuracyRow]) -> None:
     before = (path.read_text(encoding="utf-8") if path.is_file() else "") or header
     if before.splitlines()[0] != ",".join(COLUMNS):
         raise NcfmError(f"{path} has other columns than this version writes; expected {','.join(COLUMNS)}.")
+    known = {_measurement(row) for row in csv.DictReader(io.StringIO(before))}
+    cells = [{key: _cell(value) for key, value in asdict(row).items()} for row in rows]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    for row in rows:
-        writer.writerow({key: _cell(value) for key, value in asdict(row).items()})
+    writer.writerows(row for row in cells if _measurement(row) not in known)
     text = before if before.endswith("\n") else before + "\n"
     write_atomically(path, lambda p: _write(p, text + buffer.getvalue()))
+
+
+def _measurement(row: Mapping[str, str]) -> tuple[str, ...]:
+    """What a row measured, without the process that wrote it down."""
+    return tuple(row[c] for c in COLUMNS if c not in ("command", "commit", "date", "peak_memory_mb", "threads"))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
