@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ncfm import kernels
 from ncfm._device import choose_compiled, choose_device, choose_precision
 from ncfm._seeding import generator
 from ncfm.config import FrequenciesConfig, MachineConfig, RunConfig
@@ -37,12 +38,11 @@ def build_machine(config: MachineConfig, image_size: int) -> Machine:
     device = choose_device(config.device)
     # On a CPU 64 images of 32 px keep a layer's activations in the last-level cache; a GPU wants large passes.
     chunk_size = config.chunk_size or (64 if device.type == "cpu" else 2048)
-    return Machine(
-        device,
-        choose_precision(config.precision, device),
-        choose_compiled(config.compile, device, image_size),
-        chunk_size,
-    )
+    precision = choose_precision(config.precision, device)
+    # Own kernels need no warm-up and beat compiled operators; they are switched off inside compiled code.
+    own_kernels = device.type == "cpu" and precision == torch.float32 and kernels.available()
+    compiling = not (own_kernels and config.compile == "auto") and choose_compiled(config.compile, device, image_size)
+    return Machine(device, precision, compiling, chunk_size)
 
 
 def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None = None) -> ImageSet:

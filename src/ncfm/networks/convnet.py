@@ -7,10 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ncfm import kernels
 from ncfm._checks import NcfmError, check_at_least, check_known
 
 NORMS = ("instance", "batch", "group", "layer", "none")
 MAX_DEPTH = 6
+LAYERS_OF_BLOCK = 4
 
 
 def depth_for(image_size: int) -> int:
@@ -75,12 +77,30 @@ class ConvNet(nn.Module):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Feature vectors of normalised images: (n, c, h, w) -> (n, d)."""
-        return torch.flatten(self.blocks(images), 1)
+        for at in range(0, len(self.blocks), LAYERS_OF_BLOCK):
+            convolution, norm, relu, pool = (self.blocks[at + i] for i in range(LAYERS_OF_BLOCK))
+            images = _block(images, convolution, norm, relu, pool)
+        return torch.flatten(images, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of normalised images: (n, c, h, w) -> (n, C)."""
         logits: Tensor = self.classifier(self.forward_features(images))
         return logits
+
+
+def _block(x: Tensor, convolution: nn.Module, norm: nn.Module, relu: nn.Module, pool: nn.Module) -> Tensor:
+    """One block, (n, c, h, w) -> (n, width, h / 2, w / 2); by `ncfm.kernels` where they serve."""
+    if isinstance(convolution, nn.Conv2d) and kernels.usable(x, convolution.out_channels):
+        x, bias = x.permute(0, 2, 3, 1), convolution.bias  # channels last
+        assert bias is not None
+        if isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels:
+            x = kernels.block(x, convolution.weight, bias, norm.weight, norm.bias, norm.eps)
+            return x.permute(0, 3, 1, 2)
+        x = kernels.convolve3x3(x, convolution.weight, bias).permute(0, 3, 1, 2)
+    else:
+        x = convolution(x)
+    out: Tensor = pool(relu(norm(x)))
+    return out
 
 
 def make_norm(norm: str, width: int) -> nn.Module:
