@@ -1,0 +1,311 @@
+"""Own CPU kernels: equal to PyTorch's operators in value and gradient, and never in the way where they cannot serve."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ncfm import kernels
+from ncfm._files import cache_dir
+from ncfm._seeding import generator
+from ncfm.kernels import library, ops
+from ncfm.networks import create_network
+
+needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no C++ compiler here")
+
+SHAPES = [  # n, h, w, c, k: thin and tiled, sides that 4 and 2 do not divide, widths of every remainder
+    (3, 8, 8, 1, 8),
+    (2, 9, 11, 3, 40),
+    (5, 4, 6, 3, 128),
+    (2, 5, 7, 8, 16),
+    (3, 8, 8, 16, 8),
+    (2, 9, 6, 24, 32),
+    (4, 16, 16, 128, 128),
+    (1, 7, 13, 40, 72),
+]
+
+
+def problem(n, h, w, c, k, seed=0):
+    draw = generator(seed, "kernels", n, h, w, c, k)
+    x = torch.randn(n, h, w, c, generator=draw)
+    weight = torch.randn(k, c, 3, 3, generator=draw) / (3 * c**0.5)
+    bias, gamma, beta = torch.randn(3, k, generator=draw)
+    return x, weight, bias, gamma, beta
+
+
+def reference_convolution(x, weight, bias):
+    """The definition in float64, channels last."""
+    return F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=1).permute(0, 2, 3, 1)
+
+
+def reference_block(x, weight, bias, gamma, beta):
+    y = reference_convolution(x, weight, bias).permute(0, 3, 1, 2)
+    z = F.relu(F.group_norm(y, y.shape[1], gamma, beta))
+    return F.avg_pool2d(z, 2).permute(0, 2, 3, 1)
+
+
+def values_and_gradients(function, tensors, dtype):
+    leaves = [t.to(dtype).requires_grad_() for t in tensors]
+    out = function(*leaves)
+    upstream = torch.randn(out.shape, generator=generator(1, "upstream"), dtype=torch.float64).to(dtype)
+    return [out.detach(), *torch.autograd.grad(out, leaves, upstream)]
+
+
+def assert_near(found, expected, tolerance):
+    for name, (a, b) in enumerate(zip(found, expected, strict=True)):
+        distance = (a.double() - b).norm() / b.norm().clamp_min(1e-6 * b.numel() ** 0.5)
+        assert distance < tolerance, (name, float(distance))
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", SHAPES)
+def test_convolution_is_the_definition_in_value_and_gradient(shape):
+    tensors = problem(*shape)[:3]
+    found = values_and_gradients(kernels.convolve3x3, tensors, torch.float32)
+    assert_near(found, values_and_gradients(reference_convolution, tensors, torch.float64), 2e-5)
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", SHAPES)
+def test_block_is_its_four_layers_in_value_and_gradient(shape):
+    tensors = problem(*shape)
+    found = values_and_gradients(kernels.block, tensors, torch.float32)
+    expected = values_and_gradients(reference_block, tensors, torch.float64)
+    bias = 3
+    assert torch.equal(found[bias], torch.zeros_like(found[bias]))  # the norm takes a bias away: exactly, here
+    assert expected.pop(bias).norm() < 1e-9
+    del found[bias]
+    # A rectifier input within rounding of 0 may fall on either side, which moves single gradients by their size.
+    assert_near(found, expected, 2e-3)
+    assert_near(found[:1], expected[:1], 2e-5)
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", SHAPES[2:7])
+def test_chunks_do_not_show(shape, monkeypatch):
+    tensors = problem(*shape)
+    whole = values_and_gradients(kernels.block, tensors, torch.float32)
+    monkeypatch.setattr(ops, "CHUNK_PIXELS", 1)  # image by image
+    for a, b in zip(values_and_gradients(kernels.block, tensors, torch.float32), whole, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max() + 1e-6))
+
+
+@needs_kernels
+@pytest.mark.parametrize("frozen", ["images", "weights"])
+def test_only_the_gradients_that_are_asked_for(frozen):
+    x, *parameters = problem(4, 8, 8, 16, 8)
+    expected = values_and_gradients(kernels.block, [x, *parameters], torch.float32)[1:]
+    leaves = parameters if frozen == "images" else [x]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    out = kernels.block(x, *parameters)
+    upstream = torch.randn(out.shape, generator=generator(1, "upstream"), dtype=torch.float64).float()
+    found = torch.autograd.grad(out, leaves, upstream)
+    for a, b in zip(found, expected[1:] if frozen == "images" else expected[:1], strict=True):
+        assert torch.equal(a, b)
+
+
+@needs_kernels
+@given(h=st.integers(4, 13), w=st.integers(4, 13), n=st.integers(1, 3), c=st.sampled_from([8, 16, 24]))
+def test_tile_maps_and_their_transposes_agree(h, w, n, c):
+    # <S x, v> = <x, S' v> for the pair of each map: what makes the backward pass exact.
+    draw = generator(0, "transposes", h, w, n, c)
+    x = torch.randn(n, h, w, c, generator=draw)
+    v = torch.randn(ops.POSITIONS, ops.num_tiles(n, h, w), c, generator=draw)
+    back, y, m = torch.empty_like(x), torch.empty_like(x), torch.empty_like(v)
+    ops._call("winograd_spread_transposed", [v, back], x.shape)
+    ops._call("winograd_gather", [v, y], x.shape)
+    ops._call("winograd_gather_transposed", [x, m], x.shape)
+    size = float(v.double().norm() * x.double().norm())
+    assert abs(float((ops.spread(x).double() * v).sum() - (x.double() * back).sum())) < 1e-5 * size
+    assert abs(float((y.double() * x).sum() - (v.double() * m).sum())) < 1e-5 * size
+
+
+def test_filter_transform_and_its_transpose_agree():
+    for k, c in ((8, 16), (16, 3)):
+        weight = torch.randn(k, c, 3, 3, generator=generator(0, "filters", k, c))
+        there = ops.transform_filters(weight)
+        other = torch.randn(there.shape, generator=generator(1, "filters", k, c))
+        back = ops.transform_filters_transposed(other, weight.shape)
+        torch.testing.assert_close((there * other).sum(), (weight * back).sum(), rtol=1e-4, atol=1e-3)
+
+
+@needs_kernels
+def test_a_constant_image_stays_constant_under_a_mean_filter():
+    # Away from the border: 9 taps of 1/9 over 8 channels of value 2 make 16.
+    x = torch.full((1, 12, 12, 8), 2.0)
+    out = kernels.convolve3x3(x, torch.full((8, 8, 3, 3), 1 / 9), torch.zeros(8))
+    torch.testing.assert_close(out[:, 1:-1, 1:-1], torch.full((1, 10, 10, 8), 16.0))
+    torch.testing.assert_close(out[0, 0, 0], torch.full((8,), 16 * 4 / 9))  # a corner sees 4 of 9
+
+
+@needs_kernels
+@pytest.mark.parametrize("c", [3, 16])
+def test_large_offsets_do_not_cancel_in_the_variance(c):
+    x, weight, bias, gamma, beta = problem(2, 8, 8, c, 8)
+    expected = reference_block(*(t.double() for t in (x + 50, weight, bias, gamma, beta)))
+    assert_near([kernels.block(x + 50, weight, bias, gamma, beta)], [expected], 1e-3)
+
+
+@needs_kernels
+@pytest.mark.parametrize("c", [3, 16])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_hidden(c, value):
+    x, *parameters = problem(2, 8, 8, c, 8)
+    x[0, 3, 3, 0] = value
+    out = kernels.block(x, *parameters)
+    assert not out[0].isfinite().any()
+    assert out[1].isfinite().all()
+
+
+@needs_kernels
+def test_same_bits_twice():
+    tensors = problem(6, 16, 16, 16, 24)
+    first = values_and_gradients(kernels.block, tensors, torch.float32)
+    again = values_and_gradients(kernels.block, tensors, torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+@needs_kernels
+def test_the_loops_give_the_same_bits_for_any_number_of_threads():
+    # Everything but PyTorch's matrix products, which a thin layer does without.
+    tensors = problem(6, 16, 16, 3, 24)
+    before = torch.get_num_threads()
+    outcomes = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            outcomes.append(values_and_gradients(kernels.block, tensors, torch.float32))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in outcomes[1:] for a, b in zip(outcomes[0], other, strict=True))
+
+
+@needs_kernels
+def test_any_memory_layout_gives_the_same():
+    x, *parameters = problem(2, 8, 8, 16, 8)
+    strided = x.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)  # channels first in memory
+    assert not strided.is_contiguous()
+    assert torch.equal(kernels.block(strided, *parameters), kernels.block(x, *parameters))
+
+
+@needs_kernels
+def test_where_they_serve():
+    x = torch.zeros(2, 16, 8, 8)
+    assert kernels.usable(x, 8)
+    assert kernels.usable(torch.zeros(2, 3, 8, 8), 8)
+    assert not kernels.usable(x, 12)  # a width that does not fill the registers
+    assert not kernels.usable(torch.zeros(2, 12, 8, 8), 8)
+    assert not kernels.usable(x.double(), 8)
+    assert not kernels.usable(x[..., :3], 8)  # smaller than a tile
+    assert not kernels.usable(torch.zeros(2, 16, 8, 8, device="meta"), 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not kernels.usable(x, 8)
+    inside = []
+    torch.func.vmap(lambda image: inside.append(kernels.usable(image[None], 8)) or image)(x)
+    assert inside == [False]
+
+
+@needs_kernels
+@pytest.mark.parametrize("norm", ["instance", "batch", "group", "layer", "none"])
+def test_a_network_is_the_same_with_and_without(norm, monkeypatch):
+    network = create_network(f"convnet2w16-{norm}", channels=3, num_classes=5, image_size=16, seed=0)
+    x = torch.randn(6, 3, 16, 16, generator=generator(0, "images"))
+
+    def outcome():
+        network.zero_grad()
+        logits = network(x)
+        logits.square().sum().backward()
+        biases = {id(network.blocks[0].bias), id(network.blocks[4].bias)}  # rounding only, under a norm
+        return [logits.detach(), *(p.grad.clone() for p in network.parameters() if id(p) not in biases)]
+
+    fast = outcome()
+    monkeypatch.setattr(library, "load", lambda: None)
+    for a, b in zip(fast, outcome(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3 * float(b.abs().max()))
+
+
+def test_the_second_derivative_is_refused_not_wrong():
+    if not kernels.available():
+        pytest.skip("no C++ compiler here")
+    x, *parameters = problem(1, 8, 8, 8, 8)
+    (gradient,) = torch.autograd.grad(
+        kernels.block(x.requires_grad_(), *parameters).square().sum(), x, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+@pytest.fixture
+def anew(monkeypatch):
+    """`load` as in a new process."""
+    monkeypatch.delenv("NCFM_KERNELS", raising=False)
+    monkeypatch.delenv("CXX", raising=False)
+    library.load.cache_clear()
+    yield library.load
+    library.load.cache_clear()
+
+
+@needs_kernels
+def test_built_once_and_found_again(anew, monkeypatch):
+    assert anew() is not None
+    (built,) = (cache_dir() / "kernels").iterdir()
+    monkeypatch.setattr(library, "_compile", lambda *_: pytest.fail("built twice"))
+    library.load.cache_clear()
+    assert anew() is not None
+    assert [built] == list((cache_dir() / "kernels").iterdir())
+
+
+@needs_kernels
+def test_another_source_or_processor_is_built_anew(anew, monkeypatch):
+    anew()
+    monkeypatch.setattr(library, "_processor", lambda: "another")
+    library.load.cache_clear()
+    anew()
+    assert len(list((cache_dir() / "kernels").iterdir())) == 2
+
+
+@pytest.mark.parametrize("value", ["off", "OFF", "0", "no"])
+def test_switched_off_by_the_environment(anew, monkeypatch, value, capsys):
+    monkeypatch.setenv("NCFM_KERNELS", value)
+    assert anew() is None
+    assert capsys.readouterr().err == ""
+
+
+def test_without_a_compiler_the_user_is_told_once(anew, monkeypatch, capsys):
+    monkeypatch.setattr(library, "compiler", lambda: None)
+    monkeypatch.setattr(library.sys, "platform", "linux")
+    assert anew() is None
+    assert anew() is None
+    assert capsys.readouterr().err.count("no C++ compiler found") == 1
+
+
+def test_a_failing_compiler_is_survived(anew, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise subprocess.CalledProcessError(1, "g++", stderr="internal error")
+
+    monkeypatch.setattr(library, "compiler", lambda: ["g++"])
+    monkeypatch.setattr(library.subprocess, "run", fail)
+    monkeypatch.setattr(library.sys, "platform", "linux")
+    assert anew() is None
+    assert "internal error" in capsys.readouterr().err
+    assert not kernels.available()
+
+
+def test_a_cache_that_cannot_be_written_is_survived(anew, monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NCFM_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(library, "compiler", lambda: ["true"])
+    monkeypatch.setattr(library.sys, "platform", "linux")
+    assert anew() is None
+    assert "could not be built" in capsys.readouterr().err
+
+
+def test_other_systems_run_without(anew, monkeypatch):
+    monkeypatch.setattr(library.sys, "platform", "darwin")
+    assert anew() is None
