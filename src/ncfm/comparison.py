@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ncfm._checks import check_at_least, check_known
-from ncfm._device import describe_device, peak_memory_mb
 from ncfm._files import content_hash, write_json
 from ncfm._seeding import generator
 from ncfm._typing import LabelledImages
@@ -25,7 +20,7 @@ from ncfm.distillation import DistillResult
 from ncfm.distillation.state import STATE_FILE
 from ncfm.evaluation import EvaluationResult, Protocol, equal_steps
 from ncfm.report.figures import save_image_grid
-from ncfm.report.results import AccuracyRow, append_rows, code_version, today
+from ncfm.report.results import AccuracyRow, Conditions, append_rows
 from ncfm.runs import (
     PICTURE_FILE,
     SCORES_FILE,
@@ -65,6 +60,7 @@ class Scored:
     storage: int  # stored images per class
     teacher_seconds: float | None
     distill_seconds: float | None
+    conditions: Conditions
 
 
 def compare(
@@ -106,12 +102,12 @@ def compare(
             _score(name, images, pool, config, machine, ipc, None if folder is None else folder / name, reporter)
         )
         if results is not None:
-            append_rows(Path(results), [accuracy_row(scored[-1], images.name, ipc, config, machine)])
+            append_rows(Path(results), [accuracy_row(scored[-1], images.name, ipc, config)])
     return scored
 
 
-def accuracy_row(scored: Scored, dataset: str, ipc: int, config: RunConfig, machine: Machine) -> AccuracyRow:
-    """The results row of a scored method, with the conditions of this process."""
+def accuracy_row(scored: Scored, dataset: str, ipc: int, config: RunConfig) -> AccuracyRow:
+    """The results row of a scored method, with the conditions it was measured under."""
     evaluation = scored.evaluation
     looked = config.evaluate.looks or build_protocol(config).looks
     return AccuracyRow(
@@ -130,20 +126,9 @@ def accuracy_row(scored: Scored, dataset: str, ipc: int, config: RunConfig, mach
         teacher_seconds=scored.teacher_seconds,
         distill_seconds=scored.distill_seconds,
         evaluate_seconds=evaluation.seconds,
-        peak_memory_mb=peak_memory_mb(machine.device),
-        device=describe_device(machine.device),
-        threads=torch.get_num_threads(),
         seed=config.seed,
-        command=command_line(),
-        commit=code_version(),
-        date=today(),
+        **asdict(scored.conditions),
     )
-
-
-def command_line() -> str:
-    """The command that runs, as one would type it: the program by its name, wherever it lies."""
-    program = Path(sys.argv[0]).name
-    return shlex.join(["ncfm" if program == "__main__.py" else program, *sys.argv[1:]])
 
 
 def _score(
@@ -181,8 +166,8 @@ def _score(
             save_image_grid(folder / PICTURE_FILE, chosen.images, chosen.class_names)
         train = chosen.decoded()
         teacher_seconds = pool.seconds if name == "herding" else None
-    evaluation = _evaluate_or_load(train, images, config, machine, protocol, folder, reporter, name)
-    return Scored(name, method, variant, evaluation, storage, teacher_seconds, distill_seconds)
+    evaluation, conditions = _evaluate_or_load(train, images, config, machine, protocol, folder, reporter, name)
+    return Scored(name, method, variant, evaluation, storage, teacher_seconds, distill_seconds, conditions)
 
 
 def _distill_or_load(
@@ -212,7 +197,7 @@ def _evaluate_or_load(
     folder: Path | None,
     reporter: Reporter,
     name: str,
-) -> EvaluationResult:
+) -> tuple[EvaluationResult, Conditions]:
     """Judge, or take the scores that the folder has for exactly this set, protocol, network and seed."""
     key = content_hash(
         train.images,
@@ -227,8 +212,12 @@ def _evaluate_or_load(
     for entry in remembered:
         if entry.get("key") == key:
             fields = entry["evaluation"]
-            return EvaluationResult(**fields | {k: tuple(fields[k]) for k in ("accuracies", "best_accuracies")})
+            evaluation = EvaluationResult(**fields | {k: tuple(fields[k]) for k in ("accuracies", "best_accuracies")})
+            measured = entry.get("conditions")  # not kept by the first versions
+            return evaluation, Conditions(**measured) if measured else Conditions.here(machine.device)
     evaluation = judge(train, images, config, machine, f"{name}: students", reporter, protocol)
+    conditions = Conditions.here(machine.device)
     if path is not None:
-        write_json(path, [*remembered, scores(evaluation) | {"key": key, "evaluation": asdict(evaluation)}])
-    return evaluation
+        entry = {"key": key, "evaluation": asdict(evaluation), "conditions": asdict(conditions)}
+        write_json(path, [*remembered, scores(evaluation) | entry])
+    return evaluation, conditions

@@ -17,11 +17,12 @@ import torch
 from safetensors.torch import load_file
 
 import ncfm
-from ncfm import _files, comparison, runs, teachers
+from ncfm import _files, runs, teachers
 from ncfm.cli.main import main
 from ncfm.distillation import MinMaxStep, loop
 from ncfm.distillation.state import STATE_FILE
 from ncfm.evaluation import run as evaluation_run
+from ncfm.report import results
 from tiny import SETTINGS
 
 COMMANDS = [
@@ -302,6 +303,18 @@ def test_a_compare_with_more_methods_keeps_those_it_has(ncfm_, tmp_path, monkeyp
     monkeypatch.setattr(MinMaxStep, "__call__", lambda _: pytest.fail("distilled again"))
     second = ncfm_(*compare(tmp_path / "all", "--json", methods="mosaic,ncfm,random"))
     assert json.loads(second.out)[1:] == told_again(first)
+
+
+def test_a_row_written_later_tells_of_the_measurement(ncfm_, tmp_path, monkeypatch):
+    ncfm_(*compare(tmp_path / "all", methods="random"))
+    monkeypatch.setattr(results, "code_version", lambda: "a later commit")
+    monkeypatch.setattr(results, "command_line", lambda: "a later command")
+    ncfm_(*compare(tmp_path / "all", "--results", tmp_path / "rows.csv", methods="random"))
+    (row,) = results.read_rows(tmp_path / "rows.csv")
+    assert row["commit"] not in ("", "a later commit")
+    assert row["command"] not in ("", "a later command")
+    ncfm_(*compare(tmp_path / "all", "--runs", 3, "--results", tmp_path / "rows.csv", methods="random"))
+    assert [r["commit"] == "a later commit" for r in results.read_rows(tmp_path / "rows.csv")] == [False, True]
 
 
 def test_other_students_are_trained_again(ncfm_, tmp_path):
@@ -650,7 +663,7 @@ def test_ctrl_c_and_resume(tmp_path, own_cache, ncfm_):
 
 def test_the_command_is_told_as_one_would_type_it(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/site-packages/ncfm/__main__.py", "evaluate", "my run"])
-    assert comparison.command_line() in {"ncfm evaluate 'my run'", "python -m ncfm evaluate 'my run'"}
+    assert results.command_line() in {"ncfm evaluate 'my run'", "python -m ncfm evaluate 'my run'"}
 
 
 def test_a_process_ends_with_the_code_and_without_a_traceback(tmp_path):

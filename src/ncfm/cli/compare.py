@@ -72,7 +72,10 @@ def command(
             results=results,
             reporter=reporter,
         )
-    rows = [{k: v for k, v in asdict(s).items() if k != "evaluation"} | scores(s.evaluation) for s in scored]
+    rows = [
+        {k: v for k, v in asdict(s).items() if k not in ("evaluation", "conditions")} | scores(s.evaluation)
+        for s in scored
+    ]
     write_json(out / "comparison.json", rows)
     if as_json:
         print_json(rows)

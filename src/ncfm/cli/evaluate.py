@@ -25,7 +25,7 @@ from ncfm.cli._common import (
 from ncfm.comparison import Scored, accuracy_row
 from ncfm.config import make_config, nest
 from ncfm.evaluation import EvaluationResult
-from ncfm.report import append_rows
+from ncfm.report.results import Conditions, append_rows
 from ncfm.runs import CONFIG_FILE, SCORES_FILE, read_scores, scores
 from ncfm.synthetic import SyntheticSet
 
@@ -115,6 +115,7 @@ def _append(
         storage=synthetic.ipc,
         teacher_seconds=facts.get("teacher_seconds"),
         distill_seconds=facts.get("distill_seconds"),
+        conditions=Conditions.here(machine.device),
     )
-    row = accuracy_row(scored, on or facts.get("data", "unknown"), synthetic.ipc, config, machine)
+    row = accuracy_row(scored, on or facts.get("data", "unknown"), synthetic.ipc, config)
     append_rows(results, [row])

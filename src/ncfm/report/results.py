@@ -6,14 +6,19 @@ import csv
 import datetime
 import io
 import math
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 from ncfm._checks import NcfmError
+from ncfm._device import describe_device, peak_memory_mb
 from ncfm._files import write_atomically
 
 
@@ -46,6 +51,36 @@ class AccuracyRow:
 
 
 COLUMNS = tuple(f.name for f in fields(AccuracyRow))
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a measurement ran under; kept with its scores, so that a row written later still tells of it."""
+
+    device: str
+    threads: int
+    peak_memory_mb: float
+    command: str
+    commit: str
+    date: str
+
+    @classmethod
+    def here(cls, device: torch.device) -> Conditions:
+        """Those of this process, now."""
+        return cls(
+            describe_device(device),
+            torch.get_num_threads(),
+            peak_memory_mb(device),
+            command_line(),
+            code_version(),
+            today(),
+        )
+
+
+def command_line() -> str:
+    """The command that runs, as one would type it: the program by its name, wherever it lies."""
+    program = Path(sys.argv[0]).name
+    return shlex.join(["ncfm" if program == "__main__.py" else program, *sys.argv[1:]])
 
 
 def append_rows(path: Path, rows: Iterable[AccuracyRow]) -> None:
