@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from ncfm import discrepancy
 from ncfm._checks import NcfmError
 from ncfm._typing import Phi
 from ncfm.discrepancy import (
@@ -392,6 +393,20 @@ def test_chunks_equal_the_whole_in_value_and_gradient(alpha, chunk_size):
         results.append((value, *torch.autograd.grad(value.sum(), (x, y, t))))
     for whole, chunked in zip(*results, strict=True):
         assert_close(chunked, whole, atol=1e-10, rtol=1e-9)
+
+
+def test_by_default_no_more_projections_are_held_than_allowed(monkeypatch):
+    x, t = normal(0, 2, 50, 3), normal(2, 6, 3)
+    whole = characteristic_function(x, t)
+    monkeypatch.setattr(discrepancy, "MAX_PROJECTIONS", 2 * 6 * 7)  # 7 of the 50 rows
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda saved: kept.append(saved.numel()) or saved, lambda saved: saved
+    ):
+        chunked = characteristic_function(x.requires_grad_(), t.requires_grad_())
+    assert_close(chunked.real, whole.real)
+    assert_close(chunked.imag, whole.imag)
+    assert max(kept) <= x.numel()  # of 2 * 50 * 6 projections none is kept
 
 
 def test_single_precision_agrees_with_double():

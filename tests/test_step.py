@@ -312,6 +312,14 @@ def test_real_features_carry_no_gradient(make):
     assert_close(real.norm(dim=-1), torch.ones(10, 4))
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_real_images_gathered_in_parts_have_the_same_features(make, rows):
+    whole, parts = make(), make()
+    assert whole.real_rows >= 4
+    parts.real_rows = rows
+    assert_close(drawn(parts)[0], drawn(whole)[0], atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("normalize_features", [True, False])
 def test_both_halves_of_a_class_are_augmented_alike(make, images, normalize_features):
     played = make(ipc=4, normalize_features=normalize_features)

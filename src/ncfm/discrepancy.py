@@ -10,9 +10,10 @@ Reference:
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from ncfm._checks import NcfmError, check_at_least, check_fraction, check_matrix_pair, check_positive
 from ncfm._typing import Features, Frequencies, PerFrequency, PerGroup, Phi
@@ -20,6 +21,9 @@ from ncfm._typing import Features, Frequencies, PerFrequency, PerGroup, Phi
 ROOT_EPSILON = 1e-8
 """Added under the root of `ncfd`, a ten-thousandth in units of a gap: far below what samples of a few images differ by,
 and the slope of the root stays below 1 / (2 sqrt(epsilon)) = 5000 where the samples agree."""
+
+MAX_PROJECTIONS = 2**22
+"""Numbers <t, x> held at once by default, 16 MiB in float32: in cache or nearly, and nothing beside the features."""
 
 _TINY = 1e-12  # under the root of a modulus, whose slope at 0 would be undefined
 
@@ -32,8 +36,9 @@ def characteristic_function(x: Features, t: Frequencies, *, chunk_size: int | No
     Args:
         x: (..., n, d).
         t: (k, d).
-        chunk_size: rows of x taken at once. With less than n, the projections of size (..., n, k) are never held
-            whole: a chunk's are computed again in the backward pass.
+        chunk_size: rows of x taken at once; by default as many as make `MAX_PROJECTIONS` numbers. With less than n, the
+            projections of size (..., n, k) are never held whole: a chunk's are computed again in the backward pass,
+            and second derivatives are not available.
 
     Returns:
         Real and imaginary part, (..., k) each.
@@ -51,23 +56,54 @@ def characteristic_function(x: Features, t: Frequencies, *, chunk_size: int | No
             "build the sampler with the extractor's num_features."
         )
     check_at_least(len(t), 1, "number of frequencies")
-    if chunk_size is not None:
-        check_at_least(chunk_size, 1, "chunk_size")
+    if chunk_size is None:
+        chunk_size = max(MAX_PROJECTIONS // (x.shape[:-2].numel() * len(t)), 1)
+    check_at_least(chunk_size, 1, "chunk_size")
     n = x.shape[-2]
-    if chunk_size is None or n <= chunk_size:
-        cos, sin = _cos_sin_sums(x, t)
+    if n <= chunk_size:
+        projections = x @ t.T  # (..., n, k)
+        cos, sin = projections.cos().sum(-2), projections.sin().sum(-2)
     else:
-        cos = sin = torch.zeros((), dtype=x.dtype, device=x.device)
-        for part in x.split(chunk_size, dim=-2):
-            part_cos, part_sin = checkpoint(_cos_sin_sums, part, t, use_reentrant=False)
-            cos, sin = cos + part_cos, sin + part_sin
+        cos, sin = _CosSinSums.apply(x, t, chunk_size)  # type: ignore[no-untyped-call]
     return Phi(cos / n, sin / n)
 
 
-def _cos_sin_sums(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums over the rows of x of cos and sin of the projections <t, x>, (..., k) each."""
-    projections = x @ t.T  # (..., n, k)
-    return projections.cos().sum(-2), projections.sin().sum(-2)
+class _CosSinSums(torch.autograd.Function):
+    """Sums over the rows of x of cos and sin of the projections <t, x>, (..., k) each, chunk by chunk of rows.
+
+    With p = <t, x>, d cos(p) = -sin(p) dp and d sin(p) = cos(p) dp: the backward pass needs the projections again, and
+    makes them again, chunk by chunk, so that they are never held whole.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, t: Tensor, chunk_size: int) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, t)
+        ctx.chunk_size = chunk_size
+        cos = x.new_zeros(*x.shape[:-2], len(t))
+        sin = torch.zeros_like(cos)
+        for part in x.split(chunk_size, dim=-2):
+            projections = part @ t.T
+            sin += projections.sin().sum(-2)
+            cos += projections.cos_().sum(-2)
+        return cos, sin
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, to_cos: Tensor, to_sin: Tensor) -> tuple[Tensor | None, ...]:
+        x, t = ctx.saved_tensors
+        dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        dt = torch.zeros_like(t) if ctx.needs_input_grad[1] else None
+        for start in range(0, x.shape[-2], ctx.chunk_size):
+            rows = slice(start, start + ctx.chunk_size)
+            part = x[..., rows, :]
+            projections = part @ t.T
+            slopes = projections.cos().mul_(to_sin[..., None, :])
+            slopes -= projections.sin_().mul_(to_cos[..., None, :])
+            if dx is not None:
+                dx[..., rows, :] = slopes @ t
+            if dt is not None:
+                dt += slopes.flatten(0, -2).T @ part.flatten(0, -2)
+        return dx, dt, None
 
 
 def modulus(phi: Phi, sample_size: int | None = None) -> PerFrequency:

@@ -55,7 +55,7 @@ class CharacteristicMatching:
         *,
         amplitude_weight: float = 0.5,
         corrected: bool = False,
-        chunk_size: int | None = 256,
+        chunk_size: int | None = None,
     ) -> None:
         check_fraction(amplitude_weight, "amplitude_weight")
         self.sampler = sampler

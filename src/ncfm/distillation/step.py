@@ -26,6 +26,8 @@ from ncfm.objectives import Objective
 from ncfm.teachers import TeacherPool
 from ncfm.training import channels_last
 
+REAL_CHUNKS = 8  # passes of the extractor between two gatherings of real images
+
 
 class StepRecord(NamedTuple):
     """What an iteration measured, as tensors: reading them as numbers waits for the device."""
@@ -115,6 +117,8 @@ class MinMaxStep:
         self.real, self.images, self.adversary = real, images, adversary
         self.objective, self.pool, self.streams, self.augment = objective, pool, streams, augment
         self.real_batch_per_class = real_batch_per_class
+        # Real images become floats so many at a time: the uint8 set and the features are all that grows with n.
+        self.real_rows = max(REAL_CHUNKS * chunk_size // len(real.counts), 1)
         self.formation = (factor, mode, bound)
         self.matching_weight, self.calibration_weight = matching_weight, calibration_weight
         self.ascent_steps = ascent_steps if adversary is not None else 0
@@ -177,6 +181,11 @@ class MinMaxStep:
     def real_features(self, draw: AugmentParameters) -> Features:
         """Features (C, n, d) of a fresh random real batch, augmented as the synthetic images are; no gradient."""
         at = draw_class_batches(self.real, self.real_batch_per_class, self.streams["batches"])
+        features = [self._features_at(part, draw) for part in at.split(self.real_rows, dim=1)]
+        return features[0] if len(features) == 1 else torch.cat(features, dim=1)
+
+    def _features_at(self, at: Tensor, draw: AugmentParameters) -> Features:
+        """Features (C, n, d) of the real images at positions (C, n)."""
         batch = to_float(self.real.images[at.flatten()]).unflatten(0, at.shape)  # (C, n, c, h, w)
         batch = self.augment.apply(normalize(batch, self.pool.statistics), draw)
         return self.extract.without_gradient(batch.flatten(0, 1)).unflatten(0, at.shape)
