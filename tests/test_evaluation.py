@@ -10,13 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncfm._checks import NcfmError
+from ncfm._checks import NcfmError, NcfmFailure
 from ncfm._typing import LabelledImages
 from ncfm.data.images import ImageSplit, to_float
 from ncfm.evaluation import PROTOCOLS, Protocol, equal_steps, evaluate, get_protocol, interval
 from ncfm.evaluation import run as evaluation_run
 from ncfm.evaluation.run import look_epochs
-from ncfm.training import TrainingRecipe, steps_per_epoch
+from ncfm.evaluation.side_by_side import fit_side_by_side
+from ncfm.networks import create_network
+from ncfm.training import TrainingRecipe, fit, steps_per_epoch
 from strategies import rng
 from tiny import NETWORK, few
 
@@ -265,8 +267,63 @@ def test_the_order_of_the_test_split_does_not_matter(judge, images):
 
 def test_progress_is_told(judge):
     heard = []
-    judge(on_epoch=lambda *at: heard.append(at))
-    assert heard == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
+    judge(on_epoch=heard.append)
+    assert heard == [1, 2, 3, 4, 5, 6]  # 2 students of 3 epochs
+    heard.clear()
+    judge(on_epoch=heard.append, side_by_side=True)
+    assert heard == [2, 4, 6]
+
+
+# --- side by side -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", [NETWORK, "convnet1w8-batch"])
+def test_side_by_side_is_one_by_one(judge, images, network):
+    recipe = dataclasses.replace(PROTOCOL.recipe, epochs=4, augment="color_crop_flip", cutmix_probability=0.5)
+    options = {"protocol": dataclasses.replace(PROTOCOL, recipe=recipe, num_runs=3), "network": network}
+    alone, together = (judge(side_by_side=on, **options) for on in (False, True))
+    # Rounding tips test images that lie between two classes; before a batch norm it also moves the biases, whose
+    # gradients are nothing but rounding, and with them what the running means have to follow.
+    assert together.accuracies == pytest.approx(alone.accuracies, abs=0.01 if network == NETWORK else 0.03)
+    assert len(set(together.accuracies)) > 1  # each student its own weights and its own random numbers
+
+
+def test_side_by_side_trains_the_same_weights(images):
+    recipe = dataclasses.replace(PROTOCOL.recipe, epochs=3, augment="color_crop_flip", cutmix_probability=0.5)
+    stored, labels = images.train.images, images.train.labels
+    options = {"recipe": recipe, "statistics": images.statistics}
+
+    def students():
+        return [create_network(NETWORK, channels=1, num_classes=10, image_size=8, seed=i) for i in range(3)]
+
+    together, alone = students(), students()
+    fit_side_by_side(together, stored, labels, generators=[rng(i) for i in range(3)], **options)
+    for i, network in enumerate(alone):
+        fit(network, stored, labels, generator=rng(i), **options)
+        for name, value in network.state_dict().items():
+            if name != "blocks.0.bias":  # without effect under a norm: its gradient is rounding, or exactly zero
+                torch.testing.assert_close(together[i].state_dict()[name], value, atol=2e-3, rtol=2e-2)
+    assert not torch.equal(together[0].classifier.weight, together[1].classifier.weight)
+
+
+def test_untrained_students_side_by_side(judge):
+    protocol = dataclasses.replace(PROTOCOL, recipe=dataclasses.replace(PROTOCOL.recipe, epochs=0))
+    assert judge(protocol=protocol, side_by_side=True).accuracies == judge(protocol=protocol).accuracies
+
+
+def test_a_diverging_student_is_named(images):
+    networks = [create_network(NETWORK, channels=1, num_classes=10, image_size=8, seed=i) for i in range(2)]
+    with torch.no_grad():
+        networks[1].classifier.weight.fill_(float("nan"))
+    with pytest.raises(NcfmFailure, match=r"students \[1\] is not finite in epoch 1"):
+        fit_side_by_side(
+            networks,
+            images.train.images,
+            images.train.labels,
+            recipe=PROTOCOL.recipe,
+            statistics=images.statistics,
+            generators=[rng(0), rng(1)],
+        )
 
 
 def test_the_given_set_and_the_callers_random_numbers_are_left_alone(judge, images):

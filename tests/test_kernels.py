@@ -206,6 +206,9 @@ def test_where_they_serve():
     assert not kernels.usable(torch.zeros(2, 16, 8, 8, device="meta"), 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not kernels.usable(x, 8)
+    with kernels.switched_off():
+        assert not kernels.usable(x, 8)
+    assert kernels.usable(x, 8)
     inside = []
     torch.func.vmap(lambda image: inside.append(kernels.usable(image[None], 8)) or image)(x)
     assert inside == [False]

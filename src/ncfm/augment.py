@@ -10,6 +10,7 @@ Reference:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -43,6 +44,11 @@ class AugmentParameters:
     def to(self, device: torch.device) -> AugmentParameters:
         """The same draw on another device."""
         return AugmentParameters(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+
+    @classmethod
+    def cat(cls, draws: Sequence[AugmentParameters]) -> AugmentParameters:
+        """Several draws as one, group after group."""
+        return cls(*(torch.cat([getattr(draw, f.name) for draw in draws]) for f in fields(cls)))
 
 
 class SiameseAugment:

@@ -29,6 +29,7 @@ class Machine(NamedTuple):
     precision: torch.dtype
     compile_networks: bool
     chunk_size: int
+    side_by_side: bool  # students
 
 
 def build_machine(config: MachineConfig, image_size: int) -> Machine:
@@ -42,7 +43,9 @@ def build_machine(config: MachineConfig, image_size: int) -> Machine:
     # Own kernels need no warm-up and beat compiled operators; they are switched off inside compiled code.
     own_kernels = device.type == "cpu" and precision == torch.float32 and kernels.available()
     compiling = not (own_kernels and config.compile == "auto") and choose_compiled(config.compile, device, image_size)
-    return Machine(device, precision, compiling, chunk_size)
+    # On a CPU a student keeps all cores busy by itself, and the stacked pass cannot use the kernels.
+    side_by_side = device.type == "cuda" if config.students == "auto" else config.students == "together"
+    return Machine(device, precision, compiling, chunk_size, side_by_side)
 
 
 def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None = None) -> ImageSet:

@@ -124,6 +124,8 @@ class MachineConfig(_Section):
     compile: Literal["auto", "on", "off"] = "auto"
     chunk_size: int | None = Field(None, ge=1)
     """Images per pass without gradient; default by device."""
+    students: Literal["auto", "together", "one by one"] = "auto"
+    """How the students of an evaluation are trained: in one stacked pass or in turn; auto: together on CUDA."""
     threads: int | None = Field(None, ge=1)
     checkpoint_seconds: float = Field(30.0, gt=0)
 

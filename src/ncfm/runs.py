@@ -151,8 +151,7 @@ def judge(
 ) -> EvaluationResult:
     """Train and test the students of one set; ``protocol`` in place of the configured one."""
     protocol = build_protocol(config) if protocol is None else protocol
-    epochs = protocol.recipe.epochs
-    reporter.begin(stage, epochs * protocol.num_runs)
+    reporter.begin(stage, protocol.recipe.epochs * protocol.num_runs)
     result = evaluate_tensors(
         train,
         images.require_test(),
@@ -164,7 +163,8 @@ def judge(
         device=machine.device,
         precision=machine.precision,
         compile_networks=machine.compile_networks,
-        on_epoch=lambda run, epoch: reporter.update(run * epochs + epoch),
+        side_by_side=machine.side_by_side,
+        on_epoch=reporter.update,
     )
     reporter.end()
     return result

@@ -173,18 +173,36 @@ def _loss(
     precision: torch.dtype,
 ) -> Tensor:
     """Cross-entropy of one batch, mixed with probability ``cutmix_probability``."""
-    mix = float(torch.rand((), generator=generator)) < recipe.cutmix_probability
-    pasted, share = y, 1.0
-    if mix:
-        x, pasted, share = cutmix(x, y, generator)
+    x, pasted, share = maybe_cutmix(x, y, recipe, generator)
     with torch.autocast(x.device.type, dtype=precision, enabled=precision != torch.float32):
         logits = forward(channels_last(x))
-    logits = logits.float()
-    loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
-    if mix:
-        other = F.cross_entropy(logits, pasted, label_smoothing=recipe.label_smoothing)
-        loss = share * loss + (1 - share) * other
-    return loss
+    return mixed_cross_entropy(logits.float(), y, pasted, share, recipe)
+
+
+def maybe_cutmix(x: Tensor, y: Tensor, recipe: TrainingRecipe, generator: Generator) -> tuple[Tensor, Tensor, float]:
+    """The batch, mixed or not: images, labels of what was pasted, and the share of the own labels (1: not mixed)."""
+    if float(torch.rand((), generator=generator)) < recipe.cutmix_probability:
+        return cutmix(x, y, generator)
+    return x, y, 1.0
+
+
+def mixed_cross_entropy(
+    logits: Tensor, labels: Tensor, pasted: Tensor, share: float | Tensor, recipe: TrainingRecipe
+) -> Tensor:
+    """``share * CE(labels) + (1 - share) * CE(pasted)``, mean over the last axis of labels (..., n).
+
+    Logits (..., n, C); leading axes are groups with a loss and a share of their own.
+    """
+
+    def cross_entropy(targets: Tensor) -> Tensor:
+        flat = F.cross_entropy(
+            logits.flatten(0, -2), targets.flatten(), label_smoothing=recipe.label_smoothing, reduction="none"
+        )
+        return flat.view(targets.shape).mean(-1)
+
+    if not isinstance(share, Tensor) and share == 1:
+        return cross_entropy(labels)
+    return share * cross_entropy(labels) + (1 - share) * cross_entropy(pasted)
 
 
 def channels_last(images: Tensor) -> Tensor:

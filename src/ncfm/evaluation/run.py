@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from ncfm._seeding import derive_seed, generator
 from ncfm._typing import Interval, LabelledImages, Statistics
 from ncfm.data.images import ImageSplit
 from ncfm.evaluation.protocol import Protocol
+from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.networks.registry import create_network
 from ncfm.training import accuracy, fit, steps_per_epoch
 
@@ -87,7 +89,8 @@ def evaluate(
     device: torch.device,
     precision: torch.dtype = torch.float32,
     compile_networks: bool = False,
-    on_epoch: Callable[[int, int], None] | None = None,
+    side_by_side: bool = False,
+    on_epoch: Callable[[int], None] | None = None,
 ) -> EvaluationResult:
     """Train ``protocol.num_runs`` fresh students on ``train`` and test each on ``test``.
 
@@ -103,7 +106,9 @@ def evaluate(
         network: a name for `create_network`.
         seed: student i has the seed derived for i: its weights, order, augmentation.
         device, precision, compile_networks: how to compute.
-        on_epoch: called with (student, finished epochs).
+        side_by_side: train all students in one stacked pass (`fit_side_by_side`): the same result up to rounding;
+            faster where launching operators costs more than running them, on a GPU with a small set.
+        on_epoch: called with the number of finished epochs of all students together.
 
     Raises:
         NcfmError: for pixels that are not finite, labels or sizes that do not fit, or a diverging training.
@@ -132,47 +137,97 @@ def evaluate(
             seed=derive_seed(seed, "students", run),
         )
 
-    student = make(0).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    forward = compiled(student, compile_networks)
-    looks_at = look_epochs(protocol)
-    images, labels = images.to(device), labels.to(device)
     test_images, test_labels = test.images.to(device), test.labels
+
+    def measure(student: torch.nn.Module, forward: Callable[..., Any]) -> float:
+        return accuracy(student, test_images, test_labels, statistics=statistics, forward=forward)
+
     began = time.perf_counter()
-    last, best = [], []
-    for run in range(protocol.num_runs):
-        student.load_state_dict(make(run).state_dict())
-        looks: list[float] = []
-
-        def after_epoch(epoch: int, run: int = run, looks: list[float] = looks) -> None:
-            if epoch in looks_at:
-                looks.append(accuracy(student, test_images, test_labels, statistics=statistics, forward=forward))
-            if on_epoch is not None:
-                on_epoch(run, epoch)
-
-        fit(
-            student,
-            images,
-            labels,
-            recipe=protocol.recipe,
-            statistics=statistics,
-            generator=generator(seed, "students", run, "training"),
-            forward=forward,
-            precision=precision,
-            after_epoch=after_epoch,
-        )
-        if not looks:  # zero epochs: the untrained network
-            looks.append(accuracy(student, test_images, test_labels, statistics=statistics, forward=forward))
-        last.append(looks[-1])
-        best.append(max(looks))
+    train_all = _together if side_by_side and protocol.num_runs > 1 else _one_by_one
+    looks = train_all(
+        protocol,
+        lambda run: on_device(make(run), device),
+        measure,
+        [generator(seed, "students", run, "training") for run in range(protocol.num_runs)],
+        compile_networks,
+        on_epoch or (lambda finished: None),
+        images=images.to(device),
+        labels=labels.to(device),
+        recipe=protocol.recipe,
+        statistics=statistics,
+        precision=precision,
+    )
     return EvaluationResult(
-        tuple(last),
-        tuple(best),
+        tuple(accuracies[-1] for accuracies in looks),
+        tuple(max(accuracies) for accuracies in looks),
         network,
         protocol.name,
         protocol.recipe.epochs,
         len(images),
         time.perf_counter() - began,
     )
+
+
+def _one_by_one(
+    protocol: Protocol,
+    make: Callable[[int], torch.nn.Module],
+    measure: Callable[[torch.nn.Module, Callable[..., Any]], float],
+    generators: Sequence[torch.Generator],
+    compile_networks: bool,
+    on_epoch: Callable[[int], None],
+    **training: Any,
+) -> list[list[float]]:
+    """Train the students in turn, in one live network; the accuracies of each at its looks."""
+    looks_at, student = look_epochs(protocol), make(0)
+    forward = compiled(student, compile_networks)
+    seen: list[list[float]] = [[] for _ in generators]
+    for run, (looks, own) in enumerate(zip(seen, generators, strict=True)):
+        student.load_state_dict(make(run).state_dict())
+
+        def after_epoch(epoch: int, run: int = run, looks: list[float] = looks) -> None:
+            if epoch in looks_at:
+                looks.append(measure(student, forward))
+            on_epoch(run * protocol.recipe.epochs + epoch)
+
+        fit(student, generator=own, forward=forward, after_epoch=after_epoch, **training)
+        if not looks:  # zero epochs: the untrained network
+            looks.append(measure(student, forward))
+    return seen
+
+
+def _together(
+    protocol: Protocol,
+    make: Callable[[int], torch.nn.Module],
+    measure: Callable[[torch.nn.Module, Callable[..., Any]], float],
+    generators: Sequence[torch.Generator],
+    compile_networks: bool,
+    on_epoch: Callable[[int], None],
+    **training: Any,
+) -> list[list[float]]:
+    """Train the students side by side; the accuracies of each at its looks."""
+    looks_at, students = look_epochs(protocol), [make(run) for run in range(len(generators))]
+    seen: list[list[float]] = [[] for _ in generators]
+
+    def look() -> None:
+        for student, looks in zip(students, seen, strict=True):
+            looks.append(measure(student, student))
+
+    def after_epoch(epoch: int) -> None:
+        if epoch in looks_at:
+            look()
+        on_epoch(epoch * len(students))
+
+    fit_side_by_side(
+        students, generators=generators, compile_networks=compile_networks, after_epoch=after_epoch, **training
+    )
+    if not seen[0]:  # zero epochs: the untrained networks
+        look()
+    return seen
+
+
+def on_device(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """The network on its device, weights laid out for channels-last convolutions."""
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def look_epochs(protocol: Protocol) -> frozenset[int]:

@@ -19,8 +19,10 @@ Everywhere here channels are last: images are (n, h, w, c).
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -49,15 +51,29 @@ _G = torch.tensor(
 _FILTER_TRANSFORM = torch.einsum("ia,jb->ijab", _G, _G).reshape(POSITIONS, 9)
 
 
+_switched_off = contextvars.ContextVar("ncfm_kernels_switched_off", default=False)
+
+
+@contextmanager
+def switched_off() -> Iterator[None]:
+    """PyTorch's operators inside this block: for second derivatives, or to compare."""
+    token = _switched_off.set(True)
+    try:
+        yield
+    finally:
+        _switched_off.reset(token)
+
+
 def usable(x: Tensor, out_channels: int) -> bool:
     """Whether these kernels serve (n, c, h, w) images: float32, on a CPU, a tile large, widths that fill registers.
 
-    Not inside torch.compile, which fuses by itself, nor inside torch.func transforms, for which there are no batching
-    rules.
+    Not inside `switched_off`, nor inside torch.compile, which fuses by itself, nor inside torch.func transforms,
+    for which there are no batching rules.
     """
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
+        and not _switched_off.get()
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
         and torch._C._functorch.peek_interpreter_stack() is None

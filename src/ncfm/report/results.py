@@ -9,7 +9,7 @@ import math
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.metadata import version
@@ -50,7 +50,32 @@ class AccuracyRow:
     date: str
 
 
+@dataclass(frozen=True)
+class CostRow:
+    """One row of ``results/cost.csv``: the time of an iteration and the memory of the process that played it."""
+
+    benchmark: str
+    implementation: str
+    dataset: str
+    ipc: int
+    real_batch_per_class: int
+    num_frequencies: int
+    image_size: int
+    num_classes: int
+    seconds_median: float
+    seconds_min: float
+    seconds_max: float
+    peak_memory_mb: float
+    ratio_to_reference: float | None  # of the medians, above 1 is faster
+    device: str
+    threads: int
+    command: str
+    commit: str
+    date: str
+
+
 COLUMNS = tuple(f.name for f in fields(AccuracyRow))
+COST_COLUMNS = tuple(f.name for f in fields(CostRow))
 
 
 @dataclass(frozen=True)
@@ -83,7 +108,7 @@ def command_line() -> str:
     return shlex.join(["ncfm" if program == "__main__.py" else program, *sys.argv[1:]])
 
 
-def append_rows(path: Path, rows: Iterable[AccuracyRow]) -> None:
+def append_rows(path: Path, rows: Sequence[AccuracyRow] | Sequence[CostRow]) -> None:
     """Append rows to a CSV file, making it with its header if needed; the file is replaced whole.
 
     A measurement that the file already has is not written twice: a comparison that is called again takes its finished
@@ -92,14 +117,15 @@ def append_rows(path: Path, rows: Iterable[AccuracyRow]) -> None:
     Raises:
         NcfmError: if the file has other columns.
     """
-    header = ",".join(COLUMNS) + "\n"
+    columns = COST_COLUMNS if rows and isinstance(rows[0], CostRow) else COLUMNS
+    header = ",".join(columns) + "\n"
     before = (path.read_text(encoding="utf-8") if path.is_file() else "") or header
-    if before.splitlines()[0] != ",".join(COLUMNS):
-        raise NcfmError(f"{path} has other columns than this version writes; expected {','.join(COLUMNS)}.")
+    if before.splitlines()[0] != ",".join(columns):
+        raise NcfmError(f"{path} has other columns than this version writes; expected {','.join(columns)}.")
     known = {_measurement(row) for row in csv.DictReader(io.StringIO(before))}
     cells = [{key: _cell(value) for key, value in asdict(row).items()} for row in rows]
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writerows(row for row in cells if _measurement(row) not in known)
     text = before if before.endswith("\n") else before + "\n"
     write_atomically(path, lambda p: _write(p, text + buffer.getvalue()))
@@ -107,7 +133,7 @@ def append_rows(path: Path, rows: Iterable[AccuracyRow]) -> None:
 
 def _measurement(row: Mapping[str, str]) -> tuple[str, ...]:
     """What a row measured, without the process that wrote it down."""
-    return tuple(row[c] for c in COLUMNS if c not in ("command", "commit", "date", "peak_memory_mb", "threads"))
+    return tuple(v for c, v in row.items() if c not in ("command", "commit", "date", "peak_memory_mb", "threads"))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -1,0 +1,1 @@
+"""What an iteration costs, in time and memory: `make bench`."""

@@ -1,0 +1,233 @@
+"""The problems that the benchmarks time, and the processes that they are timed in.
+
+Every implementation lives in a process of its own, so that its peak memory is its own; the processes take turns, an
+iteration each, so that whatever else the machine does meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from ncfm._device import describe_device, peak_memory_mb
+from ncfm._seeding import generator
+from ncfm.build import build_machine, build_objective, run_distillation
+from ncfm.config import RunConfig, make_config, nest
+from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.data.sources import load_images
+from ncfm.networks import create_network
+from ncfm.synthetic import start_images
+from ncfm.teachers import Teacher, TeacherPool
+
+FOREVER = 10**9  # iterations: the clock stops them
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One point of a benchmark."""
+
+    dataset: str = "cifar10"  # or "random": images of noise, for any size and number of classes
+    ipc: int = 10
+    real_batch_per_class: int = 64
+    num_frequencies: int = 1024
+    image_size: int = 32
+    num_classes: int = 10
+    width: int = 128
+    factor: int = 2
+    device: str = "auto"
+
+    def config(self) -> RunConfig:
+        """As a run's configuration."""
+        return make_config(
+            nest(
+                {
+                    "teachers.network": f"convnetw{self.width}",
+                    "distill.factor": self.factor,
+                    "distill.real_batch_per_class": self.real_batch_per_class,
+                    "distill.iterations": FOREVER,
+                    "distill.image_schedule": "constant",
+                    "frequencies.number": self.num_frequencies,
+                    "machine.device": self.device,
+                }
+            )
+        )
+
+    def images(self) -> ImageSet:
+        """The real set; of noise, as many as two batches and the start need."""
+        if self.dataset != "random":
+            return load_images(self.dataset)
+        count = max(2 * self.real_batch_per_class, self.ipc * self.factor**2)
+        shape = (self.num_classes * count, 3, self.image_size, self.image_size)
+        pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator(0, "pixels"))
+        labels = torch.arange(self.num_classes).repeat_interleave(count)
+        names = tuple(str(i) for i in range(self.num_classes))
+        return ImageSet("random", ImageSplit.of(pixels, labels, self.num_classes), None, names)
+
+    def pool(self, images: ImageSet, device: torch.device, compile_networks: bool) -> TeacherPool:
+        """Two teachers of random weights: training them would not change what an iteration costs."""
+
+        def make(seed: int = 0) -> torch.nn.Module:
+            return create_network(
+                self.config().teachers.network,
+                channels=images.channels,
+                num_classes=images.num_classes,
+                image_size=images.image_size,
+                seed=seed,
+            )
+
+        teachers = [Teacher(make(2 * i).state_dict(), make(2 * i + 1).state_dict(), 0.0) for i in range(2)]
+        return TeacherPool(
+            teachers, make, statistics=images.statistics, device=device, compile_networks=compile_networks
+        )
+
+
+def play_package(problem: Problem, turn: Callable[[], None]) -> None:
+    """The package's own iterations, ``turn`` after each."""
+    config, images = problem.config(), problem.images()
+    machine = build_machine(config.machine, images.image_size)
+    pool = problem.pool(images, machine.device, machine.compile_networks)
+
+    def after(iteration: int, metrics: dict[str, float]) -> None:
+        if machine.device.type == "cuda":
+            torch.cuda.synchronize()
+        turn()
+
+    run_distillation(images, pool, config, machine, ipc=problem.ipc, log_every=FOREVER, on_iteration=after)
+
+
+def play_reference(problem: Problem, turn: Callable[[], None]) -> None:
+    """Iterations of the reference loop, ``turn`` after each."""
+    from benchmarks.reference import ReferenceLoop
+
+    config, images = problem.config(), problem.images()
+    device = build_machine(config.machine, images.image_size).device
+    pool = problem.pool(images, device, compile_networks=False)
+    for network in (pool.blended, pool.whole):
+        network.to(memory_format=torch.contiguous_format)
+    objective = build_objective(config, pool.blended.num_features)
+    d = config.distill
+    iteration = ReferenceLoop(
+        images.train,
+        start_images(images, ipc=problem.ipc, factor=d.factor, init=d.init, generator=generator(0, "init")),
+        objective.sampler,
+        pool,
+        real_batch=d.real_batch_per_class,
+        factor=d.factor,
+        strategy=d.augment,
+        image_lr=d.image_lr,
+        adversary_lr=d.adversary_lr,
+        generator=generator(0, "reference"),
+    )
+    while True:
+        iteration()
+        turn()
+
+
+PLAYERS = {"reference": play_reference, "ncfm": play_package}
+
+
+@dataclass
+class Timings:
+    """What was measured of one implementation."""
+
+    seconds: list[float]
+    peak_memory_mb: float
+    device: str
+    threads: int
+
+    @property
+    def median(self) -> float:
+        """Of the timed iterations."""
+        return statistics.median(self.seconds)
+
+
+class _Enough(Exception):
+    pass
+
+
+def _work(name: str, problem: Problem, pipe) -> None:
+    """A worker: plays one iteration whenever it is told to."""
+    began = 0.0
+
+    def turn() -> None:
+        nonlocal began
+        pipe.send(("played", time.perf_counter() - began))
+        _wait()
+
+    def _wait() -> None:
+        nonlocal began
+        if pipe.recv() != "play":
+            raise _Enough
+        began = time.perf_counter()
+
+    try:
+        _wait()
+        PLAYERS[name](problem, turn)
+    except _Enough:
+        device = build_machine(problem.config().machine, problem.image_size).device
+        pipe.send(("memory", peak_memory_mb(device), describe_device(device), torch.get_num_threads()))
+    except BaseException as error:  # the parent tells of it
+        pipe.send(("failed", f"{type(error).__name__}: {error}"))
+
+
+def race(problem: Problem, names: list[str], *, repeats: int, warm_up: int = 2) -> dict[str, Timings]:
+    """Time an iteration of each implementation, in turns, after a warm-up that is not counted."""
+    context = multiprocessing.get_context("spawn")
+    workers = {}
+    for name in names:
+        here, there = context.Pipe()
+        process = context.Process(target=_work, args=(name, problem, there), daemon=True)
+        process.start()
+        workers[name] = (here, process)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for repeat in range(warm_up + repeats):
+        for name, (pipe, _) in workers.items():
+            pipe.send("play")
+            answer = pipe.recv()
+            if answer[0] == "failed":
+                raise SystemExit(f"{name} failed on {problem}: {answer[1]}")
+            if repeat >= warm_up:
+                seconds[name].append(answer[1])
+    found = {}
+    for name, (pipe, process) in workers.items():
+        pipe.send("stop")
+        found[name] = Timings(seconds[name], *pipe.recv()[1:])
+        process.join()
+    return found
+
+
+def matmul_ceiling(size: int = 2048, repeats: int = 20) -> float:
+    """The best float32 matrix product of this machine, in operations a second."""
+    a = torch.randn(size, size)
+    best = float("inf")
+    for _ in range(repeats):
+        began = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best
+
+
+def operations_of(problem: Problem) -> float:
+    """Operations of an iteration as its definition has them: direct convolutions, every pass counted once."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from ncfm import kernels
+
+    class Counted(Exception):
+        pass
+
+    counter = FlopCounterMode(display=False)
+
+    def stop() -> None:
+        raise Counted
+
+    small = replace(problem, dataset="random", device="cpu")
+    with kernels.switched_off(), counter, contextlib.suppress(Counted):
+        play_package(small, stop)
+    return float(counter.get_total_flops())

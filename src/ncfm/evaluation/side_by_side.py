@@ -1,0 +1,127 @@
+"""Several students trained side by side: one stacked pass where a loop would launch every operator once a student."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from ncfm._checks import NcfmFailure
+from ncfm._typing import Statistics
+from ncfm.augment import AugmentParameters, SiameseAugment
+from ncfm.training import (
+    TrainingRecipe,
+    epoch_batches,
+    make_optimizer,
+    maybe_cutmix,
+    mixed_cross_entropy,
+    network_input,
+    steps_per_epoch,
+)
+
+
+def fit_side_by_side(
+    networks: Sequence[nn.Module],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    recipe: TrainingRecipe,
+    statistics: Statistics,
+    generators: Sequence[Generator],
+    precision: torch.dtype = torch.float32,
+    compile_networks: bool = False,
+    after_epoch: Callable[[int], None] | None = None,
+) -> None:
+    """Train networks of one architecture in place, each as `ncfm.training.fit` would, in stacked passes.
+
+    Weights, buffers and optimizer state are stacked (S, ...), and ``torch.func.vmap`` runs all students in one pass:
+    a convolution becomes one with S groups. Every student keeps a generator of its own, with the same draws as alone,
+    so the result is that of training one by one up to rounding.
+
+    Args:
+        networks: the S students, on one device.
+        images, labels, recipe, statistics, precision: as in `fit`.
+        generators: one for each student.
+        compile_networks: compile the stacked pass.
+        after_epoch: called with the number of finished epochs, the trained weights being in ``networks``.
+
+    Raises:
+        NcfmFailure: if a loss is not finite, with the students and the epoch.
+    """
+    device = next(networks[0].parameters()).device
+    images, labels = images.to(device), labels.to(device)
+    for network in networks:
+        network.train()
+    weights, buffers = stack_module_state(list(networks))
+    parameters = {name: nn.Parameter(weight.detach()) for name, weight in weights.items()}
+    skeleton = copy.deepcopy(networks[0]).to("meta")
+
+    def one(weights: Mapping[str, Tensor], state: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        logits: Tensor = functional_call(skeleton, (dict(weights), dict(state)), (x,))
+        return logits
+
+    forward = torch.func.vmap(one, randomness="different")
+    if compile_networks:
+        forward = torch.compile(forward)
+    optimizer, schedule = make_optimizer(
+        recipe, nn.ParameterList(parameters.values()), recipe.epochs * steps_per_epoch(len(images), recipe.batch_size)
+    )
+    augment = SiameseAugment(recipe.augment)
+    for epoch in range(1, recipe.epochs + 1):
+        losses = torch.zeros(len(networks))
+        orders = (epoch_batches(len(images), recipe.batch_size, g) for g in generators)
+        for batch in zip(*orders, strict=True):  # of each student its own
+            at = torch.stack(batch).to(device)  # (S, n)
+            x, pasted, share = _batches(images[at], labels[at], recipe, statistics, augment, generators)
+            with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+                logits = forward(parameters, buffers, x)
+            losses = mixed_cross_entropy(logits.float(), labels[at], pasted, share, recipe)
+            optimizer.zero_grad(set_to_none=True)
+            losses.sum().backward()
+            optimizer.step()
+            schedule.step()
+        if not math.isfinite(losses.sum().item()):
+            failed = [i for i, loss in enumerate(losses.tolist()) if not math.isfinite(loss)]
+            raise NcfmFailure(
+                f"The training loss of students {failed} is not finite in epoch {epoch} of {recipe.epochs}; "
+                f"lower the learning rate (now {recipe.lr}) or use float32."
+            )
+        if after_epoch is not None:
+            _unstack(networks, {**parameters, **buffers})
+            after_epoch(epoch)
+    _unstack(networks, {**parameters, **buffers})
+
+
+def _batches(
+    images: Tensor,
+    labels: Tensor,
+    recipe: TrainingRecipe,
+    statistics: Statistics,
+    augment: SiameseAugment,
+    generators: Sequence[Generator],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Augmented and mixed batches (S, n, c, h, w), pasted labels (S, n) and shares (S,); images (S, n, c, h, w).
+
+    Each generator is asked as `fit` asks it: the augmentation of its batch, then whether and how to mix.
+    """
+    students, size = labels.shape
+    x = network_input(images.flatten(0, 1), statistics)
+    draws = [augment.draw(size, images.shape[-1], g) for g in generators] if augment.operations else []
+    if draws:
+        x = augment.apply(x[:, None], AugmentParameters.cat(draws))[:, 0]
+    x = x.unflatten(0, (students, size))
+    mixed = [maybe_cutmix(x[i], labels[i], recipe, g) for i, g in enumerate(generators)]
+    shares = torch.tensor([share for _, _, share in mixed], device=x.device)
+    return torch.stack([m[0] for m in mixed]), torch.stack([m[1] for m in mixed]), shares
+
+
+@torch.no_grad()
+def _unstack(networks: Sequence[nn.Module], stacked: Mapping[str, Tensor]) -> None:
+    """Write the stacked weights and buffers back into the networks."""
+    for i, network in enumerate(networks):
+        for name, value in network.state_dict(keep_vars=True).items():
+            value.copy_(stacked[name][i])
