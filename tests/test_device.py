@@ -156,3 +156,45 @@ def test_descriptions_name_the_hardware(monkeypatch):
 def test_peak_memory_is_in_mebibytes():
     # Python with torch takes between 50 MiB and 100 GiB; bytes or KiB would fall outside.
     assert 50 < peak_memory_mb(CPU) < 100_000
+
+
+# --- memory -------------------------------------------------------------------------------------------------
+
+
+def test_available_memory_is_what_the_system_says(monkeypatch, tmp_path):
+    files = {"/proc/meminfo": "MemTotal: 900 kB\nMemAvailable:     500 kB\n"}
+    monkeypatch.setattr(_device.Path, "read_text", lambda self, **_: read(files, self))
+    assert _device.available_memory(CPU) == 500 * 1024
+    files |= {"/sys/fs/cgroup/memory.max": "400000\n", "/sys/fs/cgroup/memory.current": "100000\n"}
+    assert _device.available_memory(CPU) == 300_000
+    files["/sys/fs/cgroup/memory.current"] = "500000"
+    assert _device.available_memory(CPU) == 0
+    files["/sys/fs/cgroup/memory.max"] = "max"
+    assert _device.available_memory(CPU) == 500 * 1024
+
+
+def test_unknown_memory_is_none(monkeypatch):
+    monkeypatch.setattr(_device.Path, "read_text", lambda self, **_: read({}, self))
+    assert _device.available_memory(CPU) is None
+    assert _device.available_memory(MPS) is None
+
+
+def read(files, path):
+    if str(path) not in files:
+        raise FileNotFoundError(path)
+    return files[str(path)]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (MemoryError(), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."), True),
+        (RuntimeError("shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error, expected):
+    assert _device.is_out_of_memory(error) is expected

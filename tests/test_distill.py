@@ -16,7 +16,7 @@ from ncfm._checks import NcfmError, NcfmFailure
 from ncfm._seeding import generator
 from ncfm.data.images import normalize, to_float
 from ncfm.discrepancy import gaussian_mmd, mean_gap
-from ncfm.distillation import Interrupted, distill, loop
+from ncfm.distillation import Interrupted, distill, loop, step
 from ncfm.distillation.loop import METRICS_FILE, stop_requests
 from ncfm.distillation.state import STATE_FILE
 from ncfm.features import FeatureExtractor
@@ -357,6 +357,77 @@ def test_patience_survives_an_interruption(run, tmp_path):
 
 def test_without_patience_nothing_stops(run):
     assert run(Scripted(1.0), iterations=6).iterations == 6
+
+
+# --- memory -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_passes_in_parts_distil_the_same(run, size):
+    whole, parts = (run(ipc=2, factor=1, gradient_chunk_size=n) for n in (None, size))
+    torch.testing.assert_close(parts.synthetic.images, whole.synthetic.images, atol=2e-4, rtol=0)
+
+
+def test_short_memory_makes_passes_smaller_by_itself(run, monkeypatch):
+    sizes = []
+    play = step.MinMaxStep.__call__
+    monkeypatch.setattr(
+        step.MinMaxStep, "__call__", lambda s: (sizes.append(s.extract.gradient_chunk_size), play(s))[1]
+    )
+    whole = run(ipc=2, factor=1)
+    monkeypatch.setattr(step, "available_memory", lambda device: 10_000)
+    parts = run(ipc=2, factor=1)
+    assert sizes[:3] == [None] * 3
+    assert 1 <= sizes[3] < 20
+    torch.testing.assert_close(parts.synthetic.images, whole.synthetic.images, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: 12 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_halves_the_passes_and_the_run_goes_on(run, monkeypatch, error):
+    expected = run(ipc=2, factor=1)
+    failures = iter([False, True, True, False, False])  # in the second iteration, twice
+    chunks, calibrate = [], step.MinMaxStep.calibrate
+
+    def sometimes(self, training):
+        chunks.append(self.extract.gradient_chunk_size)
+        if next(failures):
+            raise error
+        return calibrate(self, training)
+
+    monkeypatch.setattr(step.MinMaxStep, "calibrate", sometimes)
+    with pytest.warns(UserWarning) as told:
+        result = run(ipc=2, factor=1)
+    assert [str(w.message) for w in told] == [
+        f"Out of memory in iteration 2; going on with passes of {size} images." for size in (10, 5)
+    ]
+    assert chunks == [None, None, 10, 5, 5]
+    assert result.iterations == 3
+    torch.testing.assert_close(result.synthetic.images, expected.synthetic.images, atol=2e-4, rtol=0)
+
+
+def test_memory_that_never_suffices_is_a_failure_in_words(run, monkeypatch):
+    def never(self, training):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(step.MinMaxStep, "calibrate", never)
+    with pytest.warns(UserWarning), pytest.raises(NcfmFailure, match="passes of one image"):
+        run()
+
+
+def test_other_errors_are_not_taken_for_memory(run, monkeypatch):
+    def broken(self, training):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(step.MinMaxStep, "calibrate", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        run()
 
 
 # --- losses that break --------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from torch import nn
 
 from ncfm._checks import NcfmError
 from ncfm._seeding import generator
-from ncfm.features import FeatureExtractor
+from ncfm.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.networks import create_network
 
 CHUNK = 5
@@ -47,6 +47,40 @@ def test_every_pass_without_gradient_has_the_same_shape(monkeypatch):
 def test_without_gradient_records_nothing_even_when_images_want_it():
     x = images_of(3).requires_grad_()
     assert not FeatureExtractor(network()).without_gradient(x).requires_grad
+
+
+@pytest.mark.parametrize("size", [1, 4, 6, 7, 100])
+def test_chunks_with_gradient_change_nothing(size):
+    results = []
+    for chunk in (None, size):
+        x = images_of(7).requires_grad_()
+        extractor = FeatureExtractor(network(), gradient_chunk_size=chunk)
+        out = extractor(x)
+        upstream = torch.randn(out.shape, generator=generator(0, "upstream"))
+        results.append((out.detach(), *torch.autograd.grad(out, x, upstream)))
+    for whole, chunked in zip(*results, strict=True):
+        torch.testing.assert_close(chunked, whole, atol=1e-6, rtol=1e-5)
+
+
+def test_a_chunk_keeps_only_its_images():
+    kept = []
+    x = images_of(20).requires_grad_()
+    forward = FeatureExtractor(network())._forward
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        out = in_chunks(forward, x, 5)
+    assert sum(kept) <= 2 * x.numel()  # the chunks of the input, nothing of the network
+    assert out.shape == (20, 128)
+
+
+def test_bytes_that_an_image_costs_are_in_proportion():
+    # One block of a width of 8 at 8 px keeps images of 8 x 8 x 8, 128 features and the input: linear in the width.
+    costs = []
+    for width in (8, 16, 32):
+        forward = network(f"convnet1w{width}").forward_features
+        costs.append(kept_bytes_per_image(forward, images_of(1)))
+    assert costs[0] >= 4 * 64
+    assert costs[1] - costs[0] > 0
+    assert costs[2] - costs[1] == pytest.approx(2 * (costs[1] - costs[0]), rel=0.05)
 
 
 def test_features_have_unit_norm_unless_switched_off():

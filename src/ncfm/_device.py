@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -123,3 +125,38 @@ def peak_memory_mb(device: torch.device) -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**10 if sys.platform != "darwin" else peak / 2**20
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Bytes that new tensors on the device may take: free ones and, on CUDA, those that the allocator keeps unused.
+
+    On a CPU the least of what the system calls available and what the control group leaves; None where that cannot be
+    found out (not Linux, or MPS).
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type != "cpu":
+        return None
+    try:
+        meminfo = Path("/proc/meminfo").read_text(encoding="utf-8")
+        available = next(int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return None
+    limits = [available * 1024]
+    with contextlib.suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")  # version 2; "max" is no number
+        limits.append(
+            int((group / "memory.max").read_text(encoding="utf-8"))
+            - int((group / "memory.current").read_text(encoding="utf-8"))
+        )
+    return max(min(limits), 0)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on any device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        text in str(error) for text in ("can't allocate memory", "out of memory", "Cannot allocate memory")
+    )

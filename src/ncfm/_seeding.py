@@ -51,6 +51,7 @@ class Streams:
         return {name: g.get_state() for name, g in self._generators.items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue every stream where ``state`` left it."""
+        """Continue every stream where ``state`` left it; those it does not have begin anew."""
+        self._generators = {name: g for name, g in self._generators.items() if name in state}
         for name, value in state.items():
             self[name].set_state(value)

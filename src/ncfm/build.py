@@ -151,6 +151,7 @@ def run_distillation(
         seed=config.seed,
         precision=machine.precision,
         chunk_size=machine.chunk_size,
+        gradient_chunk_size=config.machine.gradient_chunk_size,
         compile_networks=machine.compile_networks,
         checkpoint_seconds=config.machine.checkpoint_seconds,
         **arguments,

@@ -124,6 +124,8 @@ class MachineConfig(_Section):
     compile: Literal["auto", "on", "off"] = "auto"
     chunk_size: int | None = Field(None, ge=1)
     """Images per pass without gradient; default by device."""
+    gradient_chunk_size: int | None = Field(None, ge=1)
+    """Synthetic images per pass with gradient; default as many as memory allows."""
     students: Literal["auto", "together", "one by one"] = "auto"
     """How the students of an evaluation are trained: in one stacked pass or in turn; auto: together on CUDA."""
     threads: int | None = Field(None, ge=1)

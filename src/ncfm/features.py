@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ncfm._device import compiled
 from ncfm._typing import Features
@@ -24,6 +25,8 @@ class FeatureExtractor:
         precision: of the forward pass; the features come back in float32.
         chunk_size: images per pass where no gradient is needed. Bounds memory, and on a CPU keeps a pass's
             activations in cache.
+        gradient_chunk_size: images per pass where a gradient is needed; more go through chunk by chunk, and the
+            activations of a chunk are made again in the backward pass instead of being kept. None for all at once.
         compile_network: whether to compile the forward pass.
 
     Raises:
@@ -37,16 +40,18 @@ class FeatureExtractor:
         normalize: bool = True,
         precision: torch.dtype = torch.float32,
         chunk_size: int = 64,
+        gradient_chunk_size: int | None = None,
         compile_network: bool = False,
     ) -> None:
         self.num_features = as_network(network).num_features
+        self.gradient_chunk_size = gradient_chunk_size
         self.normalize, self.precision, self.chunk_size = normalize, precision, chunk_size
         self._forward: Callable[..., Any] = compiled(_FeaturesOnly(network), compile_network)
 
     def __call__(self, images: Tensor) -> Features:
         """Features (n, d) of images (n, c, h, w), with gradients to the images."""
         with torch.autocast(images.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
-            features = self._forward(channels_last(images))
+            features = in_chunks(self._forward, channels_last(images), self.gradient_chunk_size)
         features = features.float()
         return F.normalize(features, dim=-1) if self.normalize else features
 
@@ -61,6 +66,37 @@ class FeatureExtractor:
             parts[-1] = torch.cat([parts[-1], images[:missing]])
         features = torch.cat([self(part) for part in parts])
         return features[: len(images)]
+
+
+def in_chunks(forward: Callable[..., Any], images: Tensor, chunk_size: int | None) -> Tensor:
+    """``forward(images)`` for a network without state, keeping the activations of at most ``chunk_size`` images.
+
+    Those of every chunk are made again when its gradient is due: one more forward pass is the price.
+    """
+    if chunk_size is None or len(images) <= chunk_size or not torch.is_grad_enabled():
+        whole: Tensor = forward(images)
+        return whole
+    parts = images.split(chunk_size)
+    return torch.cat([checkpoint(forward, part, use_reentrant=False, preserve_rng_state=False) for part in parts])
+
+
+def kept_bytes_per_image(forward: Callable[..., Any], image: Tensor) -> int:
+    """Bytes that autograd keeps of one more image (1, c, h, w) in a pass: found by running one and two."""
+
+    def kept(images: Tensor) -> int:
+        storages: dict[int, int] = {}
+
+        def note(saved: Tensor) -> Tensor:
+            storage = saved.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            return saved
+
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
+            result = forward(images.detach().requires_grad_())  # alive while counting: no storage is used twice
+        del result
+        return sum(storages.values())
+
+    return max(kept(torch.cat([image, image])) - kept(image), 1)
 
 
 class _FeaturesOnly(nn.Module):

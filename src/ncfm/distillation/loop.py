@@ -7,6 +7,7 @@ import math
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ncfm._checks import NcfmError, NcfmFailure, check_at_least, check_factor, check_known
+from ncfm._device import is_out_of_memory
 from ncfm._files import write_atomically
 from ncfm._seeding import Streams
 from ncfm.augment import SiameseAugment
@@ -77,6 +79,7 @@ def distill(
     seed: int = 0,
     precision: torch.dtype = torch.float32,
     chunk_size: int = 64,
+    gradient_chunk_size: int | None = None,
     compile_networks: bool = False,
     folder: Path | None = None,
     resume: bool = False,
@@ -102,7 +105,7 @@ def distill(
         ascent_steps, descent_steps, matching_weight, calibration_weight, normalize_features: see `MinMaxStep`.
         early_stop_patience: stop when the smoothed discrepancy has not fallen by 0.1 % for so many iterations.
         seed: of every random stream.
-        precision, chunk_size, compile_networks: see `FeatureExtractor`.
+        precision, chunk_size, gradient_chunk_size, compile_networks: see `MinMaxStep`.
         folder: where metrics and state are written; nothing is written if None.
         resume: continue from the state in ``folder``.
         checkpoint_seconds: time between saved states.
@@ -146,6 +149,7 @@ def distill(
         normalize_features=normalize_features,
         precision=precision,
         chunk_size=chunk_size,
+        gradient_chunk_size=gradient_chunk_size,
         compile_networks=compile_networks,
     )
     run = _Run(step, objective, streams, folder)
@@ -240,7 +244,7 @@ class _Run:
             while progress.iteration < iterations and not self._stalled(patience):
                 for group in self.step.images.optimizer.param_groups:
                     group["lr"] = lr(progress.iteration)
-                record = self.step()
+                record = self._step_that_fits()
                 progress.iteration += 1
                 progress.seconds = time.perf_counter() - began
                 if patience is not None:
@@ -256,6 +260,37 @@ class _Run:
                     self.save()
                     saved = time.perf_counter()
         self.save()
+
+    def _step_that_fits(self) -> StepRecord:
+        """Play an iteration; if memory does not suffice, the same one again in smaller passes.
+
+        The same draws are made again. Only moves that the adversary had made before memory ran out (with more ascents
+        than one) are not taken back.
+
+        Raises:
+            NcfmFailure: if not even single images fit.
+        """
+        state = self.streams.state()
+        while True:
+            try:
+                return self.step()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if not self.step.halve_chunks():
+                    raise NcfmFailure(
+                        "Not enough memory for an iteration, not even in passes of one image; lower ipc, "
+                        "distill.real_batch_per_class or frequencies.number."
+                    ) from error
+            # Outside the except clause: the error's traceback keeps the failed pass alive.
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self.streams.load_state(state)
+            warnings.warn(
+                f"Out of memory in iteration {self.progress.iteration + 1}; going on with passes of "
+                f"{self.step.extract.gradient_chunk_size} images.",
+                stacklevel=2,
+            )
 
     def _metrics(self, record: StepRecord) -> dict[str, float]:
         values = {

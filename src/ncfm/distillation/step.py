@@ -16,16 +16,18 @@ from torch import Generator, Tensor
 from torch.optim import Optimizer
 
 from ncfm._checks import check_at_least
+from ncfm._device import available_memory
 from ncfm._seeding import Streams
 from ncfm._typing import Features, GroupedImages
 from ncfm.augment import AugmentParameters, SiameseAugment
 from ncfm.data.images import ImageSplit, draw_class_batches, normalize, to_float
-from ncfm.features import FeatureExtractor
-from ncfm.formation import decode
+from ncfm.features import FeatureExtractor, in_chunks, kept_bytes_per_image
+from ncfm.formation import decode, decoded_ipc
 from ncfm.objectives import Objective
 from ncfm.teachers import TeacherPool
 from ncfm.training import channels_last
 
+MEMORY_SHARE = 0.4  # of the free memory, for the activations of one pass; matching and calibration keep one each
 REAL_CHUNKS = 8  # passes of the extractor between two gatherings of real images
 
 
@@ -87,6 +89,8 @@ class MinMaxStep:
             move at the same time; otherwise the adversary moves first. The real features are computed once.
         normalize_features: project features onto the unit sphere.
         precision, chunk_size, compile_networks: see `FeatureExtractor`.
+        gradient_chunk_size: synthetic images per pass with gradient, see `FeatureExtractor`; by default all, or what
+            fits into `MEMORY_SHARE` of the memory that is free.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class MinMaxStep:
         normalize_features: bool = True,
         precision: torch.dtype = torch.float32,
         chunk_size: int = 64,
+        gradient_chunk_size: int | None = None,
         compile_networks: bool = False,
     ) -> None:
         check_at_least(ascent_steps, 0, "ascent_steps")
@@ -131,6 +136,32 @@ class MinMaxStep:
             chunk_size=chunk_size,
             compile_network=compile_networks,
         )
+        self.extract.gradient_chunk_size = gradient_chunk_size or self._fitting_chunk()
+
+    def _fitting_chunk(self) -> int | None:
+        """How many synthetic images a pass with gradient may hold; None if all of them fit."""
+        stored = self.images.tensors[0]
+        available = available_memory(stored.device)
+        if available is None:
+            return None
+        with torch.no_grad():
+            image = decode(stored[:1, :1], *self.formation).flatten(0, 1)[:1]
+        each = kept_bytes_per_image(self.extract, image)
+        total = len(stored) * decoded_ipc(stored.shape[1], *self.formation)
+        fitting = int(MEMORY_SHARE * available / each)
+        return None if total <= fitting else max(fitting, 1)
+
+    def halve_chunks(self) -> bool:
+        """After an allocation failed: smaller passes from now on. False if they are already single images."""
+        stored = self.images.tensors[0]
+        total = len(stored) * decoded_ipc(stored.shape[1], *self.formation)
+        now = min(self.extract.gradient_chunk_size or total, total)
+        if now == self.extract.chunk_size == self.real_rows == 1:
+            return False
+        self.extract.gradient_chunk_size = max(now // 2, 1)
+        self.extract.chunk_size = max(self.extract.chunk_size // 2, 1)
+        self.real_rows = max(self.real_rows // 2, 1)
+        return True
 
     def __call__(self) -> StepRecord:
         """Play one iteration: draw, extract, ascend, descend, clamp."""
@@ -174,7 +205,8 @@ class MinMaxStep:
         classes, m = training.shape[:2]
         labels = torch.arange(classes, device=training.device).repeat_interleave(m)
         with torch.autocast(training.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
-            logits = self.pool.classify(channels_last(training.flatten(0, 1)))
+            images = channels_last(training.flatten(0, 1))
+            logits = in_chunks(self.pool.classify, images, self.extract.gradient_chunk_size)
         return F.cross_entropy(logits.float(), labels)
 
     @torch.no_grad()
