@@ -84,17 +84,16 @@ def kept_bytes_per_image(forward: Callable[..., Any], image: Tensor) -> int:
     """Bytes that autograd keeps of one more image (1, c, h, w) in a pass: found by running one and two."""
 
     def kept(images: Tensor) -> int:
-        storages: dict[int, int] = {}
+        sizes: dict[int, int] = {}  # by address: a tensor kept twice counts once
 
         def note(saved: Tensor) -> Tensor:
-            storage = saved.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
+            sizes[saved.data_ptr()] = saved.numel() * saved.element_size()
             return saved
 
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
-            result = forward(images.detach().requires_grad_())  # alive while counting: no storage is used twice
+            result = forward(images.detach().requires_grad_())  # alive while counting: no address is used twice
         del result
-        return sum(storages.values())
+        return sum(sizes.values())
 
     return max(kept(torch.cat([image, image])) - kept(image), 1)
 
