@@ -402,7 +402,7 @@ def test_out_of_memory_halves_the_passes_and_the_run_goes_on(run, monkeypatch, e
         return calibrate(self, training)
 
     monkeypatch.setattr(step.MinMaxStep, "calibrate", sometimes)
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match="Out of memory") as told:
         result = run(ipc=2, factor=1)
     assert [str(w.message) for w in told] == [
         f"Out of memory in iteration 2; going on with passes of {size} images." for size in (10, 5)
@@ -417,7 +417,7 @@ def test_memory_that_never_suffices_is_a_failure_in_words(run, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(step.MinMaxStep, "calibrate", never)
-    with pytest.warns(UserWarning), pytest.raises(NcfmFailure, match="passes of one image"):
+    with pytest.warns(UserWarning, match="Out of memory"), pytest.raises(NcfmFailure, match="passes of one image"):
         run()
 
 

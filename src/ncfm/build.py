@@ -62,6 +62,20 @@ def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | N
     return ImageSet(f"{images.name}@validation", rest, held, images.class_names)
 
 
+def build_teacher_recipe(config: RunConfig) -> TrainingRecipe:
+    """How teachers are trained."""
+    t = config.teachers
+    return TrainingRecipe(
+        epochs=t.epochs,
+        optimizer=t.optimizer,
+        lr=t.lr,
+        batch_size=t.batch_size,
+        schedule=t.schedule,
+        augment=t.augment,
+        cutmix_probability=t.cutmix,
+    )
+
+
 def build_teachers(
     images: ImageSet,
     config: RunConfig,
@@ -69,20 +83,11 @@ def build_teachers(
     on_epoch: Callable[[int, int], None] | None = None,
 ) -> TeacherPool:
     """The pool of teachers, from the cache where possible."""
-    t = config.teachers
     return pretrain(
         images,
-        network=t.network,
-        num_teachers=t.number,
-        recipe=TrainingRecipe(
-            epochs=t.epochs,
-            optimizer=t.optimizer,
-            lr=t.lr,
-            batch_size=t.batch_size,
-            schedule=t.schedule,
-            augment=t.augment,
-            cutmix_probability=t.cutmix,
-        ),
+        network=config.teachers.network,
+        num_teachers=config.teachers.number,
+        recipe=build_teacher_recipe(config),
         seed=config.seed,
         device=machine.device,
         precision=machine.precision,

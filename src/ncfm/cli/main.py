@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ncfm._checks import NcfmError
-from ncfm.cli import compare, distill, evaluate, pretrain, recipes
+from ncfm.cli import compare, distill, evaluate, plan, pretrain, recipes
 from ncfm.cli._common import errors
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("distill")(distill.command)
 app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
 app.command("pretrain")(pretrain.command)
+app.command("plan")(plan.command)
 app.add_typer(recipes.app, name="recipes")
 
 

@@ -52,6 +52,7 @@ class DistillResult:
     seconds: float  # of distilling, over all sittings
     stopped_early: bool
     history: list[dict[str, float]]  # the logged metrics
+    images_per_pass: int | None  # with gradient; None if all went at once
 
 
 def distill(
@@ -170,6 +171,7 @@ def distill(
         seconds=run.progress.seconds,
         stopped_early=run.progress.iteration < iterations,
         history=run.history,
+        images_per_pass=step.extract.gradient_chunk_size,
     )
 
 
