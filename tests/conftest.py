@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 import torch
 
+from ncfm import kernels
 from ncfm.data.images import ImageSet
 from ncfm.data.sources import load_digits_set
 
@@ -23,6 +24,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("NCFM_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def with_kernels() -> Iterator[None]:
+    """A run that switches the kernels off does so for its process."""
+    yield
+    kernels.enable(True)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -208,6 +208,10 @@ def test_where_they_serve():
         assert not kernels.usable(x, 8)
     with kernels.switched_off():
         assert not kernels.usable(x, 8)
+    kernels.enable(False)
+    assert not kernels.usable(x, 8)
+    assert not kernels.available()
+    kernels.enable(True)
     assert kernels.usable(x, 8)
     inside = []
     torch.func.vmap(lambda image: inside.append(kernels.usable(image[None], 8)) or image)(x)

@@ -36,6 +36,7 @@ def build_machine(config: MachineConfig, image_size: int) -> Machine:
     """Device, precision and compilation for images of this size."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    kernels.enable(config.kernels != "off")
     device = choose_device(config.device)
     # On a CPU 64 images of 32 px keep a layer's activations in the last-level cache; a GPU wants large passes.
     chunk_size = config.chunk_size or (64 if device.type == "cpu" else 2048)

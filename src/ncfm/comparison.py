@@ -36,15 +36,16 @@ from ncfm.runs import (
     resolve_config,
     scores,
     train_teachers,
+    variant_of,
 )
 from ncfm.teachers import TeacherPool
 
-DISTILLED: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "ncfm": ("ncfm", "", {}),
-    "gaussian": ("ncfm", "gaussian", {"frequencies.family": "gaussian"}),
-    "mean": ("mean", "", {"objective.name": "mean"}),
+DISTILLED: dict[str, tuple[str, dict[str, Any]]] = {
+    "ncfm": ("ncfm", {}),
+    "gaussian": ("ncfm", {"frequencies.family": "gaussian"}),
+    "mean": ("mean", {"objective.name": "mean"}),
 }
-"""Methods of `compare` that distil: the method and variant of their rows, and the settings that make them so."""
+"""Methods of `compare` that distil: the method of their rows, and the settings that make them so."""
 
 METHODS = (*DISTILLED, *SELECTIONS, "full")
 
@@ -144,18 +145,19 @@ def _score(
     """Make and judge one method's set, or take what its folder already has."""
     teacher_seconds: float | None = None
     distill_seconds: float | None = None
-    method, variant, changes = DISTILLED.get(name, (name, "", {}))
+    method, changes = DISTILLED.get(name, (name, {}))
+    config = make_config(config.model_dump(), nest(changes))
+    variant = variant_of(images.name, ipc, config, distilled=name in DISTILLED)
     storage = ipc
     protocol = build_protocol(config)
     if name in DISTILLED:
-        config = make_config(config.model_dump(), nest(changes))
         result = _distill_or_load(images, pool, config, machine, ipc, folder, reporter, name)
         train = result.synthetic.decoded()
         teacher_seconds, distill_seconds = pool.seconds, result.seconds
     elif name == "full":
         train = LabelledImages(images.train.images, images.train.labels)
         reference = images.num_classes * ipc * config.distill.factor**2
-        variant = "equal-steps"
+        variant = ",".join(filter(None, ["equal-steps", variant]))
         protocol = equal_steps(protocol, len(images.train), reference)
         storage = math.ceil(len(images.train) / images.num_classes)
     else:

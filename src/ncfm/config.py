@@ -122,6 +122,8 @@ class MachineConfig(_Section):
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    kernels: Literal["auto", "off"] = "auto"
+    """Own CPU kernels where they serve; off: PyTorch's operators."""
     chunk_size: int | None = Field(None, ge=1)
     """Images per pass without gradient; default by device."""
     gradient_chunk_size: int | None = Field(None, ge=1)
@@ -218,6 +220,16 @@ def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
             place = inner
         place[last] = value
     return nested
+
+
+def dotted(config: RunConfig) -> dict[str, Any]:
+    """All settings with their dotted names: the opposite of `nest`."""
+    flat: dict[str, Any] = {}
+    for section, value in config.model_dump().items():
+        flat |= (
+            {f"{section}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {section: value}
+        )
+    return flat
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -13,7 +13,7 @@ from ncfm._device import describe_device
 from ncfm._files import read_json, write_json
 from ncfm._typing import LabelledImages
 from ncfm.build import Machine, build_data, build_machine, build_protocol, build_teachers, run_distillation
-from ncfm.config import RunConfig, check_recipe, make_config, nest, read_recipe, recipe_names
+from ncfm.config import RunConfig, check_recipe, dotted, make_config, nest, read_recipe, recipe_names
 from ncfm.data.images import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.distillation.state import STATE_FILE
@@ -126,7 +126,7 @@ def distill_into(
     facts = describe_run(images.name, ipc, config) | {
         "data_fingerprint": images.fingerprint,
         "method": "ncfm" if config.objective.name == "ncfd" else config.objective.name,
-        "variant": "gaussian" if config.objective.name == "ncfd" and config.frequencies.family == "gaussian" else "",
+        "variant": variant_of(images.name, ipc, config),
         "iterations": result.iterations,
         "teacher_seconds": round(pool.seconds, 3),
         "distill_seconds": round(result.seconds, 3),
@@ -205,6 +205,28 @@ def read_scores(path: Path) -> list[dict[str, Any]]:
 def describe_run(data: str, ipc: int, config: RunConfig) -> dict[str, Any]:
     """What a run folder says of its run, and what has to agree when it is resumed."""
     return {"data": data.removesuffix("@validation"), "ipc": ipc, "config": config.model_dump()}
+
+
+NUMERICS = ("machine.precision", "machine.compile", "machine.kernels", "machine.students")
+
+
+def variant_of(data: str, ipc: int, config: RunConfig, *, distilled: bool = True) -> str:
+    """What differs from the package's recipe for this data and IPC (from the defaults if it has none), for results.
+
+    Fixed frequencies are called "gaussian"; everything else is ``key=value``, joined by commas. How students are
+    trained is left to the protocol's name, where a run computes to the machine's columns, but for the switches that
+    change rounding. Of a set that is selected, not distilled, only those matter.
+    """
+    base = resolve_config(data.removesuffix("@validation"), ipc, None, None, None)
+    sections = ("teachers.", "distill.", "objective.", "frequencies.") if distilled else ("distill.factor",)
+    changed = {
+        key: value
+        for key, value in dotted(config).items()
+        if (key.startswith(sections) or key in NUMERICS) and value != dotted(base)[key]
+    }
+    named = ["gaussian"] if changed.pop("frequencies.family", None) == "gaussian" else []
+    changed.pop("objective.name", None)  # the method says it
+    return ",".join([*named, *(f"{key}={value}" for key, value in changed.items())])
 
 
 def check_folder(folder: Path | None, description: dict[str, Any], resume: bool) -> None:

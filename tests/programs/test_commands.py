@@ -188,7 +188,8 @@ def test_evaluate_prints_json_and_appends_rows(ncfm_, tmp_path):
     assert len(found[0]["accuracies"]) == 2
     assert found[0]["num_images"] == 40
     row = lines[0]
-    assert (row["dataset"], row["ipc"], row["method"], row["variant"]) == ("digits", "1", "ncfm", "")
+    assert (row["dataset"], row["ipc"], row["method"]) == ("digits", "1", "ncfm")
+    assert "distill.iterations=2" in row["variant"].split(",")  # not what the recipe says
     assert row["command"].startswith("ncfm evaluate ")
     remembered = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert remembered[-len(found) :] == found  # earlier ones are kept before them
@@ -263,13 +264,14 @@ def test_compare_puts_methods_side_by_side(ncfm_, tmp_path):
     assert all((out / name / "images.png").is_file() for name in found if name != "full")
     with rows.open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [(line["method"], line["variant"]) for line in lines] == [
-        ("ncfm", ""),
+    names = [[part for part in line["variant"].split(",") if "=" not in part] for line in lines]
+    assert [(line["method"], *name) for line, name in zip(lines, names, strict=True)] == [
+        ("ncfm",),
         ("ncfm", "gaussian"),
-        ("mean", ""),
-        ("random", ""),
-        ("herding", ""),
-        ("mosaic", ""),
+        ("mean",),
+        ("random",),
+        ("herding",),
+        ("mosaic",),
         ("full", "equal-steps"),
     ]
     assert [line["distill_seconds"] != "" for line in lines] == [True] * 3 + [False] * 4
@@ -315,6 +317,17 @@ def test_a_row_written_later_tells_of_the_measurement(ncfm_, tmp_path, monkeypat
     assert row["command"] not in ("", "a later command")
     ncfm_(*compare(tmp_path / "all", "--runs", 3, "--results", tmp_path / "rows.csv", methods="random"))
     assert [r["commit"] == "a later commit" for r in results.read_rows(tmp_path / "rows.csv")] == [False, True]
+
+
+def test_rows_say_what_differs_from_the_recipe(ncfm_, tmp_path):
+    rows = tmp_path / "rows.csv"
+    changes = ["--recipe", "none", "--set", "distill.descent_steps=2", "--set", "machine.kernels=off"]
+    ncfm_(*compare(tmp_path / "all", "--results", rows, *changes, methods="gaussian,random"))
+    distilled, selected = (row["variant"].split(",") for row in results.read_rows(rows))
+    assert distilled[0] == "gaussian"
+    assert {"distill.descent_steps=2", "machine.kernels=off", "teachers.number=1"} <= {*distilled}
+    assert not any("evaluate" in change or "checkpoint" in change for change in distilled)
+    assert set(selected) == {"distill.factor=2", "machine.kernels=off"}  # all that a selection depends on
 
 
 def test_other_students_are_trained_again(ncfm_, tmp_path):

@@ -100,8 +100,9 @@ def _table(title: str, scored: list[comparison.Scored]) -> Table:
     for s in scored:
         spread = s.evaluation.interval
         one = len(s.evaluation.accuracies) == 1
+        variant = ", ".join(part for part in s.variant.split(",") if "=" not in part)  # settings hold for all rows
         table.add_row(
-            s.method + (f" ({s.variant})" if s.variant else ""),
+            s.method + (f" ({variant})" if variant else ""),
             f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}",
             "-" if one else f"{100 * spread.low:.1f} to {100 * spread.high:.1f}",
             f"{s.evaluation.num_images} images",

@@ -60,9 +60,18 @@ def load() -> ctypes.CDLL | None:
     return loops
 
 
+_enabled = True
+
+
+def enable(on: bool) -> None:
+    """Switch the kernels on or off for this process (the setting ``machine.kernels``)."""
+    global _enabled
+    _enabled = on
+
+
 def available() -> bool:
-    """Whether the compiled loops are there (building them if need be)."""
-    return load() is not None
+    """Whether the compiled loops are there (building them if need be) and switched on."""
+    return _enabled and load() is not None
 
 
 def keep_freed_memory() -> None:

@@ -80,7 +80,7 @@ def usable(x: Tensor, out_channels: int) -> bool:
         and min(x.shape[-2:]) >= TILE
         and (x.shape[1] <= THIN or x.shape[1] % LANES == 0)
         and out_channels % LANES == 0
-        and library.load() is not None
+        and library.available()
     )
 
 
