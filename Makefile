@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-slow lint format results clean
+.PHONY: help install install-dev demo test test-slow lint format results bench bench-scaling clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -49,6 +49,13 @@ format: install-dev ## rewrite the code in the house style
 
 results: install ## rewrite the README's table from results/accuracy.csv
 	$(BIN)/python tools/readme_tables.py
+
+bench: install ## time an iteration against the published way of computing, on CIFAR-10; rows go to results/cost.csv
+	$(BIN)/python -m benchmarks.step --results results/cost.csv
+	$(BIN)/python -m benchmarks.students --results results/cost.csv
+
+bench-scaling: install ## time and memory against classes, IPC, image size, real batch, frequencies
+	$(BIN)/python -m benchmarks.scaling --results results/cost.csv --plot docs/images/scaling.png
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

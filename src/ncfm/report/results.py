@@ -104,6 +104,9 @@ class Conditions:
 
 def command_line() -> str:
     """The command that runs, as one would type it: the program by its name, wherever it lies."""
+    main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if main is not None and main.name.startswith("benchmarks."):
+        return shlex.join(["python", "-m", main.name, *sys.argv[1:]])  # as benchmarks are called
     program = Path(sys.argv[0]).name
     return shlex.join(["ncfm" if program == "__main__.py" else program, *sys.argv[1:]])
 
