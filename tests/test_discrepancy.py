@@ -395,6 +395,25 @@ def test_chunks_equal_the_whole_in_value_and_gradient(alpha, chunk_size):
         assert_close(chunked, whole, atol=1e-10, rtol=1e-9)
 
 
+def test_gradient_rows_leave_the_value_and_estimate_the_gradient_without_bias():
+    x, y, t = normal(0, 2, 12, 3), normal(1, 2, 5, 3), normal(2, 6, 3).requires_grad_()
+
+    def value_and_gradient(rows, **options):
+        value = ncfd(rows, y, t, **options)
+        return value, torch.autograd.grad(value.sum(), t)[0]
+
+    value, gradient = value_and_gradient(x)
+    # Each third of the rows once in front: the mean of the estimates is the gradient.
+    estimates = [value_and_gradient(x.roll(-shift, dims=1), gradient_rows=4) for shift in (0, 4, 8)]
+    for estimate, _ in estimates:
+        assert_close(estimate, value)
+    assert_close(torch.stack([g for _, g in estimates]).mean(0), gradient)
+    assert not torch.allclose(estimates[0][1], gradient, rtol=1e-3)
+    assert_close(value_and_gradient(x, gradient_rows=12), (value, gradient))
+    with pytest.raises(NcfmError, match="gradient_rows"):
+        ncfd(x, y, t, gradient_rows=0)
+
+
 def test_by_default_no_more_projections_are_held_than_allowed(monkeypatch):
     x, t = normal(0, 2, 50, 3), normal(2, 6, 3)
     whole = characteristic_function(x, t)

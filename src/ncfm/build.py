@@ -119,6 +119,7 @@ def build_objective(config: RunConfig, num_features: int) -> Objective:
         build_sampler(config.frequencies, num_features, config.seed),
         amplitude_weight=config.objective.amplitude_weight,
         corrected=config.objective.corrected,
+        gradient_rows=config.objective.gradient_rows,
     )
 
 

@@ -59,6 +59,8 @@ class ObjectiveConfig(_Section):
     """alpha: weight of the amplitude term; the phase term gets the rest."""
     corrected: bool = False
     """Correct amplitudes for their finite samples."""
+    gradient_rows: int | None = Field(256, ge=1)
+    """Real images of a class that the adversary's gradient is estimated from, without bias; none: all of the batch."""
 
 
 class FrequenciesConfig(_Section):

@@ -44,6 +44,8 @@ class CharacteristicMatching:
         amplitude_weight: alpha in [0, 1].
         corrected: correct amplitudes for the sample sizes.
         chunk_size: rows projected at once, see `characteristic_function`.
+        gradient_rows: real images of a class that the adversary's gradient is taken from; the discrepancy itself is
+            that of all of them. Real batches are drawn in random order, so the gradient has no bias.
 
     Reference:
         Wang et al., CVPR 2025, arXiv 2502.20653.
@@ -56,10 +58,12 @@ class CharacteristicMatching:
         amplitude_weight: float = 0.5,
         corrected: bool = False,
         chunk_size: int | None = None,
+        gradient_rows: int | None = None,
     ) -> None:
         check_fraction(amplitude_weight, "amplitude_weight")
         self.sampler = sampler
-        self.amplitude_weight, self.corrected, self.chunk_size = amplitude_weight, corrected, chunk_size
+        self.amplitude_weight, self.corrected = amplitude_weight, corrected
+        self.chunk_size, self.gradient_rows = chunk_size, gradient_rows
         module = cast("nn.Module", sampler)
         self.adversary = module if any(True for _ in module.parameters()) else None
 
@@ -76,6 +80,7 @@ class CharacteristicMatching:
             amplitude_weight=self.amplitude_weight,
             corrected=self.corrected,
             chunk_size=self.chunk_size,
+            gradient_rows=self.gradient_rows,
         )
 
 

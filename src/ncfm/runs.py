@@ -241,7 +241,11 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
     elif resume:
         if not (folder / CONFIG_FILE).is_file():
             raise NcfmError(f"Nothing to resume: {folder} is no run folder (it has no {CONFIG_FILE}).")
-        differing = _differences(read_json(folder / CONFIG_FILE), description)
+        stored = read_json(folder / CONFIG_FILE)
+        if isinstance(stored, dict) and isinstance(stored.get("config"), dict):
+            # Settings that did not exist then have their defaults: what that version did.
+            stored = stored | {"config": _filled(stored["config"])}
+        differing = _differences(stored, description)
         if differing:
             raise NcfmError(
                 f"{folder} holds a run with other settings ({'; '.join(differing[:5])}); "
@@ -251,6 +255,17 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
         raise NcfmError(
             f"{folder} already holds a run; continue it with --resume, or choose another folder with --out."
         )
+
+
+def _filled(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored configuration with the defaults of settings that it does not have."""
+    defaults = RunConfig().model_dump()
+    return {
+        section: {**defaults[section], **value}
+        if isinstance(defaults.get(section), dict) and isinstance(value, dict)
+        else value
+        for section, value in stored.items()
+    }
 
 
 def _differences(stored: Any, wanted: Any, place: str = "") -> list[str]:

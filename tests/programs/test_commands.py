@@ -550,6 +550,17 @@ def test_resume_on_another_machine_is_allowed(ncfm_, tmp_path):
     assert ncfm_(*distill(tmp_path, "--resume", machine__chunk_size=32)).code == 0
 
 
+def test_a_run_of_a_version_with_fewer_settings_is_resumed(ncfm_, tmp_path):
+    ncfm_(*distill(tmp_path))
+    (described,) = tmp_path.rglob("config.json")
+    stored = json.loads(described.read_text())
+    del stored["config"]["objective"]["gradient_rows"]
+    described.write_text(json.dumps(stored))
+    assert ncfm_(*distill(tmp_path, "--resume")).code == 0
+    done = ncfm_(*distill(tmp_path, "--resume", objective__gradient_rows=7))
+    assert "config.objective.gradient_rows was 256, now 7" in done.err
+
+
 def test_resume_of_nothing_is_refused(ncfm_, tmp_path):
     done = ncfm_(*distill(tmp_path / "run", "--resume"))
     assert done.code == 2
