@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 
+from ncfm._checks import NcfmError
 from ncfm._seeding import Streams, derive_seed, generator
 
 
@@ -99,3 +100,19 @@ def test_a_saved_state_does_not_move_with_its_stream():
     copy = {name: value.clone() for name, value in state.items()}
     torch.rand(100, generator=streams["a"])
     assert all(torch.equal(state[name], copy[name]) for name in copy)
+
+
+def test_a_stream_of_another_device_is_refused_in_words():
+    streams = Streams(0)
+    streams["frequencies"]
+    with pytest.raises(NcfmError, match="'frequencies' was drawn on another kind of device"):
+        streams.load_state({"frequencies": torch.zeros(16, dtype=torch.uint8)})  # the size of a CUDA state
+
+
+def test_streams_that_a_state_does_not_have_begin_anew():
+    streams = Streams(0)
+    first = torch.rand(3, generator=streams["a"])
+    state = Streams(0)
+    torch.rand(1, generator=state["b"])
+    streams.load_state(state.state())
+    assert torch.equal(torch.rand(3, generator=streams["a"]), first)

@@ -8,6 +8,7 @@ import itertools
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ncfm._checks import NcfmError
 from ncfm._seeding import Streams
@@ -310,6 +311,25 @@ def test_real_features_carry_no_gradient(make):
     assert real.shape == (10, 4, WIDTH)
     assert not real.requires_grad
     assert_close(real.norm(dim=-1), torch.ones(10, 4))
+
+
+def test_an_iteration_reads_no_number_back_but_what_it_drew(make):
+    # On a GPU every such reading waits for all that was launched before it. The host draws a teacher and its blending
+    # for matching, a teacher for calibration, and looks twice at the smallest class and once at the largest; the
+    # optimizers count their steps on the host, one counter a tensor.
+    class Readings(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function.overloadpacket in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero):
+                Readings.count += 1
+            return function(*args, **kwargs or {})
+
+    played = make(ipc=2, factor=2)
+    played()  # first calls may fill caches
+    with Readings():
+        played()
+    assert Readings.count == 3 + 3 + len(played.images.tensors) + len(played.adversary.tensors)
 
 
 @pytest.mark.parametrize("rows", [1, 3])

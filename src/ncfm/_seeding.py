@@ -7,9 +7,12 @@ draws of another ("batches"), and so that each can be saved and restored on resu
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Generator, Tensor
+
+from ncfm._checks import NcfmError
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
@@ -34,16 +37,17 @@ def generator(seed: int, *names: str | int, device: str | torch.device = "cpu") 
 class Streams:
     """Generators by name, made on first use, whose states can be saved and restored.
 
-    All of them live on the CPU: the numbers drawn are the same on every device, and small enough to be sent over.
+    They live on the CPU, so that the numbers drawn are the same on every device, unless ``devices`` names another one
+    for a stream that draws too many numbers to send over.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, devices: Mapping[str, torch.device] | None = None) -> None:
+        self.seed, self.devices = seed, dict(devices or {})
         self._generators: dict[str, Generator] = {}
 
     def __getitem__(self, name: str) -> Generator:
         if name not in self._generators:
-            self._generators[name] = generator(self.seed, name)
+            self._generators[name] = generator(self.seed, name, device=self.devices.get(name, "cpu"))
         return self._generators[name]
 
     def state(self) -> dict[str, Tensor]:
@@ -51,7 +55,17 @@ class Streams:
         return {name: g.get_state() for name, g in self._generators.items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue every stream where ``state`` left it; those it does not have begin anew."""
+        """Continue every stream where ``state`` left it; those it does not have begin anew.
+
+        Raises:
+            NcfmError: if a stream was drawn on another kind of device.
+        """
         self._generators = {name: g for name, g in self._generators.items() if name in state}
         for name, value in state.items():
-            self[name].set_state(value)
+            try:
+                self[name].set_state(value)
+            except (RuntimeError, TypeError) as error:
+                raise NcfmError(
+                    f"The random stream {name!r} was drawn on another kind of device than {self[name].device}; "
+                    "go on where the run began."
+                ) from error

@@ -175,7 +175,7 @@ def cutmix(images: Images, labels: Labels, generator: Generator) -> tuple[Images
     half_h, half_w = h * math.sqrt(1 - share) / 2, w * math.sqrt(1 - share) / 2
     top, bottom = (round(min(max(row * h + s * half_h, 0), h)) for s in (-1, 1))
     left, right = (round(min(max(column * w + s * half_w, 0), w)) for s in (-1, 1))
-    order = torch.randperm(len(images), generator=generator).to(images.device)
+    order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
     mixed = images.clone()
     mixed[..., top:bottom, left:right] = images[order][..., top:bottom, left:right]
     return mixed, labels[order], 1 - (bottom - top) * (right - left) / (h * w)

@@ -142,7 +142,7 @@ def fit(
         network.train()
         loss = torch.zeros(())
         for batch in epoch_batches(len(images), recipe.batch_size, generator):
-            batch = batch.to(device)
+            batch = batch.to(device, non_blocking=True)
             x, y = network_input(images[batch], statistics), labels[batch]
             x = augment.apply_each(x, generator)
             loss = _loss(forward, x, y, recipe, generator, precision)

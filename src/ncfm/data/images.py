@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -20,8 +20,8 @@ class ImageSplit:
 
     images: StoredImages  # (N, c, h, w) uint8, sorted by class
     labels: Labels  # (N,) ascending
-    counts: Tensor  # (C,) int64, images of each class
-    offsets: Tensor  # (C,) int64, where each class begins
+    counts: Tensor  # (C,) int64, images of each class; always on the CPU, where batches are drawn
+    offsets: Tensor  # (C,) int64, where each class begins; on the CPU
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor, num_classes: int) -> ImageSplit:
@@ -46,8 +46,8 @@ class ImageSplit:
         return len(self.labels)
 
     def to(self, device: torch.device) -> ImageSplit:
-        """The same split on another device."""
-        return ImageSplit(*(t.to(device) for t in (self.images, self.labels, self.counts, self.offsets)))
+        """The same split with its images and labels on another device."""
+        return ImageSplit(self.images.to(device), self.labels.to(device), self.counts, self.offsets)
 
     def of_class(self, index: int) -> StoredImages:
         """All images of one class."""
@@ -145,9 +145,15 @@ def channel_statistics(images: StoredImages) -> Statistics:
 
 def normalize(images: Images, statistics: Statistics) -> Images:
     """Subtract the mean and divide by the deviation of each channel; any leading axes before (c, h, w)."""
-    mean = images.new_tensor(statistics.mean).view(-1, 1, 1)
-    std = images.new_tensor(statistics.std).view(-1, 1, 1)
+    mean, std = _statistics_on(statistics, images.device, images.dtype)
     return (images - mean) / std
+
+
+@lru_cache(maxsize=64)
+def _statistics_on(statistics: Statistics, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (c, 1, 1) on a device; kept, since sending numbers over waits for what the device does."""
+    mean, std = (torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1) for values in statistics)
+    return mean, std
 
 
 def draw_class_batches(split: ImageSplit, batch_per_class: int, generator: Generator) -> Tensor:
@@ -161,7 +167,7 @@ def draw_class_batches(split: ImageSplit, batch_per_class: int, generator: Gener
         NcfmError: if a class has no images.
     """
     check_at_least(batch_per_class, 1, "real_batch_per_class")
-    counts, offsets = split.counts.cpu(), split.offsets.cpu()
+    counts, offsets = split.counts, split.offsets
     if int(counts.min()) == 0:
         empty = (counts == 0).nonzero().flatten().tolist()
         raise NcfmError(f"Classes without training images: {empty[:10]}; drop them before drawing batches.")
@@ -173,7 +179,7 @@ def draw_class_batches(split: ImageSplit, batch_per_class: int, generator: Gener
     else:
         take = torch.arange(batch_per_class) % counts[:, None]  # (C, n)
         order = keys.argsort(dim=1).gather(1, take)
-    return (order + offsets[:, None]).to(split.labels.device)
+    return (order + offsets[:, None]).to(split.labels.device, non_blocking=True)
 
 
 def carve_validation(split: ImageSplit, fraction: float, generator: Generator) -> tuple[ImageSplit, ImageSplit]:

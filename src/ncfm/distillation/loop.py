@@ -120,8 +120,9 @@ def distill(
     check_at_least(iterations, 0, "iterations")
     check_factor(real.image_size, factor)
     check_known(image_schedule, IMAGE_SCHEDULES, "image schedule")
-    streams = Streams(seed)
     device = next(pool.blended.parameters()).device
+    # Frequencies are k d numbers an iteration, millions: drawn where they are used.
+    streams = Streams(seed, {"frequencies": device} if device.type == "cuda" else None)
     start = SyntheticSet(
         start_images(real, ipc=ipc, factor=factor, init=init, generator=streams["init"]),
         real.class_names,

@@ -75,7 +75,7 @@ def fit_side_by_side(
         losses = torch.zeros(len(networks))
         orders = (epoch_batches(len(images), recipe.batch_size, g) for g in generators)
         for batch in zip(*orders, strict=True):  # of each student its own
-            at = torch.stack(batch).to(device)  # (S, n)
+            at = torch.stack(batch).to(device, non_blocking=True)  # (S, n)
             x, pasted, share = _batches(images[at], labels[at], recipe, statistics, augment, generators)
             with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
                 logits = forward(parameters, buffers, x)
@@ -115,7 +115,7 @@ def _batches(
         x = augment.apply(x[:, None], AugmentParameters.cat(draws))[:, 0]
     x = x.unflatten(0, (students, size))
     mixed = [maybe_cutmix(x[i], labels[i], recipe, g) for i, g in enumerate(generators)]
-    shares = torch.tensor([share for _, _, share in mixed], device=x.device)
+    shares = torch.tensor([share for _, _, share in mixed]).to(x.device, non_blocking=True)
     return torch.stack([m[0] for m in mixed]), torch.stack([m[1] for m in mixed]), shares
 
 
