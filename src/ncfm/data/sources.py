@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ncfm._checks import NcfmError, nearest
+from ncfm.data.cache import cached_set, source_key
 from ncfm.data.decoding import decode_all
 from ncfm.data.images import ImageSet, ImageSplit, drop_empty_classes
 
@@ -81,11 +82,18 @@ def load_images(
         return _assemble(name, _read_hub(name[3:], None, None), image_size, channels)
     path = Path(name).expanduser()
     if path.is_file() and path.suffix == ".parquet":
-        return _assemble(name, _read_parquets([path], None, None), image_size, channels)
+        return _load_parquets(name, [path], None, None, image_size, channels)
     if path.is_dir():
         files = sorted(path.glob("*.parquet"))
-        splits = _read_parquets(files, None, None) if files else _read_folder(path)
-        return _assemble(name, splits, image_size, channels)
+        if files:
+            return _load_parquets(name, files, None, None, image_size, channels)
+        splits = _read_folder(path)
+        sources = [image for raw in splits.values() for image in raw.images if isinstance(image, Path)]
+        return cached_set(
+            source_key(sources, "folder", image_size, channels, _listing(path)),
+            name,
+            lambda: _assemble(name, splits, image_size, channels),
+        )
     known = ["digits", *NAMED_SETS]
     raise NcfmError(
         f"Unknown data set {name!r}: neither a known name nor an existing folder or .parquet file."
@@ -123,8 +131,7 @@ def _load_named(name: str, data_dir: str | Path | None, image_size: int | None, 
     if root:
         files = sorted((Path(root).expanduser() / spec.folder).glob("*.parquet"))
         if files:
-            splits = _read_parquets(files, spec.image_column, spec.label_column)
-            return _assemble(name, splits, image_size, channels)
+            return _load_parquets(name, files, spec.image_column, spec.label_column, image_size, channels)
     try:
         splits = _read_hub(spec.hub, spec.image_column, spec.label_column)
     except NcfmError as error:
@@ -134,6 +141,27 @@ def _load_named(name: str, data_dir: str | Path | None, image_size: int | None, 
             f"Put its parquet files into <data-dir>/{spec.folder}/ and pass --data-dir."
         ) from error
     return _assemble(name, splits, image_size, channels)
+
+
+def _load_parquets(
+    name: str,
+    files: Sequence[Path],
+    image_column: str | None,
+    label_column: str | None,
+    image_size: int | None,
+    channels: int | None,
+) -> ImageSet:
+    """A set from parquet files, or from what the cache has of exactly these."""
+    return cached_set(
+        source_key(files, "parquet", image_column, label_column, image_size, channels),
+        name,
+        lambda: _assemble(name, _read_parquets(files, image_column, label_column), image_size, channels),
+    )
+
+
+def _listing(root: Path) -> list[str]:
+    """The folders of an image folder: classes without images count too."""
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_dir())
 
 
 def _assemble(name: str, splits: dict[str, _Raw], image_size: int | None, channels: int | None) -> ImageSet:
