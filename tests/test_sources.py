@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,18 @@ import torch
 from PIL import Image
 
 from ncfm._checks import NcfmError
-from ncfm.data import load_images
-from ncfm.data.decoding import CHUNK, decode_all
+from ncfm.data import decoding, images_of, load_images
+from ncfm.data.decoding import CHUNK
+from ncfm.data.images import ImageSet, with_test_split
+from ncfm.data.named import SUBSETS
 
 CLASSES = ("cat", "dog", "emu")
 SIZE = 6
+
+
+def decode_all(files, **options):
+    """The decoded images alone."""
+    return decoding.decode_all(files, **options).images
 
 
 def pixels(index, *, size=SIZE, channels=3):
@@ -163,19 +172,25 @@ def test_splits_that_name_different_classes_are_refused(tmp_path):
 
 
 def test_columns_are_asked_for_by_name(tmp_path):
-    path = write_parquet(tmp_path / "x.parquet", PNGS, LABELS, image="picture")
-    with pytest.raises(NcfmError, match="images named image or img, found picture, label"):
+    path = write_parquet(tmp_path / "x.parquet", PNGS, LABELS, image="scan")
+    with pytest.raises(NcfmError, match=r"images named image or img or .*, found scan, label"):
         load_images(str(path))
     path = write_parquet(tmp_path / "x.parquet", PNGS, LABELS, label="kind")
     with pytest.raises(NcfmError, match=r"labels named label or .* found image, kind"):
         load_images(str(path))
 
 
-@pytest.mark.parametrize("labels", [[*LABELS[:-1], None], ["cat"] * len(LABELS), [0.5] * len(LABELS)])
+@pytest.mark.parametrize("labels", [[*LABELS[:-1], None], [0.5] * len(LABELS)])
 def test_labels_must_be_whole_numbers_without_gaps(tmp_path, labels):
     path = write_parquet(tmp_path / "x.parquet", PNGS, labels)
     with pytest.raises(NcfmError, match="'label' must hold integer class indices"):
         load_images(str(path))
+
+
+def test_labels_may_be_names(tmp_path):
+    write_parquet(tmp_path / "train.parquet", PNGS, [CLASSES[i] for i in LABELS], names=None)
+    write_parquet(tmp_path / "test.parquet", TEST_PNGS, [CLASSES[i] for i in TEST_LABELS], names=None)
+    check_is_the_standard_set(load_images(str(tmp_path)), with_test=True)
 
 
 @pytest.mark.parametrize("label", [3, -1])
@@ -573,7 +588,7 @@ def test_named_sets_are_looked_up_in_the_data_folder(tmp_path, no_network):
 def test_the_data_folder_may_come_from_the_environment(tmp_path, no_network, monkeypatch):
     monkeypatch.setenv("NCFM_DATA", str(write_cifar(tmp_path)))
     check_is_the_standard_set(load_images("cifar10"), with_test=True)
-    with pytest.raises(NcfmError, match="no parquet files in"):
+    with pytest.raises(NcfmError, match="cifar10: nothing in"):
         load_images("cifar10", data_dir=tmp_path / "elsewhere")  # an explicit folder goes first
 
 
@@ -593,7 +608,7 @@ def test_a_hub_out_of_reach_is_told_with_how_to_mend(no_network, monkeypatch, em
         monkeypatch.setenv("NCFM_DATA", empty)
     with pytest.raises(NcfmError, match=r"cifar10: no --data-dir and no NCFM_DATA.*Couldn't reach") as caught:
         load_images("cifar10")
-    assert "Put its parquet files into <data-dir>/cifar10/" in str(caught.value)
+    assert "Put its files into <data-dir>/cifar10/" in str(caught.value)
 
 
 def test_a_hub_set_out_of_reach_is_told(no_network):
@@ -638,3 +653,288 @@ def test_paths_may_start_at_home(tmp_path, monkeypatch):
     write_folder(tmp_path / "pets", PNGS, LABELS)
     check_is_the_standard_set(load_images("~/pets"), with_test=False)
     assert Path("~/pets").expanduser() == tmp_path / "pets"
+
+
+# --- unreadable images --------------------------------------------------------------------------------------
+
+
+def with_broken(root, broken):
+    """The standard folder with so many files that are no images."""
+    write_folder(root / "train", PNGS, LABELS)
+    write_folder(root / "test", TEST_PNGS, TEST_LABELS)
+    for i in range(broken):
+        (root / "train" / "cat" / f"broken-{i:02d}.png").write_bytes(b"no image")
+    return root
+
+
+def test_all_unreadable_images_are_listed_at_once(tmp_path):
+    with pytest.raises(NcfmError) as caught:
+        load_images(str(with_broken(tmp_path, 3)))
+    text = str(caught.value)
+    assert "Could not read 3 of 10 images" in text
+    assert all(f"broken-{i:02d}.png" in text for i in range(3))
+    assert "data.max_unreadable" in text
+
+
+def test_long_lists_are_cut(tmp_path):
+    with pytest.raises(NcfmError, match=r"(?s)broken-19.*\.\.\. and 5 more") as caught:
+        load_images(str(with_broken(tmp_path, 25)))
+    assert "broken-20" not in str(caught.value)
+
+
+def test_a_share_of_unreadable_images_may_be_left_out(tmp_path):
+    folder = str(with_broken(tmp_path, 1))
+    with pytest.raises(NcfmError, match="broken-00"):
+        load_images(folder, max_unreadable=0.1)
+    for _ in range(2):  # decoded, then from the cache
+        images = load_images(folder, max_unreadable=0.125)
+        check_is_the_standard_set(images, with_test=True)
+        (problem,) = images.problems
+        assert problem.startswith("train: left out ")
+        assert "broken-00.png" in problem
+
+
+def test_nothing_readable_is_a_failure_whatever_is_allowed(tmp_path):
+    folder = tmp_path / "all"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "x.png").write_bytes(b"no image")
+    with pytest.raises(NcfmError, match="Could not read 2 of 2"):
+        load_images(str(folder), max_unreadable=0.99)
+
+
+def test_classes_without_images_are_told(tmp_path):
+    write_folder(tmp_path / "train", PNGS, LABELS, names=CLASSES)
+    (tmp_path / "train" / "fox").mkdir()
+    images = load_images(str(tmp_path))
+    assert images.class_names == CLASSES
+    assert images.problems == ("train: no images of class 'fox', left out",)
+
+
+# --- no test split ------------------------------------------------------------------------------------------
+
+
+def test_a_test_split_is_set_aside_where_there_is_none(digits):
+    whole = ImageSet("mine", digits.train, None, digits.class_names)
+    made, again = (with_test_split(whole, 0.2) for _ in range(2))
+    assert torch.equal(made.test.images, again.test.images)
+    assert len(made.train) + len(made.test) == len(whole.train)
+    expected = [round(0.2 * count) for count in whole.train.counts.tolist()]
+    assert made.test.counts.tolist() == expected
+    assert "were set aside" in made.problems[-1]
+    assert made.class_names == whole.class_names
+
+
+# --- IDX files ----------------------------------------------------------------------------------------------
+
+
+def idx_bytes(array):
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_idx(folder, *, compress=True, train=12, test=6):
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, count, first in (("train", train, 0), ("t10k", test, 100)):
+        images = np.stack([pixels(first + i, channels=1) for i in range(count)])
+        labels = (np.arange(count) % 3).astype(np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            data = idx_bytes(array)
+            name = f"{stem}-{kind}-ubyte" + (".gz" if compress else "")
+            (folder / name).write_bytes(gzip.compress(data) if compress else data)
+    return folder
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_a_folder_of_idx_files(tmp_path, compress):
+    images = load_images(str(write_idx(tmp_path / "mnist", compress=compress)))
+    assert images.class_names == ("0", "1", "2")
+    assert images.train.counts.tolist() == [4, 4, 4]
+    assert images.test.counts.tolist() == [2, 2, 2]
+    assert torch.equal(images.train.images[1, 0], torch.from_numpy(pixels(3, channels=1)))
+    assert torch.equal(images.test.images[-1, 0], torch.from_numpy(pixels(105, channels=1)))
+
+
+def test_fashion_mnist_has_its_names(tmp_path):
+    folder = tmp_path / "fashion-mnist"
+    write_idx(folder)
+    for stem, count in (("train", 12), ("t10k", 6)):
+        (folder / f"{stem}-labels-idx1-ubyte.gz").write_bytes(
+            gzip.compress(idx_bytes((np.arange(count) % 10).astype(np.uint8)))
+        )
+    images = load_images("fashion-mnist", data_dir=tmp_path)
+    assert images.class_names[:2] == ("T-shirt/top", "Trouser")
+    assert images.name == "fashion-mnist"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda data: data[:-1], "is damaged: expected"),
+        (lambda data: data + b"x", "is damaged: expected"),
+        (lambda data: b"\x00\x00\x0d" + data[3:], "no IDX file of unsigned bytes"),
+        (lambda data: data[:6], "no IDX file"),
+        (lambda data: data[:4] + b"\xff" * 12, "refused"),
+    ],
+    ids=["cut", "longer", "floats", "header", "huge"],
+)
+def test_damaged_idx_files_are_told(tmp_path, damage, words):
+    path = write_idx(tmp_path / "mnist", compress=False) / "train-images-idx3-ubyte"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(NcfmError, match=words):
+        load_images(str(path.parent))
+
+
+def test_a_cut_gzip_file_is_told(tmp_path):
+    path = write_idx(tmp_path / "mnist") / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(NcfmError, match="train-images"):
+        load_images(str(path.parent))
+
+
+def test_as_many_idx_labels_as_images(tmp_path):
+    folder = write_idx(tmp_path / "mnist", compress=False)
+    (folder / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(5, dtype=np.uint8)))
+    with pytest.raises(NcfmError, match=r"12 images, .* 5 labels"):
+        load_images(str(folder))
+
+
+# --- ImageNet and its subsets -------------------------------------------------------------------------------
+
+
+def write_imagenet(root, wordnet_ids):
+    for split in ("train", "val"):
+        for i, name in enumerate(sorted(wordnet_ids)):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            (folder / "0.png").write_bytes(encoded(pixels(i, size=8)))
+    return root
+
+
+def test_a_subset_is_chosen_by_wordnet_id(tmp_path):
+    ids = [w for _, w in SUBSETS["imagewoof"].classes]
+    write_imagenet(tmp_path / "imagenet-1k", [*ids, "n00000001", "n99999999"])
+    images = load_images("imagewoof", data_dir=tmp_path, image_size=8)
+    assert images.class_names == tuple(ids)  # in the field's order
+    order = sorted([*ids, "n00000001", "n99999999"])
+    for label, name in enumerate(ids):
+        assert torch.equal(images.train.of_class(label)[0], expected_one(order.index(name)))
+    assert len(images.test) == 10
+
+
+def expected_one(index):
+    return torch.from_numpy(pixels(index, size=8)).permute(2, 0, 1)
+
+
+def test_a_subset_of_numbered_imagenet_is_chosen_by_index(tmp_path):
+    count = 1000
+    tiny = [encoded(pixels(i, size=8)) for i in range(0, count, 1)]
+    names = [f"class {i}" for i in range(count)]
+    write_parquet(tmp_path / "imagenet-1k" / "train.parquet", tiny, list(range(count)), names=names)
+    images = load_images("imagefruit", data_dir=tmp_path, image_size=8)
+    for label, (index, _) in enumerate(SUBSETS["imagefruit"].classes):
+        assert torch.equal(images.train.of_class(label)[0], expected_one(index))
+
+
+def test_a_subset_with_a_folder_of_its_own(tmp_path):
+    write_folder(tmp_path / "imagenette" / "train", PNGS, LABELS)
+    images = load_images("imagenette", data_dir=tmp_path, image_size=SIZE)
+    assert images.class_names == CLASSES
+    assert load_images("imagenette", data_dir=tmp_path).image_size == 128  # the field's, if none is asked for
+
+
+def test_a_subset_of_something_else_is_told(tmp_path):
+    write_folder(tmp_path / "imagenet-1k" / "train", PNGS, LABELS)
+    with pytest.raises(NcfmError, match=r"imagemeow: train has 3 classes, but not n02123045.*is it ImageNet-1K"):
+        load_images("imagemeow", data_dir=tmp_path)
+
+
+def test_subsets_are_ten_different_classes_in_imagenets_order():
+    for name, subset in SUBSETS.items():
+        indices, ids = zip(*subset.classes, strict=True)
+        assert len(set(ids)) == len(set(indices)) == 10, name
+        assert all(0 <= i < 1000 for i in indices)
+    # An index is the place of an id in sorted order, so all pairs of all subsets rise together.
+    pairs = sorted({pair for subset in SUBSETS.values() for pair in subset.classes})
+    assert [w for _, w in pairs] == sorted(w for _, w in pairs)
+
+
+# --- in memory ----------------------------------------------------------------------------------------------
+
+
+def arrays(labels, first=0):
+    return np.stack([pixels(first + i) for i in range(len(labels))]), labels
+
+
+class Items(torch.utils.data.Dataset):
+    """A map-style data set that gives its images in one of the usual forms."""
+
+    classes = CLASSES
+
+    def __init__(self, form, labels=LABELS, first=0):
+        self.form, self.labels, self.first = form, labels, first
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        array = pixels(self.first + index)
+        forms = {
+            "pillow": lambda: Image.fromarray(array),
+            "array": lambda: array,
+            "bytes tensor": lambda: torch.from_numpy(array).permute(2, 0, 1),
+            "float tensor": lambda: torch.from_numpy(array).permute(2, 0, 1) / 255,
+        }
+        return forms[self.form](), self.labels[index]
+
+
+@pytest.mark.parametrize("form", ["pillow", "array", "bytes tensor", "float tensor"])
+def test_any_torch_data_set(form):
+    images = images_of(Items(form), Items(form, TEST_LABELS, 100))
+    check_is_the_standard_set(images, with_test=True)
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
+@pytest.mark.parametrize("tensors", [True, False])
+def test_arrays(last, tensors):
+    pair = []
+    for labels, first in ((LABELS, 0), (TEST_LABELS, 100)):
+        images, classes = arrays(labels, first)
+        images = images if last else images.transpose(0, 3, 1, 2)
+        pair.append((torch.from_numpy(images.copy()), torch.tensor(classes)) if tensors else (images, classes))
+    check_is_the_standard_set(images_of(*pair, class_names=CLASSES), with_test=True)
+
+
+def test_grey_arrays_and_numbers_for_names():
+    images = images_of((np.stack([pixels(i, channels=1) for i in range(4)]), [0, 1, 0, 1]))
+    assert images.channels == 1
+    assert images.class_names == ("0", "1")
+    assert images.test is None
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ((np.zeros((2, 4, 4, 3)), [0, 1]), "expected uint8 images"),
+        ((np.zeros((2, 4, 4, 2), np.uint8), [0, 1]), "expected uint8 images"),
+        ((np.zeros((2, 4, 4, 3), np.uint8), [0]), "as many labels as images"),
+        ((np.zeros((0, 4, 4, 3), np.uint8), []), "at least one image"),
+    ],
+)
+def test_arrays_that_are_no_images_are_told(source, words):
+    with pytest.raises(NcfmError, match=words):
+        images_of(source)
+
+
+def test_one_set_from_everywhere_is_bit_identical(tmp_path):
+    write_folder(tmp_path / "folder" / "train", PNGS, LABELS)
+    write_folder(tmp_path / "folder" / "test", TEST_PNGS, TEST_LABELS)
+    write_parquet(tmp_path / "parquet" / "train.parquet", PNGS, LABELS)
+    write_parquet(tmp_path / "parquet" / "test.parquet", TEST_PNGS, TEST_LABELS)
+    sets = [
+        load_images(str(tmp_path / "folder")),
+        load_images(str(tmp_path / "parquet")),
+        images_of(arrays(LABELS), arrays(TEST_LABELS, 100), class_names=CLASSES),
+        images_of(Items("pillow"), Items("pillow", TEST_LABELS, 100)),
+    ]
+    assert len({images.fingerprint for images in sets}) == 1
+    assert all(torch.equal(images.test.images, sets[0].test.images) for images in sets)

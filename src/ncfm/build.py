@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from ncfm import kernels
 from ncfm._device import choose_compiled, choose_device, choose_precision
 from ncfm._seeding import generator
 from ncfm.config import FrequenciesConfig, MachineConfig, RunConfig
-from ncfm.data.images import ImageSet, carve_validation
+from ncfm.data.images import ImageSet, carve_validation, with_test_split
 from ncfm.data.sources import load_images
 from ncfm.distillation import DistillResult, distill
 from ncfm.evaluation import Protocol, get_protocol
@@ -54,13 +55,19 @@ def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | N
     images = data
     if isinstance(images, str):
         images = load_images(
-            images, data_dir=data_dir, image_size=config.data.image_size, channels=config.data.channels
+            images,
+            data_dir=data_dir,
+            image_size=config.data.image_size,
+            channels=config.data.channels,
+            max_unreadable=config.data.max_unreadable,
         )
+    if images.test is None:
+        images = with_test_split(images, config.data.test_fraction)
     if config.data.validation is None:
         return images
     # Not the run's seed: every run and every evaluation must hold out the same images.
     rest, held = carve_validation(images.train, config.data.validation, generator(0, "validation"))
-    return ImageSet(f"{images.name}@validation", rest, held, images.class_names)
+    return replace(images, name=f"{images.name}@validation", train=rest, test=held)
 
 
 def build_teacher_recipe(config: RunConfig) -> TrainingRecipe:

@@ -28,6 +28,10 @@ class DataConfig(_Section):
     """Side in pixels; needed if the images differ in size or are not square."""
     channels: Literal[1, 3] | None = None
     """1 (grey) or 3 (RGB); default: 1 if every image is grey."""
+    max_unreadable: float = Field(0.01, ge=0, lt=1)
+    """Share of images that may be unreadable; they are left out and listed. More fail the run."""
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+    """Share of every class set aside for testing where the data have no test split."""
     validation: float | None = Field(None, gt=0, lt=1)
     """Share of the training split held out to be judged on in place of the test split: for tuning."""
 

@@ -1,6 +1,15 @@
 """Image sets: sources by name or path, and the form in which they are held."""
 
 from ncfm.data.images import ImageSet, ImageSplit, carve_validation, draw_class_batches, normalize
-from ncfm.data.sources import load_images
+from ncfm.data.sources import images_of, known_names, load_images
 
-__all__ = ["ImageSet", "ImageSplit", "carve_validation", "draw_class_batches", "load_images", "normalize"]
+__all__ = [
+    "ImageSet",
+    "ImageSplit",
+    "carve_validation",
+    "draw_class_batches",
+    "images_of",
+    "known_names",
+    "load_images",
+    "normalize",
+]

@@ -63,7 +63,8 @@ def _read(path: Path, name: str) -> ImageSet | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            class_names = tuple(json.loads(file.metadata()["class_names"]))
+            facts = json.loads(file.metadata()["facts"])
+        class_names, problems = (tuple(map(str, facts[key])) for key in ("class_names", "problems"))
         tensors = read_tensors(path)
         train, test = (
             ImageSplit.of(tensors[f"{split}.images"], tensors[f"{split}.labels"], len(class_names))
@@ -73,11 +74,12 @@ def _read(path: Path, name: str) -> ImageSet | None:
         )
     except (NcfmError, SafetensorError, OSError, KeyError, TypeError, ValueError):
         return None
-    return None if train is None else ImageSet(name, train, test, class_names)
+    return None if train is None else ImageSet(name, train, test, class_names, problems)
 
 
 def _write(path: Path, images: ImageSet) -> None:
     tensors = {"train.images": images.train.images, "train.labels": images.train.labels}
     if images.test is not None:
         tensors |= {"test.images": images.test.images, "test.labels": images.test.labels}
-    write_tensors(path, tensors, {"class_names": json.dumps(list(images.class_names))})
+    facts = {"class_names": list(images.class_names), "problems": list(images.problems)}
+    write_tensors(path, tensors, {"facts": json.dumps(facts)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import torch
@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from ncfm._checks import NcfmError, check_at_least, check_labels
 from ncfm._files import content_hash
+from ncfm._seeding import generator
 from ncfm._typing import Images, LabelledImages, Labels, Statistics, StoredImages
 
 
@@ -67,6 +68,7 @@ class ImageSet:
     train: ImageSplit
     test: ImageSplit | None
     class_names: tuple[str, ...]
+    problems: tuple[str, ...] = ()  # found while loading, a line each: files left out, classes without images
 
     def __post_init__(self) -> None:
         present = int((self.train.counts > 0).sum())
@@ -200,6 +202,17 @@ def carve_validation(split: ImageSplit, fraction: float, generator: Generator) -
     num_classes = len(split.counts)
     rest, part = (ImageSplit.of(split.images[m], split.labels[m], num_classes) for m in (~held, held))
     return rest, part
+
+
+def with_test_split(images: ImageSet, fraction: float) -> ImageSet:
+    """The set with a stratified part of its training split as test split, for data that come without one.
+
+    The same images every time, whatever the run's seed: a set is judged on what no run of it was made from. That the
+    split was made is told in ``problems``.
+    """
+    train, test = carve_validation(images.train, fraction, generator(0, "test split"))
+    note = f"no test split: {len(test)} images ({fraction:.0%} of every class with more than one) were set aside as one"
+    return replace(images, train=train, test=test, problems=(*images.problems, note))
 
 
 def drop_empty_classes(

@@ -1,52 +1,36 @@
-"""Where images come from: a name, a parquet file or folder, an image folder, or the Hugging Face hub."""
+"""Where images come from: a name, parquet files, IDX files, an image folder, the Hugging Face hub, or arrays."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from ncfm._checks import NcfmError, nearest
 from ncfm.data.cache import cached_set, source_key
 from ncfm.data.decoding import decode_all
+from ncfm.data.folders import TRAIN_NAMES, listing, read_folder
+from ncfm.data.hub import read_hub
+from ncfm.data.idx import has_idx, idx_files, read_idx_folder
 from ncfm.data.images import ImageSet, ImageSplit, drop_empty_classes
+from ncfm.data.named import NAMED_SETS, SUBSETS, NamedSet, Subset
+from ncfm.data.parquet import TEST_NAMES, read_parquets
+from ncfm.data.raw import RawSplit
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-TRAIN_NAMES = ("train", "training")
-TEST_NAMES = ("test", "validation", "valid", "val")
-IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "labels", "fine_label", "coarse_label")
-
-
-@dataclass(frozen=True)
-class NamedSet:
-    """A data set with a name of its own: where the hub keeps it and which columns to read."""
-
-    hub: str  # owner/name on the Hugging Face hub
-    image_column: str
-    label_column: str
-    folder: str  # below the data folder
+Splits = dict[str, RawSplit]
 
 
-NAMED_SETS = {
-    "cifar10": NamedSet("uoft-cs/cifar10", "img", "label", "cifar10"),
-    "cifar100": NamedSet("uoft-cs/cifar100", "img", "fine_label", "cifar100"),
-    "cifar100-coarse": NamedSet("uoft-cs/cifar100", "img", "coarse_label", "cifar100"),
-}
+class Wanted(NamedTuple):
+    """How the images are to come out."""
 
-
-@dataclass(frozen=True)
-class _Raw:
-    """Encoded images of one split as a source yields them."""
-
-    images: Sequence[bytes | Path]
-    labels: Sequence[int]
-    class_names: tuple[str, ...] | None  # None if the source only numbers its classes
+    image_size: int | None
+    channels: int | None
+    max_unreadable: float
 
 
 def load_images(
@@ -55,50 +39,51 @@ def load_images(
     data_dir: str | Path | None = None,
     image_size: int | None = None,
     channels: int | None = None,
+    max_unreadable: float = 0.0,
 ) -> ImageSet:
-    """Load a data set by name or path.
+    """Load a data set by name or path. Decoded images are cached; the second time is read from there.
 
     Args:
-        name: ``digits``, ``cifar10``, ``cifar100``, ``cifar100-coarse``, ``hf:owner/name``, or the path of a
-            parquet file, a folder of parquet files, or an image folder with a folder per class (below
-            ``train`` and ``test`` if there are such).
-        data_dir: folder looked at before the network: ``<data_dir>/cifar10/*.parquet``. Default:
-            ``NCFM_DATA``.
-        image_size: side in pixels; larger or smaller images are resized (short side, then centre crop).
-            Needed only if the images differ in size or are not square.
+        name: one of `known_names`, ``hf:owner/name``, or the path of a parquet file, a folder of parquet or IDX files,
+            or an image folder with a folder per class (below ``train`` and ``test`` if there are such).
+        data_dir: folder looked at before the network: ``<data_dir>/cifar10/``. Default: ``NCFM_DATA``.
+        image_size: side in pixels; larger or smaller images are resized (short side, bicubic, then centre crop).
+            Needed only if the images differ in size or are not square; ImageNet and its subsets have one of their own.
         channels: 1 (grey) or 3 (RGB); default: 1 if every image is grey, else 3.
+        max_unreadable: share of the images of a split that may be unreadable; they are left out, and listed in the
+            set's ``problems``.
 
     Raises:
-        NcfmError: for an unknown name (with the nearest known one), a missing file, an image that cannot be
-            read, or fewer than two classes.
+        NcfmError: for an unknown name (with the nearest known one), a missing file, images that cannot be read, or
+            fewer than two classes.
     """
+    wanted = Wanted(image_size, channels, max_unreadable)
     if name == "digits":
         if image_size not in (None, 8) or channels not in (None, 1):
             raise NcfmError(f"digits are grey images of 8 px; got image_size {image_size}, channels {channels}.")
         return load_digits_set()
+    root = data_dir or os.environ.get("NCFM_DATA")
+    data_root = Path(root).expanduser() if root else None
+    if name in SUBSETS:
+        return _load_subset(name, SUBSETS[name], data_root, wanted)
     if name in NAMED_SETS:
-        return _load_named(name, data_dir, image_size, channels)
+        return _load_named(name, NAMED_SETS[name], data_root, wanted)
     if name.startswith("hf:"):
-        return _assemble(name, _read_hub(name[3:], None, None), image_size, channels)
+        return _assemble(name, read_hub(name[3:]), wanted)
     path = Path(name).expanduser()
     if path.is_file() and path.suffix == ".parquet":
-        return _load_parquets(name, [path], None, None, image_size, channels)
+        return _load_files(name, [path], ("parquet",), lambda: read_parquets([path]), wanted)
     if path.is_dir():
-        files = sorted(path.glob("*.parquet"))
-        if files:
-            return _load_parquets(name, files, None, None, image_size, channels)
-        splits = _read_folder(path)
-        sources = [image for raw in splits.values() for image in raw.images if isinstance(image, Path)]
-        return cached_set(
-            source_key(sources, "folder", image_size, channels, _listing(path)),
-            name,
-            lambda: _assemble(name, splits, image_size, channels),
-        )
-    known = ["digits", *NAMED_SETS]
+        return _load_place(name, path, None, wanted)
     raise NcfmError(
         f"Unknown data set {name!r}: neither a known name nor an existing folder or .parquet file."
-        f"{nearest(name, known)} Known: {', '.join(known)}, hf:owner/name, or a path."
+        f"{nearest(name, known_names())} Known: {', '.join(known_names())}, hf:owner/name, or a path."
     )
+
+
+def known_names() -> list[str]:
+    """All data sets that have a name."""
+    return ["digits", *NAMED_SETS, *SUBSETS]
 
 
 def load_digits_set(test_fraction: float = 0.25) -> ImageSet:
@@ -124,47 +109,155 @@ def load_digits_set(test_fraction: float = 0.25) -> ImageSet:
     return ImageSet("digits", train, test, tuple(str(c) for c in range(10)))
 
 
-def _load_named(name: str, data_dir: str | Path | None, image_size: int | None, channels: int | None) -> ImageSet:
-    """A named set from ``<data_dir>/<folder>/*.parquet`` if there, else from the hub."""
-    spec = NAMED_SETS[name]
-    root = data_dir or os.environ.get("NCFM_DATA")
-    if root:
-        files = sorted((Path(root).expanduser() / spec.folder).glob("*.parquet"))
-        if files:
-            return _load_parquets(name, files, spec.image_column, spec.label_column, image_size, channels)
-    try:
-        splits = _read_hub(spec.hub, spec.image_column, spec.label_column)
-    except NcfmError as error:
-        tried = f"no parquet files in {root}/{spec.folder}" if root else "no --data-dir and no NCFM_DATA"
-        raise NcfmError(
-            f"{name}: {tried}, and the hub did not answer ({error}). "
-            f"Put its parquet files into <data-dir>/{spec.folder}/ and pass --data-dir."
-        ) from error
-    return _assemble(name, splits, image_size, channels)
-
-
-def _load_parquets(
-    name: str,
-    files: Sequence[Path],
-    image_column: str | None,
-    label_column: str | None,
-    image_size: int | None,
-    channels: int | None,
+def images_of(
+    train: Any,
+    test: Any = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    name: str = "arrays",
+    image_size: int | None = None,
+    channels: int | None = None,
 ) -> ImageSet:
-    """A set from parquet files, or from what the cache has of exactly these."""
-    return cached_set(
-        source_key(files, "parquet", image_column, label_column, image_size, channels),
-        name,
-        lambda: _assemble(name, _read_parquets(files, image_column, label_column), image_size, channels),
+    """An `ImageSet` from what is in memory.
+
+    Args:
+        train: a pair of uint8 images, (n, h, w), (n, h, w, 3) or (n, c, h, w), with n labels (arrays or tensors); or a
+            map-style ``torch.utils.data.Dataset`` whose items are (image, label) with a Pillow image, a uint8 array or
+            tensor, or a float tensor (c, h, w) in [0, 1].
+        test: the same, or None.
+        class_names: default: the data set's ``classes``, else the numbers.
+        name: for messages and results.
+        image_size, channels: as in `load_images`.
+
+    Raises:
+        NcfmError: for shapes and types that are none of these.
+    """
+    names = class_names if class_names is not None else getattr(train, "classes", None)
+    splits = {"train": _in_memory(train, names, "train")}
+    if test is not None:
+        splits["test"] = _in_memory(test, names, "test")
+    return _assemble(name, splits, Wanted(image_size, channels, 0.0))
+
+
+def _in_memory(source: Any, class_names: Sequence[str] | None, split: str) -> RawSplit:
+    if isinstance(source, tuple) and len(source) == 2:
+        images, labels = source
+        pixels = [_pixels(image, split) for image in images]
+    else:
+        items = [source[i] for i in range(len(source))]
+        pixels = [_pixels(item[0], split) for item in items]
+        labels = [item[1] for item in items]
+    if len(pixels) != len(labels):
+        raise NcfmError(f"{split}: expected as many labels as images, got {len(labels)} and {len(pixels)}.")
+    return RawSplit(pixels, [int(v) for v in labels], tuple(map(str, class_names)) if class_names else None)
+
+
+def _pixels(image: Any, split: str) -> np.ndarray:
+    """One image as uint8, (h, w) or (h, w, 3)."""
+    if isinstance(image, torch.Tensor) and image.is_floating_point():
+        image = image.mul(255).round().clamp(0, 255).to(torch.uint8)
+    array = np.asarray(image)
+    if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
+        array = array.transpose(1, 2, 0)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
+        raise NcfmError(
+            f"{split}: expected uint8 images, grey or RGB, or float tensors in [0, 1]; got {array.dtype} {array.shape}."
+        )
+    return array
+
+
+def _load_named(name: str, spec: NamedSet, root: Path | None, wanted: Wanted) -> ImageSet:
+    """A named set from ``<root>/<folder>`` or where a distribution puts it, else from the hub."""
+    wanted = wanted._replace(image_size=wanted.image_size or spec.image_size)
+    places = ([root / spec.folder] if root else []) + [Path(folder) for folder in spec.other_folders]
+    for place in places:
+        if place.is_dir() and any(place.iterdir()):
+            return _load_place(name, place, spec, wanted)
+    try:
+        splits = read_hub(spec.hub, spec.image_column, spec.label_column)
+    except NcfmError as error:
+        raise NcfmError(_not_found(name, spec.folder, root, error)) from error
+    return _assemble(name, splits, wanted)
+
+
+def _load_subset(name: str, subset: Subset, root: Path | None, wanted: Wanted) -> ImageSet:
+    """A subset of ImageNet from a folder of its own, from ImageNet's, or from the hub."""
+    wanted = wanted._replace(image_size=wanted.image_size or subset.image_size)
+    if root and (root / name).is_dir() and any((root / name).iterdir()):
+        return _load_place(name, root / name, None, wanted)
+    whole = NAMED_SETS["imagenet-1k"]
+    if root and (root / whole.folder).is_dir():
+        return _load_place(name, root / whole.folder, whole, wanted, subset)
+    try:
+        splits = read_hub(whole.hub, whole.image_column, whole.label_column)
+    except NcfmError as error:
+        raise NcfmError(_not_found(name, name, root, error)) from error
+    return _assemble(name, _select(splits, subset, name), wanted)
+
+
+def _not_found(name: str, folder: str, root: Path | None, error: NcfmError) -> str:
+    tried = f"nothing in {root / folder}" if root else "no --data-dir and no NCFM_DATA"
+    return (
+        f"{name}: {tried}, and the hub did not answer ({error}). "
+        f"Put its files into <data-dir>/{folder}/ and pass --data-dir."
     )
 
 
-def _listing(root: Path) -> list[str]:
-    """The folders of an image folder: classes without images count too."""
-    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_dir())
+def _load_place(
+    name: str, place: Path, spec: NamedSet | None, wanted: Wanted, subset: Subset | None = None
+) -> ImageSet:
+    """A folder of parquet files, of IDX files, or of images."""
+    columns = (spec.image_column, spec.label_column) if spec else (None, None)
+    names = spec.class_names if spec else None
+    files = sorted(place.glob("*.parquet"))
+    if not files:
+        files = sorted((place / "data").glob("*.parquet"))  # as the hub lays repositories out
+    options: tuple[Any, ...]
+    read: Callable[[], Splits]
+    chosen: Sequence[Path] = files
+    if files:
+        options, read = ("parquet", *columns), partial(read_parquets, files, *columns)
+    elif has_idx(place):
+        chosen = idx_files(place)
+        options, read = ("idx", names), partial(read_idx_folder, place, names)
+    else:
+        splits = read_folder(place)
+        if subset is not None:
+            splits = _select(splits, subset, name)
+        chosen = [image for raw in splits.values() for image in raw.images if isinstance(image, Path)]
+        return _load_files(name, chosen, ("folder", *listing(place)), lambda: splits, wanted)
+    if subset is None:
+        return _load_files(name, chosen, options, read, wanted)
+    return _load_files(name, chosen, (*options, name), lambda: _select(read(), subset, name), wanted)
 
 
-def _assemble(name: str, splits: dict[str, _Raw], image_size: int | None, channels: int | None) -> ImageSet:
+def _load_files(
+    name: str, files: Sequence[Path], options: tuple[Any, ...], read: Callable[[], Splits], wanted: Wanted
+) -> ImageSet:
+    """A set from files, or from what the cache has of exactly these."""
+    return cached_set(source_key(files, options, wanted), name, lambda: _assemble(name, read(), wanted))
+
+
+def _select(splits: Splits, subset: Subset, name: str) -> Splits:
+    """The subset's classes: by WordNet id if the classes are named so, by ImageNet's index otherwise."""
+    ids = [wordnet_id for _, wordnet_id in subset.classes]
+    selected = {}
+    for split, raw in splits.items():
+        present = raw.class_names or ()
+        named = set(ids) <= set(present)
+        if not named and present and len(present) != 1000:
+            missing = ", ".join(sorted(set(ids) - set(present))[:3])
+            raise NcfmError(f"{name}: {split} has {len(present)} classes, but not {missing}, ...; is it ImageNet-1K?")
+        places = [present.index(i) for i in ids] if named else [index for index, _ in subset.classes]
+        number = {place: i for i, place in enumerate(places)}
+        rows = [i for i, label in enumerate(raw.labels) if label in number]
+        selected[split] = RawSplit([raw.images[i] for i in rows], [number[raw.labels[i]] for i in rows], tuple(ids))
+    return selected
+
+
+def _assemble(name: str, splits: Splits, wanted: Wanted) -> ImageSet:
     """Decode the splits of a source and sort them by class."""
     train, test = _first(splits, TRAIN_NAMES), _first(splits, TEST_NAMES)
     if train is None:
@@ -175,12 +268,21 @@ def _assemble(name: str, splits: dict[str, _Raw], image_size: int | None, channe
     if test is not None and not test.images:
         test = None
     class_names = _common_names(name, train, test)
+    problems: list[str] = []
 
-    def decode(raw: _Raw, split: str, channels: int | None) -> ImageSplit:
-        images = decode_all(raw.images, image_size=image_size, channels=channels, place=f"{name} ({split})")
-        return ImageSplit.of(images, torch.tensor(list(raw.labels), dtype=torch.int64), len(class_names))
+    def decode(raw: RawSplit, split: str, channels: int | None) -> ImageSplit:
+        decoded = decode_all(
+            raw.images,
+            image_size=wanted.image_size,
+            channels=channels,
+            place=f"{name} ({split})",
+            max_unreadable=wanted.max_unreadable,
+        )
+        problems.extend(f"{split}: left out {line}" for line in decoded.unreadable)
+        labels = torch.tensor(list(raw.labels), dtype=torch.int64)[decoded.kept]
+        return ImageSplit.of(decoded.images, labels, len(class_names))
 
-    train_split = decode(train, "train", channels)
+    train_split = decode(train, "train", wanted.channels)
     depth, size = train_split.images.shape[1:3]
     test_split = None if test is None else decode(test, "test", depth)
     # Resized silently, the test images would be others than the ones the user means to be judged on.
@@ -190,10 +292,11 @@ def _assemble(name: str, splits: dict[str, _Raw], image_size: int | None, channe
             f"choose one size with image_size (--set data.image_size={size})."
         )
     train_split, test_split, kept = drop_empty_classes(train_split, test_split, class_names)
-    return ImageSet(name, train_split, test_split, kept)
+    problems += [f"train: no images of class {lone!r}, left out" for lone in class_names if lone not in kept]
+    return ImageSet(name, train_split, test_split, kept, tuple(problems))
 
 
-def _common_names(name: str, train: _Raw, test: _Raw | None) -> tuple[str, ...]:
+def _common_names(name: str, train: RawSplit, test: RawSplit | None) -> tuple[str, ...]:
     """The class names, which both splits must share; without names, numbers up to the largest label."""
     if test is not None and test.class_names != train.class_names:
         lone = sorted(set(train.class_names or ()) ^ set(test.class_names or ()))
@@ -205,137 +308,5 @@ def _common_names(name: str, train: _Raw, test: _Raw | None) -> tuple[str, ...]:
     return tuple(str(c) for c in range(max(labels, default=-1) + 1))
 
 
-def _first(splits: dict[str, _Raw], names: Iterable[str]) -> _Raw | None:
+def _first(splits: Splits, names: Iterable[str]) -> RawSplit | None:
     return next((splits[n] for n in names if n in splits), None)
-
-
-# --- parquet ------------------------------------------------------------------------------------------------
-
-
-def _split_of(path: Path) -> str:
-    """The split that a file's name begins with: ``test-00000-of-00001.parquet`` -> ``test``; else train."""
-    word = re.match("[a-z]*", path.stem.lower())  # the whole word: values.parquet is no val split
-    return word[0] if word and word[0] in TEST_NAMES else "train"
-
-
-def _read_parquets(files: Sequence[Path], image_column: str | None, label_column: str | None) -> dict[str, _Raw]:
-    """Read Hugging-Face-style parquet files, grouped by the split their names begin with."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    splits: dict[str, list[Path]] = {}
-    for path in files:
-        splits.setdefault(_split_of(path), []).append(path)
-    raws = {}
-    for split, paths in splits.items():
-        try:
-            table = pa.concat_tables([pq.read_table(p) for p in paths])
-        except (pa.ArrowInvalid, OSError) as error:
-            raise NcfmError(f"Could not read {', '.join(map(str, paths))} as parquet: {error}.") from error
-        image_name = _column(table.column_names, image_column, IMAGE_COLUMNS, "image", paths[0])
-        label_name = _column(table.column_names, label_column, LABEL_COLUMNS, "label", paths[0])
-        names = _names_in_schema(table.schema.metadata, label_name)
-        cells, labels = (table.column(c).to_pylist() for c in (image_name, label_name))
-        raws[split] = _checked(cells, labels, label_name, names, paths[0])
-    return raws
-
-
-def _checked(
-    cells: Iterable[object],
-    labels: Sequence[int],
-    label_name: str,
-    class_names: tuple[str, ...] | None,
-    place: Path,
-) -> _Raw:
-    if any(not isinstance(v, int) for v in labels):
-        raise NcfmError(f"{place}: column {label_name!r} must hold integer class indices without gaps.")
-    return _Raw([_encoded(v, place, i) for i, v in enumerate(cells)], labels, class_names)
-
-
-def _column(present: Sequence[str], wanted: str | None, guesses: Sequence[str], what: str, path: Path) -> str:
-    for name in [wanted] if wanted else guesses:
-        if name in present:
-            return name
-    raise NcfmError(
-        f"{path}: expected a column of {what}s named {wanted or ' or '.join(guesses)}, found {', '.join(present)}."
-    )
-
-
-def _encoded(value: object, place: Path, row: int) -> bytes | Path:
-    """The encoded image in a cell: raw bytes, or Hugging Face's struct of bytes and path of a file."""
-    data, file = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
-    if isinstance(data, bytes):
-        return data
-    if data is None and file and Path(file).is_file():
-        return Path(file)
-    raise NcfmError(f"{place}: row {row} holds no encoded image (expected bytes, got {type(data).__name__}).")
-
-
-def _names_in_schema(metadata: dict[bytes, bytes] | None, label_name: str) -> tuple[str, ...] | None:
-    """Class names from the ``huggingface`` entry of a parquet schema, if it has them."""
-    try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(str(n) for n in features[label_name]["names"])
-    except (KeyError, ValueError, TypeError):
-        return None
-
-
-# --- folders ------------------------------------------------------------------------------------------------
-
-
-def _read_folder(root: Path) -> dict[str, _Raw]:
-    """An image folder with a folder per class, below ``train`` and ``test`` (``val``) if there are such."""
-    below = {p.name.lower(): p for p in _folders(root)}
-    train = next((below[n] for n in TRAIN_NAMES if n in below), None)
-    others = below.keys() - {*TRAIN_NAMES, *TEST_NAMES}
-    if train is None or (others and not _folders(train)):  # the second: trains are a class, as in CIFAR-100
-        return {"train": _read_classes(root)}
-    splits = {"train": _read_classes(train)}
-    test = next((below[n] for n in TEST_NAMES if n in below), None)
-    if test is not None:
-        splits["test"] = _read_classes(test)
-    return splits
-
-
-def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _read_classes(root: Path) -> _Raw:
-    folders = _folders(root)
-    if not folders:
-        raise NcfmError(f"{root}: expected a folder per class (or parquet files), found no folders.")
-    images: list[bytes | Path] = []
-    labels: list[int] = []
-    for index, folder in enumerate(folders):
-        found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and _visible(p, folder))
-        images += found
-        labels += [index] * len(found)
-    return _Raw(images, labels, tuple(p.name for p in folders))
-
-
-def _visible(path: Path, root: Path) -> bool:
-    """Whether no part below ``root`` is hidden: editors and archives leave hidden copies of images."""
-    return not any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
-# --- the hub ------------------------------------------------------------------------------------------------
-
-
-def _read_hub(repository: str, image_column: str | None, label_column: str | None) -> dict[str, _Raw]:
-    """All splits of a set on the Hugging Face hub; no code of the repository is run."""
-    import datasets
-
-    try:
-        loaded = datasets.load_dataset(repository)
-    except Exception as error:  # the library raises many kinds, from many layers below it
-        raise NcfmError(f"Could not load {repository!r} from the Hugging Face hub: {error}") from error
-    raws = {}
-    for split, table in loaded.items():
-        place = Path(f"hf:{repository}/{split}")
-        image_name = _column(table.column_names, image_column, IMAGE_COLUMNS, "image", place)
-        label_name = _column(table.column_names, label_column, LABEL_COLUMNS, "label", place)
-        cells = table.cast_column(image_name, datasets.Image(decode=False))[image_name]
-        names = getattr(table.features[label_name], "names", None)
-        raws[str(split)] = _checked(cells, list(table[label_name]), label_name, names and tuple(names), place)
-    return raws
