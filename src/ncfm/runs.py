@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,9 @@ def prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None
     """The real set, and where to compute."""
     code_version()  # remembered now: of the code as loaded, whatever becomes of the files while this runs
     images = build_data(data, config, data_dir)
+    if images.problems:
+        more = f", and {len(images.problems) - 3} more (ncfm data tells all)" if len(images.problems) > 3 else ""
+        warnings.warn(f"{images.name}: {'; '.join(images.problems[:3])}{more}", stacklevel=2)
     return images, build_machine(config.machine, images.image_size)
 
 
@@ -125,6 +129,7 @@ def distill_into(
     reporter.end()
     facts = describe_run(images.name, ipc, config) | {
         "data_fingerprint": images.fingerprint,
+        "data_problems": list(images.problems),
         "method": "ncfm" if config.objective.name == "ncfd" else config.objective.name,
         "variant": variant_of(images.name, ipc, config),
         "iterations": result.iterations,

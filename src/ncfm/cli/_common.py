@@ -24,7 +24,8 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="digits, cifar10, cifar100, hf:owner/name, or a path: parquet file or folder, image folder.",
+        help="digits, fashion-mnist, cifar10, cifar100, tiny-imagenet, imagenette, ..., hf:owner/name, or a path: "
+        "parquet file or folder, IDX folder, image folder.",
     ),
 ]
 Ipc = Annotated[int, typer.Option("--ipc", metavar="N", help="Images per class in storage (IPC).")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ncfm._checks import NcfmError
-from ncfm.cli import compare, distill, evaluate, plan, pretrain, recipes
+from ncfm.cli import compare, data, distill, evaluate, plan, pretrain, recipes
 from ncfm.cli._common import errors
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
 app.command("pretrain")(pretrain.command)
 app.command("plan")(plan.command)
+app.command("data")(data.command)
 app.add_typer(recipes.app, name="recipes")
 
 

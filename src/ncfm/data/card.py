@@ -1,0 +1,104 @@
+"""What there is to know about an image set before distilling it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ncfm._typing import Statistics
+from ncfm.data.images import ImageSet, ImageSplit
+
+SHOWN = 5  # examples of a kind of problem
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """Facts about an image set."""
+
+    name: str
+    num_classes: int
+    class_names: tuple[str, ...]
+    train_counts: tuple[int, ...]  # of each class
+    test_counts: tuple[int, ...] | None
+    image_size: int
+    channels: int
+    statistics: Statistics  # of the training split, in units of [0, 1]
+    duplicates: int  # training images with the same pixels as an earlier one
+    conflicting: int  # of these, with another label
+    leaked: int  # test images with the same pixels as a training image
+    problems: tuple[str, ...]
+
+
+def describe(images: ImageSet) -> DataCard:
+    """The card of an image set; images are compared pixel by pixel (by SHA-256 of their decoded pixels)."""
+    train = _digests(images.train)
+    labels = images.train.labels.tolist()
+    first: dict[bytes, int] = {}
+    duplicates = conflicting = 0
+    for digest, label in zip(train, labels, strict=True):
+        if digest in first:
+            duplicates += 1
+            conflicting += label != first[digest]
+        else:
+            first[digest] = label
+    leaked = 0 if images.test is None else sum(digest in first for digest in _digests(images.test))
+    return DataCard(
+        name=images.name,
+        num_classes=images.num_classes,
+        class_names=images.class_names,
+        train_counts=tuple(images.train.counts.tolist()),
+        test_counts=None if images.test is None else tuple(images.test.counts.tolist()),
+        image_size=images.image_size,
+        channels=images.channels,
+        statistics=images.statistics,
+        duplicates=duplicates,
+        conflicting=conflicting,
+        leaked=leaked,
+        problems=(*images.problems, *_found(images, duplicates, conflicting, leaked)),
+    )
+
+
+def _found(images: ImageSet, duplicates: int, conflicting: int, leaked: int) -> list[str]:
+    """Problems that show in the pixels and the counts."""
+    problems = []
+    if duplicates:
+        also = f", {conflicting} of them with another label" if conflicting else ""
+        problems.append(f"train: {duplicates} duplicate images{also}")
+    if leaked:
+        problems.append(f"test: {leaked} images are in the training split too")
+    counts = images.train.counts
+    if int(counts.max()) >= 10 * int(counts.min()):
+        rare = [images.class_names[i] for i in counts.argsort()[:SHOWN].tolist()]
+        problems.append(
+            f"train: unequal classes, {int(counts.min())} to {int(counts.max())} images; fewest: {', '.join(rare)}"
+        )
+    if images.test is not None and int(images.test.counts.min()) == 0:
+        empty = int((images.test.counts == 0).sum())
+        problems.append(f"test: {empty} classes without images")
+    return problems
+
+
+def _digests(split: ImageSplit) -> list[bytes]:
+    pixels = split.images.cpu().numpy()
+    return [hashlib.sha256(image.tobytes()).digest()[:16] for image in pixels]
+
+
+def sample_grid(images: ImageSet, per_class: int = 10) -> Tensor:
+    """The first training images of every class as floats (C, per_class, c, h, w); fewer ones are shown again."""
+    at = [
+        int(offset) + index % int(count)
+        for offset, count in zip(images.train.offsets, images.train.counts, strict=True)
+        for index in range(per_class)
+    ]
+    chosen = images.train.images[at].float() / 255
+    return chosen.unflatten(0, (images.num_classes, per_class))
+
+
+def count_summary(counts: tuple[int, ...]) -> str:
+    """``5000 each``, or ``12 to 340 each``."""
+    if len(Counter(counts)) == 1:
+        return f"{counts[0]} each"
+    return f"{min(counts)} to {max(counts)} each"
