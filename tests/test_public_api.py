@@ -13,6 +13,7 @@ import torch
 import ncfm
 from ncfm import api
 from ncfm._typing import LabelledImages
+from ncfm.data.images import with_test_split
 from tiny import SETTINGS
 
 IMPORTING = """
@@ -171,10 +172,14 @@ def test_resume_needs_a_folder():
         ncfm.distill("digits", ipc=1, recipe="none", settings=SETTINGS, resume=True)
 
 
-def test_data_without_a_test_split_can_be_distilled_but_not_judged(digits):
+def test_data_without_a_test_split_are_judged_on_a_part_set_aside(digits):
     alone = ncfm.ImageSet("alone", digits.train, None, digits.class_names)
-    result = ncfm.distill(alone, ipc=1, recipe="none", settings=SETTINGS)
-    with pytest.raises(ncfm.NcfmError, match="alone has no test split"):
-        ncfm.evaluate(result.synthetic, alone)
-    judged = ncfm.evaluate(result.synthetic, alone, settings=SETTINGS | {"data.validation": 0.2})
+    with pytest.warns(UserWarning, match="alone: no test split: .* were set aside"):
+        result = ncfm.distill(alone, ipc=1, recipe="none", settings=SETTINGS)
+    assert "no test split" in result.synthetic.facts["data_problems"][0]
+    with pytest.warns(UserWarning, match="alone: no test split"):
+        judged = ncfm.evaluate(result.synthetic, alone)
     assert len(judged.accuracies) == 2
+    # What is judged on was not distilled from: the fingerprint is that of the rest.
+    rest = with_test_split(alone, 0.2)
+    assert result.synthetic.facts["data_fingerprint"] == rest.fingerprint != alone.fingerprint

@@ -30,6 +30,8 @@ COMMANDS = [
     "evaluate",
     "compare",
     "pretrain",
+    "plan",
+    "data",
     *(f"recipes {c}" for c in ["list", "show", "copy", "check", "keys"]),
 ]
 
