@@ -15,15 +15,14 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ncfm._device import describe_device, peak_memory_mb
+from ncfm._device import choose_device, describe_device, peak_memory_mb
 from ncfm._seeding import generator
 from ncfm.build import build_machine, build_objective, run_distillation
 from ncfm.config import RunConfig, make_config, nest
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.data.sources import load_images
-from ncfm.networks import create_network
 from ncfm.synthetic import start_images
-from ncfm.teachers import Teacher, TeacherPool
+from ncfm.teachers import TeacherPool, untrained_pool
 
 FOREVER = 10**9  # iterations: the clock stops them
 
@@ -71,19 +70,8 @@ class Problem:
 
     def pool(self, images: ImageSet, device: torch.device, compile_networks: bool) -> TeacherPool:
         """Two teachers of random weights: training them would not change what an iteration costs."""
-
-        def make(seed: int = 0) -> torch.nn.Module:
-            return create_network(
-                self.config().teachers.network,
-                channels=images.channels,
-                num_classes=images.num_classes,
-                image_size=images.image_size,
-                seed=seed,
-            )
-
-        teachers = [Teacher(make(2 * i).state_dict(), make(2 * i + 1).state_dict(), 0.0) for i in range(2)]
-        return TeacherPool(
-            teachers, make, statistics=images.statistics, device=device, compile_networks=compile_networks
+        return untrained_pool(
+            images, self.config().teachers.network, number=2, device=device, compile_networks=compile_networks
         )
 
 
@@ -106,7 +94,7 @@ def play_reference(problem: Problem, turn: Callable[[], None]) -> None:
     from benchmarks.reference import ReferenceLoop
 
     config, images = problem.config(), problem.images()
-    device = build_machine(config.machine, images.image_size).device
+    device = choose_device(config.machine.device)
     pool = problem.pool(images, device, compile_networks=False)
     for network in (pool.blended, pool.whole):
         network.to(memory_format=torch.contiguous_format)
@@ -170,7 +158,7 @@ def _work(name: str, problem: Problem, pipe) -> None:
         _wait()
         PLAYERS[name](problem, turn)
     except _Enough:
-        device = build_machine(problem.config().machine, problem.image_size).device
+        device = choose_device(problem.device)
         pipe.send(("memory", peak_memory_mb(device), describe_device(device), torch.get_num_threads()))
     except BaseException as error:  # the parent tells of it
         pipe.send(("failed", f"{type(error).__name__}: {error}"))

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from benchmarks.problem import Problem
 from ncfm._device import choose_device, describe_device, peak_memory_mb
-from ncfm._seeding import generator
 from ncfm.data.images import ImageSplit
 from ncfm.evaluation import evaluate, get_protocol
 from ncfm.report.results import CostRow, append_rows, code_version, command_line, today
@@ -31,22 +30,19 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="append rows to this file (results/cost.csv)")
     options = parser.parse_args()
     device = choose_device(options.device)
-    problem = Problem(dataset="random", ipc=options.ipc, image_size=options.image_size)
-    draw = generator(0, "students")
-    count = problem.num_classes * options.ipc * problem.factor**2
-    images = torch.rand(count, 3, options.image_size, options.image_size, generator=draw)
-    labels = torch.arange(count) % problem.num_classes
-    test = ImageSplit.of((images[:64] * 255).to(torch.uint8), labels[:64], problem.num_classes)
+    problem = Problem(dataset="random", ipc=options.ipc, real_batch_per_class=1, image_size=options.image_size)
+    images = problem.images()
+    test = ImageSplit.of(images.train.images[:64], images.train.labels[:64], problem.num_classes)  # hardly any
     protocol = get_protocol("quick", epochs=options.epochs, num_runs=options.students)
     seconds: dict[str, list[float]] = {"one by one": [], "side by side": []}
     for repeat in range(options.repeats + 1):  # the first is the warm-up
         for name, times in seconds.items():
             began = time.perf_counter()
             evaluate(
-                (images, labels),
+                images.train.labelled(),
                 test,
                 num_classes=problem.num_classes,
-                statistics=problem_statistics(images),
+                statistics=images.statistics,
                 protocol=protocol,
                 device=device,
                 side_by_side=name == "side by side",
@@ -90,13 +86,6 @@ def main() -> None:
     Console().print(table)
     if options.results:
         append_rows(options.results, rows)
-
-
-def problem_statistics(images: torch.Tensor):
-    """Mean and deviation of each channel."""
-    from ncfm._typing import Statistics
-
-    return Statistics(tuple(images.mean((0, 2, 3)).tolist()), tuple(images.std((0, 2, 3)).tolist()))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from ncfm._device import (
     choose_device,
     choose_precision,
     compiled,
+    cpp_compiler,
     describe_device,
-    has_compiler,
     peak_memory_mb,
 )
 
@@ -136,9 +136,11 @@ def test_an_unknown_choice_of_compilation_is_refused(choice):
 
 def test_the_compiler_named_by_the_environment_counts(machine, monkeypatch):
     machine(programs=["my-c++"])
-    assert not has_compiler()
-    monkeypatch.setenv("CXX", "my-c++")
-    assert has_compiler()
+    assert cpp_compiler() is None
+    monkeypatch.setenv("CXX", "my-c++ -m64")
+    assert cpp_compiler() == ["my-c++", "-m64"]
+    monkeypatch.setenv("CXX", "ccache my-c++")
+    assert cpp_compiler() is None  # there is no ccache
 
 
 def test_uncompiled_is_the_network_itself():

@@ -24,6 +24,7 @@ SHAPES = [  # n, h, w, c, k: thin and tiled, sides that 4 and 2 do not divide, w
     (5, 4, 6, 3, 128),
     (2, 5, 7, 8, 16),
     (3, 8, 8, 16, 8),
+    (7, 4, 4, 16, 24),
     (2, 9, 6, 24, 32),
     (4, 16, 16, 128, 128),
     (1, 7, 13, 40, 72),
@@ -110,28 +111,65 @@ def test_only_the_gradients_that_are_asked_for(frozen):
         assert torch.equal(a, b)
 
 
+# Lavin and Gray, F(4x4, 3x3): y = A' [(G g G') . (B' d B)] A.
+BT = torch.tensor(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ],
+    dtype=torch.float64,
+)
+AT = torch.tensor(
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float64
+)
+
+
+def tiles_of(image, span):
+    """Spans (tiles, span, span, c) around (or of) the 4x4 tiles of images (n, h, w, c), zero outside."""
+    border = (span - 4) // 2
+    down, across = -(-image.shape[1] // 4), -(-image.shape[2] // 4)
+    padded = F.pad(image, (0, 0, border, span, border, span))
+    return torch.stack(
+        [
+            padded[n, 4 * i : 4 * i + span, 4 * j : 4 * j + span]
+            for n in range(len(image))
+            for i in range(down)
+            for j in range(across)
+        ]
+    )
+
+
 @needs_kernels
 @given(h=st.integers(4, 13), w=st.integers(4, 13), n=st.integers(1, 3), c=st.sampled_from([8, 16, 24]))
-def test_tile_maps_and_their_transposes_agree(h, w, n, c):
-    # <S x, v> = <x, S' v> for the pair of each map: what makes the backward pass exact.
-    draw = generator(0, "transposes", h, w, n, c)
-    x = torch.randn(n, h, w, c, generator=draw)
-    v = torch.randn(ops.POSITIONS, ops.num_tiles(n, h, w), c, generator=draw)
-    back, y, m = torch.empty_like(x), torch.empty_like(x), torch.empty_like(v)
-    ops._call("winograd_spread_transposed", [v, back], x.shape)
-    ops._call("winograd_gather", [v, y], x.shape)
-    ops._call("winograd_gather_transposed", [x, m], x.shape)
-    size = float(v.double().norm() * x.double().norm())
-    assert abs(float((ops.spread(x).double() * v).sum() - (x.double() * back).sum())) < 1e-5 * size
-    assert abs(float((y.double() * x).sum() - (v.double() * m).sum())) < 1e-5 * size
+def test_tile_maps_are_their_matrices(h, w, n, c):
+    x = torch.randn(n, h, w, c, generator=generator(0, "maps", h, w, n, c))
+    spans, tiles = tiles_of(x.double(), 6), tiles_of(x.double(), 4)
+    spread = torch.einsum("pi,qj,tijc->pqtc", BT, BT, spans).flatten(0, 1)
+    gathered = torch.einsum("ip,jq,tijc->pqtc", AT, AT, tiles).flatten(0, 1)
+    torch.testing.assert_close(ops.spread(x).double(), spread, rtol=0, atol=1e-4)
+    torch.testing.assert_close(ops.gather_transposed(x).double(), gathered, rtol=0, atol=1e-4)
 
 
-def test_filter_transform_and_its_transpose_agree():
+@needs_kernels
+@pytest.mark.parametrize(("k", "c"), [(8, 16), (40, 24), (16, 48)])
+def test_packed_filters_are_the_transform_in_panels(k, c):
+    weight = torch.randn(k, c, 3, 3, generator=generator(0, "filters", k, c))
+    transformed = torch.einsum("pa,qb,kcab->pqck", ops._G, ops._G, weight).flatten(0, 1)  # (36, c, k)
+    for found, matrix in ((ops.filters(weight), transformed), (ops.turned(weight), transformed.transpose(1, 2))):
+        panels = [matrix[..., at : at + 16].flatten(1) for at in range(0, matrix.shape[2], 16)]
+        torch.testing.assert_close(found.view(36, -1), torch.cat(panels, dim=1), rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_in_filters_go_back_by_the_transpose():
     for k, c in ((8, 16), (16, 3)):
         weight = torch.randn(k, c, 3, 3, generator=generator(0, "filters", k, c))
-        there = ops.transform_filters(weight)
+        there = torch.einsum("pa,qb,kcab->pqck", ops._G, ops._G, weight).flatten(0, 1) if c > 8 else ops.filters(weight)
         other = torch.randn(there.shape, generator=generator(1, "filters", k, c))
-        back = ops.transform_filters_transposed(other, weight.shape)
+        back = ops.to_weight(other, weight.shape)
         torch.testing.assert_close((there * other).sum(), (weight * back).sum(), rtol=1e-4, atol=1e-3)
 
 
@@ -172,15 +210,19 @@ def test_same_bits_twice():
 
 
 @needs_kernels
-def test_the_loops_give_the_same_bits_for_any_number_of_threads():
-    # Everything but PyTorch's matrix products, which a thin layer does without.
-    tensors = problem(6, 16, 16, 3, 24)
+@pytest.mark.parametrize("c", [3, 16])
+def test_the_loops_give_the_same_bits_for_any_number_of_threads(c):
+    # Everything but PyTorch's matrix products, with which the gradients of many channels' filters are made.
+    x, *parameters = problem(7, 16, 16, c, 24)
+    tensors = [x, *parameters] if c == 3 else [x]
     before = torch.get_num_threads()
     outcomes = []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            outcomes.append(values_and_gradients(kernels.block, tensors, torch.float32))
+            outcomes.append(
+                values_and_gradients(lambda *t: kernels.block(*t, *parameters[len(t) - 1 :]), tensors, torch.float32)
+            )
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for other in outcomes[1:] for a, b in zip(outcomes[0], other, strict=True))
@@ -285,7 +327,7 @@ def test_switched_off_by_the_environment(anew, monkeypatch, value, capsys):
 
 
 def test_without_a_compiler_the_user_is_told_once(anew, monkeypatch, capsys):
-    monkeypatch.setattr(library, "compiler", lambda: None)
+    monkeypatch.setattr(library, "cpp_compiler", lambda: None)
     monkeypatch.setattr(library.sys, "platform", "linux")
     assert anew() is None
     assert anew() is None
@@ -296,7 +338,7 @@ def test_a_failing_compiler_is_survived(anew, monkeypatch, capsys):
     def fail(*_, **__):
         raise subprocess.CalledProcessError(1, "g++", stderr="internal error")
 
-    monkeypatch.setattr(library, "compiler", lambda: ["g++"])
+    monkeypatch.setattr(library, "cpp_compiler", lambda: ["g++"])
     monkeypatch.setattr(library.subprocess, "run", fail)
     monkeypatch.setattr(library.sys, "platform", "linux")
     assert anew() is None
@@ -307,7 +349,7 @@ def test_a_failing_compiler_is_survived(anew, monkeypatch, capsys):
 def test_a_cache_that_cannot_be_written_is_survived(anew, monkeypatch, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NCFM_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(library, "compiler", lambda: ["true"])
+    monkeypatch.setattr(library, "cpp_compiler", lambda: ["true"])
     monkeypatch.setattr(library.sys, "platform", "linux")
     assert anew() is None
     assert "could not be built" in capsys.readouterr().err

@@ -68,10 +68,12 @@ def cpu_multiplies_bfloat16() -> bool:
     return bool(probe is not None and probe())
 
 
-def has_compiler() -> bool:
-    """Whether torch.compile can build code for the CPU here (it needs a C++ compiler)."""
-    named = shlex.split(os.environ.get("CXX", ""))[-1:]  # CXX may begin with a wrapper: "ccache g++"
-    return any(shutil.which(name) for name in (*named, "g++", "clang++"))
+def cpp_compiler() -> list[str] | None:
+    """The C++ compiler's command: $CXX (which may begin with a wrapper: "ccache g++"), g++ or clang++; None if none."""
+    for command in (shlex.split(os.environ.get("CXX", "")), ["g++"], ["clang++"]):
+        if command and all(shutil.which(word) for word in command if not word.startswith("-")):
+            return command
+    return None
 
 
 def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
@@ -81,7 +83,7 @@ def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
     rectifier and the pooling become one loop over memory); on smaller images a whole run takes less than the wait.
     """
     if choice == "on":
-        if device.type == "cpu" and not has_compiler():
+        if device.type == "cpu" and cpp_compiler() is None:
             print("ncfm: no C++ compiler found, networks run eagerly (slower, same result).", file=sys.stderr)
             return False
         return True
@@ -89,7 +91,7 @@ def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
         return False
     if choice != "auto":
         raise NcfmError(f"compile must be auto, on or off, got {choice!r}.")
-    return device.type != "mps" and image_size >= 32 and (device.type == "cuda" or has_compiler())
+    return device.type != "mps" and image_size >= 32 and (device.type == "cuda" or cpp_compiler() is not None)
 
 
 def compiled(network: nn.Module, enabled: bool) -> Callable[..., Any]:

@@ -67,19 +67,31 @@ def characteristic_function(
     if gradient_rows is not None:
         check_at_least(gradient_rows, 1, "gradient_rows")
         if gradient_rows < n and torch.is_grad_enabled() and (x.requires_grad or t.requires_grad):
-            whole = characteristic_function(x.detach(), t.detach(), chunk_size=chunk_size)
-            some = characteristic_function(x[..., :gradient_rows, :], t, chunk_size=chunk_size)
-            return Phi(*(all_ + (part - part.detach()) for all_, part in zip(whole, some, strict=True)))
-    if n <= chunk_size:
-        projections = x @ t.T  # (..., n, k)
-        cos, sin = projections.cos().sum(-2), projections.sin().sum(-2)
-    else:
-        cos, sin = _CosSinSums.apply(x, t, chunk_size)  # type: ignore[no-untyped-call]
+            first, rest = x[..., :gradient_rows, :], x[..., gradient_rows:, :].detach()
+            sums = (_cos_sin_sums(part, t_, chunk_size) for part, t_ in ((first, t), (rest, t.detach())))
+            # The value counts every row once; the gradient is that of the first rows, as if all were like them.
+            phi = (((a.detach() + b) / n + (a - a.detach()) / gradient_rows) for a, b in zip(*sums, strict=True))
+            return Phi(*phi)
+    cos, sin = _cos_sin_sums(x, t, chunk_size)
     return Phi(cos / n, sin / n)
 
 
+def _cos_sin_sums(x: Features, t: Frequencies, chunk_size: int) -> tuple[Tensor, Tensor]:
+    """Sums over the rows of x of cos and sin of the projections <t, x>, (..., k) each."""
+    if x.shape[-2] > chunk_size:
+        cos, sin = _CosSinSums.apply(x, t, chunk_size)  # type: ignore[no-untyped-call]
+        return cos, sin
+    projections = _project(x, t)
+    return projections.cos().sum(-2), projections.sin().sum(-2)
+
+
+def _project(x: Features, t: Frequencies) -> Tensor:
+    """<t, x> for all rows of all groups, (..., n, k), as one product: by group it is slower."""
+    return (x.flatten(0, -2) @ t.T).unflatten(0, x.shape[:-1])
+
+
 class _CosSinSums(torch.autograd.Function):
-    """Sums over the rows of x of cos and sin of the projections <t, x>, (..., k) each, chunk by chunk of rows.
+    """`_cos_sin_sums` chunk by chunk of rows.
 
     With p = <t, x>, d cos(p) = -sin(p) dp and d sin(p) = cos(p) dp: the backward pass needs the projections again, and
     makes them again, chunk by chunk, so that they are never held whole.
@@ -92,7 +104,7 @@ class _CosSinSums(torch.autograd.Function):
         cos = x.new_zeros(*x.shape[:-2], len(t))
         sin = torch.zeros_like(cos)
         for part in x.split(chunk_size, dim=-2):
-            projections = part @ t.T
+            projections = _project(part, t)
             sin += projections.sin().sum(-2)
             cos += projections.cos_().sum(-2)
         return cos, sin
@@ -106,11 +118,11 @@ class _CosSinSums(torch.autograd.Function):
         for start in range(0, x.shape[-2], ctx.chunk_size):
             rows = slice(start, start + ctx.chunk_size)
             part = x[..., rows, :]
-            projections = part @ t.T
+            projections = _project(part, t)
             slopes = projections.cos().mul_(to_sin[..., None, :])
             slopes -= projections.sin_().mul_(to_cos[..., None, :])
             if dx is not None:
-                dx[..., rows, :] = slopes @ t
+                dx[..., rows, :] = (slopes.flatten(0, -2) @ t).view(part.shape)
             if dt is not None:
                 dt += slopes.flatten(0, -2).T @ part.flatten(0, -2)
         return dx, dt, None

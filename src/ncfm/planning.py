@@ -16,10 +16,10 @@ from ncfm._seeding import derive_seed, generator
 from ncfm.build import Machine, build_protocol, build_teacher_recipe, run_distillation
 from ncfm.config import RunConfig
 from ncfm.data.images import ImageSet
-from ncfm.networks import create_network
+from ncfm.networks import on_device
 from ncfm.runs import Settings, prepare, resolve_config
 from ncfm.synthetic import SyntheticSet, start_images
-from ncfm.teachers import Teacher, TeacherPool, teacher_key
+from ncfm.teachers import TeacherPool, network_for, teacher_key, untrained_pool
 from ncfm.training import TrainingRecipe, accuracy, fit, steps_per_epoch
 
 WARM_UP = 2  # steps of each stage that are not counted: first allocations, compilation
@@ -84,7 +84,9 @@ def plan(
     config = resolve_config(data, ipc, recipe, settings, seed)
     images, machine = prepare(data, config, data_dir)
     free = available_memory(machine.device)
-    pool = _untrained(images, config, machine)
+    pool = untrained_pool(
+        images, config.teachers.network, device=machine.device, compile_networks=machine.compile_networks
+    )
     iterations, per_pass = _distilling(images, pool, config, machine, ipc, steps)
     stages = (_teachers(images, config, machine, steps), iterations, *_evaluation(images, config, machine, ipc, steps))
     return Plan(
@@ -94,26 +96,6 @@ def plan(
         images_per_pass=per_pass,
         device=describe_device(machine.device),
         threads=torch.get_num_threads(),
-    )
-
-
-def _untrained(images: ImageSet, config: RunConfig, machine: Machine) -> TeacherPool:
-    def make(seed: int = 0) -> torch.nn.Module:
-        return create_network(
-            config.teachers.network,
-            channels=images.channels,
-            num_classes=images.num_classes,
-            image_size=images.image_size,
-            seed=seed,
-        )
-
-    teacher = Teacher(make(0).state_dict(), make(1).state_dict(), 0.0)
-    return TeacherPool(
-        [teacher],
-        make,
-        statistics=images.statistics,
-        device=machine.device,
-        compile_networks=machine.compile_networks,
     )
 
 
@@ -179,7 +161,7 @@ def _evaluation(images: ImageSet, config: RunConfig, machine: Machine, ipc: int,
     if images.test is None:
         return (students,)
     part = min(len(images.test), 1024)
-    student = _network(network, images, machine)
+    student = on_device(network_for(images, network, seed=0), machine.device)
     clock = _Clock(machine.device)
     for _ in range(WARM_UP + 3):
         accuracy(student, images.test.images[:part], images.test.labels[:part], statistics=images.statistics)
@@ -200,7 +182,7 @@ def _seconds_per_step(
     """Median seconds of an optimizer step of a training, each timed as an epoch of one batch."""
     at = torch.randperm(len(pixels), generator=generator(0, "plan"))[: recipe.batch_size]
     clock = _Clock(machine.device)
-    module = _network(network, images, machine)
+    module = on_device(network_for(images, network, seed=0), machine.device)
     fit(
         module,
         pixels[at],
@@ -213,10 +195,3 @@ def _seconds_per_step(
         after_epoch=clock.tick,
     )
     return clock.median
-
-
-def _network(name: str, images: ImageSet, machine: Machine) -> torch.nn.Module:
-    module = create_network(
-        name, channels=images.channels, num_classes=images.num_classes, image_size=images.image_size, seed=0
-    )
-    return module.to(machine.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

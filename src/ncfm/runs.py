@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Mapping
@@ -248,8 +249,9 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
             raise NcfmError(f"Nothing to resume: {folder} is no run folder (it has no {CONFIG_FILE}).")
         stored = read_json(folder / CONFIG_FILE)
         if isinstance(stored, dict) and isinstance(stored.get("config"), dict):
-            # Settings that did not exist then have their defaults: what that version did.
-            stored = stored | {"config": _filled(stored["config"])}
+            # Settings that did not exist then have their defaults: what that version did. A key that is gone differs.
+            with contextlib.suppress(NcfmError):
+                stored = stored | {"config": make_config(stored["config"]).model_dump()}
         differing = _differences(stored, description)
         if differing:
             raise NcfmError(
@@ -260,17 +262,6 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
         raise NcfmError(
             f"{folder} already holds a run; continue it with --resume, or choose another folder with --out."
         )
-
-
-def _filled(stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored configuration with the defaults of settings that it does not have."""
-    defaults = RunConfig().model_dump()
-    return {
-        section: {**defaults[section], **value}
-        if isinstance(defaults.get(section), dict) and isinstance(value, dict)
-        else value
-        for section, value in stored.items()
-    }
 
 
 def _differences(stored: Any, wanted: Any, place: str = "") -> list[str]:

@@ -34,7 +34,7 @@ from ncfm._files import (
 from ncfm._seeding import derive_seed, generator
 from ncfm._typing import Statistics
 from ncfm.data.images import ImageSet
-from ncfm.networks.registry import create_network
+from ncfm.networks.registry import create_network, on_device
 from ncfm.training import TrainingRecipe, fit
 
 Weights = dict[str, Tensor]
@@ -120,6 +120,28 @@ def blend(network: nn.Module, initial: Weights, trained: Weights, beta: float) -
             value.copy_(trained[name])
 
 
+def network_for(images: ImageSet, name: str, *, seed: int) -> nn.Module:
+    """A fresh network, one of `create_network`'s names, for the images and classes of a set."""
+    return create_network(
+        name, channels=images.channels, num_classes=images.num_classes, image_size=images.image_size, seed=seed
+    )
+
+
+def untrained_pool(
+    images: ImageSet, network: str, *, number: int = 1, device: torch.device, compile_networks: bool = False
+) -> TeacherPool:
+    """A pool of random weights: an iteration with it costs what it costs with trained ones, so plans and benchmarks
+    need not train."""
+    weights = [network_for(images, network, seed=seed).state_dict() for seed in range(2 * number)]
+    return TeacherPool(
+        [Teacher(weights[2 * i], weights[2 * i + 1], 0.0) for i in range(number)],
+        lambda: network_for(images, network, seed=0),
+        statistics=images.statistics,
+        device=device,
+        compile_networks=compile_networks,
+    )
+
+
 def pretrain(
     images: ImageSet,
     *,
@@ -156,23 +178,15 @@ def pretrain(
     check_at_least(num_teachers, 1, "num_teachers")
     cache = cache_dir() / "teachers" if cache is None else cache
 
-    def make(index: int) -> nn.Module:
-        return create_network(
-            network,
-            channels=images.channels,
-            num_classes=images.num_classes,
-            image_size=images.image_size,
-            seed=derive_seed(seed, "teachers", index),
-        )
-
-    module = make(0).to(device)
+    module = on_device(network_for(images, network, seed=0), device)
     forward = compiled(module, compile_networks)
     teachers = []
     for index in range(num_teachers):
-        key = teacher_key(images, network, recipe, derive_seed(seed, "teachers", index), precision)
+        own_seed = derive_seed(seed, "teachers", index)
+        key = teacher_key(images, network, recipe, own_seed, precision)
         teacher = _from_cache(cache, key, module.state_dict().keys())
         if teacher is None:
-            module.load_state_dict(make(index).state_dict())
+            module.load_state_dict(network_for(images, network, seed=own_seed).state_dict())
             teacher = _train(images, module, forward, recipe, seed, index, precision, on_epoch)
             with best_effort():
                 _to_cache(cache, key, teacher, asdict(recipe) | {"network": network, "data": images.name})
@@ -181,7 +195,7 @@ def pretrain(
         teachers.append(teacher)
     return TeacherPool(
         teachers,
-        lambda: make(0),
+        lambda: network_for(images, network, seed=0),
         statistics=images.statistics,
         device=device,
         compile_networks=compile_networks,
@@ -205,7 +219,6 @@ def _train(
     precision: torch.dtype,
     on_epoch: Callable[[int, int], None] | None,
 ) -> Teacher:
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     initial = _copy(module)
     began = time.perf_counter()
     fit(
@@ -254,5 +267,4 @@ def _on(weights: Weights, device: torch.device) -> Weights:
 
 def _frozen(module: nn.Module, device: torch.device) -> nn.Module:
     """In evaluation mode, without gradients for its parameters: only the images are optimised."""
-    module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return module.requires_grad_(False).eval()
+    return on_device(module, device).requires_grad_(False).eval()

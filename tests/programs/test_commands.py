@@ -340,8 +340,15 @@ def test_other_students_are_trained_again(ncfm_, tmp_path):
 
 
 def test_compare_as_a_table(ncfm_, tmp_path):
-    done = ncfm_(*compare(tmp_path / "all", methods="ncfm,random"))
+    done = ncfm_(*compare(tmp_path / "all", methods="ncfm,random,full"))
     assert "digits, 1 image per class" in done.out
+    # Every cell stands under its heading: accuracy, interval, stored images a class, images trained on, seconds.
+    cells = [re.split(r"\s{2,}", line.strip()) for line in done.out.splitlines() if " ± " in line]
+    assert [row[0] for row in cells] == ["ncfm", "random", "full (equal-steps)"]
+    assert [row[2] for row in cells if not re.fullmatch(r"-?\d+\.\d to -?\d+\.\d", row[2])] == []
+    assert [row[3:5] for row in cells] == [["1", "40"], ["1", "10"], ["135", "1343"]]
+    assert [row[5].isdigit() for row in cells] == [True, False, False]
+    assert all(len(line) <= 80 for line in done.out.splitlines() if not line.startswith("Pictures"))
     assert "Accuracy after the last epoch" in done.out.replace("\n", " ")
     assert "Pictures: " in done.out
     assert "Traceback" not in done.err

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.table import Table
 
 from ncfm import comparison
@@ -87,16 +88,17 @@ def command(
 
 
 def _table(title: str, scored: list[comparison.Scored]) -> Table:
-    table = Table(title=title, caption="Accuracy after the last epoch on the real test split; same recipe for all.")
-    for heading in (
-        "method",
-        "accuracy, %",
-        "95 % interval",
-        "stored / class",
-        "trained on",
-        "distilling, s",
-    ):
-        table.add_column(heading, justify="left" if heading == "method" else "right")
+    # Without lines between the columns the table fits into 80 characters.
+    table = Table(
+        title=title,
+        caption="Accuracy after the last epoch on the real test split; same recipe for all.",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    table.add_column("method", no_wrap=True)
+    for heading in ("accuracy %", "95 % interval", "stored\na class", "training\nimages", "seconds\nto distil"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for s in scored:
         spread = s.evaluation.interval
         one = len(s.evaluation.accuracies) == 1
@@ -105,7 +107,8 @@ def _table(title: str, scored: list[comparison.Scored]) -> Table:
             s.method + (f" ({variant})" if variant else ""),
             f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}",
             "-" if one else f"{100 * spread.low:.1f} to {100 * spread.high:.1f}",
-            f"{s.evaluation.num_images} images",
-            "-" if s.distill_seconds is None else f"{s.distill_seconds:.0f} s",
+            str(s.storage),
+            str(s.evaluation.num_images),
+            "-" if s.distill_seconds is None else f"{s.distill_seconds:.0f}",
         )
     return table

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from ncfm._typing import Statistics
-from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.data.images import ImageSet, ImageSplit, to_float
 
 SHOWN = 5  # examples of a kind of problem
 
@@ -93,12 +92,10 @@ def sample_grid(images: ImageSet, per_class: int = 10) -> Tensor:
         for offset, count in zip(images.train.offsets, images.train.counts, strict=True)
         for index in range(per_class)
     ]
-    chosen = images.train.images[at].float() / 255
-    return chosen.unflatten(0, (images.num_classes, per_class))
+    return to_float(images.train.images[at]).unflatten(0, (images.num_classes, per_class))
 
 
 def count_summary(counts: tuple[int, ...]) -> str:
     """``5000 each``, or ``12 to 340 each``."""
-    if len(Counter(counts)) == 1:
-        return f"{counts[0]} each"
-    return f"{min(counts)} to {max(counts)} each"
+    low, high = min(counts), max(counts)
+    return f"{low} each" if low == high else f"{low} to {high} each"

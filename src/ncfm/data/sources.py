@@ -17,7 +17,7 @@ from ncfm.data.decoding import decode_all
 from ncfm.data.folders import TRAIN_NAMES, listing, read_folder
 from ncfm.data.hub import read_hub
 from ncfm.data.idx import has_idx, idx_files, read_idx_folder
-from ncfm.data.images import ImageSet, ImageSplit, drop_empty_classes
+from ncfm.data.images import ImageSet, ImageSplit, drop_empty_classes, to_uint8
 from ncfm.data.named import NAMED_SETS, SUBSETS, NamedSet, Subset
 from ncfm.data.parquet import TEST_NAMES, read_parquets
 from ncfm.data.raw import RawSplit
@@ -155,7 +155,7 @@ def _in_memory(source: Any, class_names: Sequence[str] | None, split: str) -> Ra
 def _pixels(image: Any, split: str) -> np.ndarray:
     """One image as uint8, (h, w) or (h, w, 3)."""
     if isinstance(image, torch.Tensor) and image.is_floating_point():
-        image = image.mul(255).round().clamp(0, 255).to(torch.uint8)
+        image = to_uint8(image)
     array = np.asarray(image)
     if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
         array = array.transpose(1, 2, 0)

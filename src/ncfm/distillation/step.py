@@ -138,6 +138,12 @@ class MinMaxStep:
         )
         self.extract.gradient_chunk_size = gradient_chunk_size or self._fitting_chunk()
 
+    @property
+    def num_training_images(self) -> int:
+        """Synthetic images that a pass over all classes takes, after decoding."""
+        stored = self.images.tensors[0]
+        return len(stored) * decoded_ipc(stored.shape[1], *self.formation)
+
     def _fitting_chunk(self) -> int | None:
         """How many synthetic images a pass with gradient may hold; None if all of them fit."""
         stored = self.images.tensors[0]
@@ -146,15 +152,12 @@ class MinMaxStep:
             return None
         with torch.no_grad():
             image = decode(stored[:1, :1], *self.formation).flatten(0, 1)[:1]
-        each = kept_bytes_per_image(self.extract, image)
-        total = len(stored) * decoded_ipc(stored.shape[1], *self.formation)
-        fitting = int(MEMORY_SHARE * available / each)
-        return None if total <= fitting else max(fitting, 1)
+        fitting = int(MEMORY_SHARE * available / kept_bytes_per_image(self.extract, image))
+        return None if self.num_training_images <= fitting else max(fitting, 1)
 
     def halve_chunks(self) -> bool:
         """After an allocation failed: smaller passes from now on. False if they are already single images."""
-        stored = self.images.tensors[0]
-        total = len(stored) * decoded_ipc(stored.shape[1], *self.formation)
+        total = self.num_training_images
         now = min(self.extract.gradient_chunk_size or total, total)
         if now == self.extract.chunk_size == self.real_rows == 1:
             return False

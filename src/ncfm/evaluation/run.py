@@ -17,7 +17,7 @@ from ncfm._typing import Interval, LabelledImages, Statistics
 from ncfm.data.images import ImageSplit
 from ncfm.evaluation.protocol import Protocol
 from ncfm.evaluation.side_by_side import fit_side_by_side
-from ncfm.networks.registry import create_network
+from ncfm.networks.registry import create_network, on_device
 from ncfm.training import accuracy, fit, steps_per_epoch
 
 
@@ -113,6 +113,68 @@ def evaluate(
     Raises:
         NcfmError: for pixels that are not finite, labels or sizes that do not fit, or a diverging training.
     """
+    _check(LabelledImages(*train), test, num_classes, protocol)
+    images, labels = (part.to(device) for part in train)
+    test_images, test_labels = test.images.to(device), test.labels
+
+    def fresh(run: int) -> torch.nn.Module:
+        return create_network(
+            network,
+            channels=images.shape[1],
+            num_classes=num_classes,
+            image_size=images.shape[-1],
+            seed=derive_seed(seed, "students", run),
+        )
+
+    together = protocol.num_runs if side_by_side else 1  # students that train at a time
+    students = [on_device(fresh(run), device) for run in range(together)]  # later ones take over their memory
+    forwards = [compiled(student, compile_networks and together == 1) for student in students]
+    looks_at, epochs = look_epochs(protocol), protocol.recipe.epochs
+    seen: list[list[float]] = []  # of each student, the accuracies at its looks
+
+    def look() -> None:
+        for looks, student, forward in zip(seen[-together:], students, forwards, strict=True):
+            looks.append(accuracy(student, test_images, test_labels, statistics=statistics, forward=forward))
+
+    def after_epoch(epoch: int) -> None:
+        if epoch in looks_at:
+            look()
+        if on_epoch is not None:
+            on_epoch((len(seen) - together) * epochs + epoch * together)
+
+    began = time.perf_counter()
+    for first in range(0, protocol.num_runs, together):
+        runs = range(first, first + together)
+        for student, run in zip(students, runs, strict=True):
+            student.load_state_dict(fresh(run).state_dict())
+            seen.append([])
+        generators = [generator(seed, "students", run, "training") for run in runs]
+        common: dict[str, Any] = {
+            "recipe": protocol.recipe,
+            "statistics": statistics,
+            "precision": precision,
+            "after_epoch": after_epoch,
+        }
+        if together == 1:
+            fit(students[0], images, labels, generator=generators[0], forward=forwards[0], **common)
+        else:
+            fit_side_by_side(
+                students, images, labels, generators=generators, compile_networks=compile_networks, **common
+            )
+        if epochs == 0:  # the untrained networks
+            look()
+    return EvaluationResult(
+        tuple(looks[-1] for looks in seen),
+        tuple(max(looks) for looks in seen),
+        network,
+        protocol.name,
+        epochs,
+        len(images),
+        time.perf_counter() - began,
+    )
+
+
+def _check(train: LabelledImages, test: ImageSplit, num_classes: int, protocol: Protocol) -> None:
     images, labels = train
     if len(images) != len(labels) or len(images) == 0:
         raise NcfmError(
@@ -127,107 +189,6 @@ def evaluate(
             "judge it on the data it was made from."
         )
     check_at_least(protocol.num_runs, 1, "num_runs")
-
-    def make(run: int) -> torch.nn.Module:
-        return create_network(
-            network,
-            channels=images.shape[1],
-            num_classes=num_classes,
-            image_size=images.shape[-1],
-            seed=derive_seed(seed, "students", run),
-        )
-
-    test_images, test_labels = test.images.to(device), test.labels
-
-    def measure(student: torch.nn.Module, forward: Callable[..., Any]) -> float:
-        return accuracy(student, test_images, test_labels, statistics=statistics, forward=forward)
-
-    began = time.perf_counter()
-    train_all = _together if side_by_side and protocol.num_runs > 1 else _one_by_one
-    looks = train_all(
-        protocol,
-        lambda run: on_device(make(run), device),
-        measure,
-        [generator(seed, "students", run, "training") for run in range(protocol.num_runs)],
-        compile_networks,
-        on_epoch or (lambda finished: None),
-        images=images.to(device),
-        labels=labels.to(device),
-        recipe=protocol.recipe,
-        statistics=statistics,
-        precision=precision,
-    )
-    return EvaluationResult(
-        tuple(accuracies[-1] for accuracies in looks),
-        tuple(max(accuracies) for accuracies in looks),
-        network,
-        protocol.name,
-        protocol.recipe.epochs,
-        len(images),
-        time.perf_counter() - began,
-    )
-
-
-def _one_by_one(
-    protocol: Protocol,
-    make: Callable[[int], torch.nn.Module],
-    measure: Callable[[torch.nn.Module, Callable[..., Any]], float],
-    generators: Sequence[torch.Generator],
-    compile_networks: bool,
-    on_epoch: Callable[[int], None],
-    **training: Any,
-) -> list[list[float]]:
-    """Train the students in turn, in one live network; the accuracies of each at its looks."""
-    looks_at, student = look_epochs(protocol), make(0)
-    forward = compiled(student, compile_networks)
-    seen: list[list[float]] = [[] for _ in generators]
-    for run, (looks, own) in enumerate(zip(seen, generators, strict=True)):
-        student.load_state_dict(make(run).state_dict())
-
-        def after_epoch(epoch: int, run: int = run, looks: list[float] = looks) -> None:
-            if epoch in looks_at:
-                looks.append(measure(student, forward))
-            on_epoch(run * protocol.recipe.epochs + epoch)
-
-        fit(student, generator=own, forward=forward, after_epoch=after_epoch, **training)
-        if not looks:  # zero epochs: the untrained network
-            looks.append(measure(student, forward))
-    return seen
-
-
-def _together(
-    protocol: Protocol,
-    make: Callable[[int], torch.nn.Module],
-    measure: Callable[[torch.nn.Module, Callable[..., Any]], float],
-    generators: Sequence[torch.Generator],
-    compile_networks: bool,
-    on_epoch: Callable[[int], None],
-    **training: Any,
-) -> list[list[float]]:
-    """Train the students side by side; the accuracies of each at its looks."""
-    looks_at, students = look_epochs(protocol), [make(run) for run in range(len(generators))]
-    seen: list[list[float]] = [[] for _ in generators]
-
-    def look() -> None:
-        for student, looks in zip(students, seen, strict=True):
-            looks.append(measure(student, student))
-
-    def after_epoch(epoch: int) -> None:
-        if epoch in looks_at:
-            look()
-        on_epoch(epoch * len(students))
-
-    fit_side_by_side(
-        students, generators=generators, compile_networks=compile_networks, after_epoch=after_epoch, **training
-    )
-    if not seen[0]:  # zero epochs: the untrained networks
-        look()
-    return seen
-
-
-def on_device(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-    """The network on its device, weights laid out for channels-last convolutions."""
-    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def look_epochs(protocol: Protocol) -> frozenset[int]:

@@ -8,13 +8,12 @@ import functools
 import hashlib
 import os
 import platform
-import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from ncfm._checks import NcfmFailure
+from ncfm._device import cpp_compiler
 from ncfm._files import cache_dir, write_atomically
 
 SOURCE = Path(__file__).with_name("cpu.cpp")
@@ -23,17 +22,9 @@ FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-
 SECONDS_TO_BUILD = 120
 
 
-def compiler() -> list[str] | None:
-    """The C++ compiler's command: $CXX, g++ or clang++; None if there is none."""
-    for command in (shlex.split(os.environ.get("CXX", "")), ["g++"], ["clang++"]):
-        if command and shutil.which(command[-1]) and shutil.which(command[0]):
-            return command
-    return None
-
-
 @functools.cache
 def load() -> ctypes.CDLL | None:
-    """The loops as a library, built on first use (2 s) and kept in the cache folder; None where that cannot be done.
+    """The loops as a library, built on first use and kept in the cache folder; None where that cannot be done.
 
     The reason is printed once; networks then run on PyTorch's own operators: slower, same result up to rounding.
     ``NCFM_KERNELS=off`` in the environment says not to use them.
@@ -42,7 +33,7 @@ def load() -> ctypes.CDLL | None:
         return None
     if sys.platform != "linux":
         return None  # elsewhere PyTorch brings an OpenMP of another kind, and two in one process fight for the cores
-    command = compiler()
+    command = cpp_compiler()
     if command is None:
         print(
             "ncfm: no C++ compiler found, networks run on PyTorch's operators (slower, same result).", file=sys.stderr
@@ -77,8 +68,8 @@ def available() -> bool:
 def keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next allocation instead of returning it to the kernel.
 
-    A network's activations are freed and allocated again thousands of times; by default glibc maps each one anew, and
-    the page faults cost more than the loops that fill them (first layer at 32 px: 0.33 ms an image against 0.07).
+    A network's activations are freed and allocated again thousands of times; by default glibc maps each large one
+    anew, and the page faults cost more than the loops that fill it.
     """
     mmap_max, trim_threshold = -4, -1  # parameter numbers in malloc.h
     with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt

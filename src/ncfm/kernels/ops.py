@@ -11,8 +11,9 @@ the transform of the filters are linear, so the two convolutions of the backward
 quarter of the cost too. Against direct float32 convolution the result differs by rounding, 1e-5 of its size (bfloat16:
 4e-3). The first layer has too few channels for this and is computed by the definition.
 
-**Block.** Convolution, normalisation, rectifier and pooling go over the images in chunks whose arrays stay in the
-cache, in the forward and in the backward pass. What the backward pass can make again at little cost is not kept.
+**Block.** A thread takes an image through convolution, normalisation, rectifier and pooling before it takes the next
+one, in the forward and in the backward pass, so that what lies between them stays in its cache. Nothing between them is
+kept where no gradient is due, and of a first layer never: the backward pass makes it again at little cost.
 
 Everywhere here channels are last: images are (n, h, w, c).
 """
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,7 +36,7 @@ LANES = 8  # channels are handled in groups of this many
 TILE = 4
 POSITIONS = 36
 THIN = 8  # up to so many channels the definition beats tiles
-CHUNK_PIXELS = 16384  # of a chunk: its arrays then take 10 to 20 MB at 128 channels, a last-level cache
+CHUNK_PIXELS = 16384  # for gradients in filters: arrays then take 10 to 20 MB at 128 channels, a last-level cache
 
 # G of Lavin and Gray for F(4, 3).
 _G = torch.tensor(
@@ -105,62 +106,75 @@ def block(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, 
 
 
 class _Convolution(torch.autograd.Function):
-    """The convolution without bias, chunk by chunk."""
+    """The convolution without bias."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        x = x.contiguous()
-        filters = transform_filters(weight)
-        y = x.new_empty(*x.shape[:3], weight.shape[0])
-        for part in chunks(x):
-            convolve(x[part], filters, out=y[part])
-        ctx.save_for_backward(x, weight, filters)
+        x, weight = x.contiguous(), weight.contiguous()
+        y = x.new_empty(*x.shape[:3], len(weight))
+        _call(
+            "thin_convolve" if is_thin(weight) else "winograd_convolve", [x, filters(weight), y], x.shape, len(weight)
+        )
+        ctx.save_for_backward(x, weight)
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, filters = ctx.saved_tensors
-        g = g.contiguous()
-        dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        dfilters = torch.zeros_like(filters) if ctx.needs_input_grad[1] else None
-        for part in chunks(x):
-            convolve_backward(x[part], filters, g[part], None if dx is None else dx[part], dfilters)
-        return dx, None if dfilters is None else transform_filters_transposed(dfilters, weight.shape)
+        x, weight = ctx.saved_tensors
+        g, dx, dfilters = g.contiguous(), None, None
+        if ctx.needs_input_grad[0]:
+            dx = torch.empty_like(x)
+            _call(
+                "thin_to_input" if is_thin(weight) else "winograd_to_input",
+                [g, turned(weight), dx],
+                x.shape,
+                len(weight),
+            )
+        if ctx.needs_input_grad[1]:
+            dfilters = no_gradient_yet(weight)
+            for part in chunks(x):
+                add_to_filters(dfilters, x[part], g[part])
+        return dx, None if dfilters is None else to_weight(dfilters, weight.shape)
 
 
 class _Block(torch.autograd.Function):
-    """The block, chunk by chunk; of a first layer not even the convolution's output is kept."""
+    """The block."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
-        x, (n, h, w, c), k = x.contiguous(), x.shape, weight.shape[0]
-        filters = transform_filters(weight)
+        x, weight, (n, h, w, _), k = x.contiguous(), weight.contiguous(), x.shape, len(weight)
         out, mean, rstd = x.new_empty(n, h // 2, w // 2, k), x.new_empty(n, k), x.new_empty(n, k)
-        keep = c > THIN and any(ctx.needs_input_grad)
-        kept = x.new_empty(n if keep else 0, h, w, k)
-        for part in chunks(x):
-            y = kept[part] if keep else x.new_empty(len(x[part]), h, w, k)
-            convolve(x[part], filters, out=y)
-            _call("norm_relu_pool", [y, gamma, beta, out[part], mean[part], rstd[part]], y.shape, eps)
-        ctx.save_for_backward(x, weight, gamma, beta, filters, kept, mean, rstd)
+        y = None if is_thin(weight) or not any(ctx.needs_input_grad) else x.new_empty(n, h, w, k)
+        if is_thin(weight):
+            _call("thin_block", [x, filters(weight), gamma, beta, out, mean, rstd], x.shape, k, eps)
+        else:
+            _call("winograd_block", [x, filters(weight), gamma, beta, y, out, mean, rstd], x.shape, k, eps)
+        ctx.save_for_backward(x, weight, gamma, beta, y, mean, rstd)
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, gamma, beta, filters, kept, mean, rstd = ctx.saved_tensors
-        g = g.contiguous()
+        x, weight, gamma, beta, y, mean, rstd = ctx.saved_tensors
+        g, k, back = g.contiguous(), len(weight), turned(weight)
         dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        dfilters = torch.zeros_like(filters) if ctx.needs_input_grad[1] else None
+        dfilters = no_gradient_yet(weight) if ctx.needs_input_grad[1] else None
         dgamma, dbeta = torch.empty_like(mean), torch.empty_like(mean)
-        for part in chunks(x):
-            y = kept[part] if len(kept) else convolve(x[part], filters)
-            dy = torch.empty_like(y)
-            tensors = [g[part], y, gamma, beta, mean[part], rstd[part], dy, dgamma[part], dbeta[part]]
-            _call("norm_relu_pool_backward", tensors, y.shape)
-            convolve_backward(x[part], filters, dy, None if dx is None else dx[part], dfilters)
-        dweight = None if dfilters is None else transform_filters_transposed(dfilters, weight.shape)
+        # The gradient in the filters is a product over all images: they come in chunks whose arrays stay in the cache.
+        for part in [slice(None)] if dfilters is None else chunks(x):
+            dy = None if dfilters is None else x.new_empty(*x[part].shape[:3], k)
+            to_x = None if dx is None else dx[part]
+            outputs = [to_x, dy, dgamma[part], dbeta[part]]
+            if y is None:
+                inputs = [g[part], x[part], filters(weight), back, gamma, beta, mean[part], rstd[part]]
+                _call("thin_block_backward", inputs + outputs, x[part].shape, k)
+            else:
+                inputs = [g[part], y[part], back, gamma, beta, mean[part], rstd[part]]
+                _call("winograd_block_backward", inputs + outputs, x[part].shape, k)
+            if dfilters is not None and dy is not None:
+                add_to_filters(dfilters, x[part], dy)
+        dweight = None if dfilters is None else to_weight(dfilters, weight.shape)
         return dx, dweight, torch.zeros_like(dgamma[0]), dgamma.sum(0), dbeta.sum(0), None
 
 
@@ -171,47 +185,55 @@ def chunks(x: Tensor) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def convolve(x: Tensor, filters: Tensor, out: Tensor | None = None) -> Tensor:
-    """The convolution of a chunk by transformed filters, without gradient."""
-    n, h, w, _ = x.shape
-    out = x.new_empty(n, h, w, filters.shape[2]) if out is None else out
-    if len(filters) == 1:
-        _call("thin_convolve", [x, filters, out], x.shape, out.shape[3])
-    else:
-        _call("winograd_gather", [torch.bmm(spread(x), filters), out], out.shape)
+def is_thin(weight: Tensor) -> bool:
+    """Whether a layer is computed by the definition."""
+    return weight.shape[1] <= THIN
+
+
+def filters(weight: Tensor) -> Tensor:
+    """Filters of a weight (k, c, 3, 3) as the loops read them.
+
+    G g G^T as 36 matrices (c, k), the columns of each in panels of 16 (and a last one of 8): (36, panel, c, 16), flat.
+    Of a thin layer just rearranged, (9 c, k).
+    """
+    k, c = weight.shape[:2]
+    if is_thin(weight):
+        return weight.permute(2, 3, 1, 0).reshape(9 * c, k).contiguous()
+    out = weight.new_empty(POSITIONS * c * k)
+    _call("winograd_filters", [weight, out], (), c, k, 9, 9 * c)
     return out
 
 
-def convolve_backward(x: Tensor, filters: Tensor, g: Tensor, dx: Tensor | None, dfilters: Tensor | None) -> None:
-    """Write the gradient in x to ``dx`` and add that in the transformed filters to ``dfilters``, where given."""
-    if len(filters) == 1:
-        if dx is not None:
-            transposed = F.pad(filters[0].T, (0, -filters.shape[1] % LANES)).contiguous()
-            _call("thin_to_input", [g, transposed, dx], x.shape, g.shape[3])
-        if dfilters is not None:
-            by_image = g.new_empty(len(x), *filters.shape[1:])
-            _call("thin_to_filters", [x, g, by_image], x.shape, g.shape[3])
-            dfilters += by_image.sum(0)
-        return
-    products = g.new_empty(POSITIONS, num_tiles(*g.shape[:3]), g.shape[3])
-    _call("winograd_gather_transposed", [g, products], g.shape)
-    if dx is not None:
-        _call("winograd_spread_transposed", [torch.bmm(products, filters.transpose(1, 2)), dx], dx.shape)
-    if dfilters is not None:
-        dfilters.baddbmm_(spread(x).transpose(1, 2), products)
-
-
-def transform_filters(weight: Tensor) -> Tensor:
-    """G g G^T: (k, c, 3, 3) -> (36, c, k); for a thin layer just rearranged, (1, 9 c, k)."""
+def turned(weight: Tensor) -> Tensor:
+    """Filters for the way back, from output to input: sides swapped; thin ones (k, 9 c filled up to 8 n)."""
     k, c = weight.shape[:2]
-    flat = weight.detach().permute(2, 3, 1, 0).reshape(9, c * k).contiguous()
-    return flat.view(1, 9 * c, k) if c <= THIN else (_FILTER_TRANSFORM @ flat).view(POSITIONS, c, k)
+    if is_thin(weight):
+        return F.pad(filters(weight).T, (0, -9 * c % LANES)).contiguous()
+    out = weight.new_empty(POSITIONS * c * k)
+    _call("winograd_filters", [weight, out], (), k, c, 9 * c, 9)
+    return out
 
 
-def transform_filters_transposed(filters: Tensor, shape: torch.Size) -> Tensor:
-    """The transpose of `transform_filters`, back to a weight of ``shape`` (k, c, 3, 3)."""
+def no_gradient_yet(weight: Tensor) -> Tensor:
+    """Zeros for `add_to_filters`: (36, c, k), of a thin layer (9 c, k)."""
+    k, c = weight.shape[:2]
+    return weight.new_zeros((9 * c, k) if is_thin(weight) else (POSITIONS, c, k))
+
+
+def add_to_filters(dfilters: Tensor, x: Tensor, g: Tensor) -> None:
+    """Add to ``dfilters`` the gradient in the filters, for an input and the gradient of its output."""
+    if dfilters.ndim == 2:
+        by_image = g.new_empty(len(x), *dfilters.shape)
+        _call("thin_to_filters", [x, g, by_image], x.shape, g.shape[3])
+        dfilters += by_image.sum(0)
+    else:
+        dfilters.baddbmm_(spread(x).transpose(1, 2), gather_transposed(g))
+
+
+def to_weight(dfilters: Tensor, shape: torch.Size) -> Tensor:
+    """The gradient in the weight (k, c, 3, 3) from that in the filters: the transpose of G . G^T."""
     k, c = shape[:2]
-    flat = filters.view(9, c * k) if c <= THIN else _FILTER_TRANSFORM.T @ filters.view(POSITIONS, c * k)
+    flat = dfilters.view(9, c * k) if dfilters.ndim == 2 else _FILTER_TRANSFORM.T @ dfilters.view(POSITIONS, c * k)
     return flat.view(3, 3, c, k).permute(3, 2, 0, 1)
 
 
@@ -222,17 +244,24 @@ def spread(x: Tensor) -> Tensor:
     return out
 
 
+def gather_transposed(g: Tensor) -> Tensor:
+    """A y A^T of each tile: (n, h, w, k) -> (36, tiles, k)."""
+    out = g.new_empty(POSITIONS, num_tiles(*g.shape[:3]), g.shape[3])
+    _call("winograd_gather_transposed", [g, out], g.shape)
+    return out
+
+
 def num_tiles(n: int, h: int, w: int) -> int:
     """Tiles of n images; an edge that 4 does not divide has a tile that reaches over it."""
     return n * -(-h // TILE) * -(-w // TILE)
 
 
-def _call(name: str, tensors: list[Tensor], shape: torch.Size, *more: int | float) -> None:
+def _call(name: str, tensors: Sequence[Tensor | None], shape: Sequence[int], *more: int | float) -> None:
     """Run a loop of `cpu.cpp` on dense float32 tensors: their addresses, the sizes (n, h, w, c), further numbers."""
     loops = library.load()
     assert loops is not None  # `usable` was asked
-    assert all(t.is_contiguous() and t.dtype == torch.float32 for t in tensors), name
-    arguments: list[Any] = [ctypes.c_void_p(t.data_ptr()) for t in tensors]
+    assert all(t is None or (t.is_contiguous() and t.dtype == torch.float32) for t in tensors), name
+    arguments: list[Any] = [ctypes.c_void_p(None if t is None else t.data_ptr()) for t in tensors]
     arguments += [ctypes.c_int64(size) for size in shape]
     arguments += [ctypes.c_int64(value) if isinstance(value, int) else ctypes.c_float(value) for value in more]
     getattr(loops, name)(*arguments)

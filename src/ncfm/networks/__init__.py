@@ -5,6 +5,6 @@ Every network offers ``forward`` (logits), ``forward_features`` (the flat vector
 """
 
 from ncfm.networks.convnet import ConvNet, depth_for
-from ncfm.networks.registry import Network, create_network
+from ncfm.networks.registry import Network, create_network, on_device
 
-__all__ = ["ConvNet", "Network", "create_network", "depth_for"]
+__all__ = ["ConvNet", "Network", "create_network", "depth_for", "on_device"]

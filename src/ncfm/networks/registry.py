@@ -60,6 +60,11 @@ def create_network(name: str, *, channels: int, num_classes: int, image_size: in
         )
 
 
+def on_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network on a device, weights laid out for channels-last convolutions."""
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def as_network(module: nn.Module) -> Network:
     """View a module as a `Network`.
 
