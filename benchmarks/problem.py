@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ncfm import kernels
 from ncfm._device import choose_device, describe_device, peak_memory_mb
 from ncfm._seeding import generator
 from ncfm.build import build_machine, build_objective, run_distillation
 from ncfm.config import RunConfig, make_config, nest
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.data.sources import load_images
+from ncfm.kernels import library
 from ncfm.synthetic import start_images
 from ncfm.teachers import TeacherPool, untrained_pool
 
@@ -40,6 +42,7 @@ class Problem:
     width: int = 128
     factor: int = 2
     device: str = "auto"
+    gradient_chunk_size: int | None = None
 
     def config(self) -> RunConfig:
         """As a run's configuration."""
@@ -53,6 +56,7 @@ class Problem:
                     "distill.image_schedule": "constant",
                     "frequencies.number": self.num_frequencies,
                     "machine.device": self.device,
+                    "machine.gradient_chunk_size": self.gradient_chunk_size,
                 }
             )
         )
@@ -117,7 +121,17 @@ def play_reference(problem: Problem, turn: Callable[[], None]) -> None:
         turn()
 
 
-PLAYERS = {"reference": play_reference, "ncfm": play_package}
+def play_reference_keeping_memory(problem: Problem, turn: Callable[[], None]) -> None:
+    """The reference loop in a process that keeps freed memory, as the package's does: what is left is computing."""
+    library.keep_freed_memory()
+    play_reference(problem, turn)
+
+
+PLAYERS = {
+    "reference": play_reference,
+    "reference, memory kept": play_reference_keeping_memory,
+    "ncfm": play_package,
+}
 
 
 @dataclass
@@ -164,7 +178,7 @@ def _work(name: str, problem: Problem, pipe) -> None:
         pipe.send(("failed", f"{type(error).__name__}: {error}"))
 
 
-def race(problem: Problem, names: list[str], *, repeats: int, warm_up: int = 2) -> dict[str, Timings]:
+def race(problem: Problem, names: list[str], *, repeats: int, warm_up: int = 1) -> dict[str, Timings]:
     """Time an iteration of each implementation, in turns, after a warm-up that is not counted."""
     context = multiprocessing.get_context("spawn")
     workers = {}
@@ -205,8 +219,6 @@ def operations_of(problem: Problem) -> float:
     """Operations of an iteration as its definition has them: direct convolutions, every pass counted once."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from ncfm import kernels
-
     class Counted(Exception):
         pass
 
@@ -215,7 +227,6 @@ def operations_of(problem: Problem) -> float:
     def stop() -> None:
         raise Counted
 
-    small = replace(problem, dataset="random", device="cpu")
     with kernels.switched_off(), counter, contextlib.suppress(Counted):
-        play_package(small, stop)
+        play_package(replace(problem, device="cpu"), stop)
     return float(counter.get_total_flops())

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.problem import Problem, Timings, matmul_ceiling, operations_of, race
+from benchmarks.problem import PLAYERS, Problem, Timings, matmul_ceiling, operations_of, race
+from ncfm._device import choose_device
 from ncfm.report.results import CostRow, append_rows, code_version, command_line, today
 
 POINTS = ((64, 1024), (1024, 4096))  # real images a class, frequencies
@@ -22,12 +23,22 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="timed iterations of each")
     parser.add_argument("--points", default=",".join(f"{n}x{k}" for n, k in POINTS), help="real images x frequencies")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--only", default="reference,ncfm", help="implementations")
+    parser.add_argument("--only", default=";".join(PLAYERS), help="implementations, joined by semicolons")
+    parser.add_argument("--classes", type=int, default=10, help="of a random data set")
+    parser.add_argument("--image-size", type=int, default=32, help="of a random data set")
+    parser.add_argument("--gradient-chunk", type=int, help="images per pass with gradient; default by free memory")
     parser.add_argument("--results", type=Path, help="append rows to this file (results/cost.csv)")
     options = parser.parse_args()
-    names = options.only.split(",")
-    table = Table("real a class", "frequencies", "implementation", "s / iteration", "spread", "peak MiB", "ratio")
-    base = Problem(dataset=options.dataset, ipc=options.ipc, device=options.device)
+    names = options.only.split(";")
+    table = Table("real", "freq.", "implementation", "s / iteration", "spread", "peak MiB", "ratio")
+    base = Problem(
+        dataset=options.dataset,
+        ipc=options.ipc,
+        device=options.device,
+        num_classes=options.classes,
+        image_size=options.image_size,
+        gradient_chunk_size=options.gradient_chunk,
+    )
     rows = []
     for point in options.points.split(","):
         n, k = (int(v) for v in point.split("x"))
@@ -44,9 +55,12 @@ def main() -> None:
                 f"{timings.peak_memory_mb:.0f}",
                 f"{rows[-1].ratio_to_reference:.2f}" if rows[-1].ratio_to_reference else "-",
             )
-        if "ncfm" in found and found["ncfm"].device != "cuda":
+        if "ncfm" in found and choose_device(options.device).type == "cpu":
             share = operations_of(problem) / found["ncfm"].median / matmul_ceiling()
-            Console().print(f"{point}: the step does its operations at {share:.2f} of the matrix product's rate here.")
+            Console().print(
+                f"{point}: ncfm does the operations of the definition at {share:.2f} times the rate of a large matrix "
+                "product on this machine (tiles save three of four multiplications of a convolution)."
+            )
     Console().print(table)
     if options.results:
         append_rows(options.results, rows)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.problem import Problem
+from ncfm import kernels
 from ncfm._device import choose_device, describe_device, peak_memory_mb
 from ncfm.data.images import ImageSplit
 from ncfm.evaluation import evaluate, get_protocol
@@ -34,9 +35,10 @@ def main() -> None:
     images = problem.images()
     test = ImageSplit.of(images.train.images[:64], images.train.labels[:64], problem.num_classes)  # hardly any
     protocol = get_protocol("quick", epochs=options.epochs, num_runs=options.students)
-    seconds: dict[str, list[float]] = {"one by one": [], "side by side": []}
+    seconds: dict[str, list[float]] = {"one by one": [], "one by one, PyTorch's operators": [], "side by side": []}
     for repeat in range(options.repeats + 1):  # the first is the warm-up
         for name, times in seconds.items():
+            kernels.enable(name == "one by one")
             began = time.perf_counter()
             evaluate(
                 images.train.labelled(),

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncfm._checks import NcfmError, NcfmFailure
-from ncfm._typing import LabelledImages
+from ncfm._typing import LabelledImages, Statistics
 from ncfm.data.images import ImageSplit, to_float
 from ncfm.evaluation import PROTOCOLS, Protocol, equal_steps, evaluate, get_protocol, interval
 from ncfm.evaluation import run as evaluation_run
 from ncfm.evaluation.run import look_epochs
 from ncfm.evaluation.side_by_side import fit_side_by_side
-from ncfm.networks import create_network
+from ncfm.networks import create_network, on_device
 from ncfm.training import TrainingRecipe, fit, steps_per_epoch
 from strategies import rng
 from tiny import NETWORK, few
@@ -304,6 +304,20 @@ def test_side_by_side_trains_the_same_weights(images):
             if name != "blocks.0.bias":  # without effect under a norm: its gradient is rounding, or exactly zero
                 torch.testing.assert_close(together[i].state_dict()[name], value, atol=2e-3, rtol=2e-2)
     assert not torch.equal(together[0].classifier.weight, together[1].classifier.weight)
+
+
+def test_side_by_side_takes_colour_images(images):
+    # Channels-last weights, in which colour images come out of a convolution in a layout that vmap cannot normalise.
+    stored, labels = images.train.images.expand(-1, 3, -1, -1), images.train.labels
+    networks = [
+        on_device(create_network("convnet2w16", channels=3, num_classes=10, image_size=8, seed=i), CPU)
+        for i in range(2)
+    ]
+    before = [network.classifier.weight.clone() for network in networks]
+    recipe = dataclasses.replace(PROTOCOL.recipe, epochs=1)
+    options = {"recipe": recipe, "statistics": Statistics((0.5,) * 3, (0.3,) * 3)}
+    fit_side_by_side(networks, stored, labels, generators=[rng(i) for i in range(2)], **options)
+    assert all(not torch.equal(a, n.classifier.weight) for a, n in zip(before, networks, strict=True))
 
 
 def test_untrained_students_side_by_side(judge):

@@ -57,7 +57,8 @@ def fit_side_by_side(
     for network in networks:
         network.train()
     weights, buffers = stack_module_state(list(networks))
-    parameters = {name: nn.Parameter(weight.detach()) for name, weight in weights.items()}
+    # Channels first: vmap has no rule for the norm of channels-last images.
+    parameters = {name: nn.Parameter(weight.detach().contiguous()) for name, weight in weights.items()}
     skeleton = copy.deepcopy(networks[0]).to("meta")
 
     def one(weights: Mapping[str, Tensor], state: Mapping[str, Tensor], x: Tensor) -> Tensor:
