@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import mmap
 import multiprocessing
 import os
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from ncfm import _files
+from ncfm._checks import NcfmError
 from ncfm._files import cache_dir
-from ncfm.data import cache, load_images, sources
+from ncfm._seeding import generator
+from ncfm.data import cache, images_of, load_images, sources, store
+from ncfm.data import images as images_module
+from ncfm.data.images import carve_validation, with_test_split
 
 
 @pytest.fixture
@@ -123,20 +132,125 @@ def test_the_folder_may_move(folder, decoded):
     assert len(decoded) == 2
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign", "empty", "not ours"])
-def test_a_damaged_file_is_decoded_again_and_replaced(folder, decoded, damage):
-    first = load_images(str(folder))
-    (path,) = files()
+@pytest.mark.parametrize("name", ["train.npy", "facts.json"])
+@pytest.mark.parametrize("damage", ["cut", "foreign", "empty", "not ours", "gone"])
+def test_a_damaged_file_is_decoded_again_and_replaced(folder, decoded, name, damage):
+    mapped = load_images(str(folder))
+    train = dataclasses.replace(mapped.train, images=mapped.train.images.clone())
+    first = dataclasses.replace(mapped, train=train)  # not of the file that is damaged now
+    (place,) = files()
+    path = place / name
     whole = path.read_bytes()
-    if damage == "not ours":
-        from safetensors.torch import save_file
-
-        save_file({"x": torch.zeros(1)}, path)
+    if damage == "gone":
+        path.unlink()
+    elif damage == "not ours":
+        path.write_bytes(b"{}") if name.endswith("json") else np.save(path, np.zeros(3))
     else:
-        path.write_bytes({"cut": whole[: len(whole) // 2], "foreign": b"no tensors at all", "empty": b""}[damage])
+        path.write_bytes({"cut": whole[: len(whole) // 2], "foreign": b"nothing of ours", "empty": b""}[damage])
     assert same(load_images(str(folder)), first)
     assert len(decoded) == 4
-    assert files()[0].read_bytes() == whole
+    assert path.read_bytes() == whole
+    assert len(files()) == 1
+
+
+def test_what_is_kept_is_mapped_and_known_without_reading_it(folder, monkeypatch):
+    first = load_images(str(folder))
+    expected = first.fingerprint, first.statistics
+    monkeypatch.setattr(images_module, "content_hash", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(images_module, "channel_statistics", lambda *_: pytest.fail("read again"))
+    second = load_images(str(folder))
+    assert (second.fingerprint, second.statistics) == expected
+    (place,) = files()
+    second.train.images.zero_()  # a copy of the pages, not the file
+    assert torch.equal(load_images(str(folder)).train.images, torch.from_numpy(np.load(place / "train.npy")))
+
+
+def test_a_full_disk_is_no_failure(folder, decoded, monkeypatch):
+    expected = load_images(str(folder))
+    monkeypatch.setenv("NCFM_CACHE", str(folder.parent / "other"))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    assert same(load_images(str(folder)), expected)
+    assert files() == []
+
+
+# --- more images than memory is to hold ---------------------------------------------------------------------
+
+
+class Dataset(torch.utils.data.Dataset):
+    """Images made from their number."""
+
+    def __init__(self, size=60, side=8):
+        self.size, self.side = size, side
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, i):
+        if not 0 <= i < self.size:
+            raise IndexError(i)
+        return np.full((self.side, self.side, 3), i, dtype=np.uint8), i % 5
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    monkeypatch.setattr(store, "HELD_BYTES", 100)
+    monkeypatch.setattr(_files, "RESIDENT_LIMIT", 0)
+    monkeypatch.setattr(images_module, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(store, "ROWS_AT_ONCE", 7)
+
+
+def test_a_set_in_a_file_is_the_set_in_memory(monkeypatch, small_memory):
+    beyond = images_of(Dataset())
+    part, rest = carve_validation(beyond.train, 0.25, generator(0))
+    validation = with_test_split(beyond, 0.25)
+    monkeypatch.undo()
+    held = images_of(Dataset())
+    assert _files._mappings
+    assert list(cache_dir().rglob("*.npy")) == []  # nameless
+    assert torch.equal(beyond.train.images, held.train.images)
+    assert held.train.images[:, 0, 0, 0].tolist() == [i for c in range(5) for i in range(c, 60, 5)]
+    assert beyond.statistics == held.statistics
+    assert beyond.fingerprint == held.fingerprint
+    for a, b in zip((part, rest), carve_validation(held.train, 0.25, generator(0)), strict=True):
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.labels, b.labels)
+    assert torch.equal(validation.test.images, with_test_split(held, 0.25).test.images)
+
+
+def test_pages_are_given_back_beyond_the_limit(monkeypatch, tmp_path):
+    given_back = []
+    monkeypatch.setattr(_files, "_resident_files", lambda: 1000)
+    monkeypatch.setattr(_files, "_mappings", [SimpleNamespace(madvise=given_back.append)])
+    _files.release_pages(1000)
+    assert given_back == []
+    _files.release_pages(999)
+    assert given_back == [mmap.MADV_DONTNEED]
+
+
+def test_rows_are_written_in_any_order_and_may_be_left_out(tmp_path):
+    rows = store.ArrayFile(tmp_path / "x.npy", (6, 2, 3))
+    for i in (3, 0, 5, 1, 4):
+        rows.put(i, np.full((2, 3), i, dtype=np.uint8))
+    images = rows.close([0, 1, 4, 5])
+    assert images.shape == (4, 2, 3)
+    assert images[:, 0, 0].tolist() == [0, 1, 4, 5]
+    assert np.load(tmp_path / "x.npy").tolist() == images.tolist()
+    assert (tmp_path / "x.npy").stat().st_size == 128 + 4 * 6
+
+
+def test_an_abandoned_file_is_gone(monkeypatch, small_memory):
+    class Broken(Dataset):
+        def __getitem__(self, i):
+            image, label = super().__getitem__(i)
+            return (image if i < 40 else image[0, 0]), label
+
+    with pytest.raises(NcfmError, match="expected uint8 images"):
+        images_of(Broken())
+    assert list(cache_dir().rglob("*.npy")) == []
 
 
 def test_a_cache_that_cannot_be_written_is_no_failure(folder, decoded, monkeypatch, tmp_path):

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from ncfm.data.images import normalize, to_float
 from ncfm.discrepancy import gaussian_mmd, mean_gap
 from ncfm.distillation import Interrupted, distill, loop, step
 from ncfm.distillation.loop import METRICS_FILE, stop_requests
-from ncfm.distillation.state import STATE_FILE
+from ncfm.distillation.state import STATE_FILE, Snapshot
 from ncfm.features import FeatureExtractor
 from ncfm.formation import MODES, decoded_ipc
 from ncfm.frequencies import GaussianFrequencies
@@ -137,6 +138,39 @@ def test_metrics_are_logged_first_last_and_in_between(run, tmp_path):
     assert set(result.history[0]) == {"iteration", "discrepancy", "calibration", "seconds"}
     assert [i for i, _ in heard] == [1, 2, 3, 4, 5, 6, 7]
     assert [m["iteration"] for _, m in heard] == [1, 1, 3, 3, 3, 6, 7]
+
+
+def test_a_gpu_is_read_an_iteration_late(run, monkeypatch):
+    # The same history, told one iteration later but for the last, which somebody waits for anyway.
+    heard, straight = [], run(iterations=7, log_every=3)
+    make = loop._Run.__init__
+
+    def late(self, *arguments):
+        make(self, *arguments)
+        self._late = True
+
+    monkeypatch.setattr(loop._Run, "__init__", late)
+    result = run(iterations=7, log_every=3, on_iteration=lambda i, m: heard.append(m["iteration"]))
+    assert heard == [1, 1, 1, 3, 3, 3, 7]
+    assert without_seconds(result.history) == without_seconds(straight.history)
+
+
+def test_the_state_is_that_of_its_iteration_however_long_writing_takes(run, tmp_path, monkeypatch):
+    write, written = Snapshot.write, []
+
+    def slow(self, folder):
+        time.sleep(0.05)
+        written.append(json.loads(self.progress)["iteration"])
+        write(self, folder)
+
+    monkeypatch.setattr(Snapshot, "write", slow)
+    with pytest.raises(Interrupted):
+        run(folder=tmp_path / "slow", iterations=4, checkpoint_seconds=0, on_iteration=interrupt_at(2))
+    assert written == [1, 2]  # nobody gets ahead of another, and the last one is on disk before the run ends
+    monkeypatch.undo()
+    run(folder=tmp_path / "slow", iterations=4, resume=True)
+    run(folder=tmp_path / "straight", iterations=4)
+    assert same_tensors(tmp_path / "straight", tmp_path / "slow")
 
 
 def test_nothing_is_written_without_a_folder(run, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import math
+import time
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from ncfm import _files
 from ncfm._checks import NcfmError
 from ncfm._files import (
+    BackgroundTask,
     best_effort,
     cache_dir,
     content_hash,
@@ -210,3 +212,21 @@ def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("NCFM_CACHE", "")  # set but empty counts as not set
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_dir() == tmp_path / ".cache" / "ncfm"
+
+
+def test_background_tasks_run_in_order_and_tell_what_they_raised():
+    done, task = [], BackgroundTask()
+    for i in range(5):
+        task.start(lambda i=i: (time.sleep(0.01), done.append(i))[1])
+    task.wait()
+    assert done == [0, 1, 2, 3, 4]
+
+    def fail():
+        raise NcfmError("disk full")
+
+    task.start(fail)
+    with pytest.raises(NcfmError, match="disk full"):
+        task.start(lambda: done.append(5))
+    task.start(lambda: done.append(6))
+    task.close()
+    assert done == [0, 1, 2, 3, 4, 6]

@@ -1,22 +1,29 @@
-"""Files written whole or not at all, and content hashes."""
+"""Files written whole or not at all, arrays beyond memory, and content hashes."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
+import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ncfm._checks import NcfmError, NcfmFailure
+
+ROWS_AT_ONCE = 4096  # of a tensor, where all of it is gone through
+RESIDENT_LIMIT = 2**30  # bytes of mapped files that a process may hold before it gives them back
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -96,9 +103,11 @@ def content_hash(*parts: Tensor | bytes | str) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
-            array = np.ascontiguousarray(part.detach().cpu().numpy())
-            digest.update(f"{array.dtype}{tuple(part.shape)}".encode())
-            digest.update(array.data)
+            values = part.detach()
+            digest.update(f"{values[:0].cpu().numpy().dtype}{tuple(part.shape)}".encode())
+            for rows in values.split(ROWS_AT_ONCE) if values.ndim else (values,):
+                digest.update(np.ascontiguousarray(rows.cpu().numpy()).data)
+                release_pages()
         else:
             data = part.encode() if isinstance(part, str) else part
             digest.update(len(data).to_bytes(8, "big"))
@@ -106,9 +115,75 @@ def content_hash(*parts: Tensor | bytes | str) -> str:
     return digest.hexdigest()[:32]
 
 
+_mappings: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+
+
+def map_array(path: Path) -> Tensor:
+    """The array of a ``.npy`` file as a tensor whose pages are read from the file as they are used.
+
+    Writing to the tensor changes the copy in memory, not the file.
+
+    Raises:
+        NcfmFailure: if the file cannot be read as one.
+    """
+    try:
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise NcfmFailure(f"Could not read {path}: {error}. It may be damaged or of another format.") from error
+    if array.nbytes:
+        _mappings.add(array._mmap)
+    return torch.from_numpy(np.asarray(array))
+
+
+def release_pages(limit: int = RESIDENT_LIMIT) -> None:
+    """Give the pages of mapped files back to the system if more than ``limit`` bytes of files are resident.
+
+    They stay in its file cache as long as memory is free, so that reading them again is cheap. To be called where large
+    sets are read: without it a process that has seen all of a file counts as holding all of it.
+    """
+    if _mappings and _resident_files() > limit:
+        for mapping in list(_mappings):
+            mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _resident_files() -> int:
+    """Bytes of file pages that this process holds; 0 where that cannot be known (not Linux)."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[2]) * mmap.PAGESIZE
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 def cache_dir() -> Path:
     """Where teachers and decoded data are kept: ``NCFM_CACHE``, else ``~/.cache/ncfm``."""
     return Path(os.environ.get("NCFM_CACHE") or Path.home() / ".cache" / "ncfm")
+
+
+class BackgroundTask:
+    """Runs one task at a time in a thread of its own, so that a loop does not wait for a disk.
+
+    What a task raises is raised by the next call: never lost, but late.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=1)
+        self._running: Future[None] | None = None
+
+    def start(self, task: Callable[[], None]) -> None:
+        """Wait for the task before, then run this one in the background."""
+        self.wait()
+        self._running = self._threads.submit(task)
+
+    def wait(self) -> None:
+        """Return when nothing is running."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
+
+    def close(self) -> None:
+        """Wait, and end the thread."""
+        self._threads.shutdown(wait=True)
+        self.wait()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ncfm import kernels
-from ncfm._device import choose_compiled, choose_device, choose_precision
+from ncfm._device import allow_tf32, choose_compiled, choose_device, choose_precision
 from ncfm._seeding import generator
 from ncfm.config import FrequenciesConfig, MachineConfig, RunConfig
 from ncfm.data.images import ImageSet, carve_validation, with_test_split
@@ -39,6 +39,8 @@ def build_machine(config: MachineConfig, image_size: int) -> Machine:
         torch.set_num_threads(config.threads)
     kernels.enable(config.kernels != "off")
     device = choose_device(config.device)
+    if device.type == "cuda":
+        allow_tf32(config.tf32)
     # On a CPU 64 images of 32 px keep a layer's activations in the last-level cache; a GPU wants large passes.
     chunk_size = config.chunk_size or (64 if device.type == "cpu" else 2048)
     precision = choose_precision(config.precision, device)

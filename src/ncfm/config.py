@@ -128,6 +128,8 @@ class MachineConfig(_Section):
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    tf32: bool = True
+    """On CUDA, float32 products in TF32: networks in float32, and the projections onto frequencies."""
     kernels: Literal["auto", "off"] = "auto"
     """Own CPU kernels where they serve; off: PyTorch's operators."""
     chunk_size: int | None = Field(None, ge=1)

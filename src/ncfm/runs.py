@@ -213,7 +213,7 @@ def describe_run(data: str, ipc: int, config: RunConfig) -> dict[str, Any]:
     return {"data": data.removesuffix("@validation"), "ipc": ipc, "config": config.model_dump()}
 
 
-NUMERICS = ("machine.precision", "machine.compile", "machine.kernels", "machine.students")
+NUMERICS = ("machine.precision", "machine.tf32", "machine.compile", "machine.kernels", "machine.students")
 
 
 def variant_of(data: str, ipc: int, config: RunConfig, *, distilled: bool = True) -> str:

@@ -13,9 +13,10 @@ from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ncfm._checks import NcfmFailure, check_at_least, check_fraction, check_known
+from ncfm._files import release_pages
 from ncfm._typing import Statistics
 from ncfm.augment import SiameseAugment, cutmix
-from ncfm.data.images import normalize, to_float
+from ncfm.data.images import normalize, to_float, to_if_it_fits
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("one-cycle", "cosine", "step", "fifths", "constant")
@@ -133,7 +134,7 @@ def fit(
     """
     forward = network if forward is None else forward
     device = next(network.parameters()).device
-    images, labels = images.to(device), labels.to(device)
+    images, labels = to_if_it_fits(images, device), labels.to(device)
     augment = SiameseAugment(recipe.augment)
     optimizer, schedule = make_optimizer(
         recipe, network, recipe.epochs * steps_per_epoch(len(images), recipe.batch_size)
@@ -142,8 +143,9 @@ def fit(
         network.train()
         loss = torch.zeros(())
         for batch in epoch_batches(len(images), recipe.batch_size, generator):
-            batch = batch.to(device, non_blocking=True)
-            x, y = network_input(images[batch], statistics), labels[batch]
+            chosen = images[batch.to(images.device, non_blocking=True)].to(device, non_blocking=True)
+            x, y = network_input(chosen, statistics), labels[batch.to(device, non_blocking=True)]
+            release_pages()
             x = augment.apply_each(x, generator)
             loss = _loss(forward, x, y, recipe, generator, precision)
             optimizer.zero_grad(set_to_none=True)
@@ -224,10 +226,10 @@ def predict(
     device = next(network.parameters()).device
     training = network.training
     network.eval()
-    logits = [
-        forward(channels_last(network_input(part.to(device), statistics))).float().cpu()
-        for part in images.split(batch_size)
-    ]
+    logits = []
+    for part in images.split(batch_size):
+        logits.append(forward(channels_last(network_input(part.to(device), statistics))).float().cpu())
+        release_pages()
     network.train(training)
     return torch.cat(logits)
 

@@ -1,27 +1,41 @@
 """Decoded images kept on disk, so that only the first use of a data set decodes it.
 
-One safetensors file per set below the cache folder, named by a hash of what the pixels depend on: the files they were
-decoded from, the wanted size and channels, and the versions of the decoders. Files are written whole under another name
-and renamed, so two processes that decode one set at once leave one good file, and a killed one leaves none.
+One folder per set below the cache folder, named by a hash of what the pixels depend on: the files they were decoded
+from, the wanted size and channels, and the versions of the decoders. It holds a .npy file for each split, sorted by
+class, and a JSON file of facts. A folder is filled under another name and renamed, so two processes that decode one set
+at once leave one good folder, and a killed one leaves none. Images are decoded straight into the file and mapped from
+there: a set may be larger than memory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import PIL
-from safetensors import SafetensorError, safe_open
+import torch
 
-from ncfm._checks import NcfmError
-from ncfm._files import best_effort, cache_dir, content_hash, read_tensors, write_tensors
+from ncfm._checks import NcfmError, NcfmFailure
+from ncfm._files import (
+    cache_dir,
+    content_hash,
+    map_array,
+    read_json,
+    write_json,
+)
+from ncfm._typing import Statistics
 from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.data.store import ArrayFile, NewRows, in_memory
 
+FACTS_FILE = "facts.json"
 # Raised when decoding gives other pixels than before.
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 HASHED_BYTES = 2**30  # sources up to this size are known by their content, larger ones by names, sizes and times
 
 
@@ -46,40 +60,64 @@ def _file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def cached_set(key: str, name: str, decode: Callable[[], ImageSet]) -> ImageSet:
-    """The set called ``name`` from the cache, or decoded now and kept there for the next time."""
-    path = cache_dir() / "images" / f"{key}.safetensors"
-    found = _read(path, name)
-    if found is None:
-        found = decode()
-        with best_effort():
-            _write(path, found)
+def cached_set(key: str, name: str, decode: Callable[[Callable[[str], NewRows]], ImageSet]) -> ImageSet:
+    """The set called ``name`` from the cache, or decoded into it now; its images are mapped, not loaded.
+
+    Where the cache folder cannot be written the set is decoded into memory.
+    """
+    folder = cache_dir() / "images" / key
+    found = _read(folder, name)
+    if found is not None:
+        return found
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=f".{key}.", suffix=".tmp", dir=folder.parent))
+    except OSError:
+        return decode(in_memory)
+    try:
+        decoded = decode(lambda split: partial(ArrayFile, place / f"{split}.npy"))
+        _write_facts(place, decoded)
+        place.chmod(0o755)
+        if _read(folder, name) is None:
+            shutil.rmtree(folder, ignore_errors=True)  # damaged
+        with contextlib.suppress(OSError):  # another process was first: the same content
+            place.rename(folder)
+        return _read(folder, name) or decoded
+    except NcfmFailure:  # the disk is full
+        return decode(in_memory)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _read(folder: Path, name: str) -> ImageSet | None:
+    """A cached set; None if there is none that can be read: it is then decoded again."""
+    if not folder.is_dir():
+        return None
+    try:
+        facts = read_json(folder / FACTS_FILE)
+        class_names, problems = (tuple(map(str, facts[key])) for key in ("class_names", "problems"))
+        splits = {}
+        for split, counts in facts["counts"].items():
+            images = map_array(folder / f"{split}.npy")
+            labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+            splits[split] = ImageSplit.of(images, labels, len(class_names))
+        found = ImageSet(name, splits["train"], splits.get("test"), class_names, problems)
+        # Known without reading all pixels again.
+        vars(found).update(
+            fingerprint=str(facts["fingerprint"]), statistics=Statistics(*map(tuple, facts["statistics"]))
+        )
+    except (NcfmError, OSError, KeyError, TypeError, ValueError):
+        return None
     return found
 
 
-def _read(path: Path, name: str) -> ImageSet | None:
-    """A cached set; None if there is none that can be read: it is then decoded again."""
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads(file.metadata()["facts"])
-        class_names, problems = (tuple(map(str, facts[key])) for key in ("class_names", "problems"))
-        tensors = read_tensors(path)
-        train, test = (
-            ImageSplit.of(tensors[f"{split}.images"], tensors[f"{split}.labels"], len(class_names))
-            if f"{split}.images" in tensors
-            else None
-            for split in ("train", "test")
-        )
-    except (NcfmError, SafetensorError, OSError, KeyError, TypeError, ValueError):
-        return None
-    return None if train is None else ImageSet(name, train, test, class_names, problems)
-
-
-def _write(path: Path, images: ImageSet) -> None:
-    tensors = {"train.images": images.train.images, "train.labels": images.train.labels}
-    if images.test is not None:
-        tensors |= {"test.images": images.test.images, "test.labels": images.test.labels}
-    facts = {"class_names": list(images.class_names), "problems": list(images.problems)}
-    write_tensors(path, tensors, {"facts": json.dumps(facts)})
+def _write_facts(folder: Path, images: ImageSet) -> None:
+    splits = {"train": images.train} | ({} if images.test is None else {"test": images.test})
+    facts = {
+        "class_names": list(images.class_names),
+        "problems": list(images.problems),
+        "counts": {name: split.counts.tolist() for name, split in splits.items()},
+        "fingerprint": images.fingerprint,
+        "statistics": list(images.statistics),
+    }
+    write_json(folder / FACTS_FILE, facts)

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from ncfm._checks import NcfmError, check_at_least
 from ncfm._typing import StoredImages
 from ncfm.data.raw import Encoded
+from ncfm.data.store import MemoryRows, NewRows
 
 # Only these are tried: naming them is faster than asking every plug-in, and keeps out formats that run
 # programs (EPS).
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SHOWN = 20  # faults in a message
 CHUNK = 64  # images a task: a task for every small image costs about as much as decoding it
+
+
+GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 class Decoded(NamedTuple):
@@ -40,15 +46,22 @@ def decode_all(
     channels: int | None = None,
     place: str = "the images",
     max_unreadable: float = 0.0,
+    order: Tensor | None = None,
+    rows: NewRows = MemoryRows,
 ) -> Decoded:
     """Decode images to one uint8 tensor (n, c, s, s).
+
+    The source is read in its own order, a chunk at a time, and no more of it is held than the processors work on.
 
     Args:
         encoded: file contents, paths, or pixels.
         image_size: side s in pixels; default: the images' own, if all are square and equal.
-        channels: 1 or 3; default: 1 if every image is grey, else 3.
+        channels: 1 or 3; default: 1 if every image is grey, else 3. Finding out this, or the size, takes a look at the
+            head of every image first.
         place: what error messages call the whole.
         max_unreadable: share of images that may be unreadable: they are left out and told.
+        order: row i holds image ``order[i]``; default: as in the source.
+        rows: makes the place for images of a shape (n, c, s, s).
 
     Raises:
         NcfmError: if more images than that cannot be read (naming them), the sizes differ and ``image_size`` is not
@@ -56,26 +69,57 @@ def decode_all(
     """
     if channels not in (None, 1, 3):
         raise NcfmError(f"channels must be 1 (grey) or 3 (RGB), got {channels}.")
-    if len(encoded) == 0:
+    total = len(encoded)
+    if total == 0:
         raise NcfmError(f"Expected at least one image in {place}, got none; check the path.")
-    starts = range(0, len(encoded), CHUNK)
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:  # decoders release the interpreter's lock
-        chunks = pool.map(lambda start: _decode_chunk(encoded[start : start + CHUNK], start, place), starts)
-        tried = [array for chunk in chunks for array in chunk]
-    unreadable = tuple(found for found in tried if isinstance(found, str))
-    if len(unreadable) > max_unreadable * len(encoded) or len(unreadable) == len(encoded):
-        raise NcfmError(_told(unreadable, len(encoded), place))
-    kept = [i for i, found in enumerate(tried) if not isinstance(found, str)]
-    arrays = [found for found in tried if not isinstance(found, str)]
-    if channels is None:
-        channels = 1 if all(a.ndim == 2 for a in arrays) else 3
-    image_size = _common_size(arrays, place) if image_size is None else image_size
+    if image_size is None or channels is None:
+        heads = [head for head in _in_threads(_head, encoded, place) if not isinstance(head, str)]
+        if not heads:  # of none; decoding says why
+            heads = [Head(1, 1, grey=False)]
+        channels = channels or (1 if all(head.grey for head in heads) else 3)
+        image_size = _common_size(heads, place) if image_size is None else image_size
     check_at_least(image_size, 1, "image_size")
-    stacked = np.empty((len(arrays), image_size, image_size, channels), dtype=np.uint8)
-    for index, array in enumerate(arrays):
-        stacked[index] = _fit(array, image_size, channels)
-    images = torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
-    return Decoded(images, torch.tensor(kept), unreadable)
+    order = torch.arange(total) if order is None else order
+    row_of = torch.empty_like(order)
+    row_of[order] = torch.arange(total)
+    target = rows((total, channels, image_size, image_size))
+    size, depth, places = image_size, channels, row_of.tolist()
+
+    def decode(source: Encoded, index: int, place: str) -> str | None:
+        array = _decode(source, place)
+        if isinstance(array, str):
+            return array
+        target.put(places[index], _fit(array, size, depth).transpose(2, 0, 1))
+        return None
+
+    try:
+        faults = list(_in_threads(decode, encoded, place))
+        unreadable = tuple(fault for fault in faults if fault is not None)
+        if len(unreadable) > max_unreadable * total or len(unreadable) == total:
+            raise NcfmError(_told(unreadable, total, place))
+        kept = [row for row, index in enumerate(order.tolist()) if faults[index] is None]
+        return Decoded(target.close(kept), order[kept], unreadable)
+    except BaseException:
+        target.discard()
+        raise
+
+
+def _in_threads(work: Callable[[Encoded, int, str], Any], encoded: Sequence[Encoded], place: str) -> Iterator[Any]:
+    """``work(image, position, what to call it)`` of every image, in order; decoders release the interpreter's lock."""
+
+    def chunk(images: Sequence[Encoded], start: int) -> list[Any]:
+        numbered = enumerate(images, start)
+        return [work(image, i, f"image number {i} of {place}") for i, image in numbered]
+
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        pending: deque[Future[list[Any]]] = deque()
+        for start in range(0, len(encoded), CHUNK):
+            pending.append(pool.submit(chunk, encoded[start : start + CHUNK], start))
+            if len(pending) > 2 * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
 
 
 def _told(unreadable: Sequence[str], total: int, place: str) -> str:
@@ -90,19 +134,40 @@ def _told(unreadable: Sequence[str], total: int, place: str) -> str:
     )
 
 
-def _common_size(arrays: Sequence[np.ndarray], place: str) -> int:
+class Head(NamedTuple):
+    """What the head of an image says."""
+
+    width: int
+    height: int
+    grey: bool
+
+
+def _head(source: Encoded, index: int, place: str) -> Head | str:
+    """The head of one image, or its fault."""
+    if isinstance(source, np.ndarray):
+        return Head(source.shape[1], source.shape[0], source.ndim == 2)
+    try:
+        with _open(source) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            width, height = image.size[::-1] if turned else image.size
+            return Head(width, height, image.mode in GREY_MODES or image.mode.startswith("I;16"))
+    except UNREADABLE as error:
+        return f"{source if isinstance(source, Path) else place}: {error}"
+
+
+def _common_size(heads: Sequence[Head], place: str) -> int:
     """The side of the images if all are square and equal."""
-    sizes = {a.shape[:2] for a in arrays}
+    sizes = {(head.height, head.width) for head in heads}
     height, width = next(iter(sizes))
     if len(sizes) == 1 and height == width:
-        return int(height)
+        return height
     shown = ", ".join(f"{w}x{h}" for h, w in sorted(sizes)[:4]) + (", ..." if len(sizes) > 4 else "")
     found = f"have {len(sizes)} different sizes ({shown})" if len(sizes) > 1 else f"are not square ({shown})"
     raise NcfmError(f"{place}: the images {found}; choose one size with image_size (--set data.image_size=64).")
 
 
-def _decode_chunk(encoded: Sequence[Encoded], start: int, place: str) -> list[np.ndarray | str]:
-    return [_decode(source, f"image number {start + i} of {place}") for i, source in enumerate(encoded)]
+def _open(source: bytes | Path) -> Image.Image:
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
 
 
 def _decode(source: Encoded, place: str) -> np.ndarray | str:
@@ -110,10 +175,10 @@ def _decode(source: Encoded, place: str) -> np.ndarray | str:
     if isinstance(source, np.ndarray):
         return source
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+        with _open(source) as image:
             ImageOps.exif_transpose(image, in_place=True)
             return _eight_bits(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         return f"{source if isinstance(source, Path) else place}: {error}"
 
 
@@ -135,7 +200,7 @@ def _eight_bits(image: Image.Image) -> np.ndarray:
         raise ValueError("its pixels are floats, of which the range is not known; save it with 8 or 16 bits")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # straight to RGB is the same but warns
-    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
+    return np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
 
 
 def _fit(array: np.ndarray, size: int, channels: int) -> np.ndarray:

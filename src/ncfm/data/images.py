@@ -1,4 +1,4 @@
-"""Image sets in memory: uint8 tensors sorted by class, and random batches by class."""
+"""Image sets: uint8 tensors sorted by class, in memory or mapped from a file, and random batches by class."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import torch
 from torch import Generator, Tensor
 
 from ncfm._checks import NcfmError, check_at_least, check_labels
-from ncfm._files import content_hash
+from ncfm._device import available_memory
+from ncfm._files import ROWS_AT_ONCE, content_hash, release_pages
 from ncfm._seeding import generator
 from ncfm._typing import Images, LabelledImages, Labels, Statistics, StoredImages
+from ncfm.data.store import take
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,24 @@ class ImageSplit:
         if len(images) == 0:
             raise NcfmError("Expected at least one image, got none; check the path and the split.")
         check_labels(labels, num_classes)
-        order = torch.argsort(labels, stable=True)
         counts = torch.bincount(labels, minlength=num_classes)
-        return cls(images[order].contiguous(), labels[order], counts, counts.cumsum(0) - counts)
+        if bool((labels[1:] < labels[:-1]).any()):
+            order = torch.argsort(labels, stable=True)
+            images, labels = take(images, order), labels[order]
+        return cls(images, labels, counts, counts.cumsum(0) - counts)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device) -> ImageSplit:
-        """The same split with its images and labels on another device."""
-        return ImageSplit(self.images.to(device), self.labels.to(device), self.counts, self.offsets)
+        """The same split with its labels, and its images if they fit there, on another device."""
+        return ImageSplit(to_if_it_fits(self.images, device), self.labels.to(device), self.counts, self.offsets)
+
+    def batch(self, at: Tensor) -> StoredImages:
+        """Images at positions (n,), on the device of the labels."""
+        images = self.images[at.to(self.images.device)]
+        release_pages()
+        return images.to(self.labels.device, non_blocking=True)
 
     def of_class(self, index: int) -> StoredImages:
         """All images of one class."""
@@ -117,6 +127,13 @@ class ImageSet:
         return self.test
 
 
+def to_if_it_fits(images: StoredImages, device: torch.device) -> StoredImages:
+    """The images on a device if they take no more than half of its free memory, else where they are."""
+    available = available_memory(device) if device.type == "cuda" else None
+    fits = available is None or 2 * images.numel() <= available
+    return images.to(device) if fits else images
+
+
 def to_float(images: StoredImages) -> Images:
     """8-bit pixels to floats in [0, 1]."""
     return images.to(torch.float32).div_(255)
@@ -134,9 +151,12 @@ def channel_statistics(images: StoredImages) -> Statistics:
     type. A channel that is constant gets deviation 1, so that dividing by it is harmless.
     """
     levels = torch.arange(256, dtype=torch.float64) / 255
+    histogram = torch.zeros(images.shape[1], 256, dtype=torch.int64)
+    for part in images.split(ROWS_AT_ONCE):
+        histogram += torch.stack([torch.bincount(c.flatten(), minlength=256) for c in part.unbind(1)]).cpu()
+        release_pages()
     means, deviations = [], []
-    for channel in images.unbind(1):
-        counts = torch.bincount(channel.flatten(), minlength=256).cpu().double()
+    for counts in histogram.double():
         shares = counts / counts.sum()
         mean = (shares * levels).sum()
         std = (shares * (levels - mean).square()).sum().sqrt()
@@ -200,7 +220,10 @@ def carve_validation(split: ImageSplit, fraction: float, generator: Generator) -
             number = min(max(round(fraction * count), 1), count - 1)
             held[offset + torch.randperm(count, generator=generator)[:number]] = True
     num_classes = len(split.counts)
-    rest, part = (ImageSplit.of(split.images[m], split.labels[m], num_classes) for m in (~held, held))
+    rest, part = (
+        ImageSplit.of(take(split.images, at), split.labels[at], num_classes)
+        for at in ((~held).nonzero().flatten(), held.nonzero().flatten())
+    )
     return rest, part
 
 
@@ -227,7 +250,9 @@ def drop_empty_classes(
 
     def restrict(split: ImageSplit) -> ImageSplit:
         labels = renumber[split.labels]
-        return ImageSplit.of(split.images[labels >= 0], labels[labels >= 0], len(kept))
+        at = (labels >= 0).nonzero().flatten()
+        images = split.images if len(at) == len(labels) else take(split.images, at)
+        return ImageSplit.of(images, labels[at], len(kept))
 
     names = tuple(class_names[i] for i in kept.tolist())
     return restrict(train), None if test is None else restrict(test), names

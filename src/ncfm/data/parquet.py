@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 from ncfm._checks import NcfmError
-from ncfm.data.raw import IMAGE_COLUMNS, LABEL_COLUMNS, RawSplit, checked_split, find_column
+from ncfm.data.raw import (
+    IMAGE_COLUMNS,
+    LABEL_COLUMNS,
+    Encoded,
+    Lazily,
+    RawSplit,
+    checked_split,
+    encoded_cell,
+    find_column,
+)
 
 TEST_NAMES = ("test", "validation", "valid", "val")
 
@@ -21,25 +33,50 @@ def read_parquets(
     Raises:
         NcfmError: for files that are not parquet, or have no image or label column.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     splits: dict[str, list[Path]] = {}
     for path in files:
         splits.setdefault(split_of(path), []).append(path)
-    raws = {}
-    for split, paths in splits.items():
-        try:
-            table = pa.concat_tables([pq.read_table(p) for p in paths])
-        except (pa.ArrowInvalid, OSError) as error:
-            raise NcfmError(f"Could not read {', '.join(map(str, paths))} as parquet: {error}.") from error
+    return {split: _read_split(paths, image_column, label_column) for split, paths in splits.items()}
+
+
+def _read_split(paths: Sequence[Path], image_column: str | None, label_column: str | None) -> RawSplit:
+    """The labels of one split, and its images to be read row group by row group: they may be more than memory holds."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        files = [pq.ParquetFile(path, memory_map=True) for path in paths]
         place = str(paths[0])
-        image_name = find_column(table.column_names, image_column, IMAGE_COLUMNS, "image", place)
-        label_name = find_column(table.column_names, label_column, LABEL_COLUMNS, "label", place)
-        names = _names_in_schema(table.schema.metadata, label_name)
-        cells, labels = (table.column(c).to_pylist() for c in (image_name, label_name))
-        raws[split] = checked_split(cells, labels, label_name, names, place)
-    return raws
+        names = files[0].schema_arrow.names
+        image_name = find_column(names, image_column, IMAGE_COLUMNS, "image", place)
+        label_name = find_column(names, label_column, LABEL_COLUMNS, "label", place)
+        if any(file.schema_arrow.names != names for file in files):
+            raise pa.ArrowInvalid("their columns differ")
+        labels = [label for file in files for label in file.read(columns=[label_name]).column(0).to_pylist()]
+    except (pa.ArrowInvalid, OSError, KeyError) as error:
+        raise NcfmError(f"Could not read {', '.join(map(str, paths))} as parquet: {error}.") from error
+    class_names = _names_in_schema(files[0].schema_arrow.metadata, label_name)
+    groups = [(file, group) for file in files for group in range(file.num_row_groups)]
+    ends = list(accumulate(file.metadata.row_group(group).num_rows for file, group in groups))
+
+    @lru_cache(maxsize=2)
+    def cells(number: int) -> list[Encoded]:
+        file, group = groups[number]
+        values = file.read_row_group(group, columns=[image_name]).column(0).to_pylist()
+        first = ends[number] - len(values)
+        return [encoded_cell(value, place, first + i) for i, value in enumerate(values)]
+
+    def read(start: int, stop: int) -> list[Encoded]:
+        found: list[Encoded] = []
+        while start < stop:
+            number = bisect_right(ends, start)
+            first = ends[number - 1] if number else 0
+            part = cells(number)[start - first : stop - first]
+            found += part
+            start += len(part)
+        return found
+
+    return checked_split(Lazily(len(labels), read), labels, label_name, class_names, place)
 
 
 def split_of(path: Path) -> str:

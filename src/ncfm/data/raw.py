@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
@@ -41,16 +42,16 @@ def find_column(present: Sequence[str], wanted: str | None, guesses: Sequence[st
 
 
 def checked_split(
-    cells: Iterable[object],
+    cells: Sequence[Encoded],
     labels: Sequence[object],
     label_name: str,
     class_names: tuple[str, ...] | None,
     place: str,
 ) -> RawSplit:
-    """A split from table cells; labels may be integers, or names, which are then numbered in sorted order.
+    """A split of a table; labels may be integers, or names, which are then numbered in sorted order.
 
     Raises:
-        NcfmError: for cells that hold no image and labels that are neither.
+        NcfmError: for labels that are neither.
     """
     if labels and all(isinstance(v, str) for v in labels):
         class_names = tuple(sorted({str(v) for v in labels}))
@@ -59,11 +60,50 @@ def checked_split(
     integers = [v for v in labels if isinstance(v, int)]
     if len(integers) != len(labels):
         raise NcfmError(f"{place}: column {label_name!r} must hold integer class indices, or names, without gaps.")
-    return RawSplit([_encoded(v, place, i) for i, v in enumerate(cells)], integers, class_names)
+    return RawSplit(cells, integers, class_names)
 
 
-def _encoded(value: object, place: str, row: int) -> Encoded:
-    """The encoded image in a cell: raw bytes, or Hugging Face's struct of bytes and path of a file."""
+class Lazily(Sequence[Encoded]):
+    """Images that are read where they are asked for: a sequence of ``count`` of which slices come from a function.
+
+    Args:
+        count: number of images.
+        read: gives those from a start to a stop.
+    """
+
+    def __init__(self, count: int, read: Callable[[int, int], Sequence[Encoded]]) -> None:
+        self._count, self._read = count, read
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, at: int) -> Encoded: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Encoded]: ...
+
+    def __getitem__(self, at: int | slice) -> Encoded | Sequence[Encoded]:
+        if isinstance(at, slice):
+            start, stop, step = at.indices(self._count)
+            return self._read(start, stop)[::step]
+        if not -self._count <= at < self._count:
+            raise IndexError(at)  # ends a loop over the sequence
+        at %= self._count
+        return self._read(at, at + 1)[0]
+
+
+def picked(images: Sequence[Encoded], rows: Sequence[int]) -> Sequence[Encoded]:
+    """Some of the images, read where they are asked for."""
+    return Lazily(len(rows), lambda start, stop: [images[i] for i in rows[start:stop]])
+
+
+def encoded_cell(value: object, place: str, row: int) -> Encoded:
+    """The encoded image in a cell: raw bytes, or Hugging Face's struct of bytes and path of a file.
+
+    Raises:
+        NcfmError: if it holds neither.
+    """
     data, file = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
     if isinstance(data, bytes):
         return data

@@ -15,12 +15,13 @@ from ncfm._checks import NcfmError, nearest
 from ncfm.data.cache import cached_set, source_key
 from ncfm.data.decoding import decode_all
 from ncfm.data.folders import TRAIN_NAMES, listing, read_folder
-from ncfm.data.hub import read_hub
+from ncfm.data.hub import HubError, hub_key, open_hub, read_hub
 from ncfm.data.idx import has_idx, idx_files, read_idx_folder
 from ncfm.data.images import ImageSet, ImageSplit, drop_empty_classes, to_uint8
 from ncfm.data.named import NAMED_SETS, SUBSETS, NamedSet, Subset
 from ncfm.data.parquet import TEST_NAMES, read_parquets
-from ncfm.data.raw import RawSplit
+from ncfm.data.raw import Lazily, RawSplit, picked
+from ncfm.data.store import NewRows, beyond_memory
 
 Splits = dict[str, RawSplit]
 
@@ -69,7 +70,7 @@ def load_images(
     if name in NAMED_SETS:
         return _load_named(name, NAMED_SETS[name], data_root, wanted)
     if name.startswith("hf:"):
-        return _assemble(name, read_hub(name[3:]), wanted)
+        return _load_hub(name, name[3:], (None, None), wanted)
     path = Path(name).expanduser()
     if path.is_file() and path.suffix == ".parquet":
         return _load_files(name, [path], ("parquet",), lambda: read_parquets([path]), wanted)
@@ -142,14 +143,26 @@ def images_of(
 def _in_memory(source: Any, class_names: Sequence[str] | None, split: str) -> RawSplit:
     if isinstance(source, tuple) and len(source) == 2:
         images, labels = source
-        pixels = [_pixels(image, split) for image in images]
+        if len(images) != len(labels):
+            raise NcfmError(f"{split}: expected as many labels as images, got {len(labels)} and {len(images)}.")
     else:
-        items = [source[i] for i in range(len(source))]
-        pixels = [_pixels(item[0], split) for item in items]
-        labels = [item[1] for item in items]
-    if len(pixels) != len(labels):
-        raise NcfmError(f"{split}: expected as many labels as images, got {len(labels)} and {len(pixels)}.")
-    return RawSplit(pixels, [int(v) for v in labels], tuple(map(str, class_names)) if class_names else None)
+        # Items are made twice, once for the label and once for the image: kept, they might be more than memory holds.
+        images, labels = _ItemImages(source), [source[i][1] for i in range(len(source))]
+    lazily = Lazily(len(images), lambda start, stop: [_pixels(images[i], split) for i in range(start, stop)])
+    return RawSplit(lazily, [int(v) for v in labels], tuple(map(str, class_names)) if class_names else None)
+
+
+class _ItemImages:
+    """The images of a data set of (image, label) items."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._source[index][0]
 
 
 def _pixels(image: Any, split: str) -> np.ndarray:
@@ -176,10 +189,9 @@ def _load_named(name: str, spec: NamedSet, root: Path | None, wanted: Wanted) ->
         if place.is_dir() and any(place.iterdir()):
             return _load_place(name, place, spec, wanted)
     try:
-        splits = read_hub(spec.hub, spec.image_column, spec.label_column)
-    except NcfmError as error:
+        return _load_hub(name, spec.hub, (spec.image_column, spec.label_column), wanted)
+    except HubError as error:
         raise NcfmError(_not_found(name, spec.folder, root, error)) from error
-    return _assemble(name, splits, wanted)
 
 
 def _load_subset(name: str, subset: Subset, root: Path | None, wanted: Wanted) -> ImageSet:
@@ -191,10 +203,23 @@ def _load_subset(name: str, subset: Subset, root: Path | None, wanted: Wanted) -
     if root and (root / whole.folder).is_dir():
         return _load_place(name, root / whole.folder, whole, wanted, subset)
     try:
-        splits = read_hub(whole.hub, whole.image_column, whole.label_column)
-    except NcfmError as error:
+        return _load_hub(name, whole.hub, (whole.image_column, whole.label_column), wanted, subset)
+    except HubError as error:
         raise NcfmError(_not_found(name, name, root, error)) from error
-    return _assemble(name, _select(splits, subset, name), wanted)
+
+
+def _load_hub(
+    name: str, repository: str, columns: tuple[str | None, str | None], wanted: Wanted, subset: Subset | None = None
+) -> ImageSet:
+    """A set of the hub, or what the cache has of exactly this content."""
+    tables = open_hub(repository)
+
+    def decode(rows: Callable[[str], NewRows]) -> ImageSet:
+        splits = read_hub(tables, repository, *columns)
+        return _assemble(name, splits if subset is None else _select(splits, subset, name), wanted, rows)
+
+    key = source_key([], "hub", repository, hub_key(tables), columns, subset and name, wanted)
+    return cached_set(key, name, decode)
 
 
 def _not_found(name: str, folder: str, root: Path | None, error: NcfmError) -> str:
@@ -237,7 +262,8 @@ def _load_files(
     name: str, files: Sequence[Path], options: tuple[Any, ...], read: Callable[[], Splits], wanted: Wanted
 ) -> ImageSet:
     """A set from files, or from what the cache has of exactly these."""
-    return cached_set(source_key(files, options, wanted), name, lambda: _assemble(name, read(), wanted))
+    key = source_key(files, options, wanted)
+    return cached_set(key, name, lambda rows: _assemble(name, read(), wanted, rows))
 
 
 def _select(splits: Splits, subset: Subset, name: str) -> Splits:
@@ -253,12 +279,12 @@ def _select(splits: Splits, subset: Subset, name: str) -> Splits:
         places = [present.index(i) for i in ids] if named else [index for index, _ in subset.classes]
         number = {place: i for i, place in enumerate(places)}
         rows = [i for i, label in enumerate(raw.labels) if label in number]
-        selected[split] = RawSplit([raw.images[i] for i in rows], [number[raw.labels[i]] for i in rows], tuple(ids))
+        selected[split] = RawSplit(picked(raw.images, rows), [number[raw.labels[i]] for i in rows], tuple(ids))
     return selected
 
 
-def _assemble(name: str, splits: Splits, wanted: Wanted) -> ImageSet:
-    """Decode the splits of a source and sort them by class."""
+def _assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], NewRows] = beyond_memory) -> ImageSet:
+    """Decode the splits of a source, each image to its place in the order of classes; ``rows`` says where they go."""
     train, test = _first(splits, TRAIN_NAMES), _first(splits, TEST_NAMES)
     if train is None:
         raise NcfmError(
@@ -271,16 +297,18 @@ def _assemble(name: str, splits: Splits, wanted: Wanted) -> ImageSet:
     problems: list[str] = []
 
     def decode(raw: RawSplit, split: str, channels: int | None) -> ImageSplit:
+        labels = torch.tensor(list(raw.labels), dtype=torch.int64)
         decoded = decode_all(
             raw.images,
             image_size=wanted.image_size,
             channels=channels,
             place=f"{name} ({split})",
             max_unreadable=wanted.max_unreadable,
+            order=labels.argsort(stable=True),
+            rows=rows(split),
         )
         problems.extend(f"{split}: left out {line}" for line in decoded.unreadable)
-        labels = torch.tensor(list(raw.labels), dtype=torch.int64)[decoded.kept]
-        return ImageSplit.of(decoded.images, labels, len(class_names))
+        return ImageSplit.of(decoded.images, labels[decoded.kept], len(class_names))
 
     train_split = decode(train, "train", wanted.channels)
     depth, size = train_split.images.shape[1:3]

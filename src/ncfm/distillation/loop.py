@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import signal
@@ -9,7 +10,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,11 +19,11 @@ from torch import Tensor
 
 from ncfm._checks import NcfmError, NcfmFailure, check_at_least, check_factor, check_known
 from ncfm._device import is_out_of_memory
-from ncfm._files import write_atomically
+from ncfm._files import BackgroundTask, write_atomically
 from ncfm._seeding import Streams
 from ncfm.augment import SiameseAugment
 from ncfm.data.images import ImageSet
-from ncfm.distillation.state import Progress, load_state, save_state
+from ncfm.distillation.state import Progress, load_state, take_snapshot
 from ncfm.distillation.step import MinMaxStep, Player, StepRecord
 from ncfm.objectives import Objective
 from ncfm.synthetic import SyntheticSet, start_images
@@ -196,6 +196,9 @@ class _Run:
         self.step, self.objective, self.streams, self.folder = step, objective, streams, folder
         self.progress = Progress()
         self.history: list[dict[str, float]] = []
+        self._measured: list[tuple[int, float, StepRecord]] = []  # to be logged: iteration, seconds, what it measured
+        self._late = step.images.tensors[0].device.type == "cuda"
+        self._writing = BackgroundTask()
 
     def _tensors(self) -> dict[str, Tensor]:
         named = {"images": self.step.images.tensors[0]}
@@ -207,13 +210,22 @@ class _Run:
         players = {"images_optimizer": self.step.images, "adversary_optimizer": self.step.adversary}
         return {name: player.optimizer for name, player in players.items() if player is not None}
 
-    def save(self) -> None:
-        """Write the metrics, then the state that counts them."""
+    def save(self, *, wait: bool = True) -> None:
+        """Write the metrics, then the state that counts them; in the background unless told to wait."""
+        self._log()
         check_state(self._tensors(), self.progress.iteration)
-        if self.folder is not None:
-            lines = "".join(json.dumps(entry) + "\n" for entry in self.history)
-            write_atomically(self.folder / METRICS_FILE, lambda p: _write(p, lines))
-            save_state(self.folder, self.progress, self._tensors(), self._optimizers(), self.streams)
+        if self.folder is None:
+            return
+        folder, lines = self.folder, "".join(json.dumps(entry) + "\n" for entry in self.history)
+        snapshot = take_snapshot(self.progress, self._tensors(), self._optimizers(), self.streams)
+
+        def write() -> None:
+            write_atomically(folder / METRICS_FILE, lambda p: _write(p, lines))
+            snapshot.write(folder)
+
+        self._writing.start(write)
+        if wait:
+            self._writing.wait()
 
     def resume(self) -> None:
         """Continue from the folder's state; metrics after it are dropped, they will be measured again."""
@@ -243,7 +255,7 @@ class _Run:
         """Play iterations until all are done, nothing improves, or somebody asks to stop."""
         progress = self.progress
         began, saved = time.perf_counter() - progress.seconds, time.perf_counter()
-        with stop_requests() as asked:
+        with stop_requests() as asked, contextlib.closing(self._writing):
             while progress.iteration < iterations and not self._stalled(patience):
                 for group in self.step.images.optimizer.param_groups:
                     group["lr"] = lr(progress.iteration)
@@ -253,16 +265,19 @@ class _Run:
                 if patience is not None:
                     self._watch(float(record.discrepancy))
                 if progress.iteration % log_every == 0 or progress.iteration in (1, iterations):
-                    self.history.append(self._metrics(record))
+                    self._measured.append((progress.iteration, progress.seconds, record))
+                # A GPU is read an iteration later: by then it has passed what is read, and nobody waits.
+                self._log(before=progress.iteration if self._late and progress.iteration < iterations else None)
                 if on_iteration is not None:
-                    on_iteration(progress.iteration, self.history[-1] if self.history else self._metrics(record))
+                    last = self.history[-1] if self.history else _entry(progress.iteration, progress.seconds, record)
+                    on_iteration(progress.iteration, last)
                 if asked.is_set():
                     self.save()
                     raise Interrupted(_stopped_message(progress.iteration, iterations, self.folder))
                 if time.perf_counter() - saved > checkpoint_seconds:
-                    self.save()
+                    self.save(wait=False)
                     saved = time.perf_counter()
-        self.save()
+            self.save()
 
     def _step_that_fits(self) -> StepRecord:
         """Play an iteration; if memory does not suffice, the same one again in smaller passes.
@@ -295,19 +310,10 @@ class _Run:
                 stacklevel=2,
             )
 
-    def _metrics(self, record: StepRecord) -> dict[str, float]:
-        values = {
-            "iteration": float(self.progress.iteration),
-            "discrepancy": float(record.discrepancy),
-            "calibration": float(record.calibration),
-            "seconds": round(self.progress.seconds, 3),
-        }
-        if not math.isfinite(values["discrepancy"] + values["calibration"]):
-            raise NcfmFailure(
-                f"The loss became {values['discrepancy']} (discrepancy) and {values['calibration']} (calibration) in "
-                f"iteration {self.progress.iteration}; lower image_lr or use --set machine.precision=float32."
-            )
-        return values
+    def _log(self, before: int | None = None) -> None:
+        """Turn what was measured (before an iteration) into numbers of the history."""
+        while self._measured and (before is None or self._measured[0][0] < before):
+            self.history.append(_entry(*self._measured.pop(0)))
 
     def _watch(self, discrepancy: float) -> None:
         """Follow the smoothed discrepancy for early stopping."""
@@ -318,6 +324,26 @@ class _Run:
 
     def _stalled(self, patience: int | None) -> bool:
         return patience is not None and self.progress.iteration - self.progress.best_iteration >= patience
+
+
+def _entry(iteration: int, seconds: float, record: StepRecord) -> dict[str, float]:
+    """An entry of the metrics.
+
+    Raises:
+        NcfmFailure: if a loss is not finite.
+    """
+    discrepancy, calibration = float(record.discrepancy), float(record.calibration)
+    if not math.isfinite(discrepancy + calibration):
+        raise NcfmFailure(
+            f"The loss became {discrepancy} (discrepancy) and {calibration} (calibration) in iteration {iteration}; "
+            "lower image_lr or use --set machine.precision=float32."
+        )
+    return {
+        "iteration": float(iteration),
+        "discrepancy": discrepancy,
+        "calibration": calibration,
+        "seconds": round(seconds, 3),
+    }
 
 
 def check_state(tensors: dict[str, Tensor], iteration: int) -> None:
@@ -345,7 +371,7 @@ def _stopped_message(iteration: int, iterations: int, folder: Path | None) -> st
     return done + f"The state is saved in {folder}."
 
 
-@contextmanager
+@contextlib.contextmanager
 def stop_requests() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set, so that an iteration is never cut in the middle; a second one cuts."""
     asked = threading.Event()

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.optim import Optimizer
@@ -30,22 +31,31 @@ class Progress:
     best_iteration: int = 0
 
 
-def save_state(
-    folder: Path,
-    progress: Progress,
-    tensors: dict[str, Tensor],
-    optimizers: dict[str, Optimizer],
-    streams: Streams,
-) -> None:
-    """Write the state in one file, atomically: progress, images, adversary, optimizers and generators together.
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of a run's state on the CPU: what is written while the run goes on."""
 
-    One file, because two could come from different iterations when a process is killed between them.
-    """
+    tensors: dict[str, Tensor]
+    progress: str
+
+    def write(self, folder: Path) -> None:
+        """Write the state in one file, atomically: progress, images, adversary, optimizers and generators together.
+
+        One file, because two could come from different iterations when a process is killed between them.
+        """
+        write_tensors(folder / STATE_FILE, self.tensors, {"format": FORMAT, "progress": self.progress})
+
+
+def take_snapshot(
+    progress: Progress, tensors: dict[str, Tensor], optimizers: dict[str, Optimizer], streams: Streams
+) -> Snapshot:
+    """Copy everything that a run needs to go on."""
     named = dict(tensors)
     for name, optimizer in optimizers.items():
         named |= _flatten(name, optimizer)
     named |= {f"stream.{name}": value for name, value in streams.state().items()}
-    write_tensors(folder / STATE_FILE, named, {"format": FORMAT, "progress": json.dumps(asdict(progress))})
+    copies = {name: torch.empty_like(value, device="cpu").copy_(value.detach()) for name, value in named.items()}
+    return Snapshot(copies, json.dumps(asdict(progress)))
 
 
 def load_state(

@@ -221,7 +221,7 @@ class MinMaxStep:
 
     def _features_at(self, at: Tensor, draw: AugmentParameters) -> Features:
         """Features (C, n, d) of the real images at positions (C, n)."""
-        batch = to_float(self.real.images[at.flatten()]).unflatten(0, at.shape)  # (C, n, c, h, w)
+        batch = to_float(self.real.batch(at.flatten())).unflatten(0, at.shape)  # (C, n, c, h, w)
         batch = self.augment.apply(normalize(batch, self.pool.statistics), draw)
         return self.extract.without_gradient(batch.flatten(0, 1)).unflatten(0, at.shape)
 

@@ -14,7 +14,7 @@ from ncfm._checks import NcfmError, check_at_least, check_finite, check_labels
 from ncfm._device import compiled
 from ncfm._seeding import derive_seed, generator
 from ncfm._typing import Interval, LabelledImages, Statistics
-from ncfm.data.images import ImageSplit
+from ncfm.data.images import ImageSplit, to_if_it_fits
 from ncfm.evaluation.protocol import Protocol
 from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.networks.registry import create_network, on_device
@@ -114,8 +114,8 @@ def evaluate(
         NcfmError: for pixels that are not finite, labels or sizes that do not fit, or a diverging training.
     """
     _check(LabelledImages(*train), test, num_classes, protocol)
-    images, labels = (part.to(device) for part in train)
-    test_images, test_labels = test.images.to(device), test.labels
+    images, labels = to_if_it_fits(train[0], device), train[1].to(device)
+    test_images, test_labels = to_if_it_fits(test.images, device), test.labels
 
     def fresh(run: int) -> torch.nn.Module:
         return create_network(
