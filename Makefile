@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-slow lint format results bench bench-scaling clean
+.PHONY: help install install-dev demo test test-slow lint format results bench bench-scaling bench-memory bench-gpu clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -56,6 +56,16 @@ bench: install ## time an iteration against the published way of computing, on C
 
 bench-scaling: install ## time and memory against classes, IPC, image size, real batch, frequencies
 	$(BIN)/python -m benchmarks.scaling --results results/cost.csv --plot docs/images/scaling.png
+
+bench-gpu: install ## the same on a GPU: CIFAR-10 and CIFAR-100 at IPC 10, 1024 (all 500) real images a class; 8 minutes
+	$(BIN)/python -m benchmarks.step --device cuda --dataset random --repeats 20 --points 1024x1024 --only ncfm \
+		--results results/cost.csv
+	$(BIN)/python -m benchmarks.step --device cuda --dataset random --classes 100 --repeats 20 --points 500x1024 \
+		--gradient-chunk 500 --only ncfm --results results/cost.csv
+	$(BIN)/python -m benchmarks.students --device cuda --results results/cost.csv
+
+bench-memory: install ## 300,000 images of 1000 classes mapped from a file, against the same in memory
+	$(BIN)/python -m benchmarks.beyond_memory --results results/cost.csv
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -7,12 +7,15 @@ iteration each, so that whatever else the machine does meets all of them alike.
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
+import random
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from ncfm import kernels
@@ -20,8 +23,8 @@ from ncfm._device import choose_device, describe_device, peak_memory_mb
 from ncfm._seeding import generator
 from ncfm.build import build_machine, build_objective, run_distillation
 from ncfm.config import RunConfig, make_config, nest
+from ncfm.data import images_of, load_images, store
 from ncfm.data.images import ImageSet, ImageSplit
-from ncfm.data.sources import load_images
 from ncfm.kernels import library
 from ncfm.synthetic import start_images
 from ncfm.teachers import TeacherPool, untrained_pool
@@ -33,7 +36,7 @@ FOREVER = 10**9  # iterations: the clock stops them
 class Problem:
     """One point of a benchmark."""
 
-    dataset: str = "cifar10"  # or "random": images of noise, for any size and number of classes
+    dataset: str = "cifar10"  # or "random": images of noise, for any size and number of classes; or "large"
     ipc: int = 10
     real_batch_per_class: int = 64
     num_frequencies: int = 1024
@@ -43,6 +46,8 @@ class Problem:
     factor: int = 2
     device: str = "auto"
     gradient_chunk_size: int | None = None
+    images_per_class: int = 300  # of "large"
+    held: bool = True  # "large" in memory; else in a mapped file
 
     def config(self) -> RunConfig:
         """As a run's configuration."""
@@ -63,6 +68,9 @@ class Problem:
 
     def images(self) -> ImageSet:
         """The real set; of noise, as many as two batches and the start need."""
+        if self.dataset == "large":
+            store.HELD_BYTES = 2**62 if self.held else 0
+            return images_of(ManyImages(self.num_classes, self.images_per_class, self.image_size))
         if self.dataset != "random":
             return load_images(self.dataset)
         count = max(2 * self.real_batch_per_class, self.ipc * self.factor**2)
@@ -77,6 +85,22 @@ class Problem:
         return untrained_pool(
             images, self.config().teachers.network, number=2, device=device, compile_networks=compile_networks
         )
+
+
+class ManyImages(torch.utils.data.Dataset):
+    """Images of noise around a colour of their class, made from their number: as many as anybody wants."""
+
+    def __init__(self, num_classes: int, per_class: int, side: int) -> None:
+        self.num_classes, self.count, self.shape = num_classes, num_classes * per_class, (side, side, 3)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        label = index % self.num_classes
+        noise = np.frombuffer(random.Random(index).randbytes(math.prod(self.shape)), np.uint8).reshape(self.shape)
+        colour = np.array([label % 10, label // 10 % 10, label // 100], dtype=np.uint8) * np.uint8(20)
+        return noise // 4 + colour, label
 
 
 def play_package(problem: Problem, turn: Callable[[], None]) -> None:
@@ -127,10 +151,16 @@ def play_reference_keeping_memory(problem: Problem, turn: Callable[[], None]) ->
     play_reference(problem, turn)
 
 
+def play_package_mapped(problem: Problem, turn: Callable[[], None]) -> None:
+    """The package's iterations on images that are mapped from a file."""
+    play_package(replace(problem, held=False), turn)
+
+
 PLAYERS = {
     "reference": play_reference,
     "reference, memory kept": play_reference_keeping_memory,
     "ncfm": play_package,
+    "ncfm, mapped": play_package_mapped,
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.problem import PLAYERS, Problem, Timings, matmul_ceiling, operations_of, race
+from benchmarks.problem import Problem, Timings, matmul_ceiling, operations_of, race
 from ncfm._device import choose_device
 from ncfm.report.results import CostRow, append_rows, code_version, command_line, today
 
@@ -23,7 +23,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="timed iterations of each")
     parser.add_argument("--points", default=",".join(f"{n}x{k}" for n, k in POINTS), help="real images x frequencies")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--only", default=";".join(PLAYERS), help="implementations, joined by semicolons")
+    parser.add_argument(
+        "--only", default="reference;reference, memory kept;ncfm", help="implementations, joined by semicolons"
+    )
     parser.add_argument("--classes", type=int, default=10, help="of a random data set")
     parser.add_argument("--image-size", type=int, default=32, help="of a random data set")
     parser.add_argument("--gradient-chunk", type=int, help="images per pass with gradient; default by free memory")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from ncfm._checks import NcfmError
 from ncfm._seeding import generator
 from ncfm.baselines import SELECTIONS, herding, select, selection
-from ncfm.data.images import normalize, to_float, to_uint8
+from ncfm.baselines.selection import herd
+from ncfm.data.images import ImageSplit, normalize, to_float, to_uint8
 from ncfm.distillation import distill
 from ncfm.objectives import MeanMatching
 from strategies import normal, properties, seeds
@@ -154,6 +157,18 @@ def test_more_than_a_class_has_is_refused(choose, method):
     ipc = N // 4 + 1 if method == "mosaic" else N + 1
     with pytest.raises(NcfmError, match=f"at least .* real images in every class, but class '0' has {N}; lower --ipc"):
         choose(method, ipc=ipc)
+
+
+def test_herding_takes_a_rare_class_more_than_once(images):
+    few = images.train.labels.bool() | (torch.arange(len(images.train)) < 2)  # two of class 0
+    rare = dataclasses.replace(
+        images, train=ImageSplit.of(images.train.images[few], images.train.labels[few], images.num_classes)
+    )
+    pool = random_pool(rare)
+    with pytest.warns(UserWarning, match="taken more than once"):
+        chosen = herd(rare, pool, 3)
+    assert torch.equal(chosen[0, 2], chosen[0, 0])
+    assert not torch.equal(chosen[0, 1], chosen[0, 0])
 
 
 @pytest.mark.parametrize("method", SELECTIONS)

@@ -282,11 +282,17 @@ def test_classes_draw_independently():
 
 
 def test_more_images_than_a_class_has():
+    # A rare class gives what it has more than once; where every class is too small, so is the data set.
     real = real_set((20, 5, 20))
-    with pytest.raises(NcfmError, match=r"at least 6 real images .* class 'dog' has 5; lower --ipc"):
-        start_images(real, ipc=6, factor=1, init="real", generator=rng())
-    with pytest.raises(NcfmError, match="at least 8 real images"):
+    with pytest.warns(UserWarning, match=r"1 of 3 classes have fewer than the 12 .*\(dog; fewest 5\)"):
+        images = start_images(real, ipc=12, factor=1, init="real", generator=rng())
+    places = levels(images) - 80 * torch.arange(3)[:, None]
+    assert len(set(places[0].tolist())) == 12  # without replacement where there are enough
+    assert sorted(places[1].bincount(minlength=5).tolist()) == [2, 2, 2, 3, 3]  # all of it, as evenly as 12 allows
+    with pytest.warns(UserWarning, match="dog"):
         start_images(real, ipc=2, factor=2, init="mosaic", generator=rng())
+    with pytest.raises(NcfmError, match=r"at least 21 real images .* class 'dog' has 5; lower --ipc"):
+        start_images(real, ipc=21, factor=1, init="real", generator=rng())
     assert start_images(real, ipc=5, factor=2, init="real", generator=rng()).shape[:2] == (3, 5)
     assert start_images(real, ipc=100, factor=2, init="noise", generator=rng()).shape[:2] == (3, 100)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -168,15 +169,35 @@ def start_images(real: ImageSet, *, ipc: int, factor: int, init: str, generator:
 def choose_random(real: ImageSet, per_class: int, generator: Generator) -> Tensor:
     """Random training images of every class without replacement, (C, per_class, c, h, w) in [0, 1].
 
+    A class with fewer gives all it has, and then again from its first drawn; that is warned of.
+
     Raises:
-        NcfmError: if a class has fewer.
+        NcfmError: if no class has so many.
     """
-    smallest = int(real.train.counts.min())
-    if per_class > smallest:
-        name = real.class_names[int(real.train.counts.argmin())]
+    check_enough(real, per_class)
+    at = draw_class_batches(real.train, per_class, generator)
+    return to_float(real.train.batch(at.flatten())).unflatten(0, at.shape).cpu()
+
+
+def check_enough(real: ImageSet, per_class: int) -> None:
+    """Warn of classes with fewer training images than ``per_class``.
+
+    Raises:
+        NcfmError: if all have fewer.
+    """
+    counts = real.train.counts
+    rare = [real.class_names[i] for i in (counts < per_class).nonzero().flatten().tolist()]
+    if not rare:
+        return
+    name, smallest = real.class_names[int(counts.argmin())], int(counts.min())
+    if len(rare) == real.num_classes:
         raise NcfmError(
             f"Expected at least {per_class} real images in every class, but class {name!r} has {smallest}; "
             "lower --ipc or the factor, or start from noise (--set distill.init=noise)."
         )
-    at = draw_class_batches(real.train, per_class, generator)
-    return to_float(real.train.images[at.flatten()]).unflatten(0, at.shape).cpu()
+    warnings.warn(
+        f"{len(rare)} of {real.num_classes} classes have fewer than the {per_class} images that are taken of each "
+        f"({', '.join(rare[:3])}{', ...' if len(rare) > 3 else ''}; fewest {smallest}): "
+        "theirs are taken more than once.",
+        stacklevel=2,
+    )

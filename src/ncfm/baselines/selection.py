@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from ncfm._checks import check_known
+from ncfm._checks import check_at_least, check_known
 from ncfm.data.images import ImageSet, normalize, to_float
 from ncfm.features import FeatureExtractor
-from ncfm.synthetic import SyntheticSet, choose_random, start_images
+from ncfm.synthetic import SyntheticSet, check_enough, start_images
 from ncfm.teachers import TeacherPool
 
 SELECTIONS = ("random", "herding", "mosaic")
@@ -43,7 +43,8 @@ def select(
 
 def herd(real: ImageSet, pool: TeacherPool, ipc: int) -> Tensor:
     """Images (C, ipc, c, h, w) chosen by herding in the features of the pool's first trained teacher."""
-    choose_random(real, ipc, torch.Generator())  # the same check, and message, for classes that are too small
+    check_at_least(ipc, 1, "ipc (images per class)")
+    check_enough(real, ipc)
     extract = FeatureExtractor(pool.trained(0), chunk_size=256)
     device = next(pool.whole.parameters()).device
     chosen = []
@@ -55,7 +56,8 @@ def herd(real: ImageSet, pool: TeacherPool, ipc: int) -> Tensor:
                 for part in images.split(1024)
             ]
         )
-        chosen.append(to_float(images[herding(features, ipc).cpu()]))
+        best = herding(features, min(ipc, len(images))).cpu()
+        chosen.append(to_float(images[best[torch.arange(ipc) % len(best)]]))
     return torch.stack(chosen)
 
 
@@ -77,4 +79,4 @@ def herding(features: Tensor, count: int) -> Tensor:
         chosen.append(best)
         free[best] = False
         total = total + features[best]
-    return torch.tensor(chosen)
+    return torch.tensor(chosen, dtype=torch.int64)

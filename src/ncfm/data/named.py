@@ -28,6 +28,7 @@ class NamedSet:
     folder: str  # below the data folder
     class_names: tuple[str, ...] | None = None  # where the files only number them
     image_size: int | None = None  # taken if none is asked for; None: the images' own
+    channels: int | None = 3  # likewise
     other_folders: tuple[str, ...] = ()  # looked at too, where a distribution puts the files
 
 
@@ -37,18 +38,21 @@ class Subset:
 
     classes: tuple[tuple[int, str], ...]
     image_size: int = 128  # the field's
+    channels: int = 3
 
 
 NAMED_SETS = {
-    "cifar10": NamedSet("uoft-cs/cifar10", "img", "label", "cifar10"),
-    "cifar100": NamedSet("uoft-cs/cifar100", "img", "fine_label", "cifar100"),
-    "cifar100-coarse": NamedSet("uoft-cs/cifar100", "img", "coarse_label", "cifar100"),
+    "cifar10": NamedSet("uoft-cs/cifar10", "img", "label", "cifar10", image_size=32),
+    "cifar100": NamedSet("uoft-cs/cifar100", "img", "fine_label", "cifar100", image_size=32),
+    "cifar100-coarse": NamedSet("uoft-cs/cifar100", "img", "coarse_label", "cifar100", image_size=32),
     "fashion-mnist": NamedSet(
         "zalando-datasets/fashion_mnist",
         "image",
         "label",
         "fashion-mnist",
         class_names=FASHION_CLASSES,
+        image_size=28,
+        channels=1,
         other_folders=("/usr/share/datasets/fashion-mnist",),  # Debian's dataset-fashion-mnist
     ),
     "tiny-imagenet": NamedSet("zh-plus/tiny-imagenet", "image", "label", "tiny-imagenet", image_size=64),

@@ -181,9 +181,14 @@ def _pixels(image: Any, split: str) -> np.ndarray:
     return array
 
 
+def _or_its_own(wanted: Wanted, spec: NamedSet | Subset) -> Wanted:
+    """What is asked for, else what the set is known for: then no image is looked at before it is decoded."""
+    return wanted._replace(image_size=wanted.image_size or spec.image_size, channels=wanted.channels or spec.channels)
+
+
 def _load_named(name: str, spec: NamedSet, root: Path | None, wanted: Wanted) -> ImageSet:
     """A named set from ``<root>/<folder>`` or where a distribution puts it, else from the hub."""
-    wanted = wanted._replace(image_size=wanted.image_size or spec.image_size)
+    wanted = _or_its_own(wanted, spec)
     places = ([root / spec.folder] if root else []) + [Path(folder) for folder in spec.other_folders]
     for place in places:
         if place.is_dir() and any(place.iterdir()):
@@ -196,7 +201,7 @@ def _load_named(name: str, spec: NamedSet, root: Path | None, wanted: Wanted) ->
 
 def _load_subset(name: str, subset: Subset, root: Path | None, wanted: Wanted) -> ImageSet:
     """A subset of ImageNet from a folder of its own, from ImageNet's, or from the hub."""
-    wanted = wanted._replace(image_size=wanted.image_size or subset.image_size)
+    wanted = _or_its_own(wanted, subset)
     if root and (root / name).is_dir() and any((root / name).iterdir()):
         return _load_place(name, root / name, None, wanted)
     whole = NAMED_SETS["imagenet-1k"]
