@@ -78,8 +78,11 @@ def slope(points: list[tuple[float, float]]) -> float:
 
 def draw(found: dict[str, list[CostRow]], path: Path) -> None:
     """Time and memory of every curve, on logarithmic axes."""
-    import matplotlib
-
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        Console().print("No picture: matplotlib is not installed (pip install matplotlib).")
+        return
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -10,7 +10,9 @@ import torch
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ncfm import kernels
 from ncfm._checks import NcfmError
+from ncfm._device import cpp_compiler
 from ncfm._seeding import Streams
 from ncfm.data.images import draw_class_batches, to_float
 from ncfm.discrepancy import ROOT_EPSILON
@@ -108,6 +110,7 @@ def test_weights_leave_exactly_one_term(make, weights):
     real, draw = drawn(other)
     training = other.training_images(draw)
     if calibration:
+        other.pool.draw_trained(other.streams["calibration"])
         term = calibration * other.calibrate(training)
     else:
         synthetic = other.features_of(training)
@@ -138,6 +141,7 @@ def test_together_each_player_gets_its_own_gradient(make):
     psi = copy.deepcopy(separate.objective.sampler)
     frozen = CharacteristicMatching(psi.requires_grad_(False))
     discrepancy = frozen.discrepancy(real, synthetic, separate.streams["frequencies"]).sum()
+    separate.pool.draw_trained(separate.streams["calibration"])
     loss = 10 * discrepancy + separate.calibrate(training)
     (of_images,) = torch.autograd.grad(loss, separate.images.tensors)
 
@@ -391,3 +395,23 @@ def test_the_loop_gives_the_adversary_an_optimizer_that_ascends(images):
     assert not pixels.optimizer.param_groups[0]["maximize"]
     assert pixels.tensors[0].data_ptr() != start.images.data_ptr()  # the start stays as it was
     assert {id(p) for p in adversary.tensors} == {id(p) for p in objective.sampler.parameters()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_compiled_step_is_the_step(images, pool, precision):
+    # The same draws, the same moves: rounding apart, the images and the adversary go the same way.
+    if cpp_compiler() is None:
+        pytest.skip("no C++ compiler here")
+    options = {"factor": 2, "precision": precision}
+    plain, whole = (make_step(images, pool, objective=mixture(), compile_step=on, **options) for on in (False, True))
+    with kernels.switched_off():
+        for _ in range(3):
+            expected, found = plain(), whole()
+            tolerance = {"rtol": 1e-4, "atol": 1e-5} if precision == torch.float32 else {"rtol": 3e-2, "atol": 1e-2}
+            assert_close(found.discrepancy, expected.discrepancy, **tolerance)
+            assert_close(found.calibration, expected.calibration, **tolerance)
+    moved = plain.images.tensors[0] - whole.images.tensors[0]
+    assert float(moved.detach().abs().mean()) < (1e-3 if precision == torch.float32 else 5e-3)
+    for a, b in zip(plain.adversary.tensors, whole.adversary.tensors, strict=True):
+        assert_close(a, b, rtol=1e-2, atol=1e-3 if precision == torch.float32 else 5e-3)

@@ -9,7 +9,7 @@ ncfm.evaluate(result.synthetic, "digits").accuracy_mean
 from ncfm._checks import NcfmError
 from ncfm.api import distill, evaluate, load, pretrain
 from ncfm.comparison import compare
-from ncfm.data import ImageSet, load_images
+from ncfm.data import ImageSet, images_of, load_images
 from ncfm.discrepancy import characteristic_function, gaussian_mmd, ncfd
 from ncfm.distillation import DistillResult, Interrupted
 from ncfm.evaluation import EvaluationResult
@@ -29,6 +29,7 @@ __all__ = [
     "distill",
     "evaluate",
     "gaussian_mmd",
+    "images_of",
     "load",
     "load_images",
     "ncfd",

@@ -6,6 +6,7 @@ width, **k** frequencies, **C** classes, **c h w** image.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from jaxtyping import Float, Int64, UInt8
@@ -53,11 +54,20 @@ class LabelledImages(NamedTuple):
     labels: Tensor  # (n,) int64, 0 .. C-1
 
 
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """A ZCA map, see `ncfm.data.whitening`."""
+
+    mean: Tensor  # (d,), d = c h w
+    matrix: Tensor  # (d, d), symmetric
+
+
 class Statistics(NamedTuple):
-    """Per-channel statistics of the training split, in units of [0, 1] pixels."""
+    """Statistics of the training split: of each channel, in units of [0, 1] pixels, and the ZCA map if asked for."""
 
     mean: tuple[float, ...]  # (c,)
     std: tuple[float, ...]  # (c,)
+    whitening: Whitening | None = None
 
 
 class Interval(NamedTuple):

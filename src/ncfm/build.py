@@ -29,6 +29,7 @@ class Machine(NamedTuple):
     device: torch.device
     precision: torch.dtype
     compile_networks: bool
+    compile_step: bool
     chunk_size: int
     side_by_side: bool  # students
 
@@ -46,10 +47,12 @@ def build_machine(config: MachineConfig, image_size: int) -> Machine:
     precision = choose_precision(config.precision, device)
     # Own kernels need no warm-up and beat compiled operators; they are switched off inside compiled code.
     own_kernels = device.type == "cpu" and precision == torch.float32 and kernels.available()
-    compiling = not (own_kernels and config.compile == "auto") and choose_compiled(config.compile, device, image_size)
+    choice = "on" if config.compile == "step" else config.compile
+    compiling = not (own_kernels and choice == "auto") and choose_compiled(choice, device, image_size)
+    whole = compiling and config.compile == "step"
     # On a CPU a student keeps all cores busy by itself, and the stacked pass cannot use the kernels.
     side_by_side = device.type == "cuda" if config.students == "auto" else config.students == "together"
-    return Machine(device, precision, compiling, chunk_size, side_by_side)
+    return Machine(device, precision, compiling, whole, chunk_size, side_by_side)
 
 
 def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None = None) -> ImageSet:
@@ -65,11 +68,11 @@ def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | N
         )
     if images.test is None:
         images = with_test_split(images, config.data.test_fraction)
-    if config.data.validation is None:
-        return images
-    # Not the run's seed: every run and every evaluation must hold out the same images.
-    rest, held = carve_validation(images.train, config.data.validation, generator(0, "validation"))
-    return replace(images, name=f"{images.name}@validation", train=rest, test=held)
+    if config.data.validation is not None:
+        # Not the run's seed: every run and every evaluation must hold out the same images.
+        rest, held = carve_validation(images.train, config.data.validation, generator(0, "validation"))
+        images = replace(images, name=f"{images.name}@validation", train=rest, test=held)
+    return replace(images, whitened=True) if config.data.zca else images
 
 
 def build_teacher_recipe(config: RunConfig) -> TrainingRecipe:
@@ -169,6 +172,7 @@ def run_distillation(
         chunk_size=machine.chunk_size,
         gradient_chunk_size=config.machine.gradient_chunk_size,
         compile_networks=machine.compile_networks,
+        compile_step=machine.compile_step,
         checkpoint_seconds=config.machine.checkpoint_seconds,
         **arguments,
     )

@@ -28,6 +28,8 @@ class DataConfig(_Section):
     """Side in pixels; needed if the images differ in size or are not square."""
     channels: Literal[1, 3] | None = None
     """1 (grey) or 3 (RGB); default: 1 if every image is grey."""
+    zca: bool = False
+    """Show networks ZCA-whitened images (up to 36 px in colour); the distilled images stay ordinary ones."""
     max_unreadable: float = Field(0.01, ge=0, lt=1)
     """Share of images that may be unreadable; they are left out and listed. More fail the run."""
     test_fraction: float = Field(0.2, gt=0, lt=1)
@@ -127,7 +129,8 @@ class MachineConfig(_Section):
 
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    compile: Literal["auto", "on", "off"] = "auto"
+    compile: Literal["auto", "on", "off", "step"] = "auto"
+    """Networks compiled; step: also an iteration from the images to its losses as one, on CUDA as graphs."""
     tf32: bool = True
     """On CUDA, float32 products in TF32: networks in float32, and the projections onto frequencies."""
     kernels: Literal["auto", "off"] = "auto"

@@ -17,6 +17,7 @@ from ncfm._typing import LabelledImages
 from ncfm.build import Machine, build_data, build_machine, build_protocol, build_teachers, run_distillation
 from ncfm.config import RunConfig, check_recipe, dotted, make_config, nest, read_recipe, recipe_names
 from ncfm.data.images import ImageSet
+from ncfm.data.named import SUBSETS
 from ncfm.distillation import DistillResult
 from ncfm.distillation.state import STATE_FILE
 from ncfm.evaluation import EvaluationResult, interval
@@ -66,13 +67,14 @@ def resolve_config(
 ) -> RunConfig:
     """The configuration of a run: settings over recipe over defaults.
 
-    Without a recipe the one named ``<data>-ipc<ipc>`` is taken if the package has it; ``"none"`` asks for defaults.
+    Without a recipe the one named ``<data>-ipc<ipc>`` is taken if the package has it (the subsets of ImageNet share
+    ``imagenet-subset-ipc<ipc>``); ``"none"`` asks for defaults.
 
     Raises:
         NcfmError: for unknown recipes and keys, and wrong values, all at once.
     """
     name = data if isinstance(data, str) else data.name
-    fitting = f"{name}-ipc{ipc}"
+    fitting = f"{'imagenet-subset' if name in SUBSETS else name}-ipc{ipc}"
     if recipe is None and fitting in recipe_names():
         recipe = fitting
     layer = {} if recipe in (None, "none") else read_recipe(str(recipe))
@@ -228,7 +230,7 @@ def variant_of(data: str, ipc: int, config: RunConfig, *, distilled: bool = True
     changed = {
         key: value
         for key, value in dotted(config).items()
-        if (key.startswith(sections) or key in NUMERICS) and value != dotted(base)[key]
+        if (key.startswith(sections) or key in (*NUMERICS, "data.zca")) and value != dotted(base)[key]
     }
     named = ["gaussian"] if changed.pop("frequencies.family", None) == "gaussian" else []
     changed.pop("objective.name", None)  # the method says it

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from ncfm._checks import NcfmError, NcfmFailure, check_at_least, check_factor, check_finite, check_known
 from ncfm._files import content_hash, read_json, read_tensors, write_json, write_tensors
-from ncfm._typing import LabelledImages, Statistics
+from ncfm._typing import LabelledImages, Statistics, Whitening
 from ncfm.data.images import ImageSet, draw_class_batches, to_float
 from ncfm.formation import decode, decoded_ipc, stitch
 
@@ -20,6 +20,7 @@ INITS = ("noise", "real", "mosaic")
 FORMAT = "ncfm-synthetic-set"
 FORMAT_VERSION = 1
 IMAGES_FILE, FACTS_FILE = "images.safetensors", "set.json"
+WHITENING_FILE = "whitening.safetensors"  # only of a set made with ZCA
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class SyntheticSet:
         Raises:
             NcfmError: if pixels are not finite, or the folder cannot be written.
         """
-        folder = Path(folder)
+        folder, whitening = Path(folder), self.statistics.whitening
         check_finite(self.images, "The synthetic images")
         facts = {
             "format": FORMAT,
@@ -89,10 +90,12 @@ class SyntheticSet:
             "mode": self.mode,
             "bound": self.bound,
             "decoded_ipc": self.decoded_ipc,
-            "statistics": self.statistics._asdict(),
+            "statistics": {"mean": self.statistics.mean, "std": self.statistics.std, "zca": whitening is not None},
             "images_hash": content_hash(self.images),
             "facts": self.facts,
         }
+        if whitening is not None:
+            write_tensors(folder / WHITENING_FILE, {"mean": whitening.mean, "matrix": whitening.matrix})
         write_tensors(folder / IMAGES_FILE, {"images": self.images})
         write_json(folder / FACTS_FILE, facts)
         return folder
@@ -130,7 +133,9 @@ class SyntheticSet:
         images = read_tensors(folder / IMAGES_FILE).get("images")
         if images is None or content_hash(images) != facts["images_hash"]:
             raise NcfmFailure(f"{folder / IMAGES_FILE} does not fit {FACTS_FILE} (another hash): damaged or mixed up.")
-        statistics = Statistics(*(tuple(facts["statistics"][k]) for k in ("mean", "std")))
+        statistics = Statistics(tuple(facts["statistics"]["mean"]), tuple(facts["statistics"]["std"]))
+        if facts["statistics"].get("zca"):
+            statistics = statistics._replace(whitening=Whitening(**read_tensors(folder / WHITENING_FILE)))
         return cls(
             images,
             tuple(facts["class_names"]),

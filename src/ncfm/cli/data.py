@@ -37,7 +37,7 @@ def command(
     if picture is not None:
         save_image_grid(picture, sample_grid(images), images.class_names)
     if as_json:
-        print_json(asdict(card) | {"statistics": card.statistics._asdict()})
+        print_json(asdict(card) | {"statistics": {"mean": card.statistics.mean, "std": card.statistics.std}})
         return
     table = Table(show_header=False, title=escape(card.name), min_width=60)
     table.add_row("classes", str(card.num_classes))

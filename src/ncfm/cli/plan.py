@@ -45,7 +45,7 @@ def command(
     for column in table.columns[1:]:
         column.justify = "right"
     for stage in found.stages:
-        plural = stage.unit + ("es" if stage.unit.endswith("h") else "s") * (stage.units != 1)
+        plural = stage.unit + "s" * (stage.units != 1)
         table.add_row(stage.name, f"{stage.units} {plural}", duration(stage.seconds_per_unit), duration(stage.seconds))
     table.add_row("all", "", "", duration(found.seconds), style="bold")
     console.print(table)

@@ -104,9 +104,10 @@ def _read(folder: Path, name: str) -> ImageSet | None:
         found = ImageSet(name, splits["train"], splits.get("test"), class_names, problems)
         # Known without reading all pixels again.
         vars(found).update(
-            fingerprint=str(facts["fingerprint"]), statistics=Statistics(*map(tuple, facts["statistics"]))
+            fingerprint=str(facts["fingerprint"]),
+            statistics=Statistics(tuple(facts["statistics"][0]), tuple(facts["statistics"][1])),
         )
-    except (NcfmError, OSError, KeyError, TypeError, ValueError):
+    except (NcfmError, OSError, KeyError, IndexError, TypeError, ValueError):
         return None
     return found
 
@@ -118,6 +119,6 @@ def _write_facts(folder: Path, images: ImageSet) -> None:
         "problems": list(images.problems),
         "counts": {name: split.counts.tolist() for name, split in splits.items()},
         "fingerprint": images.fingerprint,
-        "statistics": list(images.statistics),
+        "statistics": [list(values) for values in images.statistics[:2]],
     }
     write_json(folder / FACTS_FILE, facts)

@@ -15,6 +15,7 @@ from ncfm._files import ROWS_AT_ONCE, content_hash, release_pages
 from ncfm._seeding import generator
 from ncfm._typing import Images, LabelledImages, Labels, Statistics, StoredImages
 from ncfm.data.store import take
+from ncfm.data.whitening import whiten, zca
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class ImageSet:
     test: ImageSplit | None
     class_names: tuple[str, ...]
     problems: tuple[str, ...] = ()  # found while loading, a line each: files left out, classes without images
+    whitened: bool = False  # whether networks are shown ZCA-whitened images
 
     def __post_init__(self) -> None:
         present = int((self.train.counts > 0).sum())
@@ -105,13 +107,16 @@ class ImageSet:
 
     @cached_property
     def statistics(self) -> Statistics:
-        """Mean and standard deviation of each channel of the training split, in units of [0, 1]."""
-        return channel_statistics(self.train.images)
+        """Of the training split: mean and deviation of each channel, in units of [0, 1]; the ZCA map if whitened."""
+        statistics = channel_statistics(self.train.images)
+        return statistics._replace(whitening=zca(self.train.images, statistics)) if self.whitened else statistics
 
     @cached_property
     def fingerprint(self) -> str:
-        """Content hash of the training split: pixels, labels and class names."""
-        return content_hash(self.train.images, self.train.labels, *self.class_names)
+        """Content hash of the training split: pixels, labels and class names, and whether it is whitened."""
+        return content_hash(
+            self.train.images, self.train.labels, *self.class_names, *(["whitened"] if self.whitened else [])
+        )
 
     def require_test(self) -> ImageSplit:
         """The test split.
@@ -166,15 +171,19 @@ def channel_statistics(images: StoredImages) -> Statistics:
 
 
 def normalize(images: Images, statistics: Statistics) -> Images:
-    """Subtract the mean and divide by the deviation of each channel; any leading axes before (c, h, w)."""
+    """Subtract the mean and divide by the deviation of each channel; any leading axes before (c, h, w).
+
+    Then whiten, if the statistics have a map for it.
+    """
     mean, std = _statistics_on(statistics, images.device, images.dtype)
-    return (images - mean) / std
+    normalised = (images - mean) / std
+    return normalised if statistics.whitening is None else whiten(normalised, statistics.whitening)
 
 
 @lru_cache(maxsize=64)
 def _statistics_on(statistics: Statistics, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Mean and deviation (c, 1, 1) on a device; kept, since sending numbers over waits for what the device does."""
-    mean, std = (torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1) for values in statistics)
+    mean, std = (torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1) for values in statistics[:2])
     return mean, std
 
 

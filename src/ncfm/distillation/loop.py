@@ -82,6 +82,7 @@ def distill(
     chunk_size: int = 64,
     gradient_chunk_size: int | None = None,
     compile_networks: bool = False,
+    compile_step: bool = False,
     folder: Path | None = None,
     resume: bool = False,
     checkpoint_seconds: float = 30.0,
@@ -106,7 +107,7 @@ def distill(
         ascent_steps, descent_steps, matching_weight, calibration_weight, normalize_features: see `MinMaxStep`.
         early_stop_patience: stop when the smoothed discrepancy has not fallen by 0.1 % for so many iterations.
         seed: of every random stream.
-        precision, chunk_size, gradient_chunk_size, compile_networks: see `MinMaxStep`.
+        precision, chunk_size, gradient_chunk_size, compile_networks, compile_step: see `MinMaxStep`.
         folder: where metrics and state are written; nothing is written if None.
         resume: continue from the state in ``folder``.
         checkpoint_seconds: time between saved states.
@@ -153,6 +154,7 @@ def distill(
         chunk_size=chunk_size,
         gradient_chunk_size=gradient_chunk_size,
         compile_networks=compile_networks,
+        compile_step=compile_step,
     )
     run = _Run(step, objective, streams, folder)
     if resume:

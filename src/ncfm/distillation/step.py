@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from ncfm._checks import check_at_least
 from ncfm._device import available_memory
 from ncfm._seeding import Streams
-from ncfm._typing import Features, GroupedImages
+from ncfm._typing import Features, GroupedImages, PerGroup
 from ncfm.augment import AugmentParameters, SiameseAugment
 from ncfm.data.images import ImageSplit, draw_class_batches, normalize, to_float
 from ncfm.features import FeatureExtractor, in_chunks, kept_bytes_per_image
@@ -89,6 +89,8 @@ class MinMaxStep:
             move at the same time; otherwise the adversary moves first. The real features are computed once.
         normalize_features: project features onto the unit sphere.
         precision, chunk_size, compile_networks: see `FeatureExtractor`.
+        compile_step: compile everything from the stored images to the losses as one; only the random draws in between
+            stay outside.
         gradient_chunk_size: synthetic images per pass with gradient, see `FeatureExtractor`; by default all, or what
             fits into `MEMORY_SHARE` of the memory that is free.
     """
@@ -116,6 +118,7 @@ class MinMaxStep:
         chunk_size: int = 64,
         gradient_chunk_size: int | None = None,
         compile_networks: bool = False,
+        compile_step: bool = False,
     ) -> None:
         check_at_least(ascent_steps, 0, "ascent_steps")
         check_at_least(descent_steps, 1, "descent_steps")
@@ -136,6 +139,9 @@ class MinMaxStep:
             chunk_size=chunk_size,
             compile_network=compile_networks,
         )
+        # Shapes never change. On CUDA the compiled parts run as graphs, launched whole.
+        mode = "reduce-overhead" if real.labels.device.type == "cuda" else "default"
+        self._losses = torch.compile(self._losses_of, dynamic=False, mode=mode) if compile_step else self._losses_of
         self.extract.gradient_chunk_size = gradient_chunk_size or self._fitting_chunk()
 
     @property
@@ -184,9 +190,9 @@ class MinMaxStep:
 
     def descend(self, real: Features, draw: AugmentParameters, *, with_ascent: bool = False) -> StepRecord:
         """One step of the images, the adversary frozen; or of both at once from one backward pass."""
-        training = self.training_images(draw)
-        discrepancy = self.objective.discrepancy(real, self.features_of(training), self.streams["frequencies"])
-        calibration = self.calibrate(training)
+        if self.calibration_weight:
+            self.pool.draw_trained(self.streams["calibration"])
+        discrepancy, calibration = self._losses(real, draw)
         # The calibration does not depend on the adversary, so one loss serves both: each player takes the gradient of
         # its own tensors, and the adversary's optimizer goes up instead of down.
         loss = self.matching_weight * discrepancy.sum() + self.calibration_weight * calibration
@@ -198,13 +204,19 @@ class MinMaxStep:
             self.adversary.move(gradients[len(mine) :])
         with torch.no_grad():
             mine[0].clamp_(0, 1)
-        return StepRecord(discrepancy.detach().mean(), calibration.detach())
+        # Copies: a compiled step writes its next losses over these.
+        return StepRecord(discrepancy.detach().mean(), calibration.detach().clone())
+
+    def _losses_of(self, real: Features, draw: AugmentParameters) -> tuple[PerGroup, Tensor]:
+        """Discrepancies (C,) and calibration loss () of the synthetic images: everything that has a gradient."""
+        training = self.training_images(draw)
+        discrepancy = self.objective.discrepancy(real, self.features_of(training), self.streams["frequencies"])
+        return discrepancy, self.calibrate(training)
 
     def calibrate(self, training: GroupedImages) -> Tensor:
-        """Cross-entropy of augmented synthetic images (C, m, c, h, w) under a random trained teacher."""
+        """Cross-entropy of augmented synthetic images (C, m, c, h, w) under the trained teacher drawn last."""
         if self.calibration_weight == 0:
             return training.new_zeros(())
-        self.pool.draw_trained(self.streams["calibration"])
         classes, m = training.shape[:2]
         labels = torch.arange(classes, device=training.device).repeat_interleave(m)
         with torch.autocast(training.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
