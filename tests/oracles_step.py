@@ -19,7 +19,7 @@ def of_group(parameters, index):
 
 def prepare(images, statistics, augment, parameters):
     """(n, c, h, w) in [0, 1] -> normalised and augmented, all by one draw."""
-    mean, std = (torch.tensor(v, dtype=torch.float64).view(-1, 1, 1) for v in statistics)
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(-1, 1, 1) for v in statistics[:2])
     return augment.apply(((images - mean) / std)[None], parameters)[0]
 
 

@@ -207,10 +207,10 @@ def test_a_set_in_a_file_is_the_set_in_memory(monkeypatch, small_memory):
     beyond = images_of(Dataset())
     part, rest = carve_validation(beyond.train, 0.25, generator(0))
     validation = with_test_split(beyond, 0.25)
+    assert list(cache_dir().rglob("*.npy")) == []  # nameless
     monkeypatch.undo()
     held = images_of(Dataset())
     assert _files._mappings
-    assert list(cache_dir().rglob("*.npy")) == []  # nameless
     assert torch.equal(beyond.train.images, held.train.images)
     assert held.train.images[:, 0, 0, 0].tolist() == [i for c in range(5) for i in range(c, 60, 5)]
     assert beyond.statistics == held.statistics

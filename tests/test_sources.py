@@ -580,14 +580,14 @@ def write_cifar(root):
 
 
 def test_named_sets_are_looked_up_in_the_data_folder(tmp_path, no_network):
-    images = load_images("cifar10", data_dir=write_cifar(tmp_path))
+    images = load_images("cifar10", data_dir=write_cifar(tmp_path), image_size=6)
     check_is_the_standard_set(images, with_test=True)
     assert images.name == "cifar10"
 
 
 def test_the_data_folder_may_come_from_the_environment(tmp_path, no_network, monkeypatch):
     monkeypatch.setenv("NCFM_DATA", str(write_cifar(tmp_path)))
-    check_is_the_standard_set(load_images("cifar10"), with_test=True)
+    check_is_the_standard_set(load_images("cifar10", image_size=6), with_test=True)
     with pytest.raises(NcfmError, match="cifar10: nothing in"):
         load_images("cifar10", data_dir=tmp_path / "elsewhere")  # an explicit folder goes first
 
