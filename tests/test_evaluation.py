@@ -15,7 +15,7 @@ from ncfm._typing import LabelledImages, Statistics
 from ncfm.data.images import ImageSplit, to_float
 from ncfm.evaluation import PROTOCOLS, Protocol, equal_steps, evaluate, get_protocol, interval
 from ncfm.evaluation import run as evaluation_run
-from ncfm.evaluation.run import look_epochs
+from ncfm.evaluation.run import Look, look_epochs, measure
 from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.networks import create_network, on_device
 from ncfm.training import TrainingRecipe, fit, steps_per_epoch
@@ -202,7 +202,7 @@ def test_the_result_describes_itself(judge):
 
 def test_the_last_epoch_is_the_result_and_the_best_is_a_column_of_its_own(judge, monkeypatch):
     looks = iter([0.1, 0.9, 0.3, 0.2, 0.4, 0.5])
-    monkeypatch.setattr(evaluation_run, "accuracy", lambda *a, **k: next(looks))
+    monkeypatch.setattr(evaluation_run, "measure", lambda *a: Look(next(looks), ((0,),), 0.0))
     found = judge(protocol=changed(looks=3))
     assert found.accuracies == (0.3, 0.5)
     assert found.best_accuracies == (0.9, 0.5)
@@ -244,11 +244,11 @@ def test_the_test_split_is_only_measured_on(judge, images, monkeypatch):
     # Students must end with the same weights whatever the test split holds.
     weights = []
 
-    def spy(student, *arguments, **options):
+    def spy(student, stored, **options):
         weights.append({k: v.clone() for k, v in student.state_dict().items()})
-        return 0.5
+        return torch.zeros(len(stored), 10)
 
-    monkeypatch.setattr(evaluation_run, "accuracy", spy)
+    monkeypatch.setattr(evaluation_run, "predict", spy)
     poison = ImageSplit.of(255 - images.test.images, images.test.labels.flip(0), 10)
     for test in (images.test, poison):
         judge(test=test, protocol=changed(looks=3), network=NETWORK + "-batch")

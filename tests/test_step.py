@@ -398,6 +398,7 @@ def test_the_loop_gives_the_adversary_an_optimizer_that_ascends(images):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # asked by the compiler where a random draw splits the graph
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_a_compiled_step_is_the_step(images, pool, precision):
     # The same draws, the same moves: rounding apart, the images and the adversary go the same way.

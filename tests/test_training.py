@@ -17,6 +17,7 @@ from ncfm._seeding import generator
 from ncfm._typing import Statistics
 from ncfm.data.images import to_float
 from ncfm.networks import create_network
+from ncfm.soft_labels import SoftTargets, distillation_loss
 from ncfm.training import (
     OPTIMIZERS,
     SCHEDULES,
@@ -26,8 +27,12 @@ from ncfm.training import (
     epoch_batches,
     fit,
     make_optimizer,
+    make_targets,
+    maybe_cutmix,
+    mixed_loss,
     network_input,
     predict,
+    recompute_batch_norms,
     schedule_factor,
     steps_per_epoch,
 )
@@ -75,6 +80,7 @@ def trained_weights(digits, recipe=RECIPE, *, seed=0, images=None, name="convnet
         ("one-cycle", {0.0: 0.0, 0.1: 0.5, 0.2: 1.0, 0.6: 0.5, 1.0: 0.0}),
         ("cosine", {0.0: 1.0, 1 / 3: 0.75, 0.5: 0.5, 2 / 3: 0.25, 1.0: 0.0}),
         ("step", {0.0: 1.0, 0.66: 1.0, 0.67: 0.2, 0.83: 0.2, 0.84: 0.04, 1.0: 0.04}),
+        ("half", {0.0: 1.0, 0.49: 1.0, 0.5: 0.1, 1.0: 0.1}),
         ("fifths", {0.0: 1.0, 0.19: 1.0, 0.21: 0.5, 0.5: 0.25, 0.7: 0.125, 0.9: 0.0625, 1.0: 0.0625}),
         ("constant", {0.0: 1.0, 0.5: 1.0, 1.0: 1.0}),
     ],
@@ -290,44 +296,142 @@ def fixed_logits():
     return torch.randn(6, 4, generator=generator(0, "logits"))
 
 
-def loss_of(recipe):
-    labels = torch.tensor([0, 1, 2, 3, 0, 1])
-    images = torch.rand(6, 1, 4, 4, generator=generator(0, "images"))
-    logits = fixed_logits()
-    return training._loss(lambda x: logits, images, labels, recipe, generator(5), torch.float32), labels
+LABELS = torch.tensor([0, 1, 2, 3, 0, 1])
+
+
+def loss_of(recipe, *, soft=None, order=None, share=1.0):
+    targets = make_targets(LABELS, soft, torch.device("cpu"))
+    return mixed_loss(fixed_logits(), targets, order, share, recipe)
+
+
+def one_by_one(logits, targets):
+    """Mean over images of -sum_c target log p."""
+    return -(targets * torch.log_softmax(logits, 1)).sum(1).mean()
 
 
 def test_the_loss_is_cross_entropy():
-    loss, labels = loss_of(RECIPE)
-    expected = -torch.log_softmax(fixed_logits(), 1)[torch.arange(6), labels].mean()
-    torch.testing.assert_close(loss, expected)
+    expected = -torch.log_softmax(fixed_logits(), 1)[torch.arange(6), LABELS].mean()
+    torch.testing.assert_close(loss_of(RECIPE), expected)
 
 
 def test_label_smoothing_by_hand():
-    loss, labels = loss_of(changed(label_smoothing=0.2))
-    target = 0.8 * nn.functional.one_hot(labels, 4) + 0.2 / 4
-    torch.testing.assert_close(loss, -(target * torch.log_softmax(fixed_logits(), 1)).sum(1).mean())
+    target = 0.8 * nn.functional.one_hot(LABELS, 4) + 0.2 / 4
+    torch.testing.assert_close(loss_of(changed(label_smoothing=0.2)), one_by_one(fixed_logits(), target))
 
 
-def test_cutmix_weighs_both_labels_by_area(monkeypatch):
-    other = torch.tensor([1, 1, 1, 0, 0, 0])
-    monkeypatch.setattr(training, "cutmix", lambda x, y, g: (x, other, 0.7))
-    loss, labels = loss_of(changed(cutmix_probability=1.0))
+def test_cutmix_weighs_both_labels_by_area():
+    order = torch.tensor([5, 4, 3, 2, 1, 0])
     log_p = torch.log_softmax(fixed_logits(), 1)
     rows = torch.arange(6)
-    torch.testing.assert_close(loss, -(0.7 * log_p[rows, labels] + 0.3 * log_p[rows, other]).mean())
+    expected = -(0.7 * log_p[rows, LABELS] + 0.3 * log_p[rows, LABELS[order]]).mean()
+    torch.testing.assert_close(loss_of(RECIPE, order=order, share=0.7), expected)
 
 
 @pytest.mark.parametrize(("probability", "share"), [(0.0, 0.0), (0.25, 0.25), (1.0, 1.0)])
-def test_cutmix_mixes_the_asked_share_of_batches(monkeypatch, probability, share):
-    mixed = []
-    monkeypatch.setattr(training, "cutmix", lambda x, y, g: (mixed.append(1), (x, y, 1.0))[1])
-    images, labels, g = torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64), generator(0)
-    recipe = changed(cutmix_probability=probability)
-    for _ in range(400):
-        training._loss(lambda x: torch.zeros(2, 2), images, labels, recipe, g, torch.float32)
+def test_cutmix_mixes_the_asked_share_of_batches(probability, share):
+    g, recipe = generator(0), changed(cutmix_probability=probability)
+    mixed = [maybe_cutmix(torch.zeros(2, 1, 2, 2), recipe, g)[1] is not None for _ in range(400)]
     # Deviation at 0.25: sqrt(0.25 * 0.75 / 400) = 0.022; four of them.
-    assert len(mixed) / 400 == pytest.approx(share, abs=0.087 if 0 < share < 1 else 0)
+    assert sum(mixed) / 400 == pytest.approx(share, abs=0.087 if 0 < share < 1 else 0)
+
+
+# --- soft labels ------------------------------------------------------------------------------------------
+
+
+def said(temperature=1.0, weight=1.0):
+    return SoftTargets(torch.log_softmax(torch.randn(6, 4, generator=generator(1)), 1), weight, temperature)
+
+
+def test_soft_labels_are_the_targets():
+    torch.testing.assert_close(loss_of(RECIPE, soft=said()), one_by_one(fixed_logits(), said().log_probabilities.exp()))
+
+
+def test_one_hot_soft_labels_are_hard_ones():
+    certain = SoftTargets(nn.functional.one_hot(LABELS, 4).float().log().clamp_min(-1e4))
+    torch.testing.assert_close(loss_of(RECIPE, soft=certain), loss_of(RECIPE))
+
+
+def test_soft_and_hard_labels_share_by_weight():
+    hard, soft, both = loss_of(RECIPE), loss_of(RECIPE, soft=said(3.0)), loss_of(RECIPE, soft=said(3.0, 0.25))
+    torch.testing.assert_close(both, 0.75 * hard + 0.25 * soft)
+
+
+def test_the_temperature_flattens_both_sides():
+    targets = torch.softmax(said().log_probabilities / 4, 1)
+    expected = 16 * one_by_one(fixed_logits() / 4, targets)
+    torch.testing.assert_close(loss_of(RECIPE, soft=said(4.0)), expected)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 20.0])
+def test_gradients_of_soft_labels_keep_their_size(temperature):
+    # At a high temperature the gradient tends to (z - z_teacher) / C for logits of mean zero (Hinton et al., 2.1).
+    z, teacher = (torch.randn(4, generator=generator(i)).double() for i in (2, 3))
+    z, teacher = (z - z.mean()).requires_grad_(), teacher - teacher.mean()
+    loss = distillation_loss(z, torch.softmax(teacher / temperature, 0), temperature)
+    (gradient,) = torch.autograd.grad(loss, z)
+    expected = temperature * (torch.softmax(z / temperature, 0) - torch.softmax(teacher / temperature, 0))
+    torch.testing.assert_close(gradient, expected)
+    if temperature == 20.0:
+        torch.testing.assert_close(gradient, (z - teacher) / 4, atol=0.03, rtol=0.05)
+
+
+def test_soft_labels_are_mixed_as_the_images_are():
+    order = torch.tensor([5, 4, 3, 2, 1, 0])
+    p = said().log_probabilities.exp()
+    expected = one_by_one(fixed_logits(), 0.6 * p + 0.4 * p[order])
+    torch.testing.assert_close(loss_of(RECIPE, soft=said(), order=order, share=0.6), expected)
+
+
+def test_students_side_by_side_have_losses_of_their_own():
+    logits = torch.randn(2, 6, 4, generator=generator(4))
+    targets = make_targets(LABELS, said(2.0, 0.5), torch.device("cpu"))
+    orders = torch.stack([torch.randperm(6, generator=generator(i)) for i in range(2)])
+    at = torch.stack([torch.randperm(6, generator=generator(i + 2)) for i in range(2)])
+    together = mixed_loss(logits, targets.at(at), orders, torch.tensor([0.3, 0.9]), RECIPE)
+    for i, share in enumerate((0.3, 0.9)):
+        torch.testing.assert_close(together[i], mixed_loss(logits[i], targets.at(at[i]), orders[i], share, RECIPE))
+
+
+# --- BatchNorm ----------------------------------------------------------------------------------------------
+
+
+def batch_norm_network():
+    return create_network("convnet2w4-batch", channels=1, num_classes=3, image_size=8, seed=0)
+
+
+def test_recomputed_statistics_are_those_of_the_batches():
+    network, batches = batch_norm_network(), [torch.randn(n, 1, 8, 8, generator=generator(n)) + 2 for n in (5, 9)]
+    first = network.blocks[1]
+    with torch.no_grad():
+        maps = [network.blocks[0](batch) for batch in batches]
+        means = [m.mean((0, 2, 3)) for m in maps]
+        variances = [m.var((0, 2, 3)) for m in maps]
+    momentum = first.momentum
+    recompute_batch_norms(network.eval(), iter(batches))
+    torch.testing.assert_close(first.running_mean, (means[0] + means[1]) / 2, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(first.running_var, (variances[0] + variances[1]) / 2, atol=1e-6, rtol=1e-4)
+    assert (first.momentum, network.training, first.training) == (momentum, False, False)
+    again = {k: v.clone() for k, v in network.state_dict().items()}
+    recompute_batch_norms(network, iter(batches))  # from the batches alone, whatever was there
+    assert all(torch.equal(v, again[k]) for k, v in network.state_dict().items())
+
+
+def test_nothing_is_recomputed_from_single_images():
+    network = batch_norm_network()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    recompute_batch_norms(network, [torch.randn(1, 1, 8, 8)])
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["convnet3w4-batch", "convnet1w4-batch"])  # the first ends with maps of one pixel
+def test_batches_of_one_image_train_a_batch_norm_network(digits, name):
+    stored, labels = some_digits(digits)
+    network = create_network(name, channels=1, num_classes=10, image_size=8, seed=0)
+    before = network.classifier.weight.detach().clone()
+    recipe = changed(batch_size=1, epochs=1)
+    fit(network, stored[:6], labels[:6], recipe=recipe, statistics=digits.statistics, generator=generator(0))
+    assert not torch.equal(before, network.classifier.weight)
+    assert bool(torch.isfinite(network.classifier.weight).all())
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------
@@ -351,7 +455,7 @@ def test_images_that_are_not_finite_are_told(digits):
     [
         ({"epochs": -1}, "epochs must be at least 0, got -1"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"optimizer": "sdg"}, r"Unknown optimizer 'sdg'\. Did you mean 'sgd'\? Known: adamw, sgd"),
+        ({"optimizer": "sdg"}, r"Unknown optimizer 'sdg'\. Did you mean 'sgd'\? Known: adamw, heavy-ball, sgd"),
         ({"schedule": "cosin"}, r"Unknown schedule 'cosin'\. Did you mean 'cosine'\?"),
         ({"augment": "flip_colour"}, r"Unknown augmentation 'colour'\. Did you mean 'color'\?"),
     ],

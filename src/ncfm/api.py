@@ -6,10 +6,12 @@ from pathlib import Path
 
 from ncfm._checks import NcfmError, check_at_least
 from ncfm._typing import LabelledImages
+from ncfm.build import build_targets
 from ncfm.config import make_config, nest
 from ncfm.data.images import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.evaluation import EvaluationResult
+from ncfm.foreign import is_set, read_foreign
 from ncfm.runs import (
     Reporter,
     Settings,
@@ -103,20 +105,25 @@ def evaluate(
     settings: Settings | None = None,
     seed: int | None = None,
     data_dir: str | Path | None = None,
+    fresh: bool = False,
     reporter: Reporter | None = None,
 ) -> EvaluationResult:
     """Judge a set: train fresh students on it and test them on the real test split.
 
+    A student that was trained before on the same images, by the same recipe, network and seed is remembered.
+
     Args:
-        synthetic: a set, its folder, or plain labelled images in [0, 1].
-        on: the real data; default: what the set was made from.
+        synthetic: a set, its folder, plain labelled images in [0, 1], or a file or folder that another program wrote
+            (see `ncfm.foreign.read_foreign`).
+        on: the real data; default: what the set was made from. Needed for sets of other programs.
         settings: such as ``{"evaluate.runs": 10, "evaluate.network": "convnet3"}``; the set's own recipe otherwise.
         seed, data_dir, reporter: as in `distill`.
+        fresh: train all students, also those that are remembered.
 
     Raises:
         NcfmError: if the set is damaged or does not fit the data.
     """
-    if isinstance(synthetic, (str, Path)):
+    if isinstance(synthetic, (str, Path)) and (on is None or is_set(synthetic)):
         synthetic = load(synthetic)
     facts = synthetic.facts if isinstance(synthetic, SyntheticSet) else {}
     data = on if on is not None else facts.get("data")
@@ -126,10 +133,17 @@ def evaluate(
     own = {key: stored[key] for key in ("data", "evaluate", "seed") if key in stored}
     config = make_config(own, nest(settings or {}), {} if seed is None else {"seed": seed})
     images, machine = prepare(data, config, data_dir)
+    if isinstance(synthetic, (str, Path)):
+        synthetic = read_foreign(Path(synthetic), images)
+    soft = None
+    if isinstance(synthetic, SyntheticSet):
+        soft = build_targets(config, synthetic.soft_labels)
+        if synthetic.class_names != images.class_names:
+            raise NcfmError(
+                f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
+                f"{', '.join(images.class_names[:5])}, ...; judge it on the data it was made from."
+            )
+    elif config.evaluate.labels == "soft":
+        build_targets(config, None)  # says that there are none
     train = synthetic.decoded() if isinstance(synthetic, SyntheticSet) else synthetic
-    if isinstance(synthetic, SyntheticSet) and synthetic.class_names != images.class_names:
-        raise NcfmError(
-            f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
-            f"{', '.join(images.class_names[:5])}, ...; judge it on the data it was made from."
-        )
-    return judge(train, images, config, machine, "students", reporter or Silent())
+    return judge(train, images, config, machine, "students", reporter or Silent(), soft=soft, fresh=fresh)

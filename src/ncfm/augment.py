@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ncfm._checks import NcfmError, check_known
-from ncfm._typing import GroupedImages, Images, Labels
+from ncfm._typing import GroupedImages, Images
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 
@@ -159,12 +159,12 @@ def _outside_square(centre: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     return (~inside)[:, None, None].to(dtype)
 
 
-def cutmix(images: Images, labels: Labels, generator: Generator) -> tuple[Images, Labels, float]:
+def cutmix(images: Images, generator: Generator) -> tuple[Images, Tensor, float]:
     """Paste one rectangle of a shuffled copy into every image.
 
     Returns:
-        The mixed images, the labels of the pasted parts, and the share of the area that kept its own label; the loss
-        is ``share * loss(labels) + (1 - share) * loss(pasted)``.
+        The mixed images, the order (n,) of the copy (image i was given a part of image order[i]), and the share of the
+        area that stayed its own; the loss is ``share * loss(labels) + (1 - share) * loss(labels[order])``.
 
     Reference:
         Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019
@@ -178,4 +178,4 @@ def cutmix(images: Images, labels: Labels, generator: Generator) -> tuple[Images
     order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
     mixed = images.clone()
     mixed[..., top:bottom, left:right] = images[order][..., top:bottom, left:right]
-    return mixed, labels[order], 1 - (bottom - top) * (right - left) / (h * w)
+    return mixed, order, 1 - (bottom - top) * (right - left) / (h * w)

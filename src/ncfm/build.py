@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import torch
 
 from ncfm import kernels
+from ncfm._checks import NcfmError
 from ncfm._device import allow_tf32, choose_compiled, choose_device, choose_precision
 from ncfm._seeding import generator
+from ncfm._typing import Images
 from ncfm.config import FrequenciesConfig, MachineConfig, RunConfig
 from ncfm.data.images import ImageSet, carve_validation, with_test_split
 from ncfm.data.sources import load_images
@@ -19,6 +21,7 @@ from ncfm.distillation import DistillResult, distill
 from ncfm.evaluation import Protocol, get_protocol
 from ncfm.frequencies import FrequencySampler, GaussianFrequencies, ScaleMixtureFrequencies
 from ncfm.objectives import CharacteristicMatching, MeanMatching, Objective
+from ncfm.soft_labels import SoftLabels, SoftTargets
 from ncfm.teachers import TeacherPool, pretrain
 from ncfm.training import TrainingRecipe
 
@@ -135,10 +138,33 @@ def build_objective(config: RunConfig, num_features: int) -> Objective:
     )
 
 
-def build_protocol(config: RunConfig) -> Protocol:
-    """The evaluation protocol; settings that differ from it show in its name."""
+def build_soft_labels(config: RunConfig, pool: TeacherPool, images: Images) -> SoftLabels | None:
+    """What the teachers say of the decoded images of a set, if the configuration wants it stored."""
+    if config.labels.kind == "hard":
+        return None
+    said = pool.log_probabilities(images)
+    return SoftLabels.of(said, top_k=config.labels.top_k, precision=config.labels.precision)
+
+
+def build_targets(config: RunConfig, labels: SoftLabels | None) -> SoftTargets | None:
+    """How students learn from a set's soft labels; None for hard labels.
+
+    Raises:
+        NcfmError: if soft labels are asked for and the set has none.
+    """
     e = config.evaluate
-    return get_protocol(e.protocol, epochs=e.epochs, augment=e.augment, num_runs=e.runs, looks=e.looks)
+    if e.labels == "soft" and labels is None:
+        raise NcfmError("The set has no soft labels; distil with --set labels.kind=soft, or judge it by hard ones.")
+    if e.labels == "hard" or labels is None:
+        return None
+    return SoftTargets(labels.log_probabilities(), e.soft_weight, e.temperature)
+
+
+def build_protocol(config: RunConfig, targets: SoftTargets | None = None) -> Protocol:
+    """The evaluation protocol; settings that differ from it, and soft labels, show in its name."""
+    e = config.evaluate
+    labels = "hard" if targets is None else f"soft(T={targets.temperature:g} weight={targets.weight:g})"
+    return get_protocol(e.protocol, epochs=e.epochs, augment=e.augment, num_runs=e.runs, looks=e.looks, labels=labels)
 
 
 def run_distillation(
@@ -166,6 +192,7 @@ def run_distillation(
         matching_weight=d.matching_weight,
         calibration_weight=d.calibration_weight,
         normalize_features=d.normalize_features,
+        recompute_batch_norms=config.teachers.batch_norm == "recomputed",
         early_stop_patience=d.early_stop_patience,
         seed=config.seed,
         precision=machine.precision,

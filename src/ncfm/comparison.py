@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ncfm._checks import check_at_least, check_known
-from ncfm._files import content_hash, write_json
+from ncfm._files import write_json
 from ncfm._seeding import generator
 from ncfm._typing import LabelledImages
-from ncfm.baselines import SELECTIONS, select
-from ncfm.build import Machine, build_protocol
+from ncfm.baselines import BY_FEATURES, SELECTIONS, select
+from ncfm.build import Machine, build_protocol, build_targets
 from ncfm.config import RunConfig, make_config, nest
 from ncfm.data.images import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.distillation.state import STATE_FILE
-from ncfm.evaluation import EvaluationResult, Protocol, equal_steps
+from ncfm.evaluation import EvaluationResult, equal_steps
 from ncfm.report.figures import save_image_grid
-from ncfm.report.results import AccuracyRow, Conditions, append_rows
+from ncfm.report.results import AccuracyRow, append_rows
 from ncfm.runs import (
     PICTURE_FILE,
     SCORES_FILE,
@@ -58,10 +58,9 @@ class Scored:
     method: str
     variant: str
     evaluation: EvaluationResult
-    storage: int  # stored images per class
+    storage: float  # stored images per class, soft labels counted as images
     teacher_seconds: float | None
     distill_seconds: float | None
-    conditions: Conditions
 
 
 def compare(
@@ -81,8 +80,8 @@ def compare(
 
     Args:
         data, ipc, recipe, settings, seed, data_dir, reporter: as in `distill`.
-        methods: of ncfm (learned frequencies), gaussian (ncfm with fixed ones), mean (mean matching), random,
-            herding, mosaic (the undistilled start), full (the whole training split, as many optimizer steps).
+        methods: of ncfm (learned frequencies), gaussian (ncfm with fixed ones), mean (mean matching), random, herding,
+            kcenter, kmeans, mosaic (the undistilled start), full (the training split, as many optimizer steps).
         out: folder with a run folder for every method; methods that it already has are not done again.
         results: a CSV file to which a row for every method is appended.
 
@@ -128,7 +127,7 @@ def accuracy_row(scored: Scored, dataset: str, ipc: int, config: RunConfig) -> A
         distill_seconds=scored.distill_seconds,
         evaluate_seconds=evaluation.seconds,
         seed=config.seed,
-        **asdict(scored.conditions),
+        **evaluation.students[-1].conditions,
     )
 
 
@@ -148,11 +147,13 @@ def _score(
     method, changes = DISTILLED.get(name, (name, {}))
     config = make_config(config.model_dump(), nest(changes))
     variant = variant_of(images.name, ipc, config, distilled=name in DISTILLED)
-    storage = ipc
-    protocol = build_protocol(config)
+    storage: float = ipc
+    soft, protocol = None, build_protocol(config)
     if name in DISTILLED:
         result = _distill_or_load(images, pool, config, machine, ipc, folder, reporter, name)
-        train = result.synthetic.decoded()
+        train, storage = result.synthetic.decoded(), result.synthetic.storage
+        soft = build_targets(config, result.synthetic.soft_labels)
+        protocol = build_protocol(config, soft)
         teacher_seconds, distill_seconds = pool.seconds, result.seconds
     elif name == "full":
         train = LabelledImages(images.train.images, images.train.labels)
@@ -167,9 +168,14 @@ def _score(
         if folder is not None:
             save_image_grid(folder / PICTURE_FILE, chosen.images, chosen.class_names)
         train = chosen.decoded()
-        teacher_seconds = pool.seconds if name == "herding" else None
-    evaluation, conditions = _evaluate_or_load(train, images, config, machine, protocol, folder, reporter, name)
-    return Scored(name, method, variant, evaluation, storage, teacher_seconds, distill_seconds, conditions)
+        teacher_seconds = pool.seconds if name in BY_FEATURES else None
+    evaluation = judge(train, images, config, machine, f"{name}: students", reporter, soft=soft, protocol=protocol)
+    if folder is not None:
+        entries = [entry for entry in read_scores(folder / SCORES_FILE) if entry.get("method") == name]
+        entry = scores(evaluation) | {"method": name, "seed": config.seed}
+        if entry not in entries:
+            write_json(folder / SCORES_FILE, [*entries, entry])
+    return Scored(name, method, variant, evaluation, storage, teacher_seconds, distill_seconds)
 
 
 def _distill_or_load(
@@ -188,38 +194,3 @@ def _distill_or_load(
     return distill_into(
         images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter, stage=name
     )
-
-
-def _evaluate_or_load(
-    train: LabelledImages,
-    images: ImageSet,
-    config: RunConfig,
-    machine: Machine,
-    protocol: Protocol,
-    folder: Path | None,
-    reporter: Reporter,
-    name: str,
-) -> tuple[EvaluationResult, Conditions]:
-    """Judge, or take the scores that the folder has for exactly this set, protocol, network and seed."""
-    key = content_hash(
-        train.images,
-        train.labels,
-        images.fingerprint,
-        repr(protocol),
-        config.evaluate.network,
-        str(config.seed),
-    )
-    path = None if folder is None else folder / SCORES_FILE
-    remembered = [] if path is None else read_scores(path)
-    for entry in remembered:
-        if entry.get("key") == key:
-            fields = entry["evaluation"]
-            evaluation = EvaluationResult(**fields | {k: tuple(fields[k]) for k in ("accuracies", "best_accuracies")})
-            measured = entry.get("conditions")  # not kept by the first versions
-            return evaluation, Conditions(**measured) if measured else Conditions.here(machine.device)
-    evaluation = judge(train, images, config, machine, f"{name}: students", reporter, protocol)
-    conditions = Conditions.here(machine.device)
-    if path is not None:
-        entry = {"key": key, "evaluation": asdict(evaluation), "conditions": asdict(conditions)}
-        write_json(path, [*remembered, scores(evaluation) | entry])
-    return evaluation, conditions

@@ -42,19 +42,21 @@ class TeachersConfig(_Section):
     """The pool of networks whose features are matched."""
 
     network: str = "convnet"
-    """convnet (depth from the image size), convnet3, convnet4w64-batch, ..."""
+    """convnet (depth from the image size), convnet4w64-batch, resnet18-batch, ..., timm:NAME, module:maker."""
     number: int = Field(3, ge=1)
     """Networks in the pool (20 in the paper)."""
     epochs: int = Field(4, ge=0)
     """Epochs each is trained on the real set (60 in the paper)."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "heavy-ball", "adamw"] = "sgd"
     lr: float = Field(0.03, gt=0)
     batch_size: int = Field(64, ge=1)
-    schedule: Literal["one-cycle", "cosine", "step", "fifths", "constant"] = "one-cycle"
+    schedule: Literal["one-cycle", "cosine", "step", "half", "fifths", "constant"] = "one-cycle"
     augment: str = "crop_flip"
     """Operations joined by _: color, crop, cutout, flip, scale, rotate; or none."""
     cutmix: float = Field(0.0, ge=0, le=1)
     """Probability that a batch is mixed."""
+    batch_norm: Literal["recomputed", "blended"] = "recomputed"
+    """Of a BatchNorm extractor: statistics from the iteration's real images, or blended as its weights are."""
 
 
 class ObjectiveConfig(_Section):
@@ -110,6 +112,17 @@ class DistillConfig(_Section):
     """Stop when the smoothed discrepancy has not improved for so many iterations."""
 
 
+class LabelsConfig(_Section):
+    """The labels stored with the set."""
+
+    kind: Literal["hard", "soft"] = "hard"
+    """soft: what the teachers say of each decoded image, stored beside its class."""
+    top_k: int | None = Field(None, ge=1)
+    """Classes kept of each soft label; default all."""
+    precision: Literal["float16", "uint8"] = "float16"
+    """Of a stored log-probability."""
+
+
 class EvaluateConfig(_Section):
     """How a set is judged."""
 
@@ -120,6 +133,12 @@ class EvaluateConfig(_Section):
     epochs: int | None = Field(None, ge=0)
     augment: str | None = None
     """In place of the protocol's, for data that must not be mirrored, say."""
+    labels: Literal["auto", "hard", "soft"] = "auto"
+    """What students learn from; auto: soft labels where the set has them."""
+    temperature: float = Field(1.0, gt=0)
+    """Of soft labels."""
+    soft_weight: float = Field(1.0, ge=0, le=1)
+    """Of the loss to soft labels; that to hard ones gets the rest."""
     looks: int | None = Field(None, ge=1)
     """Looks at the test split for the best-over-looks column; the last one is the result."""
 
@@ -153,6 +172,7 @@ class RunConfig(_Section):
     objective: ObjectiveConfig = ObjectiveConfig()
     frequencies: FrequenciesConfig = FrequenciesConfig()
     distill: DistillConfig = DistillConfig()
+    labels: LabelsConfig = LabelsConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     machine: MachineConfig = MachineConfig()
     seed: int = Field(0, ge=0)

@@ -6,7 +6,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,17 +14,26 @@ from ncfm._checks import NcfmError, NcfmFailure
 from ncfm._device import describe_device
 from ncfm._files import read_json, write_json
 from ncfm._typing import LabelledImages
-from ncfm.build import Machine, build_data, build_machine, build_protocol, build_teachers, run_distillation
+from ncfm.build import (
+    Machine,
+    build_data,
+    build_machine,
+    build_protocol,
+    build_soft_labels,
+    build_teachers,
+    run_distillation,
+)
 from ncfm.config import RunConfig, check_recipe, dotted, make_config, nest, read_recipe, recipe_names
 from ncfm.data.images import ImageSet
 from ncfm.data.named import SUBSETS
 from ncfm.distillation import DistillResult
 from ncfm.distillation.state import STATE_FILE
-from ncfm.evaluation import EvaluationResult, interval
+from ncfm.evaluation import EvaluationResult, StudentMemory, interval, students_key
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
 from ncfm.report.figures import save_image_grid
-from ncfm.report.results import code_version
+from ncfm.report.results import Conditions, code_version
+from ncfm.soft_labels import SoftTargets
 from ncfm.teachers import TeacherPool
 
 CONFIG_FILE, PICTURE_FILE, SCORES_FILE, SET_FOLDER = "config.json", "images.png", "scores.json", "synthetic"
@@ -141,7 +150,8 @@ def distill_into(
         "code": code_version(),
         "device": describe_device(machine.device),
     }
-    result = replace(result, synthetic=replace(result.synthetic, facts=facts))
+    labels = build_soft_labels(config, pool, result.synthetic.decoded().images)
+    result = replace(result, synthetic=replace(result.synthetic, facts=facts, soft_labels=labels))
     if folder is not None:
         result.synthetic.save(folder / SET_FOLDER)
         save_image_grid(folder / PICTURE_FILE, result.synthetic.images, result.synthetic.class_names)
@@ -155,24 +165,51 @@ def judge(
     machine: Machine,
     stage: str,
     reporter: Reporter,
+    *,
+    soft: SoftTargets | None = None,
     protocol: EvaluationProtocol | None = None,
+    fresh: bool = False,
 ) -> EvaluationResult:
-    """Train and test the students of one set; ``protocol`` in place of the configured one."""
-    protocol = build_protocol(config) if protocol is None else protocol
+    """Train and test the students of one set, or remember them from an earlier time.
+
+    Args:
+        train: the set.
+        images: the real data.
+        config, machine: how.
+        stage, reporter: who is told of the progress, under what name.
+        soft: soft labels to learn from.
+        protocol: in place of the configured one.
+        fresh: train all students, also those that are remembered.
+    """
+    protocol = build_protocol(config, soft) if protocol is None else protocol
+    network, test = config.evaluate.network, images.require_test()
+    determined: dict[str, Any] = {
+        "statistics": images.statistics,
+        "protocol": protocol,
+        "network": network,
+        "seed": config.seed,
+        "soft": soft,
+    }
+    memory = None
+    if ":" not in network:  # other code may give the same name to another network tomorrow
+        numerics = {key: value for key, value in dotted(config).items() if key in NUMERICS}
+        memory = StudentMemory(
+            students_key(train, test, numerics=repr(numerics), **determined),
+            describe=lambda: asdict(Conditions.here(machine.device)),
+            recall=not fresh,
+        )
     reporter.begin(stage, protocol.recipe.epochs * protocol.num_runs)
     result = evaluate_tensors(
         train,
-        images.require_test(),
+        test,
         num_classes=images.num_classes,
-        statistics=images.statistics,
-        protocol=protocol,
-        network=config.evaluate.network,
-        seed=config.seed,
         device=machine.device,
         precision=machine.precision,
         compile_networks=machine.compile_networks,
         side_by_side=machine.side_by_side,
+        memory=memory,
         on_epoch=reporter.update,
+        **determined,
     )
     reporter.end()
     return result
@@ -192,6 +229,9 @@ def scores(evaluation: EvaluationResult) -> dict[str, Any]:
         "protocol": evaluation.protocol,
         "epochs": evaluation.epochs,
         "num_images": evaluation.num_images,
+        "per_class": [None if math.isnan(v) else v for v in evaluation.per_class],
+        "calibration_error": evaluation.calibration_error.mean,
+        "confusion": evaluation.confusion.tolist(),
         "seconds": round(evaluation.seconds, 3),
     }
 
@@ -226,7 +266,7 @@ def variant_of(data: str, ipc: int, config: RunConfig, *, distilled: bool = True
     change rounding. Of a set that is selected, not distilled, only those matter.
     """
     base = resolve_config(data.removesuffix("@validation"), ipc, None, None, None)
-    sections = ("teachers.", "distill.", "objective.", "frequencies.") if distilled else ("distill.factor",)
+    sections = ("teachers.", "distill.", "labels.", "objective.", "frequencies.") if distilled else ("distill.factor",)
     changed = {
         key: value
         for key, value in dotted(config).items()

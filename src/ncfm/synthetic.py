@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from ncfm._files import content_hash, read_json, read_tensors, write_json, write
 from ncfm._typing import LabelledImages, Statistics, Whitening
 from ncfm.data.images import ImageSet, draw_class_batches, to_float
 from ncfm.formation import decode, decoded_ipc, stitch
+from ncfm.soft_labels import SoftLabels
 
 INITS = ("noise", "real", "mosaic")
 FORMAT = "ncfm-synthetic-set"
 FORMAT_VERSION = 1
 IMAGES_FILE, FACTS_FILE = "images.safetensors", "set.json"
 WHITENING_FILE = "whitening.safetensors"  # only of a set made with ZCA
+LABELS_FILE = "labels.safetensors"  # only of a set with soft labels
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class SyntheticSet:
     mode: str = "single"  # formation mode
     bound: int = 128  # images a class at most, for mode "bounded"
     facts: dict[str, Any] = field(default_factory=dict)  # where it comes from: data, method, configuration, seed
+    soft_labels: SoftLabels | None = None  # of the decoded images, in the order of `decoded`
 
     def __post_init__(self) -> None:
         if self.images.ndim != 5 or self.images.shape[0] != len(self.class_names):
@@ -47,6 +51,15 @@ class SyntheticSet:
         decoded_ipc(self.ipc, self.factor, self.mode, self.bound)
         for tiles in {self.factor, *(range(1, self.factor) if self.mode != "single" else ())}:
             check_factor(self.images.shape[-1], tiles)
+        soft = self.soft_labels
+        if soft is not None and (len(soft), soft.num_classes) != (
+            self.num_classes * self.decoded_ipc,
+            self.num_classes,
+        ):
+            raise NcfmError(
+                f"Expected soft labels of {self.num_classes * self.decoded_ipc} decoded images and {self.num_classes} "
+                f"classes, got {len(soft)} of {soft.num_classes}."
+            )
 
     @property
     def num_classes(self) -> int:
@@ -69,9 +82,17 @@ class SyntheticSet:
         labels = torch.arange(self.num_classes, device=images.device).repeat_interleave(images.shape[1])
         return LabelledImages(images.flatten(0, 1), labels)
 
+    @property
+    def storage(self) -> float:
+        """Stored images per class, soft labels counted as the images that would take as many bytes."""
+        if self.soft_labels is None:
+            return float(self.ipc)
+        price = self.soft_labels.image_equivalents(self.images.shape[2], self.images.shape[-1])
+        return self.ipc + price / self.num_classes
+
     def with_images(self, images: Tensor) -> SyntheticSet:
-        """The same set with other images of the same shape."""
-        return replace(self, images=images)
+        """The same set with other images of the same shape; what teachers said of the old ones is left out."""
+        return replace(self, images=images, soft_labels=None)
 
     def save(self, folder: str | Path) -> Path:
         """Write the set to a folder: pixels as safetensors, everything else as JSON. Returns the folder.
@@ -96,6 +117,15 @@ class SyntheticSet:
         }
         if whitening is not None:
             write_tensors(folder / WHITENING_FILE, {"mean": whitening.mean, "matrix": whitening.matrix})
+        labels = self.soft_labels
+        if labels is not None:
+            tensors = {"values": labels.values} | ({} if labels.classes is None else {"classes": labels.classes})
+            write_tensors(folder / LABELS_FILE, tensors)
+            facts["soft_labels"] = {
+                "hash": _hash(tensors),
+                "bytes": labels.num_bytes,
+                "image_equivalents": labels.image_equivalents(self.images.shape[2], self.images.shape[-1]),
+            }
         write_tensors(folder / IMAGES_FILE, {"images": self.images})
         write_json(folder / FACTS_FILE, facts)
         return folder
@@ -136,15 +166,28 @@ class SyntheticSet:
         statistics = Statistics(tuple(facts["statistics"]["mean"]), tuple(facts["statistics"]["std"]))
         if facts["statistics"].get("zca"):
             statistics = statistics._replace(whitening=Whitening(**read_tensors(folder / WHITENING_FILE)))
+        class_names, soft = tuple(facts["class_names"]), None
+        if "soft_labels" in facts:
+            stored = read_tensors(folder / LABELS_FILE)
+            if _hash(stored) != facts["soft_labels"]["hash"]:
+                raise NcfmFailure(
+                    f"{folder / LABELS_FILE} does not fit {FACTS_FILE} (another hash): damaged or mixed up."
+                )
+            soft = SoftLabels(stored["values"], stored.get("classes"), len(class_names))
         return cls(
             images,
-            tuple(facts["class_names"]),
+            class_names,
             statistics,
             facts["factor"],
             facts["mode"],
             facts["bound"],
             facts["facts"],
+            soft,
         )
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    return content_hash(*(part for name in sorted(tensors) for part in (name, tensors[name])))
 
 
 def start_images(real: ImageSet, *, ipc: int, factor: int, init: str, generator: Generator) -> Tensor:

@@ -11,6 +11,7 @@ Reference:
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -32,10 +33,10 @@ from ncfm._files import (
     write_tensors,
 )
 from ncfm._seeding import derive_seed, generator
-from ncfm._typing import Statistics
+from ncfm._typing import Images, Statistics
 from ncfm.data.images import ImageSet
 from ncfm.networks.registry import create_network, on_device
-from ncfm.training import TrainingRecipe, fit
+from ncfm.training import TrainingRecipe, fit, predict
 
 Weights = dict[str, Tensor]
 
@@ -108,6 +109,25 @@ class TeacherPool:
         """Teacher number ``index`` as trained."""
         blend(self.whole, self._initial[index], self._trained[index], beta=0.0)
         return self.whole
+
+    def log_probabilities(self, images: Images) -> Tensor:
+        """What the trained teachers say of images (n, c, h, w) in [0, 1]: the logarithm of the mean of their
+        distributions, (n, C) on the CPU."""
+        said = [
+            torch.log_softmax(predict(self.trained(i), images, statistics=self.statistics), dim=1)
+            for i in range(len(self))
+        ]
+        return torch.logsumexp(torch.stack(said), dim=0) - math.log(len(said))
+
+    def fingerprint(self, index: int) -> str:
+        """Content hash of teacher number ``index`` as trained: its weights, and the layers that hold them.
+
+        The layers too, since some differ in what they compute alone (instance and layer norm, say).
+        """
+        weights = self._trained[index]
+        names = sorted(weights)  # a file gives them in another order than a network
+        tensors = (weights[name][None] for name in names)  # an axis more: counters, as BatchNorm has, have none
+        return content_hash(repr(self.whole), *names, *tensors)
 
 
 @torch.no_grad()

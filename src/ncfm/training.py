@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,10 @@ from ncfm._files import release_pages
 from ncfm._typing import Statistics
 from ncfm.augment import SiameseAugment, cutmix
 from ncfm.data.images import normalize, to_float, to_if_it_fits
+from ncfm.soft_labels import SoftTargets, distillation_loss
 
-OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("one-cycle", "cosine", "step", "fifths", "constant")
+OPTIMIZERS = ("sgd", "heavy-ball", "adamw")
+SCHEDULES = ("one-cycle", "cosine", "step", "half", "fifths", "constant")
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,18 @@ class TrainingRecipe:
 
     Schedules multiply ``lr`` over training time u in [0, 1):
     ``one-cycle`` rises linearly to u = 0.2 and falls linearly to 0; ``cosine`` is (1 + cos(pi u)) / 2;
-    ``step`` is 0.2 from u = 2/3 and 0.04 from u = 5/6; ``fifths`` halves at each fifth; ``constant`` is 1.
+    ``step`` is 0.2 from u = 2/3 and 0.04 from u = 5/6; ``half`` is 0.1 from u = 1/2; ``fifths`` halves at each
+    fifth; ``constant`` is 1.
     """
 
     epochs: int
-    optimizer: str  # "sgd" (Nesterov) or "adamw"
+    optimizer: str  # "sgd" (Nesterov's momentum), "heavy-ball" (sgd with the classic one) or "adamw"
     lr: float
     batch_size: int
     schedule: str
     augment: str = "none"  # a SiameseAugment strategy, drawn anew for every image
     cutmix_probability: float = 0.0  # share of batches that are mixed
-    momentum: float = 0.9  # sgd only
+    momentum: float = 0.9  # not of adamw
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
 
@@ -62,6 +64,8 @@ def schedule_factor(schedule: str, progress: float) -> float:
         return (1 + math.cos(math.pi * progress)) / 2
     if schedule == "step":
         return 0.04 if progress >= 5 / 6 else 0.2 if progress >= 2 / 3 else 1.0
+    if schedule == "half":
+        return 0.1 if progress >= 0.5 else 1.0
     if schedule == "fifths":
         return 0.5 ** min(int(progress * 5), 4)
     return 1.0
@@ -72,13 +76,13 @@ def make_optimizer(
 ) -> tuple[torch.optim.Optimizer, LambdaLR]:
     """The recipe's optimizer on all parameters of the network, and its schedule (one call of step() a batch)."""
     optimizer: torch.optim.Optimizer
-    if recipe.optimizer == "sgd":
+    if recipe.optimizer in ("sgd", "heavy-ball"):
         optimizer = torch.optim.SGD(
             network.parameters(),
             lr=recipe.lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
-            nesterov=recipe.momentum > 0,
+            nesterov=recipe.optimizer == "sgd" and recipe.momentum > 0,
         )
     else:
         optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
@@ -114,9 +118,12 @@ def fit(
     generator: Generator,
     forward: Callable[..., Any] | None = None,
     precision: torch.dtype = torch.float32,
+    soft: SoftTargets | None = None,
     after_epoch: Callable[[int], None] | None = None,
 ) -> None:
     """Train ``network`` in place by cross-entropy.
+
+    A batch of one image has no statistics: BatchNorm layers then use (and keep) their running ones.
 
     Args:
         network: the classifier; its device is where training happens.
@@ -127,6 +134,7 @@ def fit(
         generator: order, augmentation and CutMix (drawn on the CPU: the same on every device).
         forward: a compiled form of ``network``; the network itself if None.
         precision: of the forward pass (autocast); parameters and updates stay in float32.
+        soft: soft labels of the images, to learn from beside the hard ones or in their place.
         after_epoch: called with the number of finished epochs 1 .. epochs.
 
     Raises:
@@ -134,20 +142,22 @@ def fit(
     """
     forward = network if forward is None else forward
     device = next(network.parameters()).device
-    images, labels = to_if_it_fits(images, device), labels.to(device)
+    images, targets = to_if_it_fits(images, device), make_targets(labels, soft, device)
     augment = SiameseAugment(recipe.augment)
     optimizer, schedule = make_optimizer(
         recipe, network, recipe.epochs * steps_per_epoch(len(images), recipe.batch_size)
     )
     for epoch in range(1, recipe.epochs + 1):
-        network.train()
+        training_mode(network, batch_size=min(len(images), recipe.batch_size))
         loss = torch.zeros(())
         for batch in epoch_batches(len(images), recipe.batch_size, generator):
             chosen = images[batch.to(images.device, non_blocking=True)].to(device, non_blocking=True)
-            x, y = network_input(chosen, statistics), labels[batch.to(device, non_blocking=True)]
             release_pages()
-            x = augment.apply_each(x, generator)
-            loss = _loss(forward, x, y, recipe, generator, precision)
+            x = augment.apply_each(network_input(chosen, statistics), generator)
+            x, order, share = maybe_cutmix(x, recipe, generator)
+            with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+                logits = forward(channels_last(x))
+            loss = mixed_loss(logits.float(), targets.at(batch.to(device, non_blocking=True)), order, share, recipe)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -166,45 +176,107 @@ def network_input(images: Tensor, statistics: Statistics) -> Tensor:
     return normalize(to_float(images) if images.dtype == torch.uint8 else images, statistics)
 
 
-def _loss(
-    forward: Callable[..., Any],
-    x: Tensor,
-    y: Tensor,
-    recipe: TrainingRecipe,
-    generator: Generator,
-    precision: torch.dtype,
-) -> Tensor:
-    """Cross-entropy of one batch, mixed with probability ``cutmix_probability``."""
-    x, pasted, share = maybe_cutmix(x, y, recipe, generator)
-    with torch.autocast(x.device.type, dtype=precision, enabled=precision != torch.float32):
-        logits = forward(channels_last(x))
-    return mixed_cross_entropy(logits.float(), y, pasted, share, recipe)
+class Targets(NamedTuple):
+    """What a classifier is to say of images (..., n); leading axes are students."""
+
+    labels: Tensor  # (..., n) int64
+    soft: Tensor | None  # (..., n, C) probabilities at the temperature
+    weight: float  # of the soft loss
+    temperature: float
+
+    def at(self, positions: Tensor) -> Targets:
+        """Those of the images at some positions."""
+        return self._replace(labels=self.labels[positions], soft=None if self.soft is None else self.soft[positions])
+
+    def losses(self, logits: Tensor, recipe: TrainingRecipe) -> Tensor:
+        """For each image, (..., n), of logits (..., n, C)."""
+        if self.soft is not None and self.weight == 1:
+            return distillation_loss(logits, self.soft, self.temperature)
+        hard = F.cross_entropy(
+            logits.flatten(0, -2), self.labels.flatten(), label_smoothing=recipe.label_smoothing, reduction="none"
+        ).view(self.labels.shape)
+        if self.soft is None:
+            return hard
+        return (1 - self.weight) * hard + self.weight * distillation_loss(logits, self.soft, self.temperature)
 
 
-def maybe_cutmix(x: Tensor, y: Tensor, recipe: TrainingRecipe, generator: Generator) -> tuple[Tensor, Tensor, float]:
-    """The batch, mixed or not: images, labels of what was pasted, and the share of the own labels (1: not mixed)."""
+def make_targets(labels: Tensor, soft: SoftTargets | None, device: torch.device) -> Targets:
+    """Labels (n,), and soft labels if there are any, on the device."""
+    if soft is None:
+        return Targets(labels.to(device), None, 0.0, 1.0)
+    return Targets(labels.to(device), soft.probabilities().to(device), soft.weight, soft.temperature)
+
+
+def maybe_cutmix(x: Tensor, recipe: TrainingRecipe, generator: Generator) -> tuple[Tensor, Tensor | None, float]:
+    """The batch, mixed or not: images, the order of what was pasted (None: nothing), and the share of their own."""
     if float(torch.rand((), generator=generator)) < recipe.cutmix_probability:
-        return cutmix(x, y, generator)
-    return x, y, 1.0
+        return cutmix(x, generator)
+    return x, None, 1.0
 
 
-def mixed_cross_entropy(
-    logits: Tensor, labels: Tensor, pasted: Tensor, share: float | Tensor, recipe: TrainingRecipe
+def mixed_loss(
+    logits: Tensor, targets: Targets, order: Tensor | None, share: float | Tensor, recipe: TrainingRecipe
 ) -> Tensor:
-    """``share * CE(labels) + (1 - share) * CE(pasted)``, mean over the last axis of labels (..., n).
+    """``share * loss(targets) + (1 - share) * loss(pasted)``, mean over images: () or, of students, (S,).
 
-    Logits (..., n, C); leading axes are groups with a loss and a share of their own.
+    Args:
+        logits: (..., n, C).
+        targets: of the n images.
+        order: (..., n) whose part was pasted into each image; None if nothing was.
+        share: of the area that is the images' own, one or (S,).
+        recipe: for the label smoothing.
     """
+    own = targets.losses(logits, recipe).mean(-1)
+    if order is None:
+        return own
+    pasted = Targets(
+        targets.labels.gather(-1, order),
+        None if targets.soft is None else targets.soft.take_along_dim(order[..., None], dim=-2),
+        targets.weight,
+        targets.temperature,
+    )
+    return share * own + (1 - share) * pasted.losses(logits, recipe).mean(-1)
 
-    def cross_entropy(targets: Tensor) -> Tensor:
-        flat = F.cross_entropy(
-            logits.flatten(0, -2), targets.flatten(), label_smoothing=recipe.label_smoothing, reduction="none"
-        )
-        return flat.view(targets.shape).mean(-1)
 
-    if not isinstance(share, Tensor) and share == 1:
-        return cross_entropy(labels)
-    return share * cross_entropy(labels) + (1 - share) * cross_entropy(pasted)
+def batch_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The BatchNorm layers of a network that keep running statistics."""
+    return [
+        m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
+    ]
+
+
+def training_mode(network: nn.Module, *, batch_size: int) -> None:
+    """Training mode; for batches of one image BatchNorm layers stay in evaluation mode, where one is enough."""
+    network.train()
+    if batch_size == 1:
+        for layer in batch_norms(network):
+            layer.eval()
+
+
+@torch.no_grad()
+def recompute_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the running statistics of BatchNorm layers to the average over ``batches`` of network inputs.
+
+    Weights that were blended or have just moved give other activations than those the running statistics were
+    collected from. Nothing else changes; without BatchNorm layers, or batches of at least two images, nothing does.
+
+    Reference:
+        Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018 (section 3.2).
+    """
+    layers = batch_norms(network)
+    batches = [batch for batch in batches if len(batch) > 1] if layers else []
+    if not batches:
+        return
+    modes, momenta = network.training, [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # PyTorch's word for the plain average
+    network.train()
+    for batch in batches:
+        network(channels_last(batch))
+    network.train(modes)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
 
 
 def channels_last(images: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Baselines and peers: what a distilled set is compared with."""
 
-from ncfm.baselines.selection import SELECTIONS, herding, select
+from ncfm.baselines.coresets import herding, k_center, k_means
+from ncfm.baselines.selection import BY_FEATURES, SELECTIONS, choose, select
 
-__all__ = ["SELECTIONS", "herding", "select"]
+__all__ = ["BY_FEATURES", "SELECTIONS", "choose", "herding", "k_center", "k_means", "select"]

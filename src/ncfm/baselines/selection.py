@@ -1,17 +1,37 @@
-"""Selections of real images: what a distilled set must beat, at the same storage."""
+"""Selections of real images: what a distilled set must beat, at the same storage.
+
+A selection is positions in the training split first, images second. Positions that took features to find are
+remembered on disk by content, as teachers are.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
 
-from ncfm._checks import check_at_least, check_known
-from ncfm.data.images import ImageSet, normalize, to_float
+from ncfm._checks import NcfmError, check_at_least, check_known
+from ncfm._files import best_effort, cache_dir, content_hash, read_tensors, release_pages, write_tensors
+from ncfm._typing import Features
+from ncfm.baselines.coresets import herding, k_center, k_means
+from ncfm.data.images import ImageSet, ImageSplit, draw_class_batches, normalize, to_float
 from ncfm.features import FeatureExtractor
 from ncfm.synthetic import SyntheticSet, check_enough, start_images
 from ncfm.teachers import TeacherPool
 
-SELECTIONS = ("random", "herding", "mosaic")
+SELECTIONS = ("random", "herding", "kcenter", "kmeans", "mosaic")
+
+BY_FEATURES: dict[str, Callable[[Features, int, int], Tensor]] = {
+    "herding": lambda features, count, seed: herding(features, count),
+    "kcenter": lambda features, count, seed: k_center(features, count),
+    "kmeans": k_means,
+}
+"""Selections in the features of a teacher: (features of a class (n, d), count, seed) -> positions (count,) of rows."""
+
+# Raised when a change of the code makes remembered positions differ from freshly chosen ones.
+CACHE_VERSION = 1
 
 
 def select(
@@ -20,63 +40,106 @@ def select(
     """A set of ``ipc`` stored images per class made from real ones without optimisation.
 
     Args:
-        method: "random" - whole images; "herding" - whole images chosen by `herding` in the features of the pool's
-            first teacher; "mosaic" - each stored image a mosaic of factor^2 shrunk random images, which is the start
-            that distillation improves on.
+        method: "random" - whole images; "herding", "kcenter", "kmeans" - whole images chosen by `herding`, `k_center`
+            or `k_means` within their class, in the features of the pool's first trained teacher; "mosaic" - each
+            stored image a mosaic of factor^2 shrunk random images, which is the start that distillation improves on.
         real: the real set; only its training split is used.
-        pool: teachers, for herding.
+        pool: teachers, for the selections by features.
         ipc: stored images per class.
         factor: for the mosaic.
-        generator: random choices.
+        generator: random choices: those of random and mosaic, and the starts of k-means.
 
     Raises:
         NcfmError: for an unknown method, or a class with too few images.
     """
     check_known(method, SELECTIONS, "selection")
     tiles = factor if method == "mosaic" else 1
-    if method == "herding":
-        images = herd(real, pool, ipc)
-    else:
+    if method in BY_FEATURES:
+        at = choose(method, real, pool, ipc=ipc, factor=factor, generator=generator)
+        images = to_float(real.train.batch(at.flatten())).unflatten(0, at.shape).cpu()
+    else:  # the very draw of a distillation's start
         images = start_images(real, ipc=ipc, factor=tiles, init="mosaic" if tiles > 1 else "real", generator=generator)
     return SyntheticSet(images, real.class_names, real.statistics, factor=tiles, facts={"method": method})
 
 
-def herd(real: ImageSet, pool: TeacherPool, ipc: int) -> Tensor:
-    """Images (C, ipc, c, h, w) chosen by herding in the features of the pool's first trained teacher."""
+def choose(method: str, real: ImageSet, pool: TeacherPool, *, ipc: int, factor: int, generator: Generator) -> Tensor:
+    """Positions in the training split of the images that `select` takes of each class.
+
+    Int64 on the CPU, of shape (C, ipc); of a mosaic (C, ipc * factor^2), its tiles in order. A class with fewer images
+    gives all it has, and then again from its first. Those that take features to find are kept in the cache, under
+    everything that determines them but the machine; ``generator`` advances alike whether they are found there or not.
+
+    Args:
+        method, real, pool, ipc, factor, generator: as in `select`.
+
+    Raises:
+        NcfmError: for an unknown method, or a class with too few images.
+    """
+    check_known(method, SELECTIONS, "selection")
     check_at_least(ipc, 1, "ipc (images per class)")
-    check_enough(real, ipc)
+    per_class = ipc * factor**2 if method == "mosaic" else ipc
+    check_enough(real, per_class)
+    if method not in BY_FEATURES:
+        return draw_class_batches(real.train, per_class, generator).cpu()
+    seeds = torch.zeros(real.num_classes, dtype=torch.int64)  # (C,)
+    if method == "kmeans":  # drawn before the cache is looked at
+        seeds = torch.randint(2**32, seeds.shape, generator=generator)
+    path = cache_dir() / "selections" / f"{selection_key(method, real, pool, ipc, seeds)}.safetensors"
+    at = _from_cache(path, real.train, ipc)
+    if at is None:
+        at = choose_by_features(method, real, pool, ipc, seeds)
+        with best_effort():
+            write_tensors(path, {"positions": at}, {"data": real.name, "method": method})
+    return at
+
+
+def selection_key(method: str, real: ImageSet, pool: TeacherPool, ipc: int, seeds: Tensor) -> str:
+    """Content hash of everything that determines a selection by features but the machine."""
+    return content_hash(f"selection {CACHE_VERSION}", method, real.fingerprint, str(ipc), pool.fingerprint(0), seeds)
+
+
+def choose_by_features(method: str, real: ImageSet, pool: TeacherPool, ipc: int, seeds: Tensor) -> Tensor:
+    """Positions (C, ipc) chosen class by class in the features of the pool's first trained teacher.
+
+    Args:
+        method: of `BY_FEATURES`.
+        real, pool, ipc: as in `select`.
+        seeds: (C,), one for each class; only k-means looks at them.
+
+    Raises:
+        NcfmError: if a class has no images.
+    """
+    if int(real.train.counts.min()) == 0:
+        empty = (real.train.counts == 0).nonzero().flatten().tolist()
+        raise NcfmError(f"Classes without training images: {empty[:10]}; drop them before a selection.")
     extract = FeatureExtractor(pool.trained(0), chunk_size=256)
     device = next(pool.whole.parameters()).device
-    chosen = []
-    for index in range(real.num_classes):
-        images = real.train.of_class(index)
-        features = torch.cat(
-            [
-                extract.without_gradient(normalize(to_float(part.to(device)), real.statistics))
-                for part in images.split(1024)
-            ]
-        )
-        best = herding(features, min(ipc, len(images))).cpu()
-        chosen.append(to_float(images[best[torch.arange(ipc) % len(best)]]))
-    return torch.stack(chosen)
+    places = torch.arange(ipc)
+    rows = []
+    for index, (offset, seed) in enumerate(zip(real.train.offsets.tolist(), seeds.tolist(), strict=True)):
+        features = _features_of_class(extract, real, index, device)
+        best = BY_FEATURES[method](features, min(ipc, len(features)), seed)
+        rows.append(offset + best[places % len(best)])  # (ipc,)
+    return torch.stack(rows)
 
 
-def herding(features: Tensor, count: int) -> Tensor:
-    """Positions of ``count`` rows of features (n, d) whose mean follows the mean of all: greedy herding.
+def _features_of_class(extract: FeatureExtractor, real: ImageSet, index: int, device: torch.device) -> Features:
+    """Features (n, d) of all training images of one class, on the device."""
+    parts = []
+    for images in real.train.of_class(index).split(1024):  # so many are on the device as floats at once
+        parts.append(extract.without_gradient(normalize(to_float(images.to(device)), real.statistics)))
+        release_pages()
+    return torch.cat(parts)
 
-    Row j is chosen to minimise ``|| mean - (sum of chosen + row) / (j + 1) ||``, each row at most once.
 
-    Reference:
-        Welling, "Herding Dynamical Weights to Learn", ICML 2009.
-    """
-    mean = features.mean(0)
-    total = torch.zeros_like(mean)
-    free = torch.ones(len(features), dtype=torch.bool, device=features.device)
-    chosen = []
-    for j in range(count):
-        distances = torch.linalg.vector_norm(mean - (total + features) / (j + 1), dim=1)
-        best = int(distances.masked_fill(~free, torch.inf).argmin())
-        chosen.append(best)
-        free[best] = False
-        total = total + features[best]
-    return torch.tensor(chosen, dtype=torch.int64)
+def _from_cache(path: Path, split: ImageSplit, ipc: int) -> Tensor | None:
+    """Remembered positions (C, ipc), each within its class; None if there are none that can be read."""
+    try:
+        at = read_tensors(path).get("positions")
+    except NcfmError:
+        return None
+    if at is None or at.dtype != torch.int64 or at.shape != (len(split.counts), ipc):
+        return None
+    at = at.clone()  # what was read is a map of the file
+    within = at - split.offsets[:, None]
+    return at if bool(((within >= 0) & (within < split.counts[:, None])).all()) else None

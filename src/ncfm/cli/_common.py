@@ -48,6 +48,7 @@ DataDir = Annotated[
         help="Folder looked at before the network: DIR/cifar10/*.parquet.",
     ),
 ]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Train all students, also those remembered from before.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 

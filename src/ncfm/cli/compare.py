@@ -73,10 +73,7 @@ def command(
             results=results,
             reporter=reporter,
         )
-    rows = [
-        {k: v for k, v in asdict(s).items() if k not in ("evaluation", "conditions")} | scores(s.evaluation)
-        for s in scored
-    ]
+    rows = [{k: v for k, v in asdict(s).items() if k != "evaluation"} | scores(s.evaluation) for s in scored]
     write_json(out / "comparison.json", rows)
     if as_json:
         print_json(rows)
@@ -107,7 +104,7 @@ def _table(title: str, scored: list[comparison.Scored]) -> Table:
             s.method + (f" ({variant})" if variant else ""),
             f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}",
             "-" if one else f"{100 * spread.low:.1f} to {100 * spread.high:.1f}",
-            str(s.storage),
+            f"{s.storage:.4g}",
             str(s.evaluation.num_images),
             "-" if s.distill_seconds is None else f"{s.distill_seconds:.0f}",
         )

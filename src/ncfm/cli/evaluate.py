@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich import box
+from rich.table import Table
 
 from ncfm import api
+from ncfm._checks import NcfmError
 from ncfm._files import write_json
-from ncfm.build import build_machine
 from ncfm.cli._common import (
     AsJson,
     BarReporter,
     DataDir,
     Device,
+    Fresh,
     Quiet,
     Seed,
     Set,
@@ -24,25 +27,40 @@ from ncfm.cli._common import (
 )
 from ncfm.comparison import Scored, accuracy_row
 from ncfm.config import make_config, nest
-from ncfm.evaluation import EvaluationResult
-from ncfm.report.results import Conditions, append_rows
+from ncfm.evaluation import EvaluationResult, interval
+from ncfm.evaluation.scores import compare_runs, runs_needed
+from ncfm.foreign import is_set
+from ncfm.report.published import published
+from ncfm.report.results import AccuracyRow, append_rows
 from ncfm.runs import CONFIG_FILE, SCORES_FILE, read_scores, scores
 from ncfm.synthetic import SyntheticSet
 
 
 def command(
-    path: Annotated[str, typer.Argument(metavar="SET", help="A synthetic set or the run folder that holds it.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="SET",
+            help="A synthetic set or its run folder; or any set: image folder, .parquet, .npz, .pt, .safetensors.",
+        ),
+    ],
     on: Annotated[
         str | None,
         typer.Option("--on", metavar="DATA", help="Real data; default: what the set was made from."),
     ] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="SET", help="Another set, compared with it student by student.")
+    ] = None,
     networks: Annotated[
         str | None,
-        typer.Option("--networks", metavar="A,B", help="Students, such as convnet3,convnet3-batch."),
+        typer.Option("--networks", metavar="A,B", help="Students: convnet, alexnet, vgg11, resnet18-batch, ..."),
     ] = None,
     runs: Annotated[int | None, typer.Option("--runs", metavar="N", help="Students of each network.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs of a student.")] = None,
-    protocol: Annotated[str | None, typer.Option("--protocol", metavar="P", help="quick or ncfm-2025.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", metavar="P", help="quick, ncfm-2025 or dc-2021.")
+    ] = None,
+    fresh: Fresh = False,
     device: Device = None,
     seed: Seed = None,
     set_: Set = None,
@@ -58,9 +76,11 @@ def command(
 
     Example: `ncfm evaluate runs/digits-ipc1 --runs 5`
 
-    The result is the accuracy after the last epoch: mean, standard deviation and 95 % interval over students.
+    Example: `ncfm evaluate their-images/ --on cifar10 --networks convnet,alexnet,vgg11,resnet18`
+
+    The result is the accuracy after the last epoch: mean, standard deviation and 95 % interval over students. Students
+    that were trained before on the same images, by the same recipe and seed, are remembered (--fresh trains them).
     """
-    synthetic = api.load(path)
     settings = settings_of(
         set_,
         evaluate__runs=runs,
@@ -68,54 +88,101 @@ def command(
         evaluate__protocol=protocol,
         machine__device=device,
     )
-    found = []
-    for network in (networks or "").split(",") if networks else [None]:
-        chosen = settings if network is None else settings | {"evaluate.network": network.strip()}
-        with BarReporter(quiet) as reporter:
-            evaluation = api.evaluate(synthetic, on, settings=chosen, seed=seed, data_dir=data_dir, reporter=reporter)
-        found.append(evaluation)
-        if results is not None:
-            _append(results, synthetic, evaluation, on, chosen, seed)
-    if (Path(path) / CONFIG_FILE).is_file():
-        remembered = read_scores(Path(path) / SCORES_FILE)
-        write_json(Path(path) / SCORES_FILE, remembered + [scores(e) for e in found])
+    judged = {place: _opened(place, on) for place in dict.fromkeys([path, *([against] if against else [])])}
+    found: dict[str, list[EvaluationResult]] = {place: [] for place in judged}
+    for network in [name.strip() for name in networks.split(",")] if networks else [None]:
+        chosen = settings if network is None else settings | {"evaluate.network": network}
+        for place, judged_set in judged.items():
+            with BarReporter(quiet) as reporter:
+                evaluation = api.evaluate(
+                    judged_set, on, settings=chosen, seed=seed, data_dir=data_dir, fresh=fresh, reporter=reporter
+                )
+            found[place].append(evaluation)
+            if results is not None:
+                append_rows(results, [_row(judged_set, evaluation, on, chosen, seed)])
+    for place, evaluations in found.items():
+        if (Path(place) / CONFIG_FILE).is_file():
+            remembered = read_scores(Path(place) / SCORES_FILE)
+            new = [entry for entry in map(scores, evaluations) if entry not in remembered]
+            write_json(Path(place) / SCORES_FILE, remembered + new)
     if as_json:
-        print_json([scores(e) for e in found])
+        print_json([scores(e) | ({"set": place} if against else {}) for place in found for e in found[place]])
         return
-    for evaluation in found:
-        console.print(describe(evaluation), highlight=False)
+    for place, judged_set in judged.items():
+        data, ipc = on, None
+        if isinstance(judged_set, SyntheticSet):
+            data, ipc = on or judged_set.facts.get("data"), judged_set.ipc
+        console.print(_table(place, found[place], data, ipc), highlight=False)
+    if against:
+        for ours, theirs in zip(found[path], found[against], strict=True):
+            console.print(_difference(ours, theirs), highlight=False)
 
 
-def describe(e: EvaluationResult) -> str:
-    """One line about an evaluation, in percent."""
-    spread = e.interval
-    text = f"{e.network}: {100 * spread.mean:.1f} ± {100 * spread.std:.1f} %"
-    if len(e.accuracies) > 1:
-        text += f" (95 % interval {100 * spread.low:.1f} to {100 * spread.high:.1f})"
-    return text + f", last epoch of {e.epochs}, {len(e.accuracies)} students, protocol {e.protocol}, {e.seconds:.0f} s"
+def _opened(place: str, on: str | None) -> SyntheticSet | str:
+    """The set at a place; another program's stays where it is until its data are known."""
+    if is_set(place):
+        return api.load(place)
+    if on is None:
+        raise NcfmError(f"{place} was not made by ncfm and does not say what data it stands for; name them with --on.")
+    return place
 
 
-def _append(
-    results: Path,
-    synthetic: SyntheticSet,
-    evaluation: EvaluationResult,
-    on: str | None,
-    settings: dict[str, object],
-    seed: int | None,
-) -> None:
-    facts = synthetic.facts
-    stored = facts.get("config", {})
-    config = make_config(stored, nest(settings), {} if seed is None else {"seed": seed})
-    machine = build_machine(config.machine, synthetic.images.shape[-1])
+def _table(title: str, evaluations: list[EvaluationResult], data: str | None, ipc: int | None) -> Table:
+    papers = [published(data, ipc, e.network) for e in evaluations]
+    first = evaluations[0]
+    table = Table(
+        title=title,
+        caption=f"Last of {first.epochs} epochs, {len(first.accuracies)} students, {first.num_images} training images, "
+        f"protocol {first.protocol}.",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    table.add_column("network", no_wrap=True)
+    headings = ["accuracy %", "95 % interval", "calibration\nerror", "seconds"]
+    for heading in headings + (["paper %"] if any(papers) else []):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for e, paper in zip(evaluations, papers, strict=True):
+        spread = e.interval
+        cells = [
+            f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}",
+            "-" if len(e.accuracies) == 1 else f"{100 * spread.low:.1f} to {100 * spread.high:.1f}",
+            f"{e.calibration_error.mean:.3f}",
+            f"{e.seconds:.0f}",
+        ]
+        table.add_row(e.network, *cells, *([f"{paper:.1f}" if paper else "-"] if any(papers) else []))
+    return table
+
+
+def _difference(ours: EvaluationResult, theirs: EvaluationResult) -> str:
+    """What the first set is ahead of the second, and how many students it would take to be sure."""
+    if len(ours.accuracies) < 2:
+        return f"{ours.network}: one student each says nothing about a difference; use --runs 3 or more."
+    found = compare_runs(ours.accuracies, theirs.accuracies)
+    std = interval([a - b for a, b in zip(ours.accuracies, theirs.accuracies, strict=True)]).std
+    text = (
+        f"{ours.network}: first less second {100 * found.difference:+.2f} points "
+        f"(95 % interval {100 * found.low:+.2f} to {100 * found.high:+.2f}, p = {found.p_value:.2g}, paired by seed)."
+    )
+    if std > 0:
+        text += f" A difference of 1 point shows with {runs_needed(std, 0.01)} students of each (power 0.8)."
+    return text
+
+
+def _row(
+    judged: SyntheticSet | str, evaluation: EvaluationResult, on: str | None, settings: dict[str, Any], seed: int | None
+) -> AccuracyRow:
+    facts = judged.facts if isinstance(judged, SyntheticSet) else {}
+    config = make_config(facts.get("config", {}), nest(settings), {} if seed is None else {"seed": seed})
+    storage = judged.storage if isinstance(judged, SyntheticSet) else evaluation.num_images / len(evaluation.per_class)
     scored = Scored(
         name="",
-        method=facts.get("method", "unknown"),
-        variant=facts.get("variant", ""),
+        method=facts.get("method", "foreign"),
+        variant=facts.get("variant", "") if facts else Path(str(judged)).name,
         evaluation=evaluation,
-        storage=synthetic.ipc,
+        storage=storage,
         teacher_seconds=facts.get("teacher_seconds"),
         distill_seconds=facts.get("distill_seconds"),
-        conditions=Conditions.here(machine.device),
     )
-    row = accuracy_row(scored, on or facts.get("data", "unknown"), synthetic.ipc, config)
-    append_rows(results, [row])
+    ipc = judged.ipc if isinstance(judged, SyntheticSet) else round(storage)
+    return accuracy_row(scored, on or facts.get("data", "unknown"), ipc, config)

@@ -76,6 +76,7 @@ def distill(
     matching_weight: float = 1.0,
     calibration_weight: float = 1.0,
     normalize_features: bool = True,
+    recompute_batch_norms: bool = True,
     early_stop_patience: int | None = None,
     seed: int = 0,
     precision: torch.dtype = torch.float32,
@@ -104,7 +105,8 @@ def distill(
         image_lr: Adam's learning rate on pixels in [0, 1].
         image_schedule: over the iterations: constant, cosine, step or fifths (see `TrainingRecipe`).
         adversary_lr: Adam's learning rate of the adversary, constant.
-        ascent_steps, descent_steps, matching_weight, calibration_weight, normalize_features: see `MinMaxStep`.
+        ascent_steps, descent_steps, matching_weight, calibration_weight, normalize_features, recompute_batch_norms: see
+            `MinMaxStep`.
         early_stop_patience: stop when the smoothed discrepancy has not fallen by 0.1 % for so many iterations.
         seed: of every random stream.
         precision, chunk_size, gradient_chunk_size, compile_networks, compile_step: see `MinMaxStep`.
@@ -150,6 +152,7 @@ def distill(
         ascent_steps=ascent_steps,
         descent_steps=descent_steps,
         normalize_features=normalize_features,
+        recompute_batch_norms=recompute_batch_norms,
         precision=precision,
         chunk_size=chunk_size,
         gradient_chunk_size=gradient_chunk_size,

@@ -25,7 +25,7 @@ from ncfm.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.formation import decode, decoded_ipc
 from ncfm.objectives import Objective
 from ncfm.teachers import TeacherPool
-from ncfm.training import channels_last
+from ncfm.training import batch_norms, channels_last, recompute_batch_norms
 
 MEMORY_SHARE = 0.4  # of the free memory, for the activations of one pass; matching and calibration keep one each
 REAL_CHUNKS = 8  # passes of the extractor between two gatherings of real images
@@ -88,6 +88,9 @@ class MinMaxStep:
         ascent_steps, descent_steps: moves of each player in an iteration. One of each share one backward pass and
             move at the same time; otherwise the adversary moves first. The real features are computed once.
         normalize_features: project features onto the unit sphere.
+        recompute_batch_norms: of an extractor with BatchNorm layers, collect the statistics from up to
+            `REAL_CHUNKS` chunks of the iteration's real images: blended weights have other activations than those
+            that its blended statistics come from.
         precision, chunk_size, compile_networks: see `FeatureExtractor`.
         compile_step: compile everything from the stored images to the losses as one; only the random draws in between
             stay outside.
@@ -114,6 +117,7 @@ class MinMaxStep:
         ascent_steps: int = 1,
         descent_steps: int = 1,
         normalize_features: bool = True,
+        recompute_batch_norms: bool = True,
         precision: torch.dtype = torch.float32,
         chunk_size: int = 64,
         gradient_chunk_size: int | None = None,
@@ -132,6 +136,7 @@ class MinMaxStep:
         self.ascent_steps = ascent_steps if adversary is not None else 0
         self.descent_steps = descent_steps
         self.precision = precision
+        self.recompute_batch_norms = recompute_batch_norms and bool(batch_norms(pool.blended))
         self.extract = FeatureExtractor(
             pool.blended,
             normalize=normalize_features,
@@ -228,14 +233,21 @@ class MinMaxStep:
     def real_features(self, draw: AugmentParameters) -> Features:
         """Features (C, n, d) of a fresh random real batch, augmented as the synthetic images are; no gradient."""
         at = draw_class_batches(self.real, self.real_batch_per_class, self.streams["batches"])
-        features = [self._features_at(part, draw) for part in at.split(self.real_rows, dim=1)]
+        parts = at.split(self.real_rows, dim=1)
+        if self.recompute_batch_norms:
+            first = self._real_images(parts[0], draw).transpose(0, 1)  # every batch has images of all classes
+            recompute_batch_norms(self.pool.blended, first.flatten(0, 1).split(max(self.extract.chunk_size, 2)))
+        features = [self._features_at(part, draw) for part in parts]
         return features[0] if len(features) == 1 else torch.cat(features, dim=1)
 
     def _features_at(self, at: Tensor, draw: AugmentParameters) -> Features:
         """Features (C, n, d) of the real images at positions (C, n)."""
-        batch = to_float(self.real.batch(at.flatten())).unflatten(0, at.shape)  # (C, n, c, h, w)
-        batch = self.augment.apply(normalize(batch, self.pool.statistics), draw)
-        return self.extract.without_gradient(batch.flatten(0, 1)).unflatten(0, at.shape)
+        return self.extract.without_gradient(self._real_images(at, draw).flatten(0, 1)).unflatten(0, at.shape)
+
+    def _real_images(self, at: Tensor, draw: AugmentParameters) -> GroupedImages:
+        """The real images at positions (C, n) as a network sees them, (C, n, c, h, w)."""
+        batch = to_float(self.real.batch(at.flatten())).unflatten(0, at.shape)
+        return self.augment.apply(normalize(batch, self.pool.statistics), draw)
 
     def training_images(self, draw: AugmentParameters) -> GroupedImages:
         """The synthetic images as a network sees them: decoded, normalised, augmented, (C, m, c, h, w)."""

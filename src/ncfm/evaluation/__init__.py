@@ -1,5 +1,6 @@
-"""Evaluation: protocols, students, intervals. Takes plain tensors, so it judges anybody's set."""
+"""Evaluation: protocols, students, scores. Takes plain tensors, so it judges anybody's set."""
 
+from ncfm.evaluation.memory import Student, StudentMemory, students_key
 from ncfm.evaluation.protocol import PROTOCOLS, Protocol, get_protocol
 from ncfm.evaluation.run import EvaluationResult, equal_steps, evaluate, interval
 
@@ -7,8 +8,11 @@ __all__ = [
     "PROTOCOLS",
     "EvaluationResult",
     "Protocol",
+    "Student",
+    "StudentMemory",
     "equal_steps",
     "evaluate",
     "get_protocol",
     "interval",
+    "students_key",
 ]

@@ -20,6 +20,18 @@ class Protocol:
     num_runs: int  # students, each with fresh weights and its own random streams
     looks: int  # test accuracies taken at equal distances; the last one is the result
 
+    @property
+    def statement(self) -> str:
+        """The whole recipe in one sentence, and what is reported."""
+        r = self.recipe
+        mixed = f", CutMix with probability {r.cutmix_probability:g}" if r.cutmix_probability else ""
+        best = f", beside it the best of {self.looks} looks" if self.looks > 1 else ""
+        return (
+            f"{r.epochs} epochs of {r.optimizer} at {r.lr:g} ({r.schedule}), weight decay {r.weight_decay:g}, "
+            f"batches of {r.batch_size}, augmentation {r.augment}{mixed}; {self.num_runs} students; "
+            f"reported: the accuracy after the last epoch{best}"
+        )
+
 
 PROTOCOLS = {
     p.name: p
@@ -54,6 +66,21 @@ PROTOCOLS = {
             num_runs=10,
             looks=20,
         ),
+        # The classic one, with which DC, DSA, DM and their successors reported: SGD 0.01, a tenth from the middle on.
+        # Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021.
+        Protocol(
+            "dc-2021",
+            TrainingRecipe(
+                epochs=1000,
+                optimizer="heavy-ball",
+                lr=0.01,
+                batch_size=256,
+                schedule="half",
+                augment="color_crop_cutout_flip_scale_rotate",
+            ),
+            num_runs=5,
+            looks=1,
+        ),
     )
 }
 
@@ -65,8 +92,14 @@ def get_protocol(
     augment: str | None = None,
     num_runs: int | None = None,
     looks: int | None = None,
+    labels: str = "hard",
 ) -> Protocol:
     """A protocol by name; with another recipe it gets a name that says so, such as ``quick@epochs=100``.
+
+    Args:
+        name: of `PROTOCOLS`.
+        epochs, augment, num_runs, looks: in place of the protocol's.
+        labels: what students learn from; anything but hard labels shows in the name.
 
     Raises:
         NcfmError: for an unknown name (with the nearest known one).
@@ -76,7 +109,8 @@ def get_protocol(
     changes: dict[str, Any] = {
         key: value for key, value in wanted.items() if value is not None and value != getattr(protocol.recipe, key)
     }
-    suffix = ",".join(f"{key}={value}" for key, value in changes.items())
+    said = changes if labels == "hard" else changes | {"labels": labels}
+    suffix = ",".join(f"{key}={value}" for key, value in said.items())
     return replace(
         protocol,
         name=f"{name}@{suffix}" if suffix else name,

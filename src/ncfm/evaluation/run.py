@@ -6,32 +6,44 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 
 from ncfm._checks import NcfmError, check_at_least, check_finite, check_labels
 from ncfm._device import compiled
 from ncfm._seeding import derive_seed, generator
 from ncfm._typing import Interval, LabelledImages, Statistics
 from ncfm.data.images import ImageSplit, to_if_it_fits
+from ncfm.evaluation.memory import Student, StudentMemory
 from ncfm.evaluation.protocol import Protocol
+from ncfm.evaluation.scores import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.networks.registry import create_network, on_device
-from ncfm.training import accuracy, fit, steps_per_epoch
+from ncfm.soft_labels import SoftTargets
+from ncfm.training import fit, predict, steps_per_epoch
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Accuracies of the students of one set; fractions in [0, 1]."""
+    """What the students of one set came to; accuracies are fractions in [0, 1]."""
 
-    accuracies: tuple[float, ...]  # of each student after its last epoch: the result
-    best_accuracies: tuple[float, ...]  # the best over looks at the test split, only to compare with papers
+    students: tuple[Student, ...]
     network: str
     protocol: str
     epochs: int
     num_images: int  # that a student saw (decoded)
-    seconds: float
+
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """Of each student after its last epoch: the result."""
+        return tuple(student.accuracies[-1] for student in self.students)
+
+    @property
+    def best_accuracies(self) -> tuple[float, ...]:
+        """Of each student the best over its looks at the test split, only to compare with papers."""
+        return tuple(max(student.accuracies) for student in self.students)
 
     @property
     def interval(self) -> Interval:
@@ -51,7 +63,27 @@ class EvaluationResult:
     @property
     def accuracy_best_mean(self) -> float:
         """Mean of the best-over-looks accuracies: optimistic, since it selects on the test split."""
-        return sum(self.best_accuracies) / len(self.best_accuracies)
+        return math.fsum(self.best_accuracies) / len(self.students)
+
+    @property
+    def confusion(self) -> Tensor:
+        """Test images by class (row) and prediction (column), summed over students, (C, C) int64."""
+        return torch.tensor([student.confusion for student in self.students]).sum(0)
+
+    @property
+    def per_class(self) -> tuple[float, ...]:
+        """Accuracy on the test images of each class, mean over students; NaN for a class without any."""
+        return tuple(per_class_accuracy(self.confusion).tolist())
+
+    @property
+    def calibration_error(self) -> Interval:
+        """Expected calibration error on the test split, over students."""
+        return interval([student.calibration_error for student in self.students])
+
+    @property
+    def seconds(self) -> float:
+        """Training and testing the students took, also those that were remembered."""
+        return math.fsum(student.seconds for student in self.students)
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -86,10 +118,12 @@ def evaluate(
     protocol: Protocol,
     network: str = "convnet",
     seed: int = 0,
+    soft: SoftTargets | None = None,
     device: torch.device,
     precision: torch.dtype = torch.float32,
     compile_networks: bool = False,
     side_by_side: bool = False,
+    memory: StudentMemory | None = None,
     on_epoch: Callable[[int], None] | None = None,
 ) -> EvaluationResult:
     """Train ``protocol.num_runs`` fresh students on ``train`` and test each on ``test``.
@@ -105,76 +139,146 @@ def evaluate(
         protocol: recipe, number of students and of looks.
         network: a name for `create_network`.
         seed: student i has the seed derived for i: its weights, order, augmentation.
+        soft: soft labels of the images to learn from.
         device, precision, compile_networks: how to compute.
         side_by_side: train all students in one stacked pass (`fit_side_by_side`): the same result up to rounding;
             faster where launching operators costs more than running them, on a GPU with a small set.
+        memory: of students trained before; those that it has are not trained again.
         on_epoch: called with the number of finished epochs of all students together.
 
     Raises:
         NcfmError: for pixels that are not finite, labels or sizes that do not fit, or a diverging training.
     """
-    _check(LabelledImages(*train), test, num_classes, protocol)
-    images, labels = to_if_it_fits(train[0], device), train[1].to(device)
-    test_images, test_labels = to_if_it_fits(test.images, device), test.labels
+    train = LabelledImages(*train)
+    _check(train, test, num_classes, protocol, soft)
+    found = {} if memory is None else {run: memory.get(run) for run in range(protocol.num_runs)}
+    students: dict[int, Student] = {run: student for run, student in found.items() if student is not None}
+    missing = [run for run in range(protocol.num_runs) if run not in students]
+    done = protocol.recipe.epochs * len(students)
+    if on_epoch is not None and done:
+        on_epoch(done)
+    room = _Classroom(
+        train, test, num_classes, statistics, protocol, network, seed, soft, device, precision, compile_networks
+    )
+    together = len(missing) if side_by_side else 1  # students that train at a time
+    for first in range(0, len(missing), max(together, 1)):
+        runs = missing[first : first + together]
+        before = done + first * protocol.recipe.epochs
 
-    def fresh(run: int) -> torch.nn.Module:
-        return create_network(
-            network,
-            channels=images.shape[1],
-            num_classes=num_classes,
-            image_size=images.shape[-1],
-            seed=derive_seed(seed, "students", run),
-        )
+        def after_epoch(epoch: int, before: int = before, runs: Sequence[int] = runs) -> None:
+            if on_epoch is not None:
+                on_epoch(before + epoch * len(runs))
 
-    together = protocol.num_runs if side_by_side else 1  # students that train at a time
-    students = [on_device(fresh(run), device) for run in range(together)]  # later ones take over their memory
-    forwards = [compiled(student, compile_networks and together == 1) for student in students]
-    looks_at, epochs = look_epochs(protocol), protocol.recipe.epochs
-    seen: list[list[float]] = []  # of each student, the accuracies at its looks
-
-    def look() -> None:
-        for looks, student, forward in zip(seen[-together:], students, forwards, strict=True):
-            looks.append(accuracy(student, test_images, test_labels, statistics=statistics, forward=forward))
-
-    def after_epoch(epoch: int) -> None:
-        if epoch in looks_at:
-            look()
-        if on_epoch is not None:
-            on_epoch((len(seen) - together) * epochs + epoch * together)
-
-    began = time.perf_counter()
-    for first in range(0, protocol.num_runs, together):
-        runs = range(first, first + together)
-        for student, run in zip(students, runs, strict=True):
-            student.load_state_dict(fresh(run).state_dict())
-            seen.append([])
-        generators = [generator(seed, "students", run, "training") for run in runs]
-        common: dict[str, Any] = {
-            "recipe": protocol.recipe,
-            "statistics": statistics,
-            "precision": precision,
-            "after_epoch": after_epoch,
-        }
-        if together == 1:
-            fit(students[0], images, labels, generator=generators[0], forward=forwards[0], **common)
-        else:
-            fit_side_by_side(
-                students, images, labels, generators=generators, compile_networks=compile_networks, **common
-            )
-        if epochs == 0:  # the untrained networks
-            look()
+        for run, student in zip(runs, room.train(runs, after_epoch), strict=True):
+            students[run] = student if memory is None else memory.put(run, student)
     return EvaluationResult(
-        tuple(looks[-1] for looks in seen),
-        tuple(max(looks) for looks in seen),
+        tuple(students[run] for run in range(protocol.num_runs)),
         network,
         protocol.name,
-        epochs,
-        len(images),
-        time.perf_counter() - began,
+        protocol.recipe.epochs,
+        len(train.images),
     )
 
 
-def _check(train: LabelledImages, test: ImageSplit, num_classes: int, protocol: Protocol) -> None:
+class _Classroom:
+    """Where students are trained: the sets on the device, and networks whose memory later ones take over."""
+
+    def __init__(
+        self,
+        train: LabelledImages,
+        test: ImageSplit,
+        num_classes: int,
+        statistics: Statistics,
+        protocol: Protocol,
+        network: str,
+        seed: int,
+        soft: SoftTargets | None,
+        device: torch.device,
+        precision: torch.dtype,
+        compile_networks: bool,
+    ) -> None:
+        self.images, self.labels = to_if_it_fits(train.images, device), train.labels.to(device)
+        self.test_images, self.test_labels = to_if_it_fits(test.images, device), test.labels
+        self.num_classes, self.statistics, self.protocol = num_classes, statistics, protocol
+        self.network, self.seed, self.soft = network, seed, soft
+        self.device, self.precision, self.compile_networks = device, precision, compile_networks
+        self.modules: list[nn.Module] = []
+        self.forwards: list[Callable[..., Any]] = []
+
+    def fresh(self, run: int) -> nn.Module:
+        """A network with the initial weights of student number ``run``."""
+        return create_network(
+            self.network,
+            channels=self.images.shape[1],
+            num_classes=self.num_classes,
+            image_size=self.images.shape[-1],
+            seed=derive_seed(self.seed, "students", run),
+        )
+
+    def train(self, runs: Sequence[int], on_epoch: Callable[[int], None]) -> list[Student]:
+        """Train some students, together if they are more than one."""
+        began = time.perf_counter()
+        alone = len(runs) == 1
+        for run in runs[len(self.modules) :]:
+            self.modules.append(on_device(self.fresh(run), self.device))
+            self.forwards.append(compiled(self.modules[-1], self.compile_networks and alone))
+        modules, forwards = self.modules[: len(runs)], self.forwards[: len(runs)]
+        for module, run in zip(modules, runs, strict=True):
+            module.load_state_dict(self.fresh(run).state_dict())
+        looks_at = look_epochs(self.protocol)
+        seen: list[list[Look]] = [[] for _ in runs]
+
+        def after_epoch(epoch: int) -> None:
+            if epoch in looks_at:
+                for looks, module, forward in zip(seen, modules, forwards, strict=True):
+                    looks.append(self.look(module, forward))
+            on_epoch(epoch)
+
+        common: dict[str, Any] = {
+            "recipe": self.protocol.recipe,
+            "statistics": self.statistics,
+            "precision": self.precision,
+            "soft": self.soft,
+            "after_epoch": after_epoch,
+        }
+        generators = [generator(self.seed, "students", run, "training") for run in runs]
+        if alone:
+            fit(modules[0], self.images, self.labels, generator=generators[0], forward=forwards[0], **common)
+        else:
+            common["compile_networks"] = self.compile_networks
+            fit_side_by_side(modules, self.images, self.labels, generators=generators, **common)
+        if self.protocol.recipe.epochs == 0:  # the untrained networks
+            after_epoch(0)
+        each = (time.perf_counter() - began) / len(runs)
+        return [
+            Student(tuple(look.accuracy for look in looks), looks[-1].confusion, looks[-1].calibration_error, each, {})
+            for looks in seen
+        ]
+
+    def look(self, module: nn.Module, forward: Callable[..., Any]) -> Look:
+        """What a student says of the test split."""
+        return measure(predict(module, self.test_images, statistics=self.statistics, forward=forward), self.test_labels)
+
+
+class Look(NamedTuple):
+    """A look at the test split."""
+
+    accuracy: float
+    confusion: tuple[tuple[int, ...], ...]  # (C, C)
+    calibration_error: float
+
+
+def measure(logits: Tensor, labels: Tensor) -> Look:
+    """What logits (n, C) of images with labels (n,) are worth."""
+    labels = labels.cpu()
+    correct = float((logits.argmax(1) == labels).double().mean())
+    confusion = tuple(tuple(row) for row in confusion_matrix(logits, labels).tolist())
+    return Look(correct, confusion, expected_calibration_error(logits, labels))
+
+
+def _check(
+    train: LabelledImages, test: ImageSplit, num_classes: int, protocol: Protocol, soft: SoftTargets | None
+) -> None:
     images, labels = train
     if len(images) != len(labels) or len(images) == 0:
         raise NcfmError(
@@ -189,6 +293,8 @@ def _check(train: LabelledImages, test: ImageSplit, num_classes: int, protocol: 
             "judge it on the data it was made from."
         )
     check_at_least(protocol.num_runs, 1, "num_runs")
+    if soft is not None:
+        soft.checked(len(images), num_classes)
 
 
 def look_epochs(protocol: Protocol) -> frozenset[int]:

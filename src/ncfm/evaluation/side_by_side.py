@@ -13,14 +13,17 @@ from torch.func import functional_call, stack_module_state
 from ncfm._checks import NcfmFailure
 from ncfm._typing import Statistics
 from ncfm.augment import AugmentParameters, SiameseAugment
+from ncfm.soft_labels import SoftTargets
 from ncfm.training import (
     TrainingRecipe,
     epoch_batches,
     make_optimizer,
+    make_targets,
     maybe_cutmix,
-    mixed_cross_entropy,
+    mixed_loss,
     network_input,
     steps_per_epoch,
+    training_mode,
 )
 
 
@@ -33,6 +36,7 @@ def fit_side_by_side(
     statistics: Statistics,
     generators: Sequence[Generator],
     precision: torch.dtype = torch.float32,
+    soft: SoftTargets | None = None,
     compile_networks: bool = False,
     after_epoch: Callable[[int], None] | None = None,
 ) -> None:
@@ -44,7 +48,7 @@ def fit_side_by_side(
 
     Args:
         networks: the S students, on one device.
-        images, labels, recipe, statistics, precision: as in `fit`.
+        images, labels, recipe, statistics, precision, soft: as in `fit`.
         generators: one for each student.
         compile_networks: compile the stacked pass.
         after_epoch: called with the number of finished epochs, the trained weights being in ``networks``.
@@ -53,9 +57,9 @@ def fit_side_by_side(
         NcfmFailure: if a loss is not finite, with the students and the epoch.
     """
     device = next(networks[0].parameters()).device
-    images, labels = images.to(device), labels.to(device)
+    images, targets = images.to(device), make_targets(labels, soft, device)
     for network in networks:
-        network.train()
+        training_mode(network, batch_size=min(len(images), recipe.batch_size))
     weights, buffers = stack_module_state(list(networks))
     # Channels first: vmap has no rule for the norm of channels-last images.
     parameters = {name: nn.Parameter(weight.detach().contiguous()) for name, weight in weights.items()}
@@ -77,10 +81,10 @@ def fit_side_by_side(
         orders = (epoch_batches(len(images), recipe.batch_size, g) for g in generators)
         for batch in zip(*orders, strict=True):  # of each student its own
             at = torch.stack(batch).to(device, non_blocking=True)  # (S, n)
-            x, pasted, share = _batches(images[at], labels[at], recipe, statistics, augment, generators)
+            x, order, share = _batches(images[at], recipe, statistics, augment, generators)
             with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
                 logits = forward(parameters, buffers, x)
-            losses = mixed_cross_entropy(logits.float(), labels[at], pasted, share, recipe)
+            losses = mixed_loss(logits.float(), targets.at(at), order, share, recipe)
             optimizer.zero_grad(set_to_none=True)
             losses.sum().backward()
             optimizer.step()
@@ -99,25 +103,26 @@ def fit_side_by_side(
 
 def _batches(
     images: Tensor,
-    labels: Tensor,
     recipe: TrainingRecipe,
     statistics: Statistics,
     augment: SiameseAugment,
     generators: Sequence[Generator],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Augmented and mixed batches (S, n, c, h, w), pasted labels (S, n) and shares (S,); images (S, n, c, h, w).
+    """Augmented and mixed batches (S, n, c, h, w), orders of what was pasted (S, n) and shares (S,).
 
     Each generator is asked as `fit` asks it: the augmentation of its batch, then whether and how to mix.
     """
-    students, size = labels.shape
+    students, size = images.shape[:2]
     x = network_input(images.flatten(0, 1), statistics)
     draws = [augment.draw(size, images.shape[-1], g) for g in generators] if augment.operations else []
     if draws:
         x = augment.apply(x[:, None], AugmentParameters.cat(draws))[:, 0]
     x = x.unflatten(0, (students, size))
-    mixed = [maybe_cutmix(x[i], labels[i], recipe, g) for i, g in enumerate(generators)]
+    mixed = [maybe_cutmix(x[i], recipe, g) for i, g in enumerate(generators)]
+    as_it_is = torch.arange(size, device=x.device)
+    orders = torch.stack([as_it_is if order is None else order for _, order, _ in mixed])
     shares = torch.tensor([share for _, _, share in mixed]).to(x.device, non_blocking=True)
-    return torch.stack([m[0] for m in mixed]), torch.stack([m[1] for m in mixed]), shares
+    return torch.stack([images for images, _, _ in mixed]), orders, shares
 
 
 @torch.no_grad()

@@ -1,10 +1,37 @@
 """Networks by name: feature extractors, teachers and students.
 
 Every network offers ``forward`` (logits), ``forward_features`` (the flat vector before the classifier) and
-``num_features`` (its length).
+``num_features`` (its length); those of this package are ``classifier(forward_features(images))``.
+
+A name is ``family[depth][w<width>][-norm]`` of `FAMILIES`, ``timm:NAME``, ``module:callable`` for code of one's own,
+or one given to `register_network`; `create_network` explains each.
 """
 
+from ncfm.networks.alexnet import AlexNet
 from ncfm.networks.convnet import ConvNet, depth_for
-from ncfm.networks.registry import Network, create_network, on_device
+from ncfm.networks.densenet import DenseNet
+from ncfm.networks.hooked import Hooked
+from ncfm.networks.mlp import MLP
+from ncfm.networks.norms import NORMS
+from ncfm.networks.registry import FAMILIES, Network, create_network, on_device, register_network
+from ncfm.networks.resnet import ResNet
+from ncfm.networks.vgg import VGG
+from ncfm.networks.vit import ViT
 
-__all__ = ["ConvNet", "Network", "create_network", "depth_for", "on_device"]
+__all__ = [
+    "FAMILIES",
+    "MLP",
+    "NORMS",
+    "VGG",
+    "AlexNet",
+    "ConvNet",
+    "DenseNet",
+    "Hooked",
+    "Network",
+    "ResNet",
+    "ViT",
+    "create_network",
+    "depth_for",
+    "on_device",
+    "register_network",
+]

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from ncfm import kernels
-from ncfm._checks import NcfmError, check_at_least, check_known
+from ncfm._checks import NcfmError, check_at_least
+from ncfm.networks.base import FeatureNetwork
+from ncfm.networks.norms import NORMS, make_norm
 
-NORMS = ("instance", "batch", "group", "layer", "none")
+__all__ = ["NORMS", "ConvNet", "depth_for", "make_norm"]
+
 MAX_DEPTH = 6
 LAYERS_OF_BLOCK = 4
 
@@ -24,7 +27,7 @@ def depth_for(image_size: int) -> int:
     return min(max(int(math.log2(image_size)) - 2, 1), MAX_DEPTH)
 
 
-class ConvNet(nn.Module):
+class ConvNet(FeatureNetwork):
     """``depth`` blocks of convolution 3x3 - norm - ReLU - average pooling 2x2, then one linear layer.
 
     Args:
@@ -55,7 +58,6 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         depth = depth_for(image_size) if depth is None else depth
-        check_known(norm, NORMS, "norm")
         check_at_least(depth, 1, "depth")
         check_at_least(width, 1, "width")
         if image_size < 2**depth:
@@ -82,11 +84,6 @@ class ConvNet(nn.Module):
             images = _block(images, convolution, norm, relu, pool)
         return torch.flatten(images, 1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of normalised images: (n, c, h, w) -> (n, C)."""
-        logits: Tensor = self.classifier(self.forward_features(images))
-        return logits
-
 
 def _block(x: Tensor, convolution: nn.Module, norm: nn.Module, relu: nn.Module, pool: nn.Module) -> Tensor:
     """One block, (n, c, h, w) -> (n, width, h / 2, w / 2); by `ncfm.kernels` where they serve."""
@@ -101,13 +98,3 @@ def _block(x: Tensor, convolution: nn.Module, norm: nn.Module, relu: nn.Module, 
         x = convolution(x)
     out: Tensor = pool(relu(norm(x)))
     return out
-
-
-def make_norm(norm: str, width: int) -> nn.Module:
-    """A normalisation layer by name; instance and layer norm are group norms of ``width`` groups and of one."""
-    if norm == "batch":
-        return nn.BatchNorm2d(width)
-    if norm == "none":
-        return nn.Identity()
-    groups = {"instance": width, "group": math.gcd(4, width), "layer": 1}[norm]
-    return nn.GroupNorm(groups, width)

@@ -1,0 +1,55 @@
+"""What the package asks of a network, and the shape that all of its own have: a linear classifier of flat features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol, cast
+
+from torch import Tensor, nn
+
+from ncfm._checks import NcfmError
+
+
+class Network(Protocol):
+    """What the package asks of a network beside being an ``nn.Module``."""
+
+    num_features: int
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Flat feature vectors, (n, c, h, w) -> (n, d)."""
+        ...
+
+
+class FeatureNetwork(nn.Module, ABC):
+    """A network whose logits are ``classifier(forward_features(images))``."""
+
+    num_features: int  # d
+    classifier: nn.Linear  # its last layer, (n, d) -> (n, C)
+
+    @abstractmethod
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Feature vectors of normalised images: (n, c, h, w) -> (n, d)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of normalised images: (n, c, h, w) -> (n, C)."""
+        logits: Tensor = self.classifier(self.forward_features(images))
+        return logits
+
+
+def offers_features(module: nn.Module) -> bool:
+    """Whether a module has ``forward_features`` and ``num_features``."""
+    return callable(getattr(module, "forward_features", None)) and hasattr(module, "num_features")
+
+
+def as_network(module: nn.Module) -> Network:
+    """View a module as a `Network`.
+
+    Raises:
+        NcfmError: if it lacks ``forward_features`` or ``num_features``.
+    """
+    if not offers_features(module):
+        raise NcfmError(
+            f"{type(module).__name__} has no forward_features and num_features, which feature extractors need; "
+            "add both, as in ncfm.networks.ConvNet, or wrap it in ncfm.networks.Hooked."
+        )
+    return cast("Network", module)

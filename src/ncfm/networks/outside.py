@@ -1,0 +1,166 @@
+"""Networks from outside this package: models of timm, and the user's own code.
+
+Nothing is ever downloaded: timm's models begin with random weights, and own code is what Python finds on this machine.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from ncfm._checks import NcfmError
+from ncfm.networks.base import as_network, offers_features
+from ncfm.networks.hooked import PROBES, Hooked, probe
+
+# Called with keywords as make(channels=c, num_classes=C, image_size=side); gives an nn.Module.
+Factory = Callable[..., Any]
+
+TIMM = "timm:"
+
+
+def timm_factory(model: str) -> Factory:
+    """Makes timm's model of this name, with random weights; always `Hooked`, as timm's own features are maps.
+
+    ``img_size`` is passed to the models that take it. The name may end with a tag of pretrained weights
+    (``resnet50.a1_in1k``), which are not loaded.
+
+    Raises:
+        NcfmError: without timm, for an unknown model, or (on making it) for images that the model does not take.
+    """
+    try:
+        timm: Any = importlib.import_module("timm")
+    except ImportError as error:
+        raise NcfmError(f"The network {TIMM + model!r} needs the package timm; install it: pip install timm") from error
+    known = timm.list_models()
+    if model.split(".")[0] not in known:
+        near = difflib.get_close_matches(model, known, n=5, cutoff=0.5)
+        hint = f"Nearest: {', '.join(near)}." if near else "timm.list_models() lists them."
+        raise NcfmError(f"timm has no model {model!r}. {hint}")
+
+    def make(*, channels: int, num_classes: int, image_size: int) -> nn.Module:
+        options = {"pretrained": False, "num_classes": num_classes, "in_chans": channels}
+        try:
+            try:
+                module = timm.create_model(model, img_size=image_size, **options)
+            except TypeError:  # most convolutional models take any size, and no such argument
+                module = timm.create_model(model, **options)
+        except Exception as error:  # whatever timm says of sizes that do not fit
+            raise NcfmError(
+                f"timm cannot make {model!r} for images of {image_size} px and {channels} channels: {error}"
+            ) from error
+        _check(module, TIMM + model, channels, num_classes, image_size)
+        return Hooked(module, (channels, image_size, image_size))
+
+    return make
+
+
+def local_factory(name: str) -> Factory:
+    """The user's own ``module:callable``, such as ``my_networks:make`` for ``def make`` in ``my_networks.py``.
+
+    The module is imported as Python does, with the current folder first on the path while that lasts. Networks without
+    ``forward_features`` and ``num_features`` are `Hooked`.
+
+    Raises:
+        NcfmError: if there is no such module or callable, or (on making it) if it gives no network for these images.
+    """
+    path, _, attribute = name.partition(":")
+    module = _imported(path)
+    if not hasattr(module, attribute):
+        near = difflib.get_close_matches(attribute, [n for n in vars(module) if not n.startswith("_")], n=3, cutoff=0.5)
+        hint = f" Nearest: {', '.join(near)}." if near else ""
+        raise NcfmError(f"The module {path!r} has no {attribute!r}, which the network {name!r} names.{hint}")
+    return own_factory(name, getattr(module, attribute))
+
+
+def own_factory(name: str, factory: Factory) -> Factory:
+    """A user's factory, with what it gives checked, and `Hooked` where it has no features.
+
+    Raises:
+        NcfmError: if it is not callable with the three keywords, or (on making it) if it gives no network.
+    """
+    check_factory(name, factory)
+
+    def make(*, channels: int, num_classes: int, image_size: int) -> nn.Module:
+        module = factory(channels=channels, num_classes=num_classes, image_size=image_size)
+        _check(module, name, channels, num_classes, image_size)
+        image_shape = (channels, image_size, image_size)
+        if not offers_features(module):
+            return Hooked(module, image_shape)
+        _check_features(module, name, image_shape)
+        return module
+
+    return make
+
+
+def check_factory(name: str, factory: Factory) -> None:
+    """Raise NcfmError unless ``factory`` can be called with the keywords channels, num_classes and image_size."""
+    try:
+        inspect.signature(factory).bind(channels=1, num_classes=2, image_size=8)
+    except ValueError:  # built-in, without a signature
+        pass
+    except TypeError as error:
+        raise NcfmError(
+            f"The network {name!r} is made by calling {getattr(factory, '__name__', factory)}"
+            f"(channels=..., num_classes=..., image_size=...), which it does not take: {error}"
+        ) from error
+
+
+def _imported(path: str) -> ModuleType:
+    try:
+        with _current_folder_first():
+            return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        # Not one that the module itself fails to import: that is a traceback worth seeing.
+        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+            raise
+        raise NcfmError(
+            f"There is no module {path!r}, neither in the current folder ({Path.cwd()}) nor installed; "
+            "a file my_networks.py there with a function make is named my_networks:make."
+        ) from error
+
+
+@contextmanager
+def _current_folder_first() -> Iterator[None]:
+    """The current folder at the head of Python's path, as for ``python -m``; an installed command has it not."""
+    here = str(Path.cwd())
+    added = here not in sys.path and "" not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()  # the file may be younger than Python's last look at the folder
+    try:
+        yield
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)
+
+
+def _check(module: object, name: str, channels: int, num_classes: int, image_size: int) -> None:
+    if not isinstance(module, nn.Module):
+        raise NcfmError(f"The network {name!r} must be a torch.nn.Module, got a {type(module).__name__}.")
+    image_shape = (channels, image_size, image_size)
+    shape = tuple(probe(module, image_shape).shape)
+    if shape != (PROBES, num_classes):
+        raise NcfmError(
+            f"The network {name!r} gives {shape} for {PROBES} images of shape {image_shape}; "
+            f"expected logits of shape {(PROBES, num_classes)}."
+        )
+
+
+def _check_features(module: nn.Module, name: str, image_shape: tuple[int, ...]) -> None:
+    network = as_network(module)
+    shape = tuple(probe(module, image_shape, network.forward_features).shape)
+    if shape != (PROBES, network.num_features):
+        raise NcfmError(
+            f"forward_features of the network {name!r} gives {shape} for {PROBES} images; expected "
+            f"(n, num_features) = {(PROBES, network.num_features)}. Flatten it, or return ncfm.networks.Hooked(module, "
+            f"{image_shape}), whose features are the input of the last linear layer."
+        )

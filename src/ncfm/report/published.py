@@ -1,0 +1,29 @@
+"""Accuracies that papers report, to stand beside ours. Theirs are the best of many looks at the test split.
+
+Reference:
+    Wang et al., "Dataset Distillation with Neural Characteristic Function: A Minmax Perspective", CVPR 2025,
+    arXiv 2502.20653.
+"""
+
+from __future__ import annotations
+
+NCFM: dict[tuple[str, int, str], float] = {
+    **{("cifar10", ipc, "convnet"): value for ipc, value in ((1, 49.5), (10, 71.8), (50, 77.4))},
+    **{("cifar100", ipc, "convnet"): value for ipc, value in ((1, 34.4), (10, 48.7), (50, 54.7))},
+    **{("tiny-imagenet", ipc, "convnet"): value for ipc, value in ((1, 18.2), (10, 26.8), (50, 29.6))},
+    **{("imagenette", ipc, "convnet"): value for ipc, value in ((1, 53.4), (10, 77.6))},
+    **{("imagewoof", ipc, "convnet"): value for ipc, value in ((1, 27.2), (10, 48.4))},
+    **{("imagefruit", ipc, "convnet"): value for ipc, value in ((1, 29.2), (10, 44.8))},
+    **{("imagemeow", ipc, "convnet"): value for ipc, value in ((1, 34.6), (10, 58.2))},
+    **{("imagesquawk", ipc, "convnet"): value for ipc, value in ((1, 41.6), (10, 72.8))},
+    **{("imageyellow", ipc, "convnet"): value for ipc, value in ((1, 46.6), (10, 74.2))},
+    **{("cifar10", 10, network): value for network, value in (("alexnet", 67.9), ("vgg11", 68.0), ("resnet18", 67.7))},
+    **{("cifar10", 50, network): value for network, value in (("alexnet", 75.5), ("vgg11", 75.5), ("resnet18", 73.8))},
+}
+"""Top-1 in percent by data, images per class and network; from sets distilled with a ConvNet (Tables 1 to 3)."""
+
+
+def published(data: str | None, ipc: int | None, network: str) -> float | None:
+    """What the paper reports for NCFM with these students, in percent; None if it does not."""
+    family = "convnet" if network.removeprefix("convnet").removesuffix("-instance").isdigit() else network
+    return NCFM.get((data or "", ipc or 0, family.removesuffix("-instance")))

@@ -1,0 +1,133 @@
+"""Soft labels: what teachers say of synthetic images, stored small, with its price.
+
+A hard label is a class index. A soft one is a distribution over the classes, and costs storage that an honest
+comparison has to count: `SoftLabels.image_equivalents` gives it in images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ncfm._checks import NcfmError, check_fraction, check_known, check_positive
+
+PRECISIONS = ("float16", "uint8")
+FLOOR = 16.0  # nats: with uint8, log-probabilities below -FLOOR (1e-7) are stored as -FLOOR, in steps of FLOOR / 255
+
+
+@dataclass(frozen=True, eq=False)
+class SoftLabels:
+    """Log-probabilities of the classes of n images, all of them or the k largest.
+
+    Made by `SoftLabels.of`. Of an image's probability what its k stored classes leave is shared alike by the others.
+    """
+
+    values: Tensor  # (n, k) float16 log-probabilities, or uint8 levels of them; largest first if k < C
+    classes: Tensor | None  # (n, k) int16 class of each value; None if k = C, in the order of the classes
+    num_classes: int  # C
+
+    @classmethod
+    def of(cls, log_probabilities: Tensor, *, top_k: int | None = None, precision: str = "float16") -> SoftLabels:
+        """Store log-probabilities (n, C).
+
+        Args:
+            log_probabilities: natural logarithms; every row sums to 1 after ``exp``.
+            top_k: classes kept for each image; default all.
+            precision: "float16" (relative error of a probability below 1 % where it is above e^-16), or "uint8" (a
+                quarter of float32's bytes, half of float16's: 255 steps of a logarithm from 0 to -16, so a relative
+                error of at most 3.2 %).
+
+        Raises:
+            NcfmError: for rows that are no distributions, more classes than 32767, or an unknown precision.
+        """
+        check_known(precision, PRECISIONS, "precision of soft labels")
+        num_classes = log_probabilities.shape[1]
+        sums = log_probabilities.double().exp().sum(1)
+        if not bool(((sums - 1).abs() < 1e-3).all()):
+            raise NcfmError("Soft labels must be log-probabilities: exp of every row sums to 1; use log_softmax.")
+        if num_classes > torch.iinfo(torch.int16).max:
+            raise NcfmError(f"Soft labels are stored for at most 32767 classes, got {num_classes}.")
+        if top_k is not None and not 1 <= top_k <= num_classes:
+            raise NcfmError(f"top_k must lie in 1..{num_classes} for {num_classes} classes, got {top_k}.")
+        kept, classes = log_probabilities.float().cpu(), None
+        if top_k is not None and top_k < num_classes:
+            kept, at = kept.topk(top_k, dim=1)
+            classes = at.to(torch.int16)
+        if precision == "uint8":
+            return cls((kept.clamp(-FLOOR, 0) * (-255 / FLOOR)).round().to(torch.uint8), classes, num_classes)
+        return cls(kept.to(torch.float16), classes, num_classes)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def log_probabilities(self) -> Tensor:
+        """The distributions as stored, (n, C) float32: rows of natural logarithms, normalised again."""
+        kept = self.values.float()
+        if self.values.dtype == torch.uint8:
+            kept = kept * (-FLOOR / 255)
+        if self.classes is None:
+            return F.log_softmax(kept, dim=1)
+        left = (1 - kept.exp().sum(1, keepdim=True)).clamp_min(1e-12)
+        others = (left / (self.num_classes - kept.shape[1])).log()
+        dense = others.expand(-1, self.num_classes).clone()
+        return F.log_softmax(dense.scatter_(1, self.classes.long(), kept), dim=1)
+
+    @property
+    def num_bytes(self) -> int:
+        """What the labels take in storage."""
+        return sum(t.numel() * t.element_size() for t in (self.values, self.classes) if t is not None)
+
+    def image_equivalents(self, channels: int, image_size: int) -> float:
+        """The price: how many stored 8-bit images take as many bytes as these labels."""
+        return self.num_bytes / (channels * image_size**2)
+
+
+class SoftTargets(NamedTuple):
+    """How a student learns from soft labels, see `distillation_loss`."""
+
+    log_probabilities: Tensor  # (n, C) of the training images, in their order
+    weight: float = 1.0  # of the soft loss; the hard one gets the rest
+    temperature: float = 1.0  # T
+
+    def checked(self, num_images: int, num_classes: int) -> SoftTargets:
+        """These targets.
+
+        Raises:
+            NcfmError: if they do not fit the images and classes, or weight or temperature is impossible.
+        """
+        if self.log_probabilities.shape != (num_images, num_classes):
+            raise NcfmError(
+                f"Expected soft labels of shape ({num_images}, {num_classes}) for as many images and classes, "
+                f"got {tuple(self.log_probabilities.shape)}."
+            )
+        check_fraction(self.weight, "weight of the soft labels")
+        check_positive(self.temperature, "temperature")
+        return self
+
+    def probabilities(self) -> Tensor:
+        """At the temperature: ``softmax(log p / T)``, (n, C)."""
+        return torch.softmax(self.log_probabilities.float() / self.temperature, dim=-1)
+
+
+def distillation_loss(logits: Tensor, probabilities: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy to soft targets for each image: ``-T^2 sum_c p_c log softmax(logits / T)_c``.
+
+    T^2 keeps the size of the gradients when the temperature changes; the value differs from T^2 times the
+    Kullback-Leibler divergence by the targets' entropy, which no network can change.
+
+    Args:
+        logits: (..., C).
+        probabilities: (..., C), at the same temperature.
+        temperature: T above 0.
+
+    Reference:
+        Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, arXiv 1503.02531.
+
+    >>> float(distillation_loss(torch.zeros(2), torch.tensor([0.5, 0.5]), 1.0))  # log 2
+    0.6931471824645996
+    """
+    return -(probabilities * F.log_softmax(logits / temperature, dim=-1)).sum(-1) * temperature**2
