@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--width", type=int, default=32, help="of the network: narrow, so that reading images weighs")
     parser.add_argument("--real-batch", type=int, default=16, help="images per class in an iteration")
-    parser.add_argument("--gradient-chunk", type=int, default=100, help="synthetic images per pass with gradient")
+    parser.add_argument("--gradient-chunk", type=int, default=50, help="synthetic images per pass with gradient")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--results", type=Path, help="append rows to this file (results/cost.csv)")
     options = parser.parse_args()

@@ -25,7 +25,7 @@ from strategies import rng
 
 # One of every family, thin and shallow; what holds of these holds of wide and deep ones.
 THIN = {
-    "convnet": "convnetw8",
+    "convnet": "convnetw4",  # not of 8: the package's own kernels, which each test would compile, have tests of their own
     "alexnet": "alexnetw8",
     "vgg": "vgg11w8",
     "resnet": "resnet10w8",
@@ -208,7 +208,7 @@ def test_every_size_has_features_that_tell_images_apart(name, size, channels):
     assert torch.equal(logits, network.classifier(features))
     assert logits.shape == (2, 2)
     # A norm of one-pixel maps would make all images alike but for rounding.
-    assert (features[0] - features[1]).norm() > 0.05 * features.std() * features.shape[1] ** 0.5 > 0
+    assert (features[0] - features[1]).norm() > 1e-3 * features.norm() > 0
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -302,21 +302,20 @@ RECIPE = TrainingRecipe(epochs=1, optimizer="sgd", lr=0.01, batch_size=4, schedu
 @pytest.mark.parametrize("name", [*THIN.values(), *(f"{name}-batch" for name in NORMED), "hooked"])
 def test_students_of_every_family_train_side_by_side(name, monkeypatch):
     monkeypatch.setitem(networks_registry._registered, "hooked", plain_for)
-    images = torch.rand(8, 3, 16, 16, generator=rng(0))
+    # In double precision: over maps of 2 px an instance norm makes much of rounding.
+    images = torch.rand(8, 3, 16, 16, generator=rng(0), dtype=torch.float64)
     labels = torch.arange(8) % 3
     options = {"recipe": RECIPE, "statistics": Statistics((0.5,) * 3, (0.3,) * 3)}
 
     def students():
-        return [
-            on_device(build(name, num_classes=3, image_size=16, seed=seed), torch.device("cpu")) for seed in range(2)
-        ]
+        return [build(name, num_classes=3, image_size=16, seed=seed).double() for seed in range(2)]
 
     together, alone, untrained = students(), students(), students()
     fit_side_by_side(together, images, labels, generators=[rng(i) for i in range(2)], **options)
     for i in range(2):
         fit(alone[i], images, labels, generator=rng(i), **options)
         logits, expected, before = (group[i].eval()(images).detach() for group in (together, alone, untrained))
-        torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(logits, expected, atol=1e-8, rtol=1e-8)
         assert not torch.allclose(logits, before, atol=1e-4, rtol=1e-3)
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from ncfm._checks import NcfmError, NcfmFailure
 
 ROWS_AT_ONCE = 4096  # of a tensor, where all of it is gone through
-RESIDENT_LIMIT = 2**30  # bytes of mapped files that a process may hold before it gives them back
+RESIDENT_LIMIT = 2**29  # bytes of mapped files that a process may hold before it gives them back
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -104,7 +104,7 @@ def content_hash(*parts: Tensor | bytes | str) -> str:
     for part in parts:
         if isinstance(part, Tensor):
             values = part.detach()
-            digest.update(f"{values[:0].cpu().numpy().dtype}{tuple(part.shape)}".encode())
+            digest.update(f"{values.new_empty(0).cpu().numpy().dtype}{tuple(part.shape)}".encode())
             for rows in values.split(ROWS_AT_ONCE) if values.ndim else (values,):
                 digest.update(np.ascontiguousarray(rows.cpu().numpy()).data)
                 release_pages()
