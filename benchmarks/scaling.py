@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="write the curves to this PNG")
     options = parser.parse_args()
     table = Table("size", "from", "to", "slope of time", "slope of memory", "s at the end", "MiB at the end")
+    table.columns[0].no_wrap = True
     found: dict[str, list[CostRow]] = {}
     for curve in options.curves.split(","):
         found[curve] = []

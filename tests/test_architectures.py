@@ -25,7 +25,7 @@ from strategies import rng
 
 # One of every family, thin and shallow; what holds of these holds of wide and deep ones.
 THIN = {
-    "convnet": "convnetw4",  # not of 8: the package's own kernels, which each test would compile, have tests of their own
+    "convnet": "convnetw4",  # not 8: the kernels, which each test would compile, have tests of their own
     "alexnet": "alexnetw8",
     "vgg": "vgg11w8",
     "resnet": "resnet10w8",
@@ -451,7 +451,7 @@ def test_hooked_state_is_that_of_the_module():
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
 def test_a_copy_of_a_hooked_network_is_its_own(duplicate):
     network, x = Hooked(plain(), (3, 8, 8)), images_of(8)
-    before = network.forward_features(x)  # with a graph, which must not be in the way of copying
+    before, _ = network.forward_features(x), network(x)  # with graphs, which must not be in the way of copying
     other = duplicate(network)
     with torch.no_grad():
         other.module.body.weight.zero_()

@@ -15,7 +15,7 @@ from ncfm._typing import LabelledImages, Statistics
 from ncfm.data.images import ImageSplit, to_float
 from ncfm.evaluation import PROTOCOLS, Protocol, equal_steps, evaluate, get_protocol, interval
 from ncfm.evaluation import run as evaluation_run
-from ncfm.evaluation.run import Look, look_epochs, measure
+from ncfm.evaluation.run import Look, look_epochs
 from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.networks import create_network, on_device
 from ncfm.training import TrainingRecipe, fit, steps_per_epoch

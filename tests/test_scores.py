@@ -32,7 +32,7 @@ from strategies import normal, properties, rng, seeds
 
 fractions = st.floats(0, 1)
 differences = st.floats(-1, 1)
-students = st.lists(fractions, min_size=2, max_size=6)
+students = st.lists(st.integers(0, 10_000).map(lambda right: right / 10_000), min_size=2, max_size=6)
 
 
 def score(alpha):
@@ -167,6 +167,7 @@ def test_the_unpaired_score_interval_by_hand():
 
 
 @given(students, students, students, students, fractions)
+@properties
 def test_a_score_interval_holds_the_score_of_the_means(full, hard, random_images, synthetic, weight):
     def mean(values):
         return math.fsum(values) / len(values)
@@ -216,7 +217,7 @@ def test_score_intervals_need_students_and_pairs_equally_many():
 
 def test_score_intervals_hold_the_true_score_as_often_as_they_say():
     # alpha = 0.5 (0.65 - 0.35) - 0.5 (0.85 - 0.60) = 0.025, students of unequal number and spread.
-    repeats, truth = 1000, score(0.025)
+    repeats, truth = 600, score(0.025)
     samples = (
         draw(1, 0.85, 0.003, repeats, 3),
         draw(2, 0.60, 0.010, repeats, 5),
@@ -225,12 +226,12 @@ def test_score_intervals_hold_the_true_score_as_often_as_they_say():
     )
     found = [label_robust_interval(f, h, r, synthetic=s) for f, h, r, s in zip(*samples, strict=True)]
     rate = sum(low <= truth <= high for _, low, high in found) / repeats
-    assert rate == pytest.approx(0.95, abs=0.03)  # four standard errors of the rate
+    assert rate == pytest.approx(0.95, abs=0.036)  # four standard errors of the rate
 
 
 def test_paired_score_intervals_take_what_students_share_into_account():
     # What a seed does to hard and soft labels alike adds up: independent samples would be too sure of themselves.
-    repeats = 1000
+    repeats = 600
     shared = 0.01 * normal(0, repeats, 5)
     hard, soft = 0.60 + shared, 0.65 + shared + 0.002 * normal(1, repeats, 5)
     full, random_images = (torch.tensor(draw(i, m, 0.002, repeats, 5)) for i, m in ((2, 0.85), (3, 0.35)))
@@ -239,7 +240,7 @@ def test_paired_score_intervals_take_what_students_share_into_account():
         rows = zip(full.tolist(), hard.tolist(), random_images.tolist(), soft.tolist(), strict=True)
         found = [label_robust_interval(f, h, r, synthetic=s, paired=paired) for f, h, r, s in rows]
         rates.append(sum(low <= score(0.025) <= high for _, low, high in found) / repeats)
-    assert rates[0] == pytest.approx(0.95, abs=0.03)
+    assert rates[0] == pytest.approx(0.95, abs=0.036)
     assert rates[1] < 0.9
 
 
@@ -426,6 +427,7 @@ def test_comparisons_are_scipys(n, m, seed):
 
 
 @given(students, students)
+@properties
 def test_a_comparison_turned_round_is_its_mirror_image(a, b):
     there, back = compare_runs(a, b, paired=False), compare_runs(b, a, paired=False)
     assert back.difference == -there.difference
@@ -472,11 +474,11 @@ def test_pairs_see_finer_differences_where_students_share_their_luck():
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_test_errs_as_often_as_it_says(paired):
-    repeats = 1000
+    repeats = 600
     pairs = zip(draw(0, 0.6, 0.01, repeats, 4), draw(1, 0.6, 0.01, repeats, 4), strict=True)
     found = [compare_runs(a, b, paired=paired) for a, b in pairs]
     wrong = sum(c.p_value < 0.05 for c in found) / repeats
-    assert wrong == pytest.approx(0.05 if paired else 0.043, abs=0.028)  # Welch is a little careful with 4 and 4
+    assert wrong == pytest.approx(0.05 if paired else 0.043, abs=0.036)  # Welch is a little careful with 4 and 4
     assert wrong == sum(not c.low <= 0 <= c.high for c in found) / repeats
 
 
@@ -606,7 +608,7 @@ def test_the_bootstrap_is_its_loop():
     draws = torch.randint(10, (100, 10), generator=generator(5, "rank_correlation")).tolist()
     for estimate, correlation in ((found.spearman, stats.spearmanr), (found.kendall, stats.kendalltau)):
         values = [correlation([x[i] for i in items], [y[i] for i in items]).statistic for items in draws]
-        ends = torch.quantile(torch.tensor(values).double(), torch.tensor([0.025, 0.975]).double())
+        ends = torch.quantile(*(torch.tensor(v, dtype=torch.float64) for v in (values, [0.025, 0.975])))
         assert estimate[1:] == pytest.approx(tuple(ends.tolist()), abs=1e-12)
 
 

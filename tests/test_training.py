@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ncfm import training
 from ncfm._checks import NcfmError
 from ncfm._seeding import generator
 from ncfm._typing import Statistics

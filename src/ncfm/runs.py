@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from ncfm._checks import NcfmError, NcfmFailure
 from ncfm._device import describe_device
 from ncfm._files import read_json, write_json
-from ncfm._typing import LabelledImages
+from ncfm._typing import LabelledImages, Statistics
 from ncfm.build import (
     Machine,
     build_data,
@@ -24,13 +24,14 @@ from ncfm.build import (
     run_distillation,
 )
 from ncfm.config import RunConfig, check_recipe, dotted, make_config, nest, read_recipe, recipe_names
-from ncfm.data.images import ImageSet
+from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.data.named import SUBSETS
 from ncfm.distillation import DistillResult
 from ncfm.distillation.state import STATE_FILE
 from ncfm.evaluation import EvaluationResult, StudentMemory, interval, students_key
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
+from ncfm.networks.registry import is_own
 from ncfm.report.figures import save_image_grid
 from ncfm.report.results import Conditions, code_version
 from ncfm.soft_labels import SoftTargets
@@ -182,37 +183,66 @@ def judge(
         fresh: train all students, also those that are remembered.
     """
     protocol = build_protocol(config, soft) if protocol is None else protocol
-    network, test = config.evaluate.network, images.require_test()
+    reporter.begin(stage, protocol.recipe.epochs * protocol.num_runs)
+    result = train_students(
+        train,
+        images.require_test(),
+        num_classes=images.num_classes,
+        statistics=images.statistics,
+        protocol=protocol,
+        config=config,
+        machine=machine,
+        soft=soft,
+        fresh=fresh,
+        on_epoch=reporter.update,
+    )
+    reporter.end()
+    return result
+
+
+def train_students(
+    train: LabelledImages,
+    test: ImageSplit,
+    *,
+    num_classes: int,
+    statistics: Statistics,
+    protocol: EvaluationProtocol,
+    config: RunConfig,
+    machine: Machine,
+    seed: int | None = None,
+    soft: SoftTargets | None = None,
+    fresh: bool = False,
+    on_epoch: Callable[[int], None] | None = None,
+) -> EvaluationResult:
+    """`ncfm.evaluation.evaluate` on the machine, with the memory of students trained before."""
+    network = config.evaluate.network
     determined: dict[str, Any] = {
-        "statistics": images.statistics,
+        "statistics": statistics,
         "protocol": protocol,
         "network": network,
-        "seed": config.seed,
+        "seed": config.seed if seed is None else seed,
         "soft": soft,
     }
     memory = None
-    if ":" not in network:  # other code may give the same name to another network tomorrow
+    if is_own(network):  # other code may give the same name to another network tomorrow
         numerics = {key: value for key, value in dotted(config).items() if key in NUMERICS}
         memory = StudentMemory(
             students_key(train, test, numerics=repr(numerics), **determined),
             describe=lambda: asdict(Conditions.here(machine.device)),
             recall=not fresh,
         )
-    reporter.begin(stage, protocol.recipe.epochs * protocol.num_runs)
-    result = evaluate_tensors(
+    return evaluate_tensors(
         train,
         test,
-        num_classes=images.num_classes,
+        num_classes=num_classes,
         device=machine.device,
         precision=machine.precision,
         compile_networks=machine.compile_networks,
         side_by_side=machine.side_by_side,
         memory=memory,
-        on_epoch=reporter.update,
+        on_epoch=on_epoch,
         **determined,
     )
-    reporter.end()
-    return result
 
 
 def scores(evaluation: EvaluationResult) -> dict[str, Any]:
@@ -307,13 +337,16 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
 
 
 def _differences(stored: Any, wanted: Any, place: str = "") -> list[str]:
-    """Settings in which two descriptions differ, as ``key: stored, now wanted``; the machine may differ."""
+    """Settings in which two descriptions differ, as ``key: stored, now wanted``.
+
+    The machine may differ, and what comes after the images: how they are labelled and judged.
+    """
     if isinstance(stored, dict) and isinstance(wanted, dict):
         keys = sorted(stored.keys() | wanted.keys())
         return [
             difference
             for key in keys
-            if f"{place}{key}" != "config.machine"
+            if f"{place}{key}" not in ("config.machine", "config.labels", "config.evaluate")
             for difference in _differences(stored.get(key), wanted.get(key), f"{place}{key}.")
         ]
     return [] if stored == wanted else [f"{place[:-1]} was {stored!r}, now {wanted!r}"]

@@ -35,7 +35,7 @@ from ncfm._files import (
 from ncfm._seeding import derive_seed, generator
 from ncfm._typing import Images, Statistics
 from ncfm.data.images import ImageSet
-from ncfm.networks.registry import create_network, on_device
+from ncfm.networks.registry import create_network, is_own, on_device
 from ncfm.training import TrainingRecipe, fit, predict
 
 Weights = dict[str, Tensor]
@@ -178,7 +178,8 @@ def pretrain(
     """Train a pool of teachers on the training split, or take them from the cache.
 
     Each teacher is cached by the content that determines it (pixels, labels, architecture, recipe, seed, precision),
-    so a pool of 5 finds the 3 that an earlier run trained.
+    so a pool of 5 finds the 3 that an earlier run trained. Networks that are not the package's own are always trained:
+    a name may stand for other code tomorrow.
 
     Args:
         images: the real set; its test split is never touched.
@@ -204,7 +205,7 @@ def pretrain(
     for index in range(num_teachers):
         own_seed = derive_seed(seed, "teachers", index)
         key = teacher_key(images, network, recipe, own_seed, precision)
-        teacher = _from_cache(cache, key, module.state_dict().keys())
+        teacher = _from_cache(cache, key, module.state_dict().keys()) if is_own(network) else None
         if teacher is None:
             module.load_state_dict(network_for(images, network, seed=own_seed).state_dict())
             teacher = _train(images, module, forward, recipe, seed, index, precision, on_epoch)

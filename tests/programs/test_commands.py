@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -174,7 +175,7 @@ def test_folders_with_brackets_are_printed_as_they_are(ncfm_, tmp_path):
 def test_evaluate_prints_json_and_appends_rows(ncfm_, tmp_path):
     ncfm_(*distill(tmp_path / "run"))
     rows = tmp_path / "rows.csv"
-    for expected in (1, 3):
+    for expected in (1, 2):  # the first network's students are remembered, and no new evidence
         networks = "convnet1w8" if expected == 1 else "convnet1w8, convnet1w4-batch"
         done = ncfm_("evaluate", tmp_path / "run", "--json", "--results", rows, "--networks", networks)
         assert done.code == 0, done.err
@@ -183,7 +184,7 @@ def test_evaluate_prints_json_and_appends_rows(ncfm_, tmp_path):
             lines = list(csv.DictReader(file))
         assert len(lines) == expected
     assert [f["network"] for f in found] == ["convnet1w8", "convnet1w4-batch"]
-    assert [float(line["accuracy_mean"]) for line in lines[1:]] == pytest.approx(
+    assert [float(line["accuracy_mean"]) for line in lines] == pytest.approx(
         [f["accuracy_mean"] for f in found], rel=1e-5
     )
     assert found[0]["protocol"] == "quick@epochs=2"
@@ -194,17 +195,49 @@ def test_evaluate_prints_json_and_appends_rows(ncfm_, tmp_path):
     assert "distill.iterations=2" in row["variant"].split(",")  # not what the recipe says
     assert row["command"].startswith("ncfm evaluate ")
     remembered = json.loads((tmp_path / "run" / "scores.json").read_text())
-    assert remembered[-len(found) :] == found  # earlier ones are kept before them
+    assert remembered == found
+    assert len(found[0]["per_class"]) == len(found[0]["confusion"]) == 10
+    assert 0 <= found[0]["calibration_error"] <= 1
 
 
 def test_evaluate_in_words(ncfm_, tmp_path):
     ncfm_(*distill(tmp_path / "run"))
     one = ncfm_("evaluate", tmp_path / "run" / "synthetic", "--runs", 1, "--epochs", 1).out
-    assert "convnet1w8: " in one
-    assert "last epoch of 1, 1 students, protocol quick@epochs=1" in one
-    assert "interval" not in one
+    assert "convnet1w8" in one
+    assert "1 students, the last of 1 epochs on 40 images; protocol quick@epochs=1." in one
+    assert " to " not in one
     assert "nan" not in one
-    assert "(95 % interval " in ncfm_("evaluate", tmp_path / "run").out
+    several = ncfm_("evaluate", tmp_path / "run").out
+    assert " to " in several
+    assert max(map(len, several.splitlines()[1:])) <= 80
+
+
+def test_another_programs_set_is_judged(ncfm_, tmp_path):
+    images, labels = np.zeros((20, 8, 8), np.uint8), np.arange(10).repeat(2)
+    np.savez(tmp_path / "theirs.npz", images=images, labels=labels)
+    options = ("--epochs", 1, "--runs", 2, "--networks", "convnet1w8", "--results", tmp_path / "rows.csv")
+    done = ncfm_("evaluate", tmp_path / "theirs.npz", "--on", "digits", *options)
+    assert done.code == 0, done.err
+    assert "2 students, the last of 1 epochs on 20 images" in done.out
+    (row,) = csv.DictReader((tmp_path / "rows.csv").read_text().splitlines())
+    assert (row["dataset"], row["ipc"], row["method"], row["variant"]) == ("digits", "2", "foreign", "theirs.npz")
+    nameless = ncfm_("evaluate", tmp_path / "theirs.npz")
+    assert nameless.code == 2
+    assert "name them with --on" in " ".join(nameless.err.split())
+
+
+def test_two_sets_are_compared_student_by_student(ncfm_, tmp_path):
+    ncfm_(*distill(tmp_path / "run"))
+    np.savez(tmp_path / "grey.npz", images=np.full((10, 8, 8), 99, np.uint8), labels=np.arange(10))
+    options = ("--on", "digits", "--against", tmp_path / "grey.npz", "--epochs", 5, "--networks", "convnet1w8")
+    done = ncfm_("evaluate", tmp_path / "run", *options, "--runs", 3)
+    assert done.code == 0, done.err
+    said = " ".join(done.out.split())
+    assert "convnet1w8: first less second +" in said  # grey squares teach nothing
+    assert "p = " in said
+    assert "shows with" in said
+    lonely = ncfm_("evaluate", tmp_path / "run", *options, "--runs", 1)
+    assert "says nothing about a difference" in " ".join(lonely.out.split())
 
 
 def test_evaluate_twice_gives_the_same_numbers(ncfm_, tmp_path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ncfm.config import parse_setting
+from ncfm.build import build_machine
+from ncfm.config import make_config, nest, parse_setting
+from ncfm.report.results import Conditions
+from ncfm.synthetic import SyntheticSet
 
 Data = Annotated[
     str,
@@ -48,6 +52,13 @@ DataDir = Annotated[
         help="Folder looked at before the network: DIR/cifar10/*.parquet.",
     ),
 ]
+OwnSet = Annotated[str, typer.Argument(metavar="SET", help="A synthetic set or the run folder that holds it.")]
+On = Annotated[str | None, typer.Option("--on", metavar="DATA", help="Real data; default: what the set was made from.")]
+Runs = Annotated[int | None, typer.Option("--runs", metavar="N", help="Students of each kind.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs of a student.")]
+FullEpochs = Annotated[int, typer.Option("--full-epochs", metavar="N", help="Epochs on the full training split.")]
+Results = Annotated[Path | None, typer.Option("--results", metavar="CSV", help="Append rows to this file.")]
+Plot = Annotated[Path | None, typer.Option("--plot", metavar="PNG", help="Draw a picture into this file.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Train all students, also those remembered from before.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
@@ -64,6 +75,21 @@ def settings_of(pairs: Sequence[str] | None, **options: Any) -> dict[str, Any]:
     settings = dict(parse_setting(pair) for pair in pairs or [])
     given = {key.replace("__", "."): value for key, value in options.items() if value is not None}
     return settings | given
+
+
+def row_facts(synthetic: SyntheticSet, on: str | None, settings: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
+    """What every results row about a set says of the set and of the conditions."""
+    facts = synthetic.facts
+    config = make_config(facts.get("config", {}), nest(settings), {} if seed is None else {"seed": seed})
+    conditions = asdict(Conditions.here(build_machine(config.machine, synthetic.images.shape[-1]).device))
+    del conditions["peak_memory_mb"]
+    return conditions | {
+        "dataset": on or facts.get("data", "unknown"),
+        "ipc": synthetic.ipc,
+        "method": facts.get("method", "unknown"),
+        "variant": facts.get("variant", ""),
+        "seed": config.seed,
+    }
 
 
 def print_json(value: Any) -> None:

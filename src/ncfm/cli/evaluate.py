@@ -112,7 +112,14 @@ def command(
         data, ipc = on, None
         if isinstance(judged_set, SyntheticSet):
             data, ipc = on or judged_set.facts.get("data"), judged_set.ipc
-        console.print(_table(place, found[place], data, ipc), highlight=False)
+        first = found[place][0]
+        console.print(place, highlight=False, markup=False, soft_wrap=True)
+        console.print(_table(found[place], data, ipc), highlight=False)
+        console.print(
+            f"{len(first.accuracies)} students, the last of {first.epochs} epochs on {first.num_images} images; "
+            f"protocol {first.protocol}.",
+            highlight=False,
+        )
     if against:
         for ours, theirs in zip(found[path], found[against], strict=True):
             console.print(_difference(ours, theirs), highlight=False)
@@ -127,17 +134,9 @@ def _opened(place: str, on: str | None) -> SyntheticSet | str:
     return place
 
 
-def _table(title: str, evaluations: list[EvaluationResult], data: str | None, ipc: int | None) -> Table:
+def _table(evaluations: list[EvaluationResult], data: str | None, ipc: int | None) -> Table:
     papers = [published(data, ipc, e.network) for e in evaluations]
-    first = evaluations[0]
-    table = Table(
-        title=title,
-        caption=f"Last of {first.epochs} epochs, {len(first.accuracies)} students, {first.num_images} training images, "
-        f"protocol {first.protocol}.",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
-    )
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("network", no_wrap=True)
     headings = ["accuracy %", "95 % interval", "calibration\nerror", "seconds"]
     for heading in headings + (["paper %"] if any(papers) else []):

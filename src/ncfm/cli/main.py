@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ncfm._checks import NcfmError
-from ncfm.cli import compare, data, distill, evaluate, plan, pretrain, recipes
+from ncfm.cli import compare, continual, data, distill, evaluate, plan, pretrain, recipes, score, search
 from ncfm.cli._common import errors
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ app = typer.Typer(
 app.command("distill")(distill.command)
 app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
+app.command("score")(score.command)
+app.command("continual")(continual.command)
+app.command("search")(search.command)
 app.command("pretrain")(pretrain.command)
 app.command("plan")(plan.command)
 app.command("data")(data.command)

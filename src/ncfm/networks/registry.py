@@ -24,7 +24,17 @@ from ncfm.networks.resnet import ResNet
 from ncfm.networks.vgg import VGG
 from ncfm.networks.vit import ViT
 
-__all__ = ["FAMILIES", "Family", "Factory", "Network", "as_network", "create_network", "on_device", "register_network"]
+__all__ = [
+    "FAMILIES",
+    "Factory",
+    "Family",
+    "Network",
+    "as_network",
+    "create_network",
+    "is_own",
+    "on_device",
+    "register_network",
+]
 
 
 OPTIONS = ("depth", "width", "norm")
@@ -138,6 +148,11 @@ def register_network(name: str, factory: Factory) -> None:
         raise NcfmError(f"A network cannot be registered as {name!r}: {taken}. Choose another name.")
     check_factory(name, factory)
     _registered[name] = factory
+
+
+def is_own(name: str) -> bool:
+    """Whether a name means one of this package's networks, today and tomorrow: only of such is anything remembered."""
+    return name not in _registered and _NAME.fullmatch(name) is not None
 
 
 def _factory(name: str) -> Factory:

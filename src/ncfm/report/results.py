@@ -74,8 +74,89 @@ class CostRow:
     date: str
 
 
+@dataclass(frozen=True)
+class ScoreRow:
+    """One row of ``results/scores.csv``: a set's scores of DD-Ranking. Accuracies are fractions."""
+
+    dataset: str
+    ipc: int
+    method: str
+    variant: str
+    network: str
+    protocol: str
+    hard_label_recovery: float
+    improvement_over_random: float
+    label_robust_score: float
+    label_robust_low: float  # 95 % interval
+    label_robust_high: float
+    augmentation_robust_score: float
+    augmentation_robust_low: float
+    augmentation_robust_high: float
+    full_accuracy: float  # of the full training split, hard labels
+    full_protocol: str
+    num_runs: int
+    seconds: float  # all students took
+    device: str
+    threads: int
+    seed: int
+    command: str
+    commit: str
+    date: str
+
+
+@dataclass(frozen=True)
+class ContinualRow:
+    """One row of ``results/continual.csv``: the accuracy of a memory after a step of class-incremental learning."""
+
+    dataset: str
+    ipc: int
+    method: str  # of the set
+    variant: str
+    memory: str  # set, random, herding, ...
+    network: str
+    protocol: str
+    steps: int
+    classes_seen: int
+    accuracy_mean: float  # on the test images of the classes seen
+    accuracy_std: float
+    accuracy_low: float  # 95 % interval over runs
+    accuracy_high: float
+    num_runs: int
+    device: str
+    threads: int
+    seed: int
+    command: str
+    commit: str
+    date: str
+
+
+@dataclass(frozen=True)
+class SearchRow:
+    """One row of ``results/search.csv``: a network of an architecture search by proxy."""
+
+    dataset: str
+    ipc: int
+    method: str
+    variant: str
+    network: str
+    protocol: str
+    proxy_accuracy: float  # trained on the set
+    full_accuracy: float  # trained on the full split
+    full_protocol: str
+    num_networks: int
+    spearman: float  # rank correlation over the whole grid
+    spearman_low: float  # 95 % bootstrap interval
+    spearman_high: float
+    device: str
+    threads: int
+    seed: int
+    command: str
+    commit: str
+    date: str
+
+
+Row = AccuracyRow | CostRow | ScoreRow | ContinualRow | SearchRow
 COLUMNS = tuple(f.name for f in fields(AccuracyRow))
-COST_COLUMNS = tuple(f.name for f in fields(CostRow))
 
 
 @dataclass(frozen=True)
@@ -111,7 +192,7 @@ def command_line() -> str:
     return shlex.join(["ncfm" if program == "__main__.py" else program, *sys.argv[1:]])
 
 
-def append_rows(path: Path, rows: Sequence[AccuracyRow] | Sequence[CostRow]) -> None:
+def append_rows(path: Path, rows: Sequence[Row]) -> None:
     """Append rows to a CSV file, making it with its header if needed; the file is replaced whole.
 
     A measurement that the file already has is not written twice: a comparison that is called again takes its finished
@@ -120,7 +201,7 @@ def append_rows(path: Path, rows: Sequence[AccuracyRow] | Sequence[CostRow]) -> 
     Raises:
         NcfmError: if the file has other columns.
     """
-    columns = COST_COLUMNS if rows and isinstance(rows[0], CostRow) else COLUMNS
+    columns = tuple(f.name for f in fields(rows[0])) if rows else COLUMNS
     header = ",".join(columns) + "\n"
     before = (path.read_text(encoding="utf-8") if path.is_file() else "") or header
     if before.splitlines()[0] != ",".join(columns):

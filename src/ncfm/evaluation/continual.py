@@ -1,0 +1,121 @@
+"""Class-incremental learning from a memory of a few images per class.
+
+Classes arrive in steps. What is kept of a class when its step is over is its part of a memory: distilled images, or
+selected real ones. After each step a fresh network is trained on the memory of all classes seen so far and tested on
+the test images of these classes: how good a memory is shows in how slowly the accuracy falls.
+
+Reference:
+    Prabhu, Torr and Dokania, "GDumb: A Simple Approach that Questions Our Progress in Continual Learning", ECCV 2020
+    (training from scratch on the memory); as a use of distilled sets: Zhao and Bilen, "Dataset Condensation with
+    Distribution Matching", WACV 2023 (5 and 10 steps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ncfm._checks import NcfmError
+from ncfm._seeding import generator
+from ncfm._typing import Interval, LabelledImages
+from ncfm.data.images import ImageSplit
+from ncfm.evaluation.run import EvaluationResult, interval
+
+Judge = Callable[[LabelledImages, ImageSplit, int, int], EvaluationResult]
+"""Trains one student: (memory, test split, number of classes, number of the run) -> its result."""
+
+
+@dataclass(frozen=True)
+class ContinualResult:
+    """Accuracy of one kind of memory after each step."""
+
+    classes_seen: tuple[int, ...]  # after each step
+    accuracies: tuple[tuple[float, ...], ...]  # (steps, runs), on the test images of the classes seen so far
+
+    @property
+    def curve(self) -> tuple[Interval, ...]:
+        """Mean, deviation and 95 % interval over runs after each step."""
+        return tuple(interval(step) for step in self.accuracies)
+
+    @property
+    def average(self) -> Interval:
+        """Mean over the steps, with its interval over runs: the usual single number."""
+        runs = len(self.accuracies[0])
+        return interval([sum(step[i] for step in self.accuracies) / len(self.accuracies) for i in range(runs)])
+
+
+def class_order(num_classes: int, run: int, seed: int) -> Tensor:
+    """In what order the classes (C,) arrive in a run: the same for every memory, so that they are compared fairly."""
+    return torch.randperm(num_classes, generator=generator(seed, "class order", run))
+
+
+def step_sizes(num_classes: int, steps: int) -> list[int]:
+    """How many classes have been seen after each step: as equal steps as there can be, the larger ones first.
+
+    >>> step_sizes(10, 5), step_sizes(10, 4)
+    ([2, 4, 6, 8, 10], [3, 6, 8, 10])
+
+    Raises:
+        NcfmError: for more steps than classes, or none.
+    """
+    if not 1 <= steps <= num_classes:
+        raise NcfmError(f"Expected 1 to {num_classes} steps for {num_classes} classes, got {steps}.")
+    each, more = divmod(num_classes, steps)
+    return [each * (i + 1) + min(i + 1, more) for i in range(steps)]
+
+
+def restrict(images: Tensor, labels: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """The images of some classes, renumbered in the order of ``classes``."""
+    renumber = torch.full((int(max(labels.max(), classes.max())) + 1,), -1)
+    renumber[classes] = torch.arange(len(classes))
+    new = renumber[labels.cpu()]
+    kept = new >= 0
+    return images[kept.to(images.device)], new[kept]
+
+
+def learn_continually(
+    memory: LabelledImages,
+    test: ImageSplit,
+    *,
+    num_classes: int,
+    steps: int,
+    runs: int,
+    seed: int,
+    judge: Judge,
+) -> ContinualResult:
+    """Accuracy after each step of learning from a memory that grows class by class.
+
+    With one class seen there is nothing to learn: a step that ends there has accuracy 1.
+
+    Args:
+        memory: images in [0, 1] of all classes with their labels; a class's part joins at its step.
+        test: the real test split.
+        num_classes: C.
+        steps: in which the classes arrive.
+        runs: repetitions, each with a class order and a student of its own.
+        seed: of the orders.
+        judge: trains a student.
+
+    Raises:
+        NcfmError: for more steps than classes, or a memory without images of a class.
+    """
+    lacking = sorted(set(range(num_classes)) - set(memory.labels.tolist()))
+    if lacking:
+        raise NcfmError(f"The memory has no images of classes {lacking[:10]}; every class needs at least one.")
+    seen = step_sizes(num_classes, steps)
+    accuracies: list[tuple[float, ...]] = []
+    for count in seen:
+        of_step = []
+        for run in range(runs):
+            classes = class_order(num_classes, run, seed)[:count]
+            if count == 1:
+                of_step.append(1.0)
+                continue
+            train = LabelledImages(*restrict(memory.images, memory.labels, classes))
+            tested = ImageSplit.of(*restrict(test.images, test.labels, classes), count)
+            of_step.append(judge(train, tested, count, run).accuracies[-1])
+        accuracies.append(tuple(of_step))
+    return ContinualResult(tuple(seen), tuple(accuracies))
