@@ -64,6 +64,61 @@ def discrepancy_now(played, real, draw, generator_state):
         return played.objective.discrepancy(real, synthetic, generator)
 
 
+# --- BatchNorm extractors -----------------------------------------------------------------------------------
+
+BATCH = "convnet1w8-batch"
+
+
+def batch_norm_step(images, **options):
+    return make_step(images, random_pool(images, network=BATCH), **options)
+
+
+def test_batch_norm_statistics_are_those_of_the_iterations_real_images(images):
+    played = batch_norm_step(images, real_batch_per_class=6, chunk_size=16)
+    layer, convolution = played.pool.blended.blocks[1], played.pool.blended.blocks[0]
+    drawn(played)
+    after = clones([layer.running_mean, layer.running_var])
+    # The same again by hand: 60 images in batches of 16, the last of 12; mean of the batches' statistics.
+    again = batch_norm_step(images, real_batch_per_class=6, chunk_size=16)
+    again.pool.draw(again.streams["teachers"])
+    draw = again.augment.draw(10, 8, again.streams["augment"])
+    at = draw_class_batches(images.train, 6, again.streams["batches"])
+    seen = again._real_images(at, draw).transpose(0, 1).flatten(0, 1)
+    maps = [convolution(part).detach() for part in seen.split(16)]
+    assert_close(after[0], torch.stack([m.mean((0, 2, 3)) for m in maps]).mean(0), atol=1e-5, rtol=1e-4)
+    assert_close(after[1], torch.stack([m.var((0, 2, 3)) for m in maps]).mean(0), atol=1e-5, rtol=1e-4)
+    assert not layer.training
+
+
+def test_blended_batch_norm_statistics_stay_blended(images):
+    played = batch_norm_step(images, recompute_batch_norms=False)
+    drawn(played)
+    layer = played.pool.blended.blocks[1]
+    assert torch.equal(layer.running_mean, torch.zeros(8))  # of random weights that have seen nothing
+    assert torch.equal(layer.running_var, torch.ones(8))
+
+
+def test_each_iteration_collects_its_own_statistics(images):
+    played = batch_norm_step(images)
+    layer = played.pool.blended.blocks[1]
+    seen = []
+    for _ in range(2):
+        played()
+        seen += clones([layer.running_mean])
+    assert not torch.equal(*seen)
+
+
+def test_one_real_image_a_class_is_enough_for_batch_norm(images):
+    played = batch_norm_step(images, real_batch_per_class=1, chunk_size=1)
+    record = played()
+    assert torch.isfinite(record.discrepancy)
+
+
+def test_networks_without_batch_norm_pay_nothing(images, pool, monkeypatch):
+    monkeypatch.setattr(step, "recompute_batch_norms", lambda *a: pytest.fail("nothing to recompute"))
+    make_step(images, pool)()
+
+
 # --- each player alone --------------------------------------------------------------------------------------
 
 

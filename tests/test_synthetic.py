@@ -1,13 +1,16 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from ncfm._checks import NcfmError
 from ncfm._typing import Statistics
 from ncfm.data.images import ImageSet, ImageSplit, to_float
 from ncfm.formation import MODES, cut, decode
+from ncfm.soft_labels import SoftLabels
 from ncfm.synthetic import (
     FACTS_FILE,
     FORMAT_VERSION,
@@ -311,3 +314,57 @@ def test_unknown_init_names_the_nearest():
 def test_mosaic_that_does_not_fit():
     with pytest.raises(NcfmError, match="3 does not divide 8"):
         start_images(real_set(), ipc=1, factor=3, init="mosaic", generator=rng())
+
+
+# --- soft labels --------------------------------------------------------------------------------------------
+
+
+def with_soft_labels(digits, **options):
+    images = start_images(digits, ipc=2, factor=2, init="mosaic", generator=rng(0))
+    said = torch.log_softmax(torch.randn(80, 10, generator=rng(1)), 1)
+    return SyntheticSet(
+        images, digits.class_names, digits.statistics, factor=2, soft_labels=SoftLabels.of(said, **options)
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"top_k": 3, "precision": "uint8"}])
+def test_soft_labels_are_stored_with_the_set(digits, tmp_path, options):
+    made = with_soft_labels(digits, **options)
+    found = SyntheticSet.load(made.save(tmp_path / "set")).soft_labels
+    assert torch.equal(found.values, made.soft_labels.values)
+    assert torch.equal(found.log_probabilities(), made.soft_labels.log_probabilities())
+    facts = json.loads((tmp_path / "set" / "set.json").read_text())["soft_labels"]
+    assert facts["bytes"] == made.soft_labels.num_bytes
+    assert facts["image_equivalents"] == pytest.approx(made.soft_labels.num_bytes / 64)
+
+
+def test_the_storage_counts_soft_labels_as_images(digits):
+    # 80 decoded images of 10 classes in half precision: 1600 bytes, 25 images of 64 bytes, 2.5 for each class.
+    assert with_soft_labels(digits).storage == pytest.approx(2 + 2.5)
+    assert replace(with_soft_labels(digits), soft_labels=None).storage == 2
+
+
+def test_other_images_lose_the_soft_labels(digits):
+    made = with_soft_labels(digits)
+    assert made.with_images(made.images * 0.5).soft_labels is None
+
+
+def test_soft_labels_that_do_not_fit_are_refused(digits):
+    made = with_soft_labels(digits)
+    with pytest.raises(NcfmError, match=r"soft labels of 20 decoded images and 10 classes, got 80 of 10"):
+        replace(made, factor=1)
+
+
+@pytest.mark.parametrize("damage", ["exchange", "remove", "truncate"])
+def test_damaged_soft_labels_are_told(digits, tmp_path, damage):
+    folder = with_soft_labels(digits).save(tmp_path / "set")
+    path = folder / "labels.safetensors"
+    if damage == "exchange":
+        other = with_soft_labels(digits, precision="uint8")
+        save_file({"values": other.soft_labels.values}, path)
+    elif damage == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(NcfmError, match=r"labels\.safetensors"):
+        SyntheticSet.load(folder)

@@ -78,10 +78,10 @@ def local_factory(name: str) -> Factory:
         near = difflib.get_close_matches(attribute, [n for n in vars(module) if not n.startswith("_")], n=3, cutoff=0.5)
         hint = f" Nearest: {', '.join(near)}." if near else ""
         raise NcfmError(f"The module {path!r} has no {attribute!r}, which the network {name!r} names.{hint}")
-    return own_factory(name, getattr(module, attribute))
+    return checked_factory(name, getattr(module, attribute))
 
 
-def own_factory(name: str, factory: Factory) -> Factory:
+def checked_factory(name: str, factory: Factory) -> Factory:
     """A user's factory, with what it gives checked, and `Hooked` where it has no features.
 
     Raises:

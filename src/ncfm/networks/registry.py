@@ -19,7 +19,7 @@ from ncfm.networks.convnet import ConvNet
 from ncfm.networks.densenet import DenseNet
 from ncfm.networks.mlp import MLP
 from ncfm.networks.norms import NORMS
-from ncfm.networks.outside import TIMM, Factory, check_factory, local_factory, own_factory, timm_factory
+from ncfm.networks.outside import TIMM, Factory, check_factory, local_factory, checked_factory, timm_factory
 from ncfm.networks.resnet import ResNet
 from ncfm.networks.vgg import VGG
 from ncfm.networks.vit import ViT
@@ -158,7 +158,7 @@ def is_own(name: str) -> bool:
 def _factory(name: str) -> Factory:
     """What makes the networks of a name."""
     if name in _registered:
-        return own_factory(name, _registered[name])
+        return checked_factory(name, _registered[name])
     if name.startswith(TIMM):
         return timm_factory(name.removeprefix(TIMM))
     if _LOCAL.fullmatch(name):
