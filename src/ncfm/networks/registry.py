@@ -26,7 +26,6 @@ from ncfm.networks.vit import ViT
 
 __all__ = [
     "FAMILIES",
-    "Factory",
     "Family",
     "Network",
     "as_network",
