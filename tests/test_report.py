@@ -148,11 +148,11 @@ def test_a_table_by_hand(tmp_path):
     gaussian = dataclasses.replace(ROW, variant="gaussian", distill_seconds=None)
     append_rows(path, [ROW, gaussian, full])
     assert results_table(read_rows(path)).splitlines() == [
-        "| data | IPC | method | accuracy, % | 95 % interval | students | protocol | teachers, s | distilling, s |",
-        "|---|---:|---|---:|---|---:|---|---:|---:|",
-        "| digits | 1 | ncfm | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | quick | 12 | 100 |",
-        "| digits | 1 | ncfm (gaussian) | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | quick | 12 | - |",
-        "| digits | 135 | full | 97.5 ± 0.0 | 88.0 to 94.0 | 3 | quick | - | 100 |",
+        "| data | IPC | method | accuracy, % | 95 % interval | students | network | protocol | teachers, s | distilling, s |",
+        "|---|---:|---|---:|---|---:|---|---|---:|---:|",
+        "| digits | 1 | ncfm | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | convnet | quick | 12 | 100 |",
+        "| digits | 1 | ncfm (gaussian) | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | convnet | quick | 12 | - |",
+        "| digits | 135 | full | 97.5 ± 0.0 | 88.0 to 94.0 | 3 | convnet | quick | - | 100 |",
     ]
 
 
@@ -167,7 +167,7 @@ def test_a_table_of_one_student_has_no_interval(tmp_path):
 def test_every_line_of_a_table_has_its_columns(tmp_path):
     path = tmp_path / "rows.csv"
     append_rows(path, [ROW, dataclasses.replace(ROW, variant="alpha=1")])
-    assert {line.count("|") for line in results_table(read_rows(path)).splitlines()} == {10}
+    assert {line.count("|") for line in results_table(read_rows(path)).splitlines()} == {11}
 
 
 # --- pictures -----------------------------------------------------------------------------------------------

@@ -1,29 +1,43 @@
-"""Rewrite the README's results table from results/accuracy.csv; with --check only say whether it is up to date."""
+"""Rewrite the results tables from results/accuracy.csv; with --check only say whether they are up to date.
+
+The README has the methods by their recipes, docs/results.md every row.
+"""
 
 import sys
 from pathlib import Path
 
-from ncfm.report import read_rows, results_table
+from ncfm.report import latest, read_rows, results_table
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results: made by `make results` -->", "<!-- end of results -->"
 
 
-def with_table(readme: str, table: str) -> str:
-    """The README with the text between the markers replaced."""
-    before, rest = readme.split(BEGIN)
+def with_table(text: str, table: str) -> str:
+    """The text with what is between the markers replaced."""
+    before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n\n{table}\n{END}{after}"
 
 
+def is_plain(row: dict[str, str]) -> bool:
+    """Whether a row is a method by its recipe, judged as the recipe says."""
+    return "=" not in row["variant"] and "labels=" not in row["protocol"] and not row["network"].endswith("-batch")
+
+
 def main() -> None:
     """Rewrite or check."""
-    path = ROOT / "README.md"
-    readme = path.read_text(encoding="utf-8")
-    wanted = with_table(readme, results_table(read_rows(ROOT / "results" / "accuracy.csv")))
-    if "--check" in sys.argv[1:]:
-        sys.exit(0 if wanted == readme else "README.md is not what results/accuracy.csv says; run `make results`.")
-    path.write_text(wanted, encoding="utf-8")
+    rows = read_rows(ROOT / "results" / "accuracy.csv")
+    stale = []
+    for name, wanted_rows in (("README.md", latest(filter(is_plain, rows))), ("docs/results.md", rows)):
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        wanted = with_table(text, results_table(wanted_rows))
+        if wanted != text:
+            stale.append(name)
+            if "--check" not in sys.argv[1:]:
+                path.write_text(wanted, encoding="utf-8")
+    if "--check" in sys.argv[1:] and stale:
+        sys.exit(f"{' and '.join(stale)}: not what results/accuracy.csv says; run `make results`.")
 
 
 if __name__ == "__main__":

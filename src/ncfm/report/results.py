@@ -232,11 +232,17 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def latest(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """Of rows that measured the same thing the last one, in the order of their first appearance."""
+    what = ("dataset", "ipc", "method", "variant", "network", "protocol", "seed")
+    return list({tuple(row[column] for column in what): row for row in rows}.values())
+
+
 def results_table(rows: Iterable[dict[str, str]]) -> str:
     """A Markdown table of accuracy rows, in percent with 95 % intervals: what the README shows."""
     lines = [
-        "| data | IPC | method | accuracy, % | 95 % interval | students | protocol | teachers, s | distilling, s |",
-        "|---|---:|---|---:|---|---:|---|---:|---:|",
+        "| data | IPC | method | accuracy, % | 95 % interval | students | network | protocol | teachers, s | distilling, s |",
+        "|---|---:|---|---:|---|---:|---|---|---:|---:|",
     ]
     for r in rows:
         method = r["method"] + (f" ({r['variant']})" if r["variant"] else "")
@@ -245,7 +251,7 @@ def results_table(rows: Iterable[dict[str, str]]) -> str:
         lines.append(
             f"| {r['dataset']} | {r['ipc']} | {method} "
             f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} | {interval} "
-            f"| {r['num_runs']} | {r['protocol']} "
+            f"| {r['num_runs']} | {r['network']} | {r['protocol']} "
             f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_seconds'])} |"
         )
     return "\n".join(lines) + "\n"
