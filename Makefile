@@ -64,8 +64,9 @@ bench-gpu: install ## the same on a GPU: CIFAR-10 and CIFAR-100 at IPC 10, 1024 
 		--gradient-chunk 500 --only ncfm --results results/cost.csv
 	$(BIN)/python -m benchmarks.students --device cuda --results results/cost.csv
 
-bench-memory: install ## 300,000 images of 1000 classes mapped from a file, against the same in memory
+bench-memory: install ## 300,000 images of 1000 classes mapped or in memory; first and second use of CIFAR-10
 	$(BIN)/python -m benchmarks.beyond_memory --results results/cost.csv
+	$(BIN)/python -m benchmarks.loading --results results/cost.csv
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
