@@ -19,7 +19,7 @@ from ncfm.networks.convnet import ConvNet
 from ncfm.networks.densenet import DenseNet
 from ncfm.networks.mlp import MLP
 from ncfm.networks.norms import NORMS
-from ncfm.networks.outside import TIMM, Factory, check_factory, local_factory, checked_factory, timm_factory
+from ncfm.networks.outside import TIMM, Factory, check_factory, checked_factory, local_factory, timm_factory
 from ncfm.networks.resnet import ResNet
 from ncfm.networks.vgg import VGG
 from ncfm.networks.vit import ViT

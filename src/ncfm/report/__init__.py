@@ -3,4 +3,13 @@
 from ncfm.report.figures import image_grid, save_image_grid
 from ncfm.report.results import AccuracyRow, CostRow, append_rows, latest, read_rows, results_table
 
-__all__ = ["AccuracyRow", "CostRow", "append_rows", "image_grid", "latest", "read_rows", "results_table", "save_image_grid"]
+__all__ = [
+    "AccuracyRow",
+    "CostRow",
+    "append_rows",
+    "image_grid",
+    "latest",
+    "read_rows",
+    "results_table",
+    "save_image_grid",
+]
