@@ -148,7 +148,7 @@ def test_a_table_by_hand(tmp_path):
     gaussian = dataclasses.replace(ROW, variant="gaussian", distill_seconds=None)
     append_rows(path, [ROW, gaussian, full])
     assert results_table(read_rows(path)).splitlines() == [
-        "| data | IPC | method | accuracy, % | 95 % interval | students | network | protocol | teachers, s | distil, s |",
+        "| data | IPC | method | accuracy | 95 % interval | students | network | protocol | teachers, s | distil, s |",
         "|---|---:|---|---:|---|---:|---|---|---:|---:|",
         "| digits | 1 | ncfm | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | convnet | quick | 12 | 100 |",
         "| digits | 1 | ncfm (gaussian) | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | convnet | quick | 12 | - |",

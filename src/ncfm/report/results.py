@@ -241,7 +241,7 @@ def latest(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
 def results_table(rows: Iterable[dict[str, str]]) -> str:
     """A Markdown table of accuracy rows, in percent with 95 % intervals: what the README shows."""
     lines = [
-        "| data | IPC | method | accuracy, % | 95 % interval | students | network | protocol | teachers, s | distil, s |",
+        "| data | IPC | method | accuracy | 95 % interval | students | network | protocol | teachers, s | distil, s |",
         "|---|---:|---|---:|---|---:|---|---|---:|---:|",
     ]
     for r in rows:
