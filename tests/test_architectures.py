@@ -308,7 +308,8 @@ def test_students_of_every_family_train_side_by_side(name, monkeypatch):
     options = {"recipe": RECIPE, "statistics": Statistics((0.5,) * 3, (0.3,) * 3)}
 
     def students():
-        return [build(name, num_classes=3, image_size=16, seed=seed).double() for seed in range(2)]
+        made = [build(name, num_classes=3, image_size=16, seed=seed).double() for seed in range(2)]
+        return [on_device(network, torch.device("cpu")) for network in made]  # as an evaluation lays them out
 
     together, alone, untrained = students(), students(), students()
     fit_side_by_side(together, images, labels, generators=[rng(i) for i in range(2)], **options)

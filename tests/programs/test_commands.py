@@ -15,6 +15,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import ncfm
@@ -30,6 +31,9 @@ COMMANDS = [
     "distill",
     "evaluate",
     "compare",
+    "score",
+    "continual",
+    "search",
     "pretrain",
     "plan",
     "data",
@@ -238,6 +242,74 @@ def test_two_sets_are_compared_student_by_student(ncfm_, tmp_path):
     assert "shows with" in said
     lonely = ncfm_("evaluate", tmp_path / "run", *options, "--runs", 1)
     assert "says nothing about a difference" in " ".join(lonely.out.split())
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_score_in_words_numbers_and_rows(ncfm_, tmp_path):
+    ncfm_(*distill(tmp_path / "run"))
+    rows = tmp_path / "scores.csv"
+    command = ("score", tmp_path / "run", "--full-epochs", 1, "--results", rows)
+    done = ncfm_(*command)
+    assert done.code == 0, done.err
+    assert "Label-robust score      LRS 0." in done.out
+    assert "Augmentation-robust     ARS 0." in done.out
+    assert max(map(len, done.out.splitlines())) <= 80
+    again = json.loads(ncfm_(*command, "--json").out)
+    (row,) = rows_of(rows)  # remembered students are no new evidence
+    assert float(row["label_robust_score"]) == pytest.approx(again["label_robust_score"]["value"], rel=1e-5)
+    assert float(row["label_robust_low"]) < float(row["label_robust_score"]) < float(row["label_robust_high"])
+    assert (row["dataset"], row["ipc"], row["method"], row["num_runs"]) == ("digits", "1", "ncfm", "2")
+    assert len(again["accuracies"]["full_hard"]) == 2
+    assert row["command"].startswith("ncfm score ")
+
+
+def test_continual_in_words_numbers_rows_and_a_picture(ncfm_, tmp_path):
+    ncfm_(*distill(tmp_path / "run"))
+    rows, plot = tmp_path / "continual.csv", tmp_path / "curve.png"
+    command = ("continual", tmp_path / "run", "--steps", 2, "--methods", "random", "--results", rows, "--plot", plot)
+    done = ncfm_(*command)
+    assert done.code == 0, done.err
+    assert "Accuracy in % on the classes seen, mean ± deviation over 2 runs." in done.out
+    found = json.loads(ncfm_(*command, "--json").out)
+    assert list(found) == ["set", "random"]
+    table = rows_of(rows)
+    assert [(row["memory"], row["classes_seen"]) for row in table] == [
+        (memory, seen) for memory in ("set", "random") for seen in ("5", "10")
+    ]
+    last = found["random"]["accuracies"][-1]
+    assert float(table[-1]["accuracy_mean"]) == pytest.approx(sum(last) / 2, rel=1e-5)
+    with Image.open(plot) as picture:
+        assert picture.size[0] > 500
+    refused = ncfm_("continual", tmp_path / "run", "--steps", 11)
+    assert (refused.code, "1 to 10 steps" in refused.err) == (2, True)
+
+
+def test_search_in_words_numbers_rows_and_a_picture(ncfm_, tmp_path):
+    ncfm_(*distill(tmp_path / "run"))
+    rows, plot = tmp_path / "search.csv", tmp_path / "search.png"
+    grid = ("--depths", "1,2,9", "--widths", "2,4", "--norms", "instance")  # nine halvings are too many for 8 pixels
+    command = ("search", tmp_path / "run", *grid, "--full-epochs", 1, "--results", rows, "--plot", plot)
+    done = ncfm_(*command)
+    assert done.code == 0, done.err
+    said = " ".join(done.out.split())
+    assert "Rank correlation: Spearman" in said
+    assert "points below the best" in said
+    found = json.loads(ncfm_(*command, "--json").out)
+    table = rows_of(rows)
+    assert (
+        [row["network"] for row in table]
+        == found["networks"]
+        == [f"convnet{depth}w{width}-instance" for depth in (1, 2) for width in (2, 4)]
+    )
+    assert [float(row["full_accuracy"]) for row in table] == pytest.approx(found["full"], rel=1e-5)
+    with Image.open(plot) as picture:
+        assert picture.size[0] > 500
+    refused = ncfm_("search", tmp_path / "run", "--widths", "2,x")
+    assert (refused.code, "--widths takes whole numbers" in refused.err) == (2, True)
 
 
 def test_evaluate_twice_gives_the_same_numbers(ncfm_, tmp_path):

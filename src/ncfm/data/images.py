@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -175,7 +175,16 @@ def normalize(images: Images, statistics: Statistics) -> Images:
 
     Then whiten, if the statistics have a map for it.
     """
-    mean, std = _statistics_on(statistics, images.device, images.dtype)
+    return _normalize(images, *_statistics_on(statistics, images.device, images.dtype), statistics)
+
+
+def normalizer(statistics: Statistics, device: torch.device) -> Callable[[Images], Images]:
+    """`normalize` for float32 images on a device, with its numbers there already: nothing to look up when compiled."""
+    mean, std = _statistics_on(statistics, device, torch.float32)
+    return lambda images: _normalize(images, mean, std, statistics)
+
+
+def _normalize(images: Images, mean: Tensor, std: Tensor, statistics: Statistics) -> Images:
     normalised = (images - mean) / std
     return normalised if statistics.whitening is None else whiten(normalised, statistics.whitening)
 

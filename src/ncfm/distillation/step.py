@@ -20,7 +20,7 @@ from ncfm._device import available_memory
 from ncfm._seeding import Streams
 from ncfm._typing import Features, GroupedImages, PerGroup
 from ncfm.augment import AugmentParameters, SiameseAugment
-from ncfm.data.images import ImageSplit, draw_class_batches, normalize, to_float
+from ncfm.data.images import ImageSplit, draw_class_batches, normalizer, to_float
 from ncfm.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.formation import decode, decoded_ipc
 from ncfm.objectives import Objective
@@ -136,6 +136,7 @@ class MinMaxStep:
         self.ascent_steps = ascent_steps if adversary is not None else 0
         self.descent_steps = descent_steps
         self.precision = precision
+        self.normalize = normalizer(pool.statistics, images.tensors[0].device)
         self.recompute_batch_norms = recompute_batch_norms and bool(batch_norms(pool.blended))
         self.extract = FeatureExtractor(
             pool.blended,
@@ -197,7 +198,7 @@ class MinMaxStep:
         """One step of the images, the adversary frozen; or of both at once from one backward pass."""
         if self.calibration_weight:
             self.pool.draw_trained(self.streams["calibration"])
-        discrepancy, calibration = self._losses(real, draw)
+        discrepancy, calibration = self._losses(real, draw, self.streams["frequencies"])
         # The calibration does not depend on the adversary, so one loss serves both: each player takes the gradient of
         # its own tensors, and the adversary's optimizer goes up instead of down.
         loss = self.matching_weight * discrepancy.sum() + self.calibration_weight * calibration
@@ -212,10 +213,10 @@ class MinMaxStep:
         # Copies: a compiled step writes its next losses over these.
         return StepRecord(discrepancy.detach().mean(), calibration.detach().clone())
 
-    def _losses_of(self, real: Features, draw: AugmentParameters) -> tuple[PerGroup, Tensor]:
+    def _losses_of(self, real: Features, draw: AugmentParameters, generator: Generator) -> tuple[PerGroup, Tensor]:
         """Discrepancies (C,) and calibration loss () of the synthetic images: everything that has a gradient."""
         training = self.training_images(draw)
-        discrepancy = self.objective.discrepancy(real, self.features_of(training), self.streams["frequencies"])
+        discrepancy = self.objective.discrepancy(real, self.features_of(training), generator)
         return discrepancy, self.calibrate(training)
 
     def calibrate(self, training: GroupedImages) -> Tensor:
@@ -247,12 +248,12 @@ class MinMaxStep:
     def _real_images(self, at: Tensor, draw: AugmentParameters) -> GroupedImages:
         """The real images at positions (C, n) as a network sees them, (C, n, c, h, w)."""
         batch = to_float(self.real.batch(at.flatten())).unflatten(0, at.shape)
-        return self.augment.apply(normalize(batch, self.pool.statistics), draw)
+        return self.augment.apply(self.normalize(batch), draw)
 
     def training_images(self, draw: AugmentParameters) -> GroupedImages:
         """The synthetic images as a network sees them: decoded, normalised, augmented, (C, m, c, h, w)."""
         decoded = decode(self.images.tensors[0], *self.formation)
-        return self.augment.apply(normalize(decoded, self.pool.statistics), draw)
+        return self.augment.apply(self.normalize(decoded), draw)
 
     def features_of(self, training: GroupedImages) -> Features:
         """Features (C, m, d) with gradient."""

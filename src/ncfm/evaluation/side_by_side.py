@@ -61,8 +61,10 @@ def fit_side_by_side(
     for network in networks:
         training_mode(network, batch_size=min(len(images), recipe.batch_size))
     weights, buffers = stack_module_state(list(networks))
-    # Channels first: vmap has no rule for the norm of channels-last images.
-    parameters = {name: nn.Parameter(weight.detach().contiguous()) for name, weight in weights.items()}
+    # Channels first, also of 1x1 filters, which are contiguous both ways: vmap has no rule for the norm of
+    # channels-last images.
+    first = torch.contiguous_format
+    parameters = {name: nn.Parameter(weight.detach().clone(memory_format=first)) for name, weight in weights.items()}
     skeleton = copy.deepcopy(networks[0]).to("meta")
 
     def one(weights: Mapping[str, Tensor], state: Mapping[str, Tensor], x: Tensor) -> Tensor:

@@ -72,10 +72,10 @@ def usable(x: Tensor, out_channels: int) -> bool:
     for which there are no batching rules.
     """
     return (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()  # first: a compiler knows no context variables
+        and x.device.type == "cpu"
         and x.dtype == torch.float32
         and not _switched_off.get()
-        and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
         and torch._C._functorch.peek_interpreter_stack() is None
         and min(x.shape[-2:]) >= TILE
