@@ -89,7 +89,11 @@ def command(
     if results is not None:
         append_rows(results, rows)
     if plot is not None:
-        plot_continual(found, plot, f"{facts['dataset']}, {synthetic.ipc} images per class, {steps} steps")
+        plot_continual(
+            found,
+            plot,
+            f"{facts['dataset']}, {synthetic.ipc} image{'s' * (synthetic.ipc > 1)} per class, {steps} steps",
+        )
     if as_json:
         print_json(
             {

@@ -107,7 +107,7 @@ def command(
     if results is not None:
         append_rows(results, rows)
     if plot is not None:
-        plot_search(found, plot, f"{facts['dataset']}, {synthetic.ipc} images per class")
+        plot_search(found, plot, f"{facts['dataset']}, {synthetic.ipc} image{'s' * (synthetic.ipc > 1)} per class")
     if as_json:
         print_json(
             {
