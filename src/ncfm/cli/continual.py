@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -31,6 +32,7 @@ from ncfm.cli._common import (
     settings_of,
 )
 from ncfm.config import make_config, nest
+from ncfm.evaluation.continual import ContinualResult
 from ncfm.report.plots import plot_continual
 from ncfm.report.results import ContinualRow, append_rows
 
@@ -68,13 +70,25 @@ def command(
         )
     synthetic = api.load(path)
     facts = row_facts(synthetic, on, settings, seed)
-    config = make_config(synthetic.facts.get("config", {}), nest(settings))
-    rows = [
+    if results is not None:
+        config = make_config(synthetic.facts.get("config", {}), nest(settings))
+        judged = {"network": config.evaluate.network, "protocol": build_protocol(config).name, "steps": steps}
+        append_rows(results, [row for name, result in found.items() for row in _rows(name, result, facts | judged)])
+    if plot is not None:
+        title = f"{facts['dataset']}, {synthetic.ipc} image{'s' * (synthetic.ipc > 1)} per class, {steps} steps"
+        plot_continual(found, plot, title)
+    if as_json:
+        print_json({name: asdict(result) | {"average": result.average.mean} for name, result in found.items()})
+        return
+    console.print(_table(found), highlight=False)
+    num_runs = len(found["set"].accuracies[0])
+    console.print(f"Accuracy in % on the classes seen, mean ± deviation over {num_runs} runs.", highlight=False)
+
+
+def _rows(memory: str, result: ContinualResult, facts: dict[str, Any]) -> list[ContinualRow]:
+    return [
         ContinualRow(
             memory=memory,
-            network=config.evaluate.network,
-            protocol=build_protocol(config).name,
-            steps=steps,
             classes_seen=seen,
             accuracy_mean=point.mean,
             accuracy_std=point.std,
@@ -83,39 +97,20 @@ def command(
             num_runs=len(of_runs),
             **facts,
         )
-        for memory, result in found.items()
         for seen, point, of_runs in zip(result.classes_seen, result.curve, result.accuracies, strict=True)
     ]
-    if results is not None:
-        append_rows(results, rows)
-    if plot is not None:
-        plot_continual(
-            found,
-            plot,
-            f"{facts['dataset']}, {synthetic.ipc} image{'s' * (synthetic.ipc > 1)} per class, {steps} steps",
-        )
-    if as_json:
-        print_json(
-            {
-                name: {
-                    "classes_seen": result.classes_seen,
-                    "accuracies": result.accuracies,
-                    "average": result.average.mean,
-                }
-                for name, result in found.items()
-            }
-        )
-        return
+
+
+def _table(found: dict[str, ContinualResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("classes seen", justify="right", no_wrap=True)
     for name in found:
         table.add_column(name, justify="right", no_wrap=True)
-    for i, seen in enumerate(next(iter(found.values())).classes_seen):
+    for i, seen in enumerate(found["set"].classes_seen):
         table.add_row(str(seen), *(_cell(result.curve[i]) for result in found.values()))
     table.add_section()
     table.add_row("mean", *(_cell(result.average) for result in found.values()))
-    console.print(table, highlight=False)
-    console.print(f"Accuracy in % on the classes seen, mean ± deviation over {rows[0].num_runs} runs.", highlight=False)
+    return table
 
 
 def _cell(point: Interval) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -32,7 +33,7 @@ from ncfm.cli._common import (
     settings_of,
 )
 from ncfm.config import make_config, nest
-from ncfm.evaluation.search import convnet_grid
+from ncfm.evaluation.search import SearchResult, convnet_grid
 from ncfm.report.plots import plot_search
 from ncfm.report.results import SearchRow, append_rows
 
@@ -87,16 +88,36 @@ def command(
             reporter=reporter,
         )
     facts = row_facts(synthetic, on, settings, seed)
+    if results is not None:
+        protocol = build_protocol(make_config(synthetic.facts.get("config", {}), nest(settings))).name
+        judged = {"protocol": protocol, "full_protocol": f"teachers@epochs={full_epochs}"}
+        append_rows(results, _rows(found, facts | judged))
+    if plot is not None:
+        plot_search(found, plot, f"{facts['dataset']}, {synthetic.ipc} image{'s' * (synthetic.ipc > 1)} per class")
     rho, tau = found.correlation
-    protocol = build_protocol(make_config(synthetic.facts.get("config", {}), nest(settings))).name
-    rows = [
+    chosen = found.networks[found.chosen]
+    if as_json:
+        correlations = {"spearman": rho._asdict(), "kendall": tau._asdict()}
+        print_json(asdict(found) | correlations | {"chosen": chosen, "regret": found.regret})
+        return
+    console.print(_table(found), highlight=False)
+    lines = [
+        f"Rank correlation: Spearman {rho.value:.2f} (95 % interval {rho.low:.2f} to {rho.high:.2f}), "
+        f"Kendall {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f}).",
+        f"Best by the set: {chosen}, {100 * found.regret:.1f} points below the best.",
+        f"Training took {found.proxy_seconds:.0f} s on the set, {found.full_seconds:.0f} s on the full split.",
+    ]
+    console.print("\n".join(lines), highlight=False)
+
+
+def _rows(found: SearchResult, facts: dict[str, Any]) -> list[SearchRow]:
+    rho = found.correlation.spearman
+    return [
         SearchRow(
             network=name,
-            protocol=protocol,
             proxy_accuracy=proxy,
             full_accuracy=full,
-            full_protocol=f"teachers@epochs={full_epochs}",
-            num_networks=len(grid),
+            num_networks=len(found.networks),
             spearman=rho.value,
             spearman_low=rho.low,
             spearman_high=rho.high,
@@ -104,38 +125,16 @@ def command(
         )
         for name, proxy, full in zip(found.networks, found.proxy, found.full, strict=True)
     ]
-    if results is not None:
-        append_rows(results, rows)
-    if plot is not None:
-        plot_search(found, plot, f"{facts['dataset']}, {synthetic.ipc} image{'s' * (synthetic.ipc > 1)} per class")
-    if as_json:
-        print_json(
-            {
-                "networks": found.networks,
-                "proxy": found.proxy,
-                "full": found.full,
-                "spearman": rho._asdict(),
-                "kendall": tau._asdict(),
-                "chosen": found.networks[found.chosen],
-                "regret": found.regret,
-                "proxy_seconds": found.proxy_seconds,
-                "full_seconds": found.full_seconds,
-            }
-        )
-        return
+
+
+def _table(found: SearchResult) -> Table:
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for heading in ("network", "set %", "full %"):
         table.add_column(heading, justify="left" if heading == "network" else "right", no_wrap=True)
-    for row in sorted(rows, key=lambda row: -row.full_accuracy):
-        table.add_row(row.network, f"{100 * row.proxy_accuracy:.1f}", f"{100 * row.full_accuracy:.1f}")
-    console.print(table, highlight=False)
-    lines = [
-        f"Rank correlation: Spearman {rho.value:.2f} (95 % interval {rho.low:.2f} to {rho.high:.2f}), "
-        f"Kendall {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f}).",
-        f"Best by the set: {found.networks[found.chosen]}, {100 * found.regret:.1f} points below the best.",
-        f"Training took {found.proxy_seconds:.0f} s on the set, {found.full_seconds:.0f} s on the full split.",
-    ]
-    console.print("\n".join(lines), highlight=False)
+    networks = zip(found.networks, found.proxy, found.full, strict=True)
+    for name, proxy, full in sorted(networks, key=lambda network: -network[2]):
+        table.add_row(name, f"{100 * proxy:.1f}", f"{100 * full:.1f}")
+    return table
 
 
 def _numbers(text: str, option: str) -> list[int]:
