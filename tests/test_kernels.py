@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from ncfm import kernels
 from ncfm._files import cache_dir
 from ncfm._seeding import generator
 from ncfm.kernels import library, ops
 from ncfm.networks import create_network
+from ncfm.networks.convolution import Convolution
 
 needs_kernels = pytest.mark.skipif(not kernels.available(), reason="no C++ compiler here")
 
@@ -277,6 +279,39 @@ def test_a_network_is_the_same_with_and_without(norm, monkeypatch):
     monkeypatch.setattr(library, "load", lambda: None)
     for a, b in zip(fast, outcome(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3 * float(b.abs().max()))
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["resnet10w8", "resnet10w8-batch", "resnet10w8-none", "vgg11w8", "alexnetw16"])
+def test_other_networks_use_the_convolution_and_are_the_same_in_double(name, monkeypatch):
+    network = create_network(name, channels=3, num_classes=5, image_size=32, seed=0)
+    x = torch.randn(4, 3, 32, 32, generator=generator(0, "images"))
+    calls = []
+    convolve = kernels.convolve3x3
+    monkeypatch.setattr(kernels, "convolve3x3", lambda *tensors: calls.append(1) or convolve(*tensors))
+
+    def outcome(network, x):
+        x = x.clone().requires_grad_()
+        logits = network(x)
+        weights = [p for p in network.parameters() if p.ndim > 1]
+        return [logits.detach(), *torch.autograd.grad(logits.square().sum(), [x, *weights])]
+
+    found = outcome(network, x)
+    assert calls
+    calls.clear()
+    expected = outcome(network.double(), x.double())
+    assert not calls
+    assert_near(found, expected, 2e-3)
+
+
+@pytest.mark.parametrize("change", [{"stride": 2}, {"padding": 0}, {"dilation": 2}, {"groups": 8}, {"kernel_size": 1}])
+def test_another_convolution_than_3x3_is_pytorchs(change, monkeypatch):
+    monkeypatch.setattr(kernels, "convolve3x3", None)  # to call it would be an error
+    options = {"kernel_size": 3, "padding": 1, "bias": False} | change
+    layer, reference = Convolution(8, 8, **options), nn.Conv2d(8, 8, **options)
+    reference.load_state_dict(layer.state_dict())
+    x = torch.randn(2, 8, 8, 8, generator=generator(0, "images"))
+    assert torch.equal(layer(x), reference(x))
 
 
 def test_the_second_derivative_is_refused_not_wrong():

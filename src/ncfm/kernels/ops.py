@@ -85,13 +85,13 @@ def usable(x: Tensor, out_channels: int) -> bool:
     )
 
 
-def convolve3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def convolve3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolution 3x3, stride 1, zero padding 1: (n, h, w, c), weight (k, c, 3, 3), bias (k,) -> (n, h, w, k).
 
     Differentiable once in x, weight and bias.
     """
     y: Tensor = _Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
-    return y + bias
+    return y if bias is None else y + bias
 
 
 def block(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Tensor:

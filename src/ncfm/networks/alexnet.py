@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ncfm._checks import NcfmError
 from ncfm.networks.base import FeatureNetwork
+from ncfm.networks.convolution import Convolution
 from ncfm.networks.norms import make_norm
 from ncfm.networks.sizes import LARGE_IMAGE, check_image_size
 
@@ -49,18 +50,18 @@ class AlexNet(FeatureNetwork):
             )
         narrow, wide = 3 * width // 2, 2 * width
         if image_size < LARGE_IMAGE:
-            first, side = nn.Conv2d(channels, width, kernel_size=5, padding=2), image_size
+            first, side = Convolution(channels, width, kernel_size=5, padding=2), image_size
         else:
-            first = nn.Conv2d(channels, width, kernel_size=11, stride=4, padding=5)
+            first = Convolution(channels, width, kernel_size=11, stride=4, padding=5)
             side = -(-image_size // 4)  # rounded up: the padding serves a last span that is not whole
         self.blocks = nn.Sequential(
             *_rectified(first, norm),
             nn.MaxPool2d(2),
-            *_rectified(nn.Conv2d(width, narrow, kernel_size=5, padding=2), norm),
+            *_rectified(Convolution(width, narrow, kernel_size=5, padding=2), norm),
             nn.MaxPool2d(2),
-            *_rectified(nn.Conv2d(narrow, wide, kernel_size=3, padding=1), norm),
-            *_rectified(nn.Conv2d(wide, narrow, kernel_size=3, padding=1), norm),
-            *_rectified(nn.Conv2d(narrow, narrow, kernel_size=3, padding=1), norm),
+            *_rectified(Convolution(narrow, wide, kernel_size=3, padding=1), norm),
+            *_rectified(Convolution(wide, narrow, kernel_size=3, padding=1), norm),
+            *_rectified(Convolution(narrow, narrow, kernel_size=3, padding=1), norm),
             nn.MaxPool2d(2),
         )
         self.num_features = narrow * (side // 8) ** 2
@@ -71,5 +72,5 @@ class AlexNet(FeatureNetwork):
         return torch.flatten(self.blocks(images), 1)
 
 
-def _rectified(convolution: nn.Conv2d, norm: str) -> tuple[nn.Module, nn.Module, nn.Module]:
+def _rectified(convolution: Convolution, norm: str) -> tuple[nn.Module, nn.Module, nn.Module]:
     return convolution, make_norm(norm, convolution.out_channels), nn.ReLU()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ncfm import kernels
 from ncfm._checks import NcfmError, check_at_least
 from ncfm.networks.base import FeatureNetwork
+from ncfm.networks.convolution import Convolution
 from ncfm.networks.norms import NORMS, make_norm
 
 __all__ = ["NORMS", "ConvNet", "depth_for", "make_norm"]
@@ -68,7 +69,7 @@ class ConvNet(FeatureNetwork):
         blocks: list[nn.Module] = []
         for index in range(depth):
             blocks += [
-                nn.Conv2d(channels if index == 0 else width, width, kernel_size=3, padding=1),
+                Convolution(channels if index == 0 else width, width, kernel_size=3, padding=1),
                 make_norm(norm, width),
                 nn.ReLU(),
                 nn.AvgPool2d(2),
@@ -86,15 +87,12 @@ class ConvNet(FeatureNetwork):
 
 
 def _block(x: Tensor, convolution: nn.Module, norm: nn.Module, relu: nn.Module, pool: nn.Module) -> Tensor:
-    """One block, (n, c, h, w) -> (n, width, h / 2, w / 2); by `ncfm.kernels` where they serve."""
-    if isinstance(convolution, nn.Conv2d) and kernels.usable(x, convolution.out_channels):
-        x, bias = x.permute(0, 2, 3, 1), convolution.bias  # channels last
-        assert bias is not None
-        if isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels:
-            x = kernels.block(x, convolution.weight, bias, norm.weight, norm.bias, norm.eps)
+    """One block, (n, c, h, w) -> (n, width, h / 2, w / 2); one kernel where there is one for it."""
+    if isinstance(convolution, Convolution) and isinstance(norm, nn.GroupNorm):
+        by_instance = norm.num_groups == norm.num_channels
+        if by_instance and convolution.bias is not None and kernels.usable(x, convolution.out_channels):
+            x = x.permute(0, 2, 3, 1)  # channels last
+            x = kernels.block(x, convolution.weight, convolution.bias, norm.weight, norm.bias, norm.eps)
             return x.permute(0, 3, 1, 2)
-        x = kernels.convolve3x3(x, convolution.weight, bias).permute(0, 3, 1, 2)
-    else:
-        x = convolution(x)
-    out: Tensor = pool(relu(norm(x)))
+    out: Tensor = pool(relu(norm(convolution(x))))
     return out

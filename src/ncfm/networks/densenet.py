@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ncfm._checks import NcfmError, check_at_least
 from ncfm.networks.base import FeatureNetwork
+from ncfm.networks.convolution import Convolution
 from ncfm.networks.norms import make_norm
 from ncfm.networks.sizes import LARGE_IMAGE, SMALLEST_MAP, check_image_size
 
@@ -102,8 +103,8 @@ def _normalised(channels: int, width: int, kernel_size: int, norm: str) -> tuple
     return make_norm(norm, channels), nn.ReLU(), _convolution(channels, width, kernel_size, norm)
 
 
-def _convolution(channels: int, width: int, kernel_size: int, norm: str, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(channels, width, kernel_size, stride, padding=kernel_size // 2, bias=norm == "none")
+def _convolution(channels: int, width: int, kernel_size: int, norm: str, stride: int = 1) -> Convolution:
+    return Convolution(channels, width, kernel_size, stride, padding=kernel_size // 2, bias=norm == "none")
 
 
 def _stem(channels: int, width: int, norm: str, image_size: int) -> tuple[list[nn.Module], int]:

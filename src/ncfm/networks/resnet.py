@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ncfm._checks import check_at_least
 from ncfm.networks.base import FeatureNetwork
+from ncfm.networks.convolution import Convolution
 from ncfm.networks.norms import make_norm
 from ncfm.networks.sizes import LARGE_IMAGE, SMALLEST_MAP, check_depth, check_image_size
 
@@ -80,15 +81,15 @@ class BasicBlock(nn.Module):
         super().__init__()
         bias = norm == "none"  # a norm would take it away again
         self.residual = nn.Sequential(
-            nn.Conv2d(channels, width, kernel_size=3, stride=stride, padding=1, bias=bias),
+            Convolution(channels, width, kernel_size=3, stride=stride, padding=1, bias=bias),
             make_norm(norm, width),
             nn.ReLU(),
-            nn.Conv2d(width, width, kernel_size=3, padding=1, bias=bias),
+            Convolution(width, width, kernel_size=3, padding=1, bias=bias),
             make_norm(norm, width),
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != width:
-            projection = nn.Conv2d(channels, width, kernel_size=1, stride=stride, bias=bias)
+            projection = Convolution(channels, width, kernel_size=1, stride=stride, bias=bias)
             self.shortcut = nn.Sequential(projection, make_norm(norm, width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,8 +101,8 @@ def _stem(channels: int, width: int, norm: str, image_size: int) -> tuple[nn.Seq
     """The first layers, (n, c, h, w) -> (n, width, side, side), and the side of their maps."""
     bias = norm == "none"
     if image_size < LARGE_IMAGE:
-        small = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=bias)
+        small = Convolution(channels, width, kernel_size=3, padding=1, bias=bias)
         return nn.Sequential(small, make_norm(norm, width), nn.ReLU()), image_size
-    large = nn.Conv2d(channels, width, kernel_size=7, stride=2, padding=3, bias=bias)
+    large = Convolution(channels, width, kernel_size=7, stride=2, padding=3, bias=bias)
     pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
     return nn.Sequential(large, make_norm(norm, width), nn.ReLU(), pool), -(-image_size // 4)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ncfm._checks import check_at_least
 from ncfm.networks.base import FeatureNetwork
+from ncfm.networks.convolution import Convolution
 from ncfm.networks.norms import make_norm
 from ncfm.networks.sizes import SMALLEST_MAP, check_depth, check_image_size
 
@@ -58,7 +59,7 @@ class VGG(FeatureNetwork):
         for stage, (convolutions, multiple) in enumerate(zip(STAGES[depth], MULTIPLES, strict=True), start=1):
             for _ in range(convolutions):
                 blocks += [
-                    nn.Conv2d(channels, multiple * width, kernel_size=3, padding=1),
+                    Convolution(channels, multiple * width, kernel_size=3, padding=1),
                     make_norm(norm, multiple * width),
                     nn.ReLU(),
                 ]
