@@ -155,7 +155,31 @@ class SearchRow:
     date: str
 
 
-Row = AccuracyRow | CostRow | ScoreRow | ContinualRow | SearchRow
+@dataclass(frozen=True)
+class CoverageRow:
+    """One row of ``results/coverage.csv``: how often the reported 95 % interval holds the mean of other seeds."""
+
+    dataset: str
+    ipc: int
+    method: str
+    network: str
+    protocol: str
+    num_runs: int  # students of an interval
+    num_seeds: int  # intervals
+    share_covered: float
+    share_low: float  # 95 % interval of the share
+    share_high: float
+    accuracy_mean: float  # of all students
+    accuracy_std: float
+    seconds: float
+    device: str
+    threads: int
+    command: str
+    commit: str
+    date: str
+
+
+Row = AccuracyRow | CostRow | ScoreRow | ContinualRow | SearchRow | CoverageRow
 COLUMNS = tuple(f.name for f in fields(AccuracyRow))
 
 
