@@ -1,7 +1,9 @@
 """Slow references: the formulas spelled out as loops over plain numbers, nothing of the package in them."""
 
 import cmath
+import itertools
 import math
+import statistics
 
 import torch
 
@@ -61,6 +63,38 @@ def mean_kernel_loop(x, y, bandwidth):
 def gaussian_mmd_loop(x, y, bandwidth):
     """Squared, pairs of a point with itself included."""
     return mean_kernel_loop(x, x, bandwidth) + mean_kernel_loop(y, y, bandwidth) - 2 * mean_kernel_loop(x, y, bandwidth)
+
+
+def squared_distance(a, b):
+    """Of two lists of numbers."""
+    return sum((p - q) ** 2 for p, q in zip(a, b, strict=True))
+
+
+def median_distance_loop(x, y):
+    """The lower median over all pairs of two different rows of x and y together."""
+    rows = [*x.tolist(), *y.tolist()]
+    pairs = [math.sqrt(squared_distance(a, b)) for i, a in enumerate(rows) for b in rows[:i]]
+    return statistics.median_low(pairs)
+
+
+def paired_gap_loop(x, y):
+    """Mean over the rows of y of the squared distance from the row of x whose turn it is, in turns."""
+    real = itertools.cycle(x.tolist())
+    return statistics.fmean(squared_distance(next(real), row) for row in y.tolist())
+
+
+def mean_gap_loop(x, y):
+    return squared_distance(*([statistics.fmean(column) for column in z.T.tolist()] for z in (x, y)))
+
+
+def covariance_loop(x):
+    """Entry by entry, mean over the rows of the products of deviations."""
+    deviations = [[value - statistics.fmean(column) for value in column] for column in x.T.tolist()]
+    return [[statistics.fmean(p * q for p, q in zip(a, b, strict=True)) for b in deviations] for a in deviations]
+
+
+def covariance_gap_loop(x, y):
+    return sum(squared_distance(a, b) for a, b in zip(covariance_loop(x), covariance_loop(y), strict=True))
 
 
 def enlarge_loop(tile, factor):

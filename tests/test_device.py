@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ from ncfm._device import (
     compiled,
     cpp_compiler,
     describe_device,
+    measure_peak_memory,
     peak_memory_mb,
 )
 
@@ -212,3 +215,14 @@ def test_tf32_is_a_choice():
     finally:
         torch.set_float32_matmul_precision(before[0])
         torch.backends.cudnn.allow_tf32 = before[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak does not begin anew")
+def test_peak_memory_is_what_the_work_took():
+    cpu = torch.device("cpu")
+    for megabytes in (96, 48):  # the second is not hidden behind the first
+        peak = measure_peak_memory(cpu)
+        work = torch.ones(megabytes * 2**18)  # float32
+        assert peak() == pytest.approx(megabytes, abs=16)
+        del work
+        assert peak() == pytest.approx(megabytes, abs=16)

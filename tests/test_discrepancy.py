@@ -13,21 +13,30 @@ from ncfm.discrepancy import (
     ROOT_EPSILON,
     amplitude_gap,
     characteristic_function,
+    covariance_gap,
     gaussian_mmd,
     mean_gap,
+    median_bandwidth,
     modulus,
     ncfd,
     ncfd_from_phi,
+    paired_gap,
     phase_gap,
     root_mean_gap,
+    squared_distances,
 )
 from oracles import (
     amplitude_loop,
     characteristic_function_loop,
+    covariance_gap_loop,
     gaussian_mmd_loop,
+    mean_gap_loop,
+    median_distance_loop,
     ncfd_loop,
+    paired_gap_loop,
     phase_loop,
     root_mean_gap_loop,
+    squared_distance,
 )
 from strategies import (
     AMPLITUDE_WEIGHTS,
@@ -49,9 +58,16 @@ DISCREPANCIES = {
     "ncfd-chunked": lambda x, y, t: ncfd(x, y, t, chunk_size=2),
     "root_mean_gap": root_mean_gap,
     "gaussian_mmd": lambda x, y, t: gaussian_mmd(x, y, bandwidth=0.8),
+    "gaussian_mmd-several": lambda x, y, t: gaussian_mmd(x, y, bandwidth=[0.8, 2.0]),
+    "gaussian_mmd-products": lambda x, y, t: gaussian_mmd(x, y, bandwidth=0.8, exact=False),
+    "gaussian_mmd-median": lambda x, y, t: gaussian_mmd(x, y, bandwidth=median_bandwidth(x, y)[..., None]),
     "mean_gap": lambda x, y, t: mean_gap(x, y),
+    "covariance_gap": lambda x, y, t: covariance_gap(x, y),
 }
 every_discrepancy = pytest.mark.parametrize("discrepancy", DISCREPANCIES.values(), ids=DISCREPANCIES.keys())
+# With those of samples whose rows are in order.
+COMPARISONS = {**DISCREPANCIES, "paired_gap": lambda x, y, t: paired_gap(x, y)}
+every_comparison = pytest.mark.parametrize("discrepancy", COMPARISONS.values(), ids=COMPARISONS.keys())
 
 
 def phis(x, y, t):
@@ -96,10 +112,59 @@ def test_ncfd_equals_the_loop(s, alpha, epsilon, corrected):
 
 
 @properties
-@given(samples(groups=((),)), st.sampled_from([0.3, 1.0, 10.0]))
-def test_gaussian_mmd_equals_the_loop(s, bandwidth):
-    value = float(gaussian_mmd(s.x, s.y, bandwidth=bandwidth))
-    assert value == pytest.approx(gaussian_mmd_loop(s.x, s.y, bandwidth), abs=1e-12)
+@given(samples(groups=((),)), st.sampled_from([0.3, 1.0, 10.0]), st.booleans())
+def test_gaussian_mmd_equals_the_loop(s, bandwidth, exact):
+    slow = gaussian_mmd_loop(s.x, s.y, bandwidth)
+    tensors = [torch.full(shape, bandwidth, dtype=torch.float64) for shape in ((), (1,))]
+    for given_ in (bandwidth, [bandwidth], *tensors):
+        value = float(gaussian_mmd(s.x, s.y, bandwidth=given_, exact=exact))
+        assert value == pytest.approx(slow, abs=1e-12)
+
+
+@properties
+@given(samples(groups=((),)), st.booleans())
+def test_several_bandwidths_are_averaged(s, exact):
+    slow = sum(gaussian_mmd_loop(s.x, s.y, bandwidth) for bandwidth in (0.3, 1.0, 4.0)) / 3
+    for given_ in ([0.3, 1.0, 4.0], (4.0, 0.3, 1.0), torch.tensor([1.0, 4.0, 0.3], dtype=torch.float64)):
+        assert float(gaussian_mmd(s.x, s.y, bandwidth=given_, exact=exact)) == pytest.approx(slow, abs=1e-12)
+
+
+def test_bandwidths_of_each_group():
+    x, y = normal(0, 2, 3, 5, 2), normal(1, 2, 3, 4, 2)
+    bandwidths = 0.5 + normal(2, 2, 3, 2).abs()
+    value = gaussian_mmd(x, y, bandwidth=bandwidths)
+    for i in range(2):
+        for j in range(3):
+            slow = sum(gaussian_mmd_loop(x[i, j], y[i, j], float(s)) for s in bandwidths[i, j]) / 2
+            assert float(value[i, j]) == pytest.approx(slow, abs=1e-12)
+
+
+@properties
+@given(samples(groups=((),)), st.booleans())
+def test_squared_distances_equal_the_loop(s, exact):
+    slow = [[squared_distance(a, b) for b in s.y.tolist()] for a in s.x.tolist()]
+    assert_close(squared_distances(s.x, s.y, exact=exact), torch.tensor(slow, dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+@properties
+@given(samples(groups=((),)))
+def test_median_bandwidth_equals_the_loop(s):
+    # One row on each side is one pair; 3 and 4 rows are 21 pairs, 2 and 2 rows 6, an even number.
+    assert float(median_bandwidth(s.x, s.y)) == pytest.approx(median_distance_loop(s.x, s.y), abs=1e-12)
+
+
+@properties
+@given(samples(groups=((),)))
+def test_paired_gap_equals_the_loop(s):
+    assert float(paired_gap(s.x, s.y)) == pytest.approx(paired_gap_loop(s.x, s.y), abs=1e-12)
+
+
+@properties
+@given(samples(groups=((),)))
+def test_mean_and_covariance_gap_equal_the_loop(s):
+    # Widths up to 5 and 1 to 7 rows: both ways of computing the covariance gap.
+    assert float(mean_gap(s.x, s.y)) == pytest.approx(mean_gap_loop(s.x, s.y), abs=1e-12)
+    assert float(covariance_gap(s.x, s.y)) == pytest.approx(covariance_gap_loop(s.x, s.y), abs=1e-12)
 
 
 @properties
@@ -111,6 +176,29 @@ def test_root_mean_gap_equals_the_loop(s):
 def test_mean_gap_by_hand():
     x, y = torch.tensor([[0.0, 0.0], [2.0, 4.0]]), torch.tensor([[4.0, 3.0]])
     assert float(mean_gap(x, y)) == 3**2 + 1**2  # means (1, 2) and (4, 3)
+
+
+def test_paired_gap_by_hand():
+    x, y = torch.tensor([[0.0, 0.0], [2.0, 4.0]]), torch.tensor([[4.0, 3.0], [2.0, 0.0], [1.0, 1.0]])
+    assert float(paired_gap(x, y)) == pytest.approx((25 + 16 + 2) / 3)  # the third row is paired with the first again
+    assert float(paired_gap(y, x)) == (25 + 16) / 2  # the third row has no partner
+
+
+@pytest.mark.parametrize("pad", [0, 20])
+def test_covariance_gap_by_hand(pad):
+    # Covariances (1, 2; 2, 4) and (0, 0; 0, 9); 20 columns of zeros leave the gap and take the other way to it.
+    x, y = torch.tensor([[0.0, 0.0], [2.0, 4.0]]), torch.tensor([[4.0, 3.0], [4.0, -3.0]])
+    x, y = (torch.nn.functional.pad(z, (0, pad)) for z in (x, y))
+    assert float(covariance_gap(x, y)) == pytest.approx(1 + 2 * 4 + 25)
+
+
+def test_median_bandwidth_by_hand():
+    x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[4.0], [10.0]])  # 1, 4, 10, 3, 9 and 6 apart
+    value = median_bandwidth(torch.stack([x, 3 * x]), torch.stack([y, 3 * y]))
+    assert value.tolist() == [4.0, 12.0]  # the lower of 4 and 6, of each group
+    x, y = torch.zeros(5, 1), torch.ones(1, 1)  # of 15 distances 10 are 0 and 5 are 1
+    assert float(median_bandwidth(x, y)) == pytest.approx(1e-3 * math.sqrt(1 / 3))
+    assert float(median_bandwidth(0.1 + x, 0.1 + x)) == 1.0
 
 
 # ---------------------------------------------------------------- exact answers
@@ -132,10 +220,29 @@ def test_ncfd_is_the_exact_one(p, alpha):
 
 
 @properties
+@given(two_diracs(), st.booleans())
+def test_kernel_mmd_of_two_diracs(p, exact):
+    distance = (p.x[0] - p.y[0]).square().sum()
+    expected = 2 - 2 * torch.exp(-distance / (2 * 0.7**2))
+    assert_close(gaussian_mmd(p.x, p.y, bandwidth=0.7, exact=exact), expected, atol=1e-12, rtol=0)
+
+
+@properties
 @given(two_diracs())
-def test_kernel_mmd_of_two_diracs(p):
-    exact = 2 - 2 * torch.exp(-(p.x[0] - p.y[0]).square().sum() / (2 * 0.7**2))
-    assert_close(gaussian_mmd(p.x, p.y, bandwidth=0.7), exact, atol=1e-12, rtol=0)
+def test_other_gaps_of_two_diracs(p):
+    distance = (p.x[0] - p.y[0]).square().sum()
+    assert_close(mean_gap(p.x, p.y), distance, atol=1e-12, rtol=0)
+    assert_close(paired_gap(p.x, p.y), distance, atol=1e-12, rtol=0)
+    assert float(covariance_gap(p.x, p.y)) == pytest.approx(0, abs=1e-24)
+
+
+@properties
+@given(samples(), st.sampled_from([0.0, 0.5, 3.0]))
+def test_covariance_gap_of_scaled_and_shifted_copies(s, scale):
+    # S_y = scale^2 S_x, so the gap is (1 - scale^2)^2 |S_x|^2; and |S_x|^2 is the gap from a single point.
+    norm = covariance_gap(s.x, s.y[..., :1, :])
+    value = covariance_gap(s.x, 7 + scale * s.x)
+    assert_close(value, (1 - scale**2) ** 2 * norm, atol=1e-9, rtol=1e-9)
 
 
 # ---------------------------------------------------------------- identities
@@ -204,6 +311,25 @@ def test_translating_one_sample_leaves_the_amplitudes(s):
     assert_close(ncfd(s.x, s.x + 1.0, s.t, amplitude_weight=1.0).item(), 0.0, atol=1e-10, rtol=0)
 
 
+@properties
+@given(samples(groups=((),), min_rows=2))
+def test_random_pairs_are_the_spread_of_both_and_the_gap_of_the_means(s):
+    # Over all n shifts of the pairing, with m = n: E |y - x|^2 = tr S_x + tr S_y + |mean x - mean y|^2.
+    n = min(len(s.x), len(s.y))
+    x, y = s.x[:n], s.y[:n]
+    expected = sum(z.var(0, correction=0).sum() for z in (x, y)) + mean_gap(x, y)
+    assert_close(sum(paired_gap(x.roll(i, 0), y) for i in range(n)) / n, expected, atol=1e-12, rtol=1e-12)
+
+
+@properties
+@given(samples())
+def test_median_bandwidth_goes_with_the_scale_and_not_with_the_place(s):
+    value = median_bandwidth(s.x, s.y)
+    assert value.shape == s.x.shape[:-2]
+    assert_close(median_bandwidth(3 * s.x + 5, 3 * s.y + 5), 3 * value, atol=1e-7, rtol=0)
+    assert_close(median_bandwidth(s.y.flip(-2), s.x), value, atol=1e-7, rtol=0)
+
+
 # ---------------------------------------------------------------- properties of every discrepancy
 
 
@@ -214,7 +340,7 @@ def test_symmetric(discrepancy, s):
     assert_close(discrepancy(s.x, s.y, s.t), discrepancy(s.y, s.x, s.t), atol=1e-9, rtol=0)
 
 
-@every_discrepancy
+@every_comparison
 @properties
 @given(samples())
 def test_never_negative_and_a_value_a_group(discrepancy, s):
@@ -232,7 +358,7 @@ def test_zero_for_the_same_sample(discrepancy, s):
     assert_close(discrepancy(s.x, s.x.flip(-2), s.t), zero, atol=1e-7, rtol=0)
 
 
-@every_discrepancy
+@every_comparison
 def test_positive_for_different_samples(discrepancy):
     # x and y differ both in location and in spread.
     assert float(discrepancy(normal(0, 20, 3), 1 + 2 * normal(1, 20, 3), normal(2, 8, 3))) > 0.1
@@ -247,7 +373,7 @@ def test_order_of_the_rows_does_not_matter(discrepancy, s):
     assert_close(discrepancy(x, y, t), discrepancy(*s), atol=1e-7, rtol=0)
 
 
-@every_discrepancy
+@every_comparison
 @properties
 @given(samples(groups=((2,), (2, 3))))
 def test_groups_equal_one_by_one(discrepancy, s):
@@ -351,11 +477,45 @@ def test_gradients_of_the_gaps(gap):
     assert torch.autograd.gradcheck(lambda *a: gap(*phis(*a)), (x, y, t))
 
 
-@pytest.mark.parametrize("name", ["root_mean_gap", "gaussian_mmd", "mean_gap"])
-def test_gradients_of_the_others(name):
-    x, y = normal(0, 4, 3).requires_grad_(), normal(1, 3, 3).requires_grad_()
-    t = normal(2, 5, 3)
-    assert torch.autograd.gradcheck(lambda a, b: DISCREPANCIES[name](a, b, t), (x, y))
+@pytest.mark.parametrize("name", [name for name in COMPARISONS if not name.startswith(("ncfd", "gaussian_mmd-median"))])
+@pytest.mark.parametrize("d", [3, 12])  # narrower and wider than there are rows
+def test_gradients_of_the_others(name, d):
+    x, y = normal(0, 2, 4, d).requires_grad_(), normal(1, 2, 3, d).requires_grad_()
+    t = normal(2, 5, d)
+    assert torch.autograd.gradcheck(lambda a, b: COMPARISONS[name](a, b, t), (x, y))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_gradients_where_rows_coincide(exact):
+    # Two rows of y lie on rows of x, two more on each other; there the slope of a distance is not defined.
+    x, y = normal(0, 4, 3), normal(1, 5, 3)
+    y[:2], y[3] = x[:2], y[2]
+    x, y = x.requires_grad_(), y.requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: gaussian_mmd(a, b, bandwidth=0.8, exact=exact), (x, y))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("exact", [True, False])
+def test_no_gradient_of_the_kernel_where_all_rows_coincide(exact, dtype):
+    x, y = (torch.full((n, 3), 0.1, dtype=dtype, requires_grad=True) for n in (5, 4))
+    value = gaussian_mmd(x, y, bandwidth=0.8, exact=exact)
+    value.backward()
+    assert float(value.detach()) == 0
+    assert float(x.grad.abs().max()) == float(y.grad.abs().max()) == 0
+
+
+def test_the_median_heuristic_is_not_differentiated():
+    x, y = normal(0, 2, 6, 3), normal(1, 2, 4, 3).requires_grad_()
+    median = median_bandwidth(x, y)
+    assert not median.requires_grad
+    given_ = torch.autograd.grad(gaussian_mmd(x, y, bandwidth=median[:, None]).sum(), y)[0]
+    numbers = [torch.autograd.grad(gaussian_mmd(x[i], y[i], bandwidth=float(median[i])), y)[0] for i in range(2)]
+    assert_close(given_, sum(numbers))
+
+
+def test_gradients_in_the_bandwidths():
+    x, y, s = normal(0, 2, 4, 3), normal(1, 2, 3, 3), (1 + normal(2, 2, 2).abs()).requires_grad_()
+    assert torch.autograd.gradcheck(lambda s: gaussian_mmd(x, y, bandwidth=s, exact=False), (s,))
 
 
 @pytest.mark.parametrize("alpha", AMPLITUDE_WEIGHTS)
@@ -445,10 +605,38 @@ def test_small_phase_gaps_survive_single_precision(shift):
     assert float(phase_gap(*phis(x, y, t)).mean()) == pytest.approx(exact, rel=1e-2, abs=1e-12)
 
 
+@pytest.mark.parametrize("place", [0.0, 1000.0])
+@pytest.mark.parametrize("d", [3, 100, 1000])
+def test_distances_from_products_are_right_to_roundings_of_the_largest(place, d):
+    x, y = ((place + torch.nn.functional.normalize(normal(i, 3, 40, d), dim=-1)).float() for i in (0, 1))
+    right = squared_distances(x.double(), y.double())
+    bound = 16 * torch.finfo(torch.float32).eps * float(right.max())
+    assert_close(squared_distances(x, y, exact=False).double(), right, atol=bound, rtol=0)
+    assert float(squared_distances(x, x, exact=False).min()) >= 0
+    assert_close(squared_distances(x, y).double(), right, atol=0, rtol=1e-5)
+
+
+def test_kernel_mmd_from_products_survives_single_precision(monkeypatch):
+    # Two samples of one distribution, so that the discrepancy is a small difference of means of kernels.
+    x, y = (torch.nn.functional.normalize(normal(i, 3, 60, 500), dim=-1) for i in (0, 1))
+    right = gaussian_mmd(x, y, bandwidth=1.0)
+    assert float(right.max()) < 0.03
+    monkeypatch.delattr(torch, "cdist")  # the slow way
+    assert_close(gaussian_mmd(x.float(), y.float(), bandwidth=1.0, exact=False).double(), right, atol=1e-6, rtol=0)
+
+
+def test_covariance_gap_forms_neither_large_matrix():
+    # 100,000 squared are 40 GB: of so many features there are only products of rows, of so many rows only of features.
+    wide, long = normal(0, 2, 100_000), normal(1, 100_000, 2)
+    half = (wide[0] - wide[1]).square().sum() / 4  # the one direction of spread of two rows
+    assert float(covariance_gap(wide, wide[:1])) == pytest.approx(float(half**2))
+    assert float(covariance_gap(long, long[:1])) == pytest.approx(2, abs=0.1)
+
+
 # ---------------------------------------------------------------- errors
 
 
-@every_discrepancy
+@every_comparison
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
@@ -474,3 +662,20 @@ def test_weight_outside_the_unit_interval(alpha):
 def test_frequencies_of_another_width():
     with pytest.raises(NcfmError, match=r"one width d, got 3 and 4; build the sampler"):
         ncfd(torch.ones(2, 3), torch.ones(2, 3), torch.ones(5, 4))
+
+
+@pytest.mark.parametrize("bandwidth", [0.0, -1.0, float("nan"), [1.0, 0.0], (1.0, float("nan"))])
+def test_bandwidths_that_are_not_above_0(bandwidth):
+    with pytest.raises(NcfmError, match="bandwidth must be above 0, got"):
+        gaussian_mmd(torch.ones(2, 3), torch.ones(2, 3), bandwidth=bandwidth)
+
+
+def test_no_bandwidth():
+    with pytest.raises(NcfmError, match="number of bandwidths must be at least 1, got 0"):
+        gaussian_mmd(torch.ones(2, 3), torch.ones(2, 3), bandwidth=[])
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (3, 1), (1, 1), (2, 3, 1)])
+def test_bandwidths_of_other_groups(shape):
+    with pytest.raises(NcfmError, match=r"Expected bandwidths of shape \(\), \(b,\) or \(2, 'b'\) for these groups"):
+        gaussian_mmd(torch.ones(2, 4, 3), torch.ones(2, 5, 3), bandwidth=torch.ones(shape))

@@ -18,9 +18,10 @@ from ncfm.evaluation import run as evaluation_run
 from ncfm.evaluation.run import Look, look_epochs
 from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.networks import create_network, on_device
+from ncfm.soft_labels import SoftTargets, TeacherTargets
 from ncfm.training import TrainingRecipe, fit, steps_per_epoch
 from strategies import rng
-from tiny import NETWORK, few
+from tiny import NETWORK, few, random_pool
 
 CPU = torch.device("cpu")
 RECIPE = TrainingRecipe(epochs=3, optimizer="adamw", lr=0.01, batch_size=32, schedule="cosine", augment="crop_scale")
@@ -306,6 +307,24 @@ def test_side_by_side_trains_the_same_weights(images):
     assert not torch.equal(together[0].classifier.weight, together[1].classifier.weight)
 
 
+def test_side_by_side_asks_the_teachers_what_each_would_alone(images):
+    recipe = dataclasses.replace(PROTOCOL.recipe, epochs=3, augment="color_crop_flip", cutmix_probability=0.5)
+    soft = TeacherTargets(random_pool(images).relabel, "random", 0.8, 2.0)
+    options = {"recipe": recipe, "statistics": images.statistics, "soft": soft}
+
+    def students():
+        return [create_network(NETWORK, channels=1, num_classes=10, image_size=8, seed=i) for i in range(3)]
+
+    together, alone = students(), students()
+    stored, labels = images.train.images, images.train.labels
+    fit_side_by_side(together, stored, labels, generators=[rng(i) for i in range(3)], **options)
+    for i, network in enumerate(alone):
+        fit(network, stored, labels, generator=rng(i), **options)
+        for name, value in network.state_dict().items():
+            if name != "blocks.0.bias":  # see above
+                torch.testing.assert_close(together[i].state_dict()[name], value, atol=2e-3, rtol=2e-2)
+
+
 def test_side_by_side_takes_colour_images(images):
     # Channels-last weights, in which colour images come out of a convolution in a layout that vmap cannot normalise.
     stored, labels = images.train.images.expand(-1, 3, -1, -1), images.train.labels
@@ -338,6 +357,26 @@ def test_a_diverging_student_is_named(images):
             statistics=images.statistics,
             generators=[rng(0), rng(1)],
         )
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_students_of_teachers_who_always_say_the_same_are_those_of_soft_labels(judge, side_by_side):
+    said = torch.log_softmax(torch.randn(10, generator=rng(0)), 0)
+    asked = TeacherTargets(lambda x: said.expand(len(x), 10), "always", 0.5, 2.0)
+    known = SoftTargets(said.expand(80, 10), 0.5, 2.0)
+    options = {"protocol": changed(cutmix_probability=0.5), "side_by_side": side_by_side}
+    accuracies = judge(soft=asked, **options).accuracies
+    assert accuracies == judge(soft=known, **options).accuracies
+    assert accuracies != judge(**options).accuracies
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"weight": 2.0}, "weight of the soft labels"), ({"temperature": -1.0}, "temperature must be above 0")],
+)
+def test_teachers_that_cannot_be_used_so_are_told(judge, changes, message):
+    with pytest.raises(NcfmError, match=message):
+        judge(soft=TeacherTargets(lambda x: x, "", **changes))
 
 
 def test_the_given_set_and_the_callers_random_numbers_are_left_alone(judge, images):

@@ -6,8 +6,17 @@ from torch import nn
 from torch.testing import assert_close
 
 from ncfm._checks import NcfmError
-from ncfm.frequencies import FrequencySampler, GaussianFrequencies, ScaleMixtureFrequencies
-from strategies import interval, rng
+from ncfm.build import build_sampler
+from ncfm.config import FrequenciesConfig, make_config
+from ncfm.discrepancy import characteristic_function
+from ncfm.frequencies import (
+    DirectFrequencies,
+    FrequencySampler,
+    GaussianFrequencies,
+    ScaleMixtureFrequencies,
+    StudentTFrequencies,
+)
+from strategies import interval, normal, rng
 
 
 def mixture(fixed_bandwidth):
@@ -18,15 +27,31 @@ def mixture(fixed_bandwidth):
     return build
 
 
+def direct(fixed_bandwidth):
+    def build(d, k, **options):
+        return DirectFrequencies(d, k, **{"seed_generator": rng(0), "fixed_bandwidth": fixed_bandwidth} | options)
+
+    return build
+
+
 # Every sampler, as a function of (num_features, num_frequencies, **options).
 SAMPLERS = {
     "gaussian": GaussianFrequencies,
+    "student": StudentTFrequencies,
     "mixture": mixture(False),
     "mixture-fixed-bandwidth": mixture(True),
+    "direct": direct(False),
+    "direct-fixed-bandwidth": direct(True),
 }
 MIXTURES = {name: build for name, build in SAMPLERS.items() if name.startswith("mixture")}
+DIRECT = {name: build for name, build in SAMPLERS.items() if name.startswith("direct")}
+LEARNED = MIXTURES | DIRECT
+NEAR_GAUSSIAN = {name: build for name, build in SAMPLERS.items() if name != "student"}
 every_sampler = pytest.mark.parametrize("build", SAMPLERS.values(), ids=SAMPLERS.keys())
 every_mixture = pytest.mark.parametrize("build", MIXTURES.values(), ids=MIXTURES.keys())
+every_direct = pytest.mark.parametrize("build", DIRECT.values(), ids=DIRECT.keys())
+every_learned = pytest.mark.parametrize("build", LEARNED.values(), ids=LEARNED.keys())
+every_near_gaussian = pytest.mark.parametrize("build", NEAR_GAUSSIAN.values(), ids=NEAR_GAUSSIAN.keys())
 
 
 def push_to_the_edge(sampler, seed=3):
@@ -86,13 +111,22 @@ def test_twice_the_scale_is_twice_the_frequencies(build):
 
 
 @every_sampler
+def test_goes_to_the_device_and_type_it_is_moved_to(build):
+    t = build(4, 32).double().sample(rng(1))
+    assert t.dtype == torch.float64
+    assert_close(t.float(), build(4, 32).sample(rng(1)))
+    assert build(4, 32).to("meta").sample(rng(1)).device.type == "meta"
+
+
+@every_near_gaussian
 def test_starts_near_the_gaussian_of_its_scale(build):
     d, k, scale = 6, 20_000, 2.0
     sampler = build(d, k, scale=scale)
     z = sampler.sample(rng(1)).detach().double() / scale
     covariance = z.T @ z / k
     # A sample covariance is off by sqrt(2 / k) = 0.01 on the diagonal, 0.007 beside it; a mixture's relative
-    # scales start with a deviation of about 0.07 and their squares with a mean within 0.05 of 1.
+    # scales start with a deviation of about 0.07 and their squares with a mean within 0.05 of 1, and a direct
+    # draw is that of the Gaussian but for a fiftieth of its length.
     assert_close(covariance, torch.eye(d).double(), atol=0.1, rtol=0)
     assert float(z.mean(0).abs().max()) < 5 / math.sqrt(k)
 
@@ -127,12 +161,12 @@ def test_no_frequencies(build):
 # ---------------------------------------------------------------- the learned ones
 
 
-def test_only_the_mixtures_learn():
-    assert list(GaussianFrequencies(4).parameters()) == []
-    assert all(list(build(4, 32).parameters()) for build in MIXTURES.values())
+def test_who_learns():
+    with_parameters = {name for name, build in SAMPLERS.items() if list(build(4, 32).parameters())}
+    assert with_parameters == set(LEARNED)
 
 
-@every_mixture
+@every_learned
 def test_gradients_reach_every_parameter(build):
     sampler = build(4, 64)
     sampler.sample(rng(1)).square().mul(torch.arange(1.0, 5.0)).sum().backward()
@@ -142,9 +176,10 @@ def test_gradients_reach_every_parameter(build):
         assert float(parameter.grad.abs().max()) > 0, name
 
 
-@every_mixture
+@every_learned
 def test_gradients_of_the_reparameterisation(build):
-    sampler = build(3, 6, num_components=2, hidden=4, noise_features=2).double()
+    noise = {"num_components": 2, "noise_features": 2} if build in MIXTURES.values() else {}
+    sampler = build(3, 6, hidden=4, **noise).double()
     names, values = zip(*sampler.named_parameters(), strict=True)
 
     def frequencies(*parameters):
@@ -203,15 +238,204 @@ def test_fixed_bandwidth_holds_the_root_mean_square(extreme):
     assert float((scales.max(-1).values / scales.min(-1).values).max()) <= 3.0**2 * (1 + 1e-5)
 
 
-def test_initial_weights_come_from_the_seed_generator():
-    one, same, other = (ScaleMixtureFrequencies(4, 32, seed_generator=rng(s)) for s in (0, 0, 1))
+@every_learned
+def test_initial_weights_come_from_the_seed_generator(build):
+    one, same, other = (build(4, 32, seed_generator=rng(s)) for s in (0, 0, 1))
     assert torch.equal(one.weight_in, same.weight_in)
+    assert torch.equal(one.weight_out, same.weight_out)
+    assert not torch.equal(one.weight_in, other.weight_in)
+    assert not torch.equal(one.weight_out, other.weight_out)
+
+
+@every_learned
+@pytest.mark.parametrize("spread", [1.0, 0.5, float("nan")])
+def test_spread_of_one_or_less(build, spread):
+    with pytest.raises(NcfmError, match=r"spread must be above 1 .* use gaussian"):
+        build(4, 32, spread=spread)
+
+
+# ---------------------------------------------------------------- learned directly
+
+
+def lengths(t):
+    """Root mean squares of the rows, (k,)."""
+    return t.detach().square().mean(-1).sqrt()
+
+
+@every_direct
+@pytest.mark.parametrize("spread", [1.5, 3.0])
+@pytest.mark.parametrize("weights", [1.0, 10.0, 1e4])
+def test_lengths_stay_inside_their_bounds(build, spread, weights):
+    sampler = build(8, 512, scale=0.7, spread=spread)
+    with torch.no_grad():
+        sampler.bias_out += weights
+        sampler.weight_out *= weights
+    r = lengths(sampler.sample(rng(1)))
+    if sampler.fixed_bandwidth:
+        assert_close(r, torch.full((512,), 0.7), rtol=1e-5, atol=0)
+    else:
+        assert float(r.min()) >= 0.7 / spread * (1 - 1e-5)
+        assert float(r.max()) <= 0.7 * spread * (1 + 1e-5)
+        assert float(r.max()) > 0.7 * (1 + 0.4 * (spread - 1))  # they do grow
+
+
+def test_the_bounds_are_reached_and_the_middle_is_left():
+    # Without its last layer psi emits z. For d = 1 its length r = |z| takes all values; it goes to
+    # exp(L tanh(log(r) / L)), L = log(3), within a thousandth of r where |log r| < 0.1.
+    sampler = direct(False)(1, 20_000, scale=2.0)
+    with torch.no_grad():
+        sampler.weight_out.zero_()
+    t, z = sampler.sample(rng(1)).squeeze(), torch.randn(20_000, 1, generator=rng(1)).squeeze()
+    assert torch.equal(t.sign(), z.sign())
+    reach = math.log(3)
+    expected = 2 * torch.exp(reach * torch.tanh(z.double().abs().log() / reach))
+    assert_close(t.detach().double().abs(), expected, rtol=1e-5, atol=0)
+    middle = (z.abs().log().abs() < 0.1).nonzero().squeeze()
+    assert len(middle) > 500
+    assert_close(t[middle].detach(), 2 * z[middle], rtol=1e-3, atol=0)
+    # The shortest of 20,000 has r = 1e-4 or so, and tanh(log(r) / L) = -1 to seven digits; the longest has r = 4,
+    # where it is .85.
+    assert float(t.detach().abs().min()) == pytest.approx(2 / 3, rel=1e-5)
+    assert float(t.detach().abs().max()) == pytest.approx(2 * 3**0.85, rel=0.02)
+
+
+@every_direct
+def test_a_row_is_the_network_of_its_own_noise(build):
+    # The formula spelled out, row by row; weights large enough for every part of it to matter.
+    sampler = build(3, 5, scale=0.7, spread=2.0, hidden=4).double()
+    with torch.no_grad():
+        for i, parameter in enumerate(sampler.parameters()):
+            parameter.copy_(0.8 * normal(i, *parameter.shape))
+    noise = torch.randn(5, 3, generator=rng(1)).double()
+    for row, z in zip(sampler.sample(rng(1)), noise, strict=True):
+        u = sampler.weight_in @ z + sampler.bias_in
+        v = z + sampler.weight_out @ (u * (1 + torch.erf(u / math.sqrt(2))) / 2) + sampler.bias_out
+        r = v.norm() / math.sqrt(3)
+        rho = 1.0 if sampler.fixed_bandwidth else torch.exp(math.log(2) * torch.tanh(r.log() / math.log(2)))
+        assert_close(row, 0.7 * rho * v / r, rtol=1e-9, atol=0)
+
+
+@every_direct
+def test_directions_fill_the_space(build):
+    # A network without the noise beside it would stay in a subspace of its hidden width.
+    t = build(40, 400, hidden=3).sample(rng(1)).detach().double()
+    assert float(torch.linalg.svdvals(t).min()) > 5
+
+
+@every_direct
+def test_a_draw_of_nothing_but_zeros_is_finite(build, monkeypatch):
+    monkeypatch.setattr("ncfm.frequencies._normal", lambda rows, columns, generator, like: torch.zeros(rows, columns))
+    sampler = build(3, 5)
+    t = sampler.sample(rng(1))
+    t.sum().backward()
+    assert float(t.detach().abs().max()) == 0
+    assert all(bool(p.grad.isfinite().all()) for p in sampler.parameters())
+
+
+# ---------------------------------------------------------------- heavy tails
+
+
+@pytest.mark.parametrize(
+    ("degrees", "quantiles"),
+    [
+        # Tables of Student's t: the probability below, and where it lies.
+        (1, {0.75: 1.0, 0.9: 3.0777, 0.975: 12.706}),
+        (2, {0.75: 0.8165, 0.9: 1.8856, 0.975: 4.3027}),
+        (3, {0.75: 0.7649, 0.9: 1.6377, 0.975: 3.1824}),
+        (10, {0.75: 0.6998, 0.9: 1.3722, 0.975: 2.2281}),
+    ],
+)
+def test_student_has_the_quantiles_of_its_table(degrees, quantiles):
+    t = StudentTFrequencies(1, 100_000, scale=0.5, degrees_of_freedom=degrees).sample(rng(1)).flatten() / 0.5
+    for probability, quantile in quantiles.items():
+        for below in (t < quantile, t > -quantile):
+            mean, error = interval(below.double())
+            assert abs(float(mean) - probability) < float(error)
+
+
+@pytest.mark.parametrize("degrees", [5, 12])
+def test_student_has_the_variance_of_its_degrees(degrees):
+    t = StudentTFrequencies(1, 400_000, scale=2.0, degrees_of_freedom=degrees).sample(rng(1)).double().flatten()
+    mean, error = interval(t.square())
+    assert abs(float(mean) - 4 * degrees / (degrees - 2)) < float(error)
+    assert float(error) < 0.1 * float(mean)
+
+
+@pytest.mark.parametrize("degrees", [1, 3])
+def test_a_row_of_student_has_one_length_for_all_its_components(degrees):
+    # |t|^2 / 2 of two components is F-distributed, P(F > f) = (1 + 2 f / nu)^(-nu / 2); a chi^2 for each component
+    # would make it the mean of two independent squares.
+    t = StudentTFrequencies(2, 100_000, scale=1.0, degrees_of_freedom=degrees).sample(rng(1)).double()
+    for f in (0.5, 2.0, 10.0):
+        mean, error = interval((t.square().mean(-1) > f).double())
+        assert abs(float(mean) - (1 + 2 * f / degrees) ** (-degrees / 2)) < float(error)
+
+
+@pytest.mark.parametrize("degrees", [1, 3, 5])
+def test_the_kernel_of_student_is_a_matern_kernel(degrees):
+    # E exp(j <t, u>) in closed form for half-integer smoothness, a = sqrt(nu) scale |u|.
+    polynomial = {1: lambda a: 1.0, 3: lambda a: 1 + a, 5: lambda a: 1 + a + a**2 / 3}[degrees]
+    t = StudentTFrequencies(3, 100_000, scale=0.7, degrees_of_freedom=degrees).sample(rng(1)).double()
+    for length in (0.3, 1.0, 3.0):
+        u = torch.nn.functional.normalize(normal(2, 3), dim=0) * length
+        a = math.sqrt(degrees) * 0.7 * length
+        mean, error = interval(characteristic_function(u[None], t).real)
+        assert abs(float(mean) - polynomial(a) * math.exp(-a)) < float(error)
+        assert float(error) < 0.02
+
+
+def test_student_of_many_degrees_is_gaussian():
+    student, gaussian = StudentTFrequencies(4, 50, degrees_of_freedom=100_000), GaussianFrequencies(4, 50)
+    # The same normal draws; chi^2 / nu is off 1 by sqrt(2 / nu) = 0.0045, its root by half of that.
+    assert_close(student.sample(rng(1)), gaussian.sample(rng(1)), rtol=0.01, atol=0)
+
+
+def test_a_length_of_zero_makes_no_infinite_frequency(monkeypatch):
+    draws = {3: torch.ones(5, 3), 1: torch.zeros(5, 1)}  # z = 1, chi^2 = 0
+    monkeypatch.setattr("ncfm.frequencies._normal", lambda rows, columns, generator, like: draws[columns])
+    t = StudentTFrequencies(3, 5, degrees_of_freedom=1).sample(rng(1))
+    assert bool(t.isfinite().all())
+    assert float(t.min()) > 1e3
+
+
+@pytest.mark.parametrize("degrees", [0, -1])
+def test_no_degrees_of_freedom(degrees):
+    with pytest.raises(NcfmError, match=f"degrees_of_freedom must be at least 1, got {degrees}"):
+        StudentTFrequencies(4, 32, degrees_of_freedom=degrees)
+
+
+# ---------------------------------------------------------------- from the configuration
+
+
+def test_samplers_are_built_by_family_with_their_settings():
+    kinds = {
+        "mixture": ScaleMixtureFrequencies,
+        "gaussian": GaussianFrequencies,
+        "student": StudentTFrequencies,
+        "direct": DirectFrequencies,
+    }
+    common = {"number": 24, "scale": 0.7, "spread": 2.0, "fixed_bandwidth": False, "degrees_of_freedom": 7}
+    taken = {"spread": 2.0, "fixed_bandwidth": False, "degrees_of_freedom": 7}
+    for family, kind in kinds.items():
+        sampler = build_sampler(FrequenciesConfig(family=family, **common), 5, seed=0)
+        assert type(sampler) is kind
+        assert (sampler.num_features, sampler.num_frequencies, sampler.scale) == (5, 24, 0.7)
+        assert all(getattr(sampler, key) == value for key, value in taken.items() if hasattr(sampler, key))
+    # A default written twice is one default.
+    assert build_sampler(FrequenciesConfig(family="student"), 5, seed=0).degrees_of_freedom == 3
+    assert StudentTFrequencies(5).degrees_of_freedom == 3
+
+
+@pytest.mark.parametrize("family", ["mixture", "direct"])
+def test_the_seed_of_the_run_is_that_of_the_adversary(family):
+    one, same, other = (build_sampler(FrequenciesConfig(family=family), 5, seed) for seed in (0, 0, 1))
     assert torch.equal(one.weight_out, same.weight_out)
     assert not torch.equal(one.weight_out, other.weight_out)
 
 
-@every_mixture
-@pytest.mark.parametrize("spread", [1.0, 0.5])
-def test_spread_of_one_or_less(build, spread):
-    with pytest.raises(NcfmError, match=r"spread must be above 1 .* use gaussian"):
-        build(4, 32, spread=spread)
+@pytest.mark.parametrize(
+    ("setting", "value"), [("degrees_of_freedom", 0), ("degrees_of_freedom", 2.5), ("family", "cauchy")]
+)
+def test_settings_out_of_range(setting, value):
+    with pytest.raises(NcfmError, match=rf"frequencies\.{setting}"):
+        make_config({"frequencies": {setting: value}})

@@ -10,7 +10,7 @@ import torch
 from ncfm._typing import LabelledImages, Whitening
 from ncfm.evaluation import StudentMemory, evaluate, get_protocol, students_key
 from ncfm.evaluation import run as evaluation_run
-from ncfm.soft_labels import SoftTargets
+from ncfm.soft_labels import SoftTargets, TeacherTargets
 from strategies import rng
 from test_evaluation import CPU, PROTOCOL, changed
 from tiny import NETWORK, few
@@ -119,6 +119,7 @@ def test_whatever_determines_a_student_is_in_the_key(images):
     x, y = images.train.labelled()
     whitening = Whitening(torch.zeros(64), torch.eye(64))
     soft = SoftTargets(torch.log_softmax(torch.randn(80, 10, generator=rng(0)), 1))
+    teachers = TeacherTargets(lambda x: x, "these")
     shorter = dataclasses.replace(images.test, images=images.test.images[:-1], labels=images.test.labels[:-1])
     different = [
         key(images),
@@ -133,6 +134,10 @@ def test_whatever_determines_a_student_is_in_the_key(images):
         key(images, soft=soft),
         key(images, soft=soft._replace(temperature=2.0)),
         key(images, soft=soft._replace(weight=0.5)),
+        key(images, soft=teachers),
+        key(images, soft=teachers._replace(fingerprint="others")),
+        key(images, soft=teachers._replace(temperature=2.0)),
+        key(images, soft=teachers._replace(weight=0.5)),
         key(images, protocol=changed(looks=2)),
         *(key(images, protocol=changed(**change)) for change in ({"epochs": 4}, {"lr": 0.02}, {"augment": "none"})),
     ]
@@ -141,5 +146,7 @@ def test_whatever_determines_a_student_is_in_the_key(images):
 
 def test_what_does_not_determine_a_student_is_not(images):
     assert key(images, protocol=changed(num_runs=9)) == key(images)
+    teachers = TeacherTargets(lambda x: x, "these")  # known by their content, not by the function that asks them
+    assert key(images, soft=teachers._replace(say=lambda x: -x)) == key(images, soft=teachers)
     named = dataclasses.replace(get_protocol("quick"), name="another name")
     assert key(images, protocol=named) == key(images, protocol=get_protocol("quick"))

@@ -139,6 +139,48 @@ def test_a_reporter_hears_every_stage(digits):
     assert heard == [["teachers", 1, 1], ["distilling", 2, 2], ["students", 4, 4]]
 
 
+TAUGHT = SETTINGS | {"evaluate.labels": "teacher", "evaluate.temperature": 2.0, "evaluate.soft_weight": 0.5}
+
+
+def test_students_learn_from_the_teachers_of_the_set(digits, own_cache):
+    made = ncfm.distill(digits, ipc=1, recipe="none", settings=SETTINGS, seed=3).synthetic
+    (teacher,) = (own_cache / "teachers").glob("*.safetensors")
+    heard = []
+
+    class Reporter(api.Silent):
+        def begin(self, stage, total):
+            heard.append(stage)
+
+    # The set says how its teachers were trained, and they are found again, whatever the students' seed.
+    asked = {key: value for key, value in TAUGHT.items() if key.startswith("evaluate.")}
+    taught = ncfm.evaluate(made, digits, settings=asked, seed=8, reporter=Reporter())
+    assert heard == ["teachers", "students"]
+    assert list((own_cache / "teachers").glob("*.safetensors")) == [teacher]
+    assert taught.protocol == "quick@epochs=2,labels=teacher(T=2 weight=0.5)"
+    by_hard = ncfm.evaluate(made, digits, settings=asked | {"evaluate.labels": "hard"}, seed=8)
+    assert by_hard.protocol == "quick@epochs=2"
+    assert [s.confusion for s in taught.students] != [s.confusion for s in by_hard.students]
+
+
+def test_students_of_another_teacher_are_not_mistaken_for_these(digits):
+    train = digits.train.labelled()
+    train = LabelledImages(train.images[::20], train.labels[::20])
+    first, again, other = (
+        ncfm.evaluate(train, digits, settings=TAUGHT | {"teachers.epochs": epochs}).students for epochs in (1, 1, 0)
+    )
+    assert first == again  # remembered, the seconds too
+    assert [s.confusion for s in first] != [s.confusion for s in other]
+
+
+def test_teachers_are_asked_of_bare_tensors_and_foreign_sets_too(digits, tmp_path):
+    x, y = digits.train.labelled()
+    torch.save({"images": x[::40], "labels": y[::40]}, tmp_path / "theirs.pt")
+    of_tensors = ncfm.evaluate(LabelledImages(x[::40], y[::40]), digits, settings=TAUGHT)
+    of_file = ncfm.evaluate(tmp_path / "theirs.pt", digits, settings=TAUGHT)
+    assert of_tensors.protocol == of_file.protocol == "quick@epochs=2,labels=teacher(T=2 weight=0.5)"
+    assert of_tensors.accuracies == of_file.accuracies
+
+
 def test_the_documented_formulas_are_exported():
     x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
     t = torch.randn(16, 3, generator=torch.Generator().manual_seed(1))

@@ -33,6 +33,9 @@ ROW = AccuracyRow(
     num_runs=3,
     teacher_seconds=12.4,
     distill_seconds=99.6,
+    iterations=1000,
+    distill_memory_mb=321.0,
+    storage=10.26,
     evaluate_seconds=8.0,
     peak_memory_mb=512.0,
     device="CPU, of some kind",
@@ -95,6 +98,21 @@ def test_what_is_not_known_is_an_empty_cell(tmp_path):
     append_rows(path, [dataclasses.replace(ROW, accuracy_low=math.nan, accuracy_high=math.nan, distill_seconds=None)])
     (row,) = read_rows(path)
     assert row["accuracy_low"] == row["accuracy_high"] == row["distill_seconds"] == ""
+
+
+def test_columns_that_an_earlier_version_did_not_write_are_added(tmp_path):
+    path = tmp_path / "rows.csv"
+    append_rows(path, [ROW])
+    old = [{k: v for k, v in row.items() if k not in ("iterations", "storage")} for row in read_rows(path)]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, old[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(old)
+    append_rows(path, [ROW, dataclasses.replace(ROW, seed=1)])  # the first is known, though it has more columns now
+    first, second = read_rows(path)
+    assert (first["iterations"], first["storage"], first["accuracy_mean"]) == ("", "", "0.91234")
+    assert (second["iterations"], second["storage"], second["seed"]) == ("1000", "10.26", "1")
+    assert list(first) == list(second) == [field.name for field in dataclasses.fields(AccuracyRow)]
 
 
 def test_other_columns_are_refused_and_left_alone(tmp_path):

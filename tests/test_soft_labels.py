@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncfm._checks import NcfmError
-from ncfm.soft_labels import SoftLabels, SoftTargets
+from ncfm.soft_labels import SoftLabels, SoftTargets, TeacherTargets
 from strategies import rng
 
 
@@ -92,6 +92,20 @@ def test_logits_are_no_log_probabilities():
 def test_targets_that_do_not_fit_are_told(targets, message):
     with pytest.raises(NcfmError, match=message):
         targets.checked(5, 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"weight": -0.1}, "weight of the soft labels"), ({"temperature": 0}, "temperature must be above 0")],
+)
+def test_teachers_that_cannot_be_used_so_are_told(changes, message):
+    with pytest.raises(NcfmError, match=message):
+        TeacherTargets(lambda x: x, "", **changes).checked()
+
+
+def test_uses_of_labels_are_not_mistaken_for_each_other():
+    assert SoftTargets(distributions(), 0.5, 4).name == "soft(T=4 weight=0.5)"
+    assert TeacherTargets(lambda x: x, "", 0.5, 4).name == "teacher(T=4 weight=0.5)"
 
 
 def test_a_high_temperature_makes_labels_alike():

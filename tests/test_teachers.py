@@ -253,7 +253,7 @@ def constant_pool(num_teachers, *, norm="batch"):
 
     return TeacherPool(
         [Teacher(filled(i), filled(i + 0.5), 1.5) for i in range(num_teachers)],
-        lambda: new_network(norm),
+        lambda seed: new_network(norm),
         statistics=Statistics((0.5,), (0.25,)),
         device=CPU,
     )
@@ -327,6 +327,29 @@ def test_classify_is_the_teacher_drawn_last():
     x = torch.randn(2, 1, 8, 8, generator=generator(0))
     network = pool.trained(1)
     assert torch.equal(pool.classify(x), network(x))
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_batch_is_relabelled_by_the_mean_of_all_trained_teachers(norm):
+    def make(seed):
+        return create_network(f"convnet1w4-{norm}", channels=1, num_classes=3, image_size=8, seed=seed)
+
+    teachers_ = [Teacher(make(2 * i).state_dict(), make(2 * i + 1).state_dict(), 0.0) for i in range(3)]
+    pool = TeacherPool(teachers_, make, statistics=Statistics((0.5,), (0.25,)), device=CPU)
+    images = torch.rand(5, 1, 8, 8, generator=generator(0))
+    inputs = (images - 0.5) / 0.25
+    mean = sum(torch.softmax(pool.trained(i)(inputs).double(), 1) for i in range(3)) / 3
+    said = pool.relabel(inputs.requires_grad_())
+    torch.testing.assert_close(said.double().exp(), mean, atol=1e-6, rtol=0)
+    torch.testing.assert_close(said, pool.log_probabilities(images))
+    assert not said.requires_grad
+    torch.testing.assert_close(said[2:3], pool.relabel(inputs[2:3]))  # an image's is its own, whatever is beside it
+
+
+def test_fingerprints_are_those_of_all_teachers():
+    pool = constant_pool(3)
+    assert pool.fingerprints == [pool.fingerprint(i) for i in range(3)]
+    assert len(set(pool.fingerprints)) == 3
 
 
 def test_an_empty_pool_is_refused():

@@ -14,9 +14,10 @@ from torch import nn
 from ncfm._checks import NcfmError
 from ncfm._seeding import generator
 from ncfm._typing import Statistics
+from ncfm.augment import SiameseAugment
 from ncfm.data.images import to_float
 from ncfm.networks import create_network
-from ncfm.soft_labels import SoftTargets, distillation_loss
+from ncfm.soft_labels import SoftTargets, TeacherTargets, distillation_loss
 from ncfm.training import (
     OPTIMIZERS,
     SCHEDULES,
@@ -389,6 +390,143 @@ def test_students_side_by_side_have_losses_of_their_own():
     together = mixed_loss(logits, targets.at(at), orders, torch.tensor([0.3, 0.9]), RECIPE)
     for i, share in enumerate((0.3, 0.9)):
         torch.testing.assert_close(together[i], mixed_loss(logits[i], targets.at(at[i]), orders[i], share, RECIPE))
+
+
+# --- teachers who are asked of every batch ------------------------------------------------------------------
+
+SAID = torch.log_softmax(torch.randn(10, generator=generator(7)), 0)
+MIXED = {"augment": "color_crop_flip", "cutmix_probability": 0.5, "label_smoothing": 0.1}
+
+
+def always(weight=1.0, temperature=1.0):
+    """Teachers who say the same of every image."""
+    return TeacherTargets(lambda x: SAID.expand(len(x), 10), "always", weight, temperature)
+
+
+@pytest.mark.parametrize("changes", [{}, MIXED], ids=["plain", "mixed"])
+@pytest.mark.parametrize(("weight", "temperature"), [(1.0, 1.0), (0.3, 4.0), (0.0, 2.0)])
+def test_teachers_who_always_say_the_same_are_soft_labels(digits, changes, weight, temperature):
+    stored = SoftTargets(SAID.expand(100, 10), weight, temperature)
+    asked, known = (trained_weights(digits, changed(**changes), soft=s) for s in (always(weight, temperature), stored))
+    assert torch.equal(asked, known)
+    assert torch.equal(asked, trained_weights(digits, changed(**changes))) == (weight == 0)
+
+
+def test_teachers_see_the_batch_as_the_student_does(digits):
+    """Augmented and mixed; drawn once more here, from the same generator."""
+    recipe = changed(augment="color_crop_flip", cutmix_probability=0.5)
+    seen, shown = [], []
+    network = new_network()
+    stored, labels = some_digits(digits)
+    fit(
+        network,
+        stored,
+        labels,
+        recipe=recipe,
+        statistics=digits.statistics,
+        generator=generator(3),
+        forward=lambda x: (shown.append(x.clone()), network(x))[1],
+        soft=TeacherTargets(lambda x: (seen.append(x.clone()), SAID.expand(len(x), 10))[1], "spy"),
+    )
+    source, expected, mixed = generator(3), [], 0
+    for _ in range(recipe.epochs):
+        for batch in epoch_batches(100, 32, source):
+            x = network_input(stored[batch], digits.statistics)
+            x, order, _ = maybe_cutmix(SiameseAugment(recipe.augment).apply_each(x, source), recipe, source)
+            expected.append(x)
+            mixed += order is not None
+    assert len(seen) == len(shown) == len(expected) == 6
+    assert 0 < mixed < 6
+    for teacher, student, alone in zip(seen, shown, expected, strict=True):
+        assert torch.equal(teacher, student)
+        assert torch.equal(teacher, alone)
+
+
+def test_nothing_that_a_teacher_says_of_a_mixed_image_is_mixed_again():
+    order = torch.tensor([5, 4, 3, 2, 1, 0])
+    said = torch.log_softmax(torch.randn(6, 4, generator=generator(1)), 1)
+    targets = make_targets(LABELS, TeacherTargets(lambda x: said, "", 0.4, 3.0), torch.device("cpu"))
+    loss = mixed_loss(fixed_logits(), targets.shown(torch.zeros(6, 1, 2, 2)), order, 0.7, RECIPE)
+    log_p, rows = torch.log_softmax(fixed_logits(), 1), torch.arange(6)
+    hard = -(0.7 * log_p[rows, LABELS] + 0.3 * log_p[rows, LABELS[order]]).mean()
+    taught = 9 * one_by_one(fixed_logits() / 3, torch.softmax(said / 3, 1))
+    torch.testing.assert_close(loss, 0.6 * hard + 0.4 * taught)
+
+
+def test_what_teachers_say_of_students_side_by_side_is_each_ones_own():
+    x = torch.randn(2, 3, 1, 2, 2, generator=generator(0))
+    targets = TeacherTargets(lambda inputs: torch.log_softmax(inputs.flatten(1), 1), "pixels", temperature=2.0)
+    found = targets.probabilities(x)
+    assert found.shape == (2, 3, 4)
+    for i in range(2):
+        for j in range(3):
+            torch.testing.assert_close(found[i, j], torch.softmax(x[i, j].flatten() / 2, 0))
+
+
+def test_with_weight_1_hard_labels_do_not_enter(digits):
+    stored, labels = some_digits(digits)
+    weights = []
+    for hard in (labels, labels.flip(0)):
+        network = new_network()
+        options = {"recipe": changed(**MIXED), "statistics": digits.statistics, "soft": always()}
+        fit(network, stored, hard, generator=generator(0), **options)
+        weights.append(network.classifier.weight.detach().clone())
+    assert torch.equal(*weights)
+
+
+def test_no_gradient_flows_to_the_teacher(digits):
+    teacher = new_network(seed=5).eval()
+    before = [p.detach().clone() for p in teacher.parameters()]
+    said = TeacherTargets(lambda x: torch.log_softmax(teacher(x), 1), "network")
+    assert not said.probabilities(torch.zeros(2, 1, 8, 8)).requires_grad
+    weights = trained_weights(digits, changed(**MIXED), soft=said)
+    assert all(p.grad is None for p in teacher.parameters())
+    assert all(torch.equal(p, q) for p, q in zip(teacher.parameters(), before, strict=True))
+    assert not torch.equal(weights, trained_weights(digits, changed(**MIXED)))
+
+
+def test_a_student_learns_what_its_teacher_knows(digits):
+    """The labels given are wrong for every image; the teacher's are right."""
+    stored, labels = some_digits(digits, n=40)
+    teacher = new_network("convnet1w16")
+    recipe = changed(optimizer="adamw", lr=0.01, epochs=8)
+    fit(teacher, stored, labels, recipe=recipe, statistics=digits.statistics, generator=generator(0))
+    teacher.eval()
+    student = new_network("convnet1w16", seed=1)
+    said = TeacherTargets(lambda x: torch.log_softmax(teacher(x), 1), "network")
+    wrong = (labels + 1) % 10
+    fit(student, stored, wrong, recipe=recipe, statistics=digits.statistics, generator=generator(1), soft=said)
+    assert accuracy(student, stored, labels, statistics=digits.statistics) > 0.75
+
+
+# --- the loop, written out ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("soft", [None, SoftTargets(SAID.expand(100, 10), 0.3, 4.0)], ids=["hard", "soft"])
+def test_training_is_this_loop_to_the_bit(digits, soft):
+    recipe = changed(**MIXED)
+    network, (stored, labels) = new_network(), some_digits(digits)
+    source = generator(0, "training")
+    optimizer, schedule = make_optimizer(recipe, network, 6)
+    for _ in range(recipe.epochs):
+        for batch in epoch_batches(100, 32, source):
+            x = network_input(stored[batch], digits.statistics)
+            x, order, share = maybe_cutmix(SiameseAugment(recipe.augment).apply_each(x, source), recipe, source)
+            logits = network(channels_last(x))
+
+            def of(at, logits=logits):
+                each = nn.functional.cross_entropy(logits, labels[at], label_smoothing=0.1, reduction="none")
+                if soft is not None:
+                    each = 0.7 * each + 0.3 * distillation_loss(logits, soft.probabilities()[at], 4.0)
+                return each.mean()
+
+            loss = of(batch) if order is None else share * of(batch) + (1 - share) * of(batch[order])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    expected = torch.cat([v.detach().double().flatten() for v in network.state_dict().values()])
+    assert torch.equal(trained_weights(digits, recipe, soft=soft), expected)
 
 
 # --- BatchNorm ----------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from ncfm._typing import LabelledImages
 from ncfm.data.images import ImageSplit
 from ncfm.evaluation.continual import class_order, learn_continually, restrict, step_sizes
 from ncfm.evaluation.search import SearchResult, convnet_grid
+from ncfm.runs import resolve_config, variant_of
+from ncfm.soft_labels import TeacherTargets
 from strategies import rng
 from tiny import SETTINGS, few
 
@@ -107,6 +109,26 @@ def test_soft_labels_cost_images_and_are_given_to_random_ones_too(distilled, ima
     for number, said in asked:
         assert number == 20
         torch.testing.assert_close(said.exp().sum(1), torch.ones(20))
+
+
+def test_teachers_are_asked_of_random_images_too(distilled, images, monkeypatch):
+    asked = []
+    original = uses.train_students
+
+    def spy(train, *arguments, soft=None, **options):
+        asked.append(soft)
+        return original(train, *arguments, soft=soft, **options)
+
+    monkeypatch.setattr(uses, "train_students", spy)
+    found = uses.score(distilled(), images, full_epochs=1, settings={"evaluate.labels": "teacher"})
+    assert [type(soft) for soft in asked] == [TeacherTargets] * 4
+    assert len({soft.fingerprint for soft in asked}) == 1
+    assert "labels=teacher(T=1 weight=1)" in found.synthetic.protocol
+    assert found.random.protocol == found.synthetic.protocol
+    assert found.random_plain.protocol == found.synthetic_plain.protocol
+    assert "labels" not in found.synthetic_hard.protocol
+    assert "labels" not in found.full_hard.protocol
+    assert found.storage == 1
 
 
 def test_every_student_has_random_images_of_its_own(distilled, images, monkeypatch):
@@ -240,6 +262,36 @@ def test_networks_are_ranked_on_both(distilled, images):
     assert found.full_seconds > 0
 
 
+@pytest.mark.parametrize("method", ["herding", "rded"])
+def test_memories_that_need_teachers_get_trained_ones(distilled, images, monkeypatch, method):
+    synthetic, pools = distilled(), []
+    original = uses.select
+    monkeypatch.setattr(
+        uses, "select", lambda name, real, pool, **o: (pools.append(pool), original(name, real, pool, **o))[1]
+    )
+    uses.continual(synthetic, images, steps=1, methods=[method], settings={"evaluate.runs": 1})
+    (pool,) = pools
+    assert pool.fingerprints == ncfm.pretrain(images, recipe="none", settings=SETTINGS).fingerprints
+
+
+def test_a_search_asks_the_teachers_of_the_set(distilled, images, monkeypatch):
+    asked = []
+    original = uses.judge
+    monkeypatch.setattr(uses, "judge", lambda *a, soft=None, **o: (asked.append(soft), original(*a, soft=soft, **o))[1])
+    grid = ["convnet1w4-instance", "convnet1w8-instance", "convnet2w4-instance"]
+    uses.search(distilled(), images, networks=grid, full_epochs=1, settings={"evaluate.labels": "teacher"})
+    assert [isinstance(soft, TeacherTargets) for soft in asked] == [True, False] * 3  # the full split has its labels
+
+
+def test_a_selection_that_teachers_relabel_names_them():
+    hard, taught = ({"teachers.epochs": 2, "evaluate.labels": labels} for labels in ("hard", "teacher"))
+    variants = [
+        variant_of("digits", 5, resolve_config("digits", 5, None, changes, None), distilled=False)
+        for changes in (hard, taught)
+    ]
+    assert variants == ["", "teachers.epochs=2"]
+
+
 # --- leakage ------------------------------------------------------------------------------------------------
 
 
@@ -259,7 +311,7 @@ def test_the_test_split_leaks_into_nothing(images, settings, tmp_path, monkeypat
         made = ncfm.distill(real, ipc=2, recipe="none", settings=early, out=tmp_path / folder)
         chosen = [
             uses.select(m, real, pool, ipc=2, factor=1, generator=rng(0)).images
-            for m in ("herding", "kcenter", "kmeans")
+            for m in ("herding", "kcenter", "kmeans", "rded")
         ]
         results.append((real.fingerprint, real.statistics, pool.fingerprint(0), made, chosen))
     clean, dirty = results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shlex
 import shutil
@@ -140,6 +141,24 @@ def peak_memory_mb(device: torch.device) -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**10 if sys.platform != "darwin" else peak / 2**20
+
+
+def measure_peak_memory(device: torch.device) -> Callable[[], float]:
+    """Begin to measure what work takes: the returned function tells the peak since now in MiB, less what is held now.
+
+    On Linux and CUDA the peak begins anew, and freed memory that the allocator kept is given back first, so that one
+    piece of work does not lend it to the next. Elsewhere only what goes beyond the process's peak so far is seen.
+    """
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        held = torch.cuda.memory_allocated(device) / 2**20
+    else:
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what is resident now
+        held = peak_memory_mb(device)
+    return lambda: max(peak_memory_mb(device) - held, 0.0)
 
 
 def available_memory(device: torch.device) -> int | None:

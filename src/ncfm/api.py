@@ -22,6 +22,7 @@ from ncfm.runs import (
     judge,
     prepare,
     resolve_config,
+    train_pool,
     train_teachers,
 )
 from ncfm.synthetic import SyntheticSet
@@ -94,7 +95,7 @@ def distill(
     check_folder(folder, describe_run(name, ipc, config), resume)  # before minutes of work, not after
     images, machine = prepare(data, config, data_dir)
     reporter = reporter or Silent()
-    pool = train_teachers(images, config, machine, reporter)
+    pool = train_pool(images, config, machine, reporter)
     return distill_into(images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter)
 
 
@@ -110,7 +111,9 @@ def evaluate(
 ) -> EvaluationResult:
     """Judge a set: train fresh students on it and test them on the real test split.
 
-    A student that was trained before on the same images, by the same recipe, network and seed is remembered.
+    A student that was trained before on the same images, by the same recipe, network and seed is remembered. With
+    ``evaluate.labels=teacher`` the teachers of the set's recipe are trained on the real data first, or found in the
+    cache, and asked of every batch.
 
     Args:
         synthetic: a set, its folder, plain labelled images in [0, 1], or a file or folder that another program wrote
@@ -130,20 +133,21 @@ def evaluate(
     if data is None:
         raise NcfmError("The set does not say what data it was made from; name the data to judge it on (--on).")
     stored = facts.get("config", {})
-    own = {key: stored[key] for key in ("data", "evaluate", "seed") if key in stored}
+    own = {key: stored[key] for key in ("data", "teachers", "evaluate", "seed") if key in stored}
     config = make_config(own, nest(settings or {}), {} if seed is None else {"seed": seed})
     images, machine = prepare(data, config, data_dir)
+    reporter = reporter or Silent()
     if isinstance(synthetic, (str, Path)):
         synthetic = read_foreign(Path(synthetic), images)
-    soft = None
-    if isinstance(synthetic, SyntheticSet):
-        soft = build_targets(config, synthetic.soft_labels)
-        if synthetic.class_names != images.class_names:
-            raise NcfmError(
-                f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
-                f"{', '.join(images.class_names[:5])}, ...; judge it on the data it was made from."
-            )
-    elif config.evaluate.labels == "soft":
-        build_targets(config, None)  # says that there are none
+    if isinstance(synthetic, SyntheticSet) and synthetic.class_names != images.class_names:
+        raise NcfmError(
+            f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
+            f"{', '.join(images.class_names[:5])}, ...; judge it on the data it was made from."
+        )
+    pool = None
+    if config.evaluate.labels == "teacher":  # the set's own, whatever the students' seed
+        of_set = config.model_copy(update={"seed": stored.get("seed", config.seed)})
+        pool = train_teachers(images, of_set, machine, reporter)
+    soft = build_targets(config, synthetic.soft_labels if isinstance(synthetic, SyntheticSet) else None, pool)
     train = synthetic.decoded() if isinstance(synthetic, SyntheticSet) else synthetic
-    return judge(train, images, config, machine, "students", reporter or Silent(), soft=soft, fresh=fresh)
+    return judge(train, images, config, machine, "students", reporter, soft=soft, fresh=fresh)

@@ -12,16 +12,31 @@ import torch
 from ncfm import kernels
 from ncfm._checks import NcfmError
 from ncfm._device import allow_tf32, choose_compiled, choose_device, choose_precision
+from ncfm._files import content_hash
 from ncfm._seeding import generator
 from ncfm._typing import Images
 from ncfm.config import FrequenciesConfig, MachineConfig, RunConfig
 from ncfm.data.images import ImageSet, carve_validation, with_test_split
 from ncfm.data.sources import load_images
-from ncfm.distillation import DistillResult, distill
+from ncfm.distillation import DistillResult, StartRange, distill, distill_trajectories
 from ncfm.evaluation import Protocol, get_protocol
-from ncfm.frequencies import FrequencySampler, GaussianFrequencies, ScaleMixtureFrequencies
-from ncfm.objectives import CharacteristicMatching, MeanMatching, Objective
-from ncfm.soft_labels import SoftLabels, SoftTargets
+from ncfm.experts import ExpertPool, record_experts
+from ncfm.frequencies import (
+    DirectFrequencies,
+    FrequencySampler,
+    GaussianFrequencies,
+    ScaleMixtureFrequencies,
+    StudentTFrequencies,
+)
+from ncfm.objectives import (
+    CharacteristicMatching,
+    CovarianceMatching,
+    KernelMatching,
+    MeanMatching,
+    Objective,
+    PointMatching,
+)
+from ncfm.soft_labels import SoftLabels, SoftTargets, StudentTargets, TeacherTargets
 from ncfm.teachers import TeacherPool, pretrain
 from ncfm.training import TrainingRecipe
 
@@ -104,7 +119,38 @@ def build_teachers(
         network=config.teachers.network,
         num_teachers=config.teachers.number,
         recipe=build_teacher_recipe(config),
-        seed=config.seed,
+        seed=config.seed if config.teachers.seed is None else config.teachers.seed,
+        device=machine.device,
+        precision=machine.precision,
+        compile_networks=machine.compile_networks,
+        on_epoch=on_epoch,
+    )
+
+
+def build_experts(
+    images: ImageSet,
+    config: RunConfig,
+    machine: Machine,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> ExpertPool:
+    """The experts whose trajectories are matched, from the cache where possible."""
+    t = config.trajectory
+    recipe = TrainingRecipe(
+        epochs=t.epochs,
+        optimizer="sgd",
+        lr=t.lr,
+        batch_size=t.batch_size,
+        schedule="constant",
+        augment=t.augment,
+        momentum=0.0,
+        weight_decay=0.0,
+    )
+    return record_experts(
+        images,
+        network=config.teachers.network,
+        num_experts=t.experts,
+        recipe=recipe,
+        seed=config.seed if config.teachers.seed is None else config.teachers.seed,
         device=machine.device,
         precision=machine.precision,
         compile_networks=machine.compile_networks,
@@ -116,7 +162,12 @@ def build_sampler(config: FrequenciesConfig, num_features: int, seed: int) -> Fr
     """The sampler of frequencies by family."""
     if config.family == "gaussian":
         return GaussianFrequencies(num_features, config.number, scale=config.scale)
-    return ScaleMixtureFrequencies(
+    if config.family == "student":
+        return StudentTFrequencies(
+            num_features, config.number, scale=config.scale, degrees_of_freedom=config.degrees_of_freedom
+        )
+    learned = DirectFrequencies if config.family == "direct" else ScaleMixtureFrequencies
+    return learned(
         num_features,
         config.number,
         scale=config.scale,
@@ -126,15 +177,28 @@ def build_sampler(config: FrequenciesConfig, num_features: int, seed: int) -> Fr
     )
 
 
-def build_objective(config: RunConfig, num_features: int) -> Objective:
+def build_objective(config: RunConfig, num_features: int, num_classes: int) -> Objective:
     """The objective by name."""
-    if config.objective.name == "mean":
+    o = config.objective
+    if o.name == "mean":
         return MeanMatching()
+    if o.name == "mse":
+        return PointMatching()
+    if o.name == "mmd":
+        return KernelMatching(o.bandwidths, factors=o.bandwidth_factors)
+    if o.name == "dsdm":
+        return CovarianceMatching(
+            num_classes,
+            num_features,
+            covariance_weight=o.covariance_weight,
+            history_weight=o.history_weight,
+            decay=o.history_decay,
+        )
     return CharacteristicMatching(
         build_sampler(config.frequencies, num_features, config.seed),
-        amplitude_weight=config.objective.amplitude_weight,
-        corrected=config.objective.corrected,
-        gradient_rows=config.objective.gradient_rows,
+        amplitude_weight=o.amplitude_weight,
+        corrected=o.corrected,
+        gradient_rows=o.gradient_rows,
     )
 
 
@@ -146,13 +210,19 @@ def build_soft_labels(config: RunConfig, pool: TeacherPool, images: Images) -> S
     return SoftLabels.of(said, top_k=config.labels.top_k, precision=config.labels.precision)
 
 
-def build_targets(config: RunConfig, labels: SoftLabels | None) -> SoftTargets | None:
-    """How students learn from a set's soft labels; None for hard labels.
+def build_targets(
+    config: RunConfig, labels: SoftLabels | None, pool: TeacherPool | None = None
+) -> StudentTargets | None:
+    """How students learn from a set's soft labels, or from the pool's trained teachers; None for hard labels.
 
     Raises:
-        NcfmError: if soft labels are asked for and the set has none.
+        NcfmError: if soft labels are asked for and the set has none, or teachers and there is no pool.
     """
     e = config.evaluate
+    if e.labels == "teacher":
+        if pool is None:
+            raise NcfmError("evaluate.labels=teacher needs teachers to ask, and there are none here; use hard labels.")
+        return TeacherTargets(pool.relabel, content_hash(*pool.fingerprints), e.soft_weight, e.temperature)
     if e.labels == "soft" and labels is None:
         raise NcfmError("The set has no soft labels; distil with --set labels.kind=soft, or judge it by hard ones.")
     if e.labels == "hard" or labels is None:
@@ -160,10 +230,10 @@ def build_targets(config: RunConfig, labels: SoftLabels | None) -> SoftTargets |
     return SoftTargets(labels.log_probabilities(), e.soft_weight, e.temperature)
 
 
-def build_protocol(config: RunConfig, targets: SoftTargets | None = None) -> Protocol:
-    """The evaluation protocol; settings that differ from it, and soft labels, show in its name."""
+def build_protocol(config: RunConfig, targets: StudentTargets | None = None) -> Protocol:
+    """The evaluation protocol; settings that differ from it, and labels that are not hard, show in its name."""
     e = config.evaluate
-    labels = "hard" if targets is None else f"soft(T={targets.temperature:g} weight={targets.weight:g})"
+    labels = "hard" if targets is None else targets.name
     return get_protocol(e.protocol, epochs=e.epochs, augment=e.augment, num_runs=e.runs, looks=e.looks, labels=labels)
 
 
@@ -175,9 +245,10 @@ def run_distillation(
     return distill(
         images,
         pool,
-        build_objective(config, num_features=int(pool.blended.num_features)),  # type: ignore[arg-type]
+        build_objective(config, int(pool.blended.num_features), images.num_classes),  # type: ignore[arg-type]
         ipc=ipc,
         iterations=d.iterations,
+        seconds=d.seconds,
         factor=d.factor,
         mode=d.mode,
         bound=d.bound,
@@ -192,6 +263,7 @@ def run_distillation(
         matching_weight=d.matching_weight,
         calibration_weight=d.calibration_weight,
         normalize_features=d.normalize_features,
+        extractor=config.teachers.extractor,
         recompute_batch_norms=config.teachers.batch_norm == "recomputed",
         early_stop_patience=d.early_stop_patience,
         seed=config.seed,
@@ -200,6 +272,45 @@ def run_distillation(
         gradient_chunk_size=config.machine.gradient_chunk_size,
         compile_networks=machine.compile_networks,
         compile_step=machine.compile_step,
+        checkpoint_seconds=config.machine.checkpoint_seconds,
+        **arguments,
+    )
+
+
+def run_trajectory_matching(
+    images: ImageSet, experts: ExpertPool, config: RunConfig, *, ipc: int, **arguments: Any
+) -> DistillResult:
+    """Match trajectories (MTT, DATM) with the configuration's settings; ``arguments`` go on as they are."""
+    d, t = config.distill, config.trajectory
+    datm = config.objective.name == "datm"
+    first = t.start_high // 2 if t.start_first_high is None else t.start_first_high
+    return distill_trajectories(
+        images,
+        experts,
+        ipc=ipc,
+        iterations=d.iterations,
+        seconds=d.seconds,
+        factor=d.factor,
+        mode=d.mode,
+        bound=d.bound,
+        init="correct" if datm and t.correct_start else d.init,
+        learn_labels=datm,
+        label_precision=config.labels.precision,
+        augment=d.augment,
+        start=StartRange(t.start_low, t.start_high, max(first, t.start_low), t.start_growth)
+        if datm
+        else StartRange(t.start_low, t.start_high),
+        matched_epochs=t.matched_epochs,
+        student_steps=t.student_steps,
+        batch_size=t.student_batch_size,
+        differentiation=t.differentiation,
+        image_lr=d.image_lr,
+        image_schedule=d.image_schedule,
+        label_lr=t.label_lr,
+        step_size=t.step_size,
+        step_size_lr=t.step_size_lr,
+        early_stop_patience=d.early_stop_patience,
+        seed=config.seed,
         checkpoint_seconds=config.machine.checkpoint_seconds,
         **arguments,
     )

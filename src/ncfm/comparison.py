@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Sequence
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ncfm._checks import check_at_least, check_known
-from ncfm._files import write_json
+from ncfm._checks import check_at_least, check_known, check_positive
+from ncfm._files import write_json, write_text
 from ncfm._seeding import generator
-from ncfm._typing import LabelledImages
-from ncfm.baselines import BY_FEATURES, SELECTIONS, select
+from ncfm._typing import Interval, LabelledImages
+from ncfm.baselines import BY_TEACHERS, select
 from ncfm.build import Machine, build_protocol, build_targets
-from ncfm.config import RunConfig, make_config, nest
+from ncfm.config import RunConfig
 from ncfm.data.images import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.distillation.state import STATE_FILE
-from ncfm.evaluation import EvaluationResult, equal_steps
+from ncfm.evaluation import EvaluationResult, equal_steps, interval
+from ncfm.experts import ExpertPool
+from ncfm.methods import METHODS, Method, read_ablation
 from ncfm.report.figures import save_image_grid
+from ncfm.report.plots import CostPoint
 from ncfm.report.results import AccuracyRow, append_rows
 from ncfm.runs import (
     PICTURE_FILE,
@@ -31,36 +38,75 @@ from ncfm.runs import (
     describe_run,
     distill_into,
     judge,
+    needs_teachers,
     prepare,
     read_scores,
     resolve_config,
     scores,
+    train_pool,
     train_teachers,
     variant_of,
 )
+from ncfm.synthetic import SyntheticSet
 from ncfm.teachers import TeacherPool
-
-DISTILLED: dict[str, tuple[str, dict[str, Any]]] = {
-    "ncfm": ("ncfm", {}),
-    "gaussian": ("ncfm", {"frequencies.family": "gaussian"}),
-    "mean": ("mean", {"objective.name": "mean"}),
-}
-"""Methods of `compare` that distil: the method of their rows, and the settings that make them so."""
-
-METHODS = (*DISTILLED, *SELECTIONS, "full")
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One method of a comparison."""
+    """One method of a comparison, of one seed."""
 
     name: str  # as asked for
     method: str
     variant: str
+    seed: int
     evaluation: EvaluationResult
     storage: float  # stored images per class, soft labels counted as images
-    teacher_seconds: float | None
-    distill_seconds: float | None
+    teacher_seconds: float | None  # teachers or experts took; None where none are needed
+    distill_seconds: float | None = None
+    iterations: int | None = None
+    distill_memory_mb: float | None = None  # that iterations took at most, beside the data and the program
+
+    @property
+    def seconds_per_iteration(self) -> float | None:
+        """Mean time of an iteration."""
+        return self.distill_seconds / self.iterations if self.distill_seconds and self.iterations else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers for JSON."""
+        own = {name: value for name, value in vars(self).items() if name != "evaluation"}
+        return own | {"seconds_per_iteration": self.seconds_per_iteration} | scores(self.evaluation)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method of a comparison, over all its seeds."""
+
+    scored: tuple[Scored, ...]  # at least one
+
+    @property
+    def first(self) -> Scored:
+        """That of the first seed."""
+        return self.scored[0]
+
+    @property
+    def interval(self) -> Interval:
+        """Of the accuracy: over the seeds' means, as students of one set share its luck; over students of one seed."""
+        if len(self.scored) == 1:
+            return self.first.evaluation.interval
+        return interval([scored.evaluation.accuracy_mean for scored in self.scored])
+
+    def median(self, name: str) -> float | None:
+        """Of a number of `Scored`, over the seeds; None if it is not there."""
+        values = [value for value in (getattr(scored, name) for scored in self.scored) if value is not None]
+        return statistics.median(values) if values else None
+
+
+def entries(scored: Iterable[Scored]) -> list[Entry]:
+    """Results of several seeds by method, in the order of their first."""
+    groups: dict[str, list[Scored]] = {}
+    for one in scored:
+        groups.setdefault(one.name, []).append(one)
+    return [Entry(tuple(group)) for group in groups.values()]
 
 
 def compare(
@@ -68,6 +114,9 @@ def compare(
     *,
     ipc: int,
     methods: Sequence[str] = ("ncfm", "random", "herding", "mosaic", "full"),
+    ablations: Sequence[str] = (),
+    seeds: int = 1,
+    seconds: float | None = None,
     recipe: str | None = None,
     settings: Settings | None = None,
     seed: int | None = None,
@@ -79,31 +128,85 @@ def compare(
     """Put methods side by side: the same storage, the same students, the same recipe.
 
     Args:
-        data, ipc, recipe, settings, seed, data_dir, reporter: as in `distill`.
-        methods: of ncfm (learned frequencies), gaussian (ncfm with fixed ones), mean (mean matching), random, herding,
-            kcenter, kmeans, mosaic (the undistilled start), full (the training split, as many optimizer steps).
+        data, ipc, recipe, settings, seed, data_dir, reporter: as in `distill`; settings hold for all methods, over
+            what makes a method.
+        methods: names of `ncfm.methods.METHODS`; may be none if there are ablations.
+        ablations: names of `ncfm.methods.ablation_names`, or paths: their variants come after the methods.
+        seeds: sets made by each method, with seeds from ``seed`` on; teachers and experts are the same for all.
+        seconds: distil each for so long, in place of its iterations. Teachers and experts come on top.
         out: folder with a run folder for every method; methods that it already has are not done again.
-        results: a CSV file to which a row for every method is appended.
+        results: a CSV file to which a row for every method and seed is appended.
+
+    Returns:
+        A result for every method and seed; `entries` joins the seeds.
 
     Raises:
-        NcfmError: for unknown methods, data or settings.
+        NcfmError: for unknown methods, ablations, data or settings.
     """
     check_at_least(ipc, 1, "ipc (images per class)")
-    for method in methods:
-        check_known(method, METHODS, "method")
+    check_at_least(seeds, 1, "seeds")
+    if seconds is not None:
+        check_positive(seconds, "seconds")
+    chosen = choose_methods(methods, ablations)
     config = resolve_config(data, ipc, recipe, settings, seed)
     images, machine = prepare(data, config, data_dir)
-    reporter = reporter or Silent()
-    pool = train_teachers(images, config, machine, reporter)
+    pools = _Pools(images, machine, reporter or Silent())
     folder = None if out is None else Path(out).expanduser()
     scored = []
-    for name in methods:
-        scored.append(
-            _score(name, images, pool, config, machine, ipc, None if folder is None else folder / name, reporter)
-        )
-        if results is not None:
-            append_rows(Path(results), [accuracy_row(scored[-1], images.name, ipc, config)])
+    for name, method in chosen.items():
+        budget = {"distill.seconds": seconds} if seconds is not None and method.distilled else {}
+        for own_seed in range(config.seed, config.seed + seeds):
+            shared = {"teachers.seed": config.seed} if own_seed != config.seed else {}
+            own = resolve_config(
+                data, ipc, recipe, {**method.settings, **budget, **shared, **(settings or {})}, own_seed
+            )
+            place = _folder_of(name, folder, own_seed - config.seed)
+            scored.append(_score(name, method, pools, own, ipc, place))
+            if results is not None:
+                append_rows(Path(results), [accuracy_row(scored[-1], images.name, ipc, own)])
     return scored
+
+
+def choose_methods(methods: Sequence[str], ablations: Sequence[str]) -> dict[str, Method]:
+    """Methods by the names of their table rows: those of `METHODS`, and ``ablation: variant``.
+
+    Raises:
+        NcfmError: for unknown ones, or none at all.
+    """
+    check_at_least(len(methods) + len(ablations), 1, "number of methods")
+    for name in methods:
+        check_known(name, tuple(METHODS), "method")
+    chosen = {name: METHODS[name] for name in methods}
+    for ablation in ablations:
+        for label, method in read_ablation(ablation).items():
+            chosen[f"{Path(ablation).stem}: {label}"] = method
+    return chosen
+
+
+CSV_COLUMNS = (
+    *("name", "method", "variant", "seed", "accuracy_mean", "accuracy_std", "accuracy_low", "accuracy_high"),
+    *("storage", "num_images", "iterations", "distill_seconds", "seconds_per_iteration", "distill_memory_mb"),
+    *("teacher_seconds", "network", "protocol"),
+)
+
+
+def write_csv(path: Path, scored: Sequence[Scored]) -> None:
+    """A row for every method and seed: plain numbers, as in the table."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(one.as_dict() for one in scored)
+    write_text(path, buffer.getvalue())
+
+
+def cost_points(found: Sequence[Entry]) -> list[CostPoint]:
+    """What the distilled methods came to and what they took."""
+    points = []
+    for entry in found:
+        seconds, memory = entry.median("distill_seconds"), entry.median("distill_memory_mb")
+        if seconds is not None and memory is not None:
+            points.append(CostPoint(entry.first.name, entry.interval, seconds, memory))
+    return points
 
 
 def accuracy_row(scored: Scored, dataset: str, ipc: int, config: RunConfig) -> AccuracyRow:
@@ -125,72 +228,131 @@ def accuracy_row(scored: Scored, dataset: str, ipc: int, config: RunConfig) -> A
         num_runs=len(evaluation.accuracies),
         teacher_seconds=scored.teacher_seconds,
         distill_seconds=scored.distill_seconds,
+        iterations=scored.iterations,
+        distill_memory_mb=scored.distill_memory_mb,
+        storage=scored.storage,
         evaluate_seconds=evaluation.seconds,
         seed=config.seed,
         **evaluation.students[-1].conditions,
     )
 
 
-def _score(
-    name: str,
-    images: ImageSet,
-    pool: TeacherPool,
-    config: RunConfig,
-    machine: Machine,
-    ipc: int,
-    folder: Path | None,
-    reporter: Reporter,
-) -> Scored:
+def _folder_of(name: str, folder: Path | None, repeat: int) -> Path | None:
+    """The run folder of a method; of later seeds in a folder beside."""
+    if folder is None:
+        return None
+    plain = re.sub(r"[^A-Za-z0-9.=]+", "-", name).strip("-")
+    return folder / (plain if repeat == 0 else f"{plain}.seed{repeat}")
+
+
+class _Pools:
+    """Teachers and experts, made when a method first needs them."""
+
+    def __init__(self, images: ImageSet, machine: Machine, reporter: Reporter) -> None:
+        self.images, self.machine, self.reporter = images, machine, reporter
+        self._made: dict[str, TeacherPool | ExpertPool] = {}
+
+    def for_distilling(self, config: RunConfig) -> TeacherPool | ExpertPool:
+        """What the configuration's objective matches."""
+        key = repr((config.teachers, config.trajectory, config.objective.name in ("mtt", "datm"), _seed_of(config)))
+        if key not in self._made:
+            self._made[key] = train_pool(self.images, config, self.machine, self.reporter)
+        return self._made[key]
+
+    def teachers(self, config: RunConfig) -> TeacherPool:
+        """Trained teachers, whatever the objective."""
+        key = repr((config.teachers, _seed_of(config)))
+        if key not in self._made:
+            self._made[key] = train_teachers(self.images, config, self.machine, self.reporter)
+        pool = self._made[key]
+        assert isinstance(pool, TeacherPool)
+        return pool
+
+
+def _seed_of(config: RunConfig) -> int:
+    return config.seed if config.teachers.seed is None else config.teachers.seed
+
+
+def _score(name: str, method: Method, pools: _Pools, config: RunConfig, ipc: int, folder: Path | None) -> Scored:
     """Make and judge one method's set, or take what its folder already has."""
-    teacher_seconds: float | None = None
-    distill_seconds: float | None = None
-    method, changes = DISTILLED.get(name, (name, {}))
-    config = make_config(config.model_dump(), nest(changes))
-    variant = variant_of(images.name, ipc, config, distilled=name in DISTILLED)
-    storage: float = ipc
-    soft, protocol = None, build_protocol(config)
-    if name in DISTILLED:
-        result = _distill_or_load(images, pool, config, machine, ipc, folder, reporter, name)
-        train, storage = result.synthetic.decoded(), result.synthetic.storage
-        soft = build_targets(config, result.synthetic.soft_labels)
+    images, machine, reporter = pools.images, pools.machine, pools.reporter
+    variant = variant_of(images.name, ipc, config, distilled=method.distilled, usual=METHODS_BY_ROW[method.name])
+    teachers = pools.teachers(config) if config.evaluate.labels == "teacher" else None
+    facts: dict[str, Any] = {"teacher_seconds": None, "storage": float(ipc)}
+    soft = build_targets(config, None, teachers) if teachers is not None else None
+    protocol = build_protocol(config, soft)
+    if method.distilled:
+        pool = pools.for_distilling(config)
+        result = _distill_or_load(pools, pool, config, ipc, folder, name, method.name, variant)
+        train = result.synthetic.decoded()
+        soft = build_targets(config, result.synthetic.soft_labels, teachers)
         protocol = build_protocol(config, soft)
-        teacher_seconds, distill_seconds = pool.seconds, result.seconds
-    elif name == "full":
+        facts = {
+            "teacher_seconds": pool.seconds if needs_teachers(config) else None,
+            "distill_seconds": result.seconds,
+            "iterations": result.iterations,
+            "distill_memory_mb": result.peak_memory_mb,
+            "storage": result.synthetic.storage,
+        }
+    elif method.name == "full":
         train = LabelledImages(images.train.images, images.train.labels)
         reference = images.num_classes * ipc * config.distill.factor**2
         variant = ",".join(filter(None, ["equal-steps", variant]))
         protocol = equal_steps(protocol, len(images.train), reference)
-        storage = math.ceil(len(images.train) / images.num_classes)
+        facts["storage"] = float(math.ceil(len(images.train) / images.num_classes))
     else:
-        chosen = select(
-            name, images, pool, ipc=ipc, factor=config.distill.factor, generator=generator(config.seed, name)
-        )
-        if folder is not None:
-            save_image_grid(folder / PICTURE_FILE, chosen.images, chosen.class_names)
+        pool = pools.teachers(config)
+        chosen = _select(method.name, pools, pool, config, ipc, folder)
         train = chosen.decoded()
-        teacher_seconds = pool.seconds if name in BY_FEATURES else None
+        facts["teacher_seconds"] = pool.seconds if method.name in BY_TEACHERS else None
     evaluation = judge(train, images, config, machine, f"{name}: students", reporter, soft=soft, protocol=protocol)
     if folder is not None:
-        entries = [entry for entry in read_scores(folder / SCORES_FILE) if entry.get("method") == name]
+        known = [entry for entry in read_scores(folder / SCORES_FILE) if entry.get("method") == name]
         entry = scores(evaluation) | {"method": name, "seed": config.seed}
-        if entry not in entries:
-            write_json(folder / SCORES_FILE, [*entries, entry])
-    return Scored(name, method, variant, evaluation, storage, teacher_seconds, distill_seconds)
+        if entry not in known:
+            write_json(folder / SCORES_FILE, [*known, entry])
+    return Scored(name, method.name, variant, config.seed, evaluation, **facts)
+
+
+METHODS_BY_ROW: Mapping[str, Method] = {method.name: method for method in reversed(METHODS.values())}
+"""The first of `METHODS` for each name of results rows: what the row's variant is told against."""
+
+
+def _select(
+    method: str, pools: _Pools, pool: TeacherPool, config: RunConfig, ipc: int, folder: Path | None
+) -> SyntheticSet:
+    """A selection of real images, with its picture."""
+    rng = generator(config.seed, method)
+    chosen = select(method, pools.images, pool, ipc=ipc, factor=config.distill.factor, generator=rng)
+    if folder is not None:
+        save_image_grid(folder / PICTURE_FILE, chosen.images, chosen.class_names)
+    return chosen
 
 
 def _distill_or_load(
-    images: ImageSet,
-    pool: TeacherPool,
+    pools: _Pools,
+    pool: TeacherPool | ExpertPool,
     config: RunConfig,
-    machine: Machine,
     ipc: int,
     folder: Path | None,
-    reporter: Reporter,
-    name: str,
+    stage: str,
+    method: str,
+    variant: str,
 ) -> DistillResult:
     """Distil, continuing what the folder has."""
+    images = pools.images
     resume = folder is not None and (folder / STATE_FILE).is_file()
     check_folder(folder, describe_run(images.name, ipc, config), resume)
     return distill_into(
-        images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter, stage=name
+        images,
+        pool,
+        config,
+        pools.machine,
+        ipc=ipc,
+        folder=folder,
+        resume=resume,
+        reporter=pools.reporter,
+        stage=stage,
+        method=method,
+        variant=variant,
     )

@@ -10,7 +10,7 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -55,6 +55,10 @@ class TeachersConfig(_Section):
     """Operations joined by _: color, crop, cutout, flip, scale, rotate; or none."""
     cutmix: float = Field(0.0, ge=0, le=1)
     """Probability that a batch is mixed."""
+    seed: int | None = Field(None, ge=0)
+    """Of their weights and training; default: the run's. Runs of several seeds can share teachers."""
+    extractor: Literal["blended", "trained", "random"] = "blended"
+    """What matches features: a teacher blended between its start and its end, one at its end, a fresh network."""
     batch_norm: Literal["recomputed", "blended"] = "recomputed"
     """Of a BatchNorm extractor: statistics from the iteration's real images, or blended as its weights are."""
 
@@ -62,34 +66,50 @@ class TeachersConfig(_Section):
 class ObjectiveConfig(_Section):
     """What is matched."""
 
-    name: Literal["ncfd", "mean"] = "ncfd"
+    name: Literal["ncfd", "mean", "mse", "mmd", "dsdm", "mtt", "datm"] = "ncfd"
+    """ncfd: characteristic functions; mean, mse, mmd, dsdm: means, random pairs, kernel, means with covariances; mtt,
+    datm: training trajectories (section trajectory)."""
     amplitude_weight: float = Field(0.5, ge=0, le=1)
     """alpha: weight of the amplitude term; the phase term gets the rest."""
     corrected: bool = False
     """Correct amplitudes for their finite samples."""
     gradient_rows: int | None = Field(256, ge=1)
     """Real images of a class that the adversary's gradient is estimated from, without bias; none: all of the batch."""
+    bandwidths: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(None, min_length=1)
+    """mmd: of the kernels that are averaged; default: bandwidth_factors."""
+    bandwidth_factors: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.5, 1.0, 2.0), min_length=1)
+    """mmd: bandwidths as multiples of the median distance of a class's features."""
+    covariance_weight: float = Field(1.0, ge=0)
+    """dsdm: of the covariances, beside 1 for the means."""
+    history_weight: float = Field(1.0, ge=0)
+    """dsdm: of the class means that earlier extractors saw."""
+    history_decay: float = Field(0.99, ge=0, le=1)
+    """dsdm: of those means, an iteration; they are averaged over about 1 / (1 - decay) iterations."""
 
 
 class FrequenciesConfig(_Section):
     """Where characteristic functions are compared."""
 
-    family: Literal["mixture", "gaussian"] = "mixture"
-    """mixture: learned scale mixture of normals (the adversary); gaussian: fixed."""
+    family: Literal["mixture", "gaussian", "student", "direct"] = "mixture"
+    """mixture: learned scale mixture of normals; direct: learned without any law; gaussian and student: fixed."""
     number: int = Field(1024, ge=1)
     """Frequencies k."""
     scale: float = Field(1.5, gt=0)
     """Deviation of the frequencies (bandwidth), for features of norm 1."""
     spread: float = Field(3.0, gt=1)
-    """mixture: scales stay within scale / spread and scale * spread."""
+    """mixture, direct: scales stay within scale / spread and scale * spread."""
     fixed_bandwidth: bool = True
-    """mixture: normalise the scales so that only directions are learned."""
+    """mixture, direct: normalise the scales so that only directions are learned."""
+    degrees_of_freedom: int = Field(3, ge=1)
+    """student: the fewer, the heavier the tails (1: Cauchy)."""
 
 
 class DistillConfig(_Section):
     """The min-max."""
 
     iterations: int = Field(1000, ge=0)
+    seconds: float | None = Field(None, gt=0)
+    """A budget of time in place of the iterations; such a run is not the same twice."""
     factor: int = Field(2, ge=1)
     """A stored image is a mosaic of factor x factor tiles."""
     mode: Literal["single", "multi", "bounded"] = "single"
@@ -110,6 +130,44 @@ class DistillConfig(_Section):
     normalize_features: bool = True
     early_stop_patience: int | None = Field(None, ge=1)
     """Stop when the smoothed discrepancy has not improved for so many iterations."""
+
+
+class TrajectoryConfig(_Section):
+    """Trajectory matching (objectives mtt and datm): experts on the real set, students on the synthetic one."""
+
+    experts: int = Field(2, ge=1)
+    """Recorded networks (100 in the papers), of the architecture teachers.network."""
+    epochs: int = Field(8, ge=1)
+    """Recorded of each (50 to 100 in the papers)."""
+    lr: float = Field(0.01, gt=0)
+    """Of plain SGD, constant."""
+    batch_size: int = Field(64, ge=1)
+    augment: str = "color_crop_cutout_flip_scale_rotate"
+    """Of the experts' batches."""
+    start_low: int = Field(0, ge=0)
+    """Students start where an expert was after start_low to start_high epochs."""
+    start_high: int = Field(4, ge=0)
+    start_first_high: int | None = Field(None, ge=0)
+    """datm: start_high at the beginning; it grows. Default: half of start_high."""
+    start_growth: int = Field(200, ge=0)
+    """datm: iterations until start_high is reached."""
+    matched_epochs: int = Field(2, ge=1)
+    """Of the expert, between a student's start and its target."""
+    student_steps: int = Field(30, ge=1)
+    """Of the student on the synthetic set."""
+    student_batch_size: int | None = Field(None, ge=1)
+    """Decoded images of a step; default all."""
+    differentiation: Literal["replayed", "unrolled", "tesla"] = "replayed"
+    """Through the student's steps: replayed and unrolled are exact, the first in the memory of one step; tesla leaves
+    out how a step moves the gradients of later ones."""
+    step_size: float = Field(0.01, gt=0)
+    """Of the student, where it starts; it is learned."""
+    step_size_lr: float = Field(0.01, ge=0)
+    """Adam's, of its logarithm."""
+    label_lr: float = Field(0.01, ge=0)
+    """datm: Adam's, of the labels' logits."""
+    correct_start: bool = True
+    """datm: begin with images that an expert classifies correctly."""
 
 
 class LabelsConfig(_Section):
@@ -133,10 +191,10 @@ class EvaluateConfig(_Section):
     epochs: int | None = Field(None, ge=0)
     augment: str | None = None
     """In place of the protocol's, for data that must not be mirrored, say."""
-    labels: Literal["auto", "hard", "soft"] = "auto"
-    """What students learn from; auto: soft labels where the set has them."""
+    labels: Literal["auto", "hard", "soft", "teacher"] = "auto"
+    """What students learn from; auto: soft labels where the set has them; teacher: teachers asked of every batch."""
     temperature: float = Field(1.0, gt=0)
-    """Of soft labels."""
+    """Of soft labels, stored or said by teachers."""
     soft_weight: float = Field(1.0, ge=0, le=1)
     """Of the loss to soft labels; that to hard ones gets the rest."""
     looks: int | None = Field(None, ge=1)
@@ -172,6 +230,7 @@ class RunConfig(_Section):
     objective: ObjectiveConfig = ObjectiveConfig()
     frequencies: FrequenciesConfig = FrequenciesConfig()
     distill: DistillConfig = DistillConfig()
+    trajectory: TrajectoryConfig = TrajectoryConfig()
     labels: LabelsConfig = LabelsConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     machine: MachineConfig = MachineConfig()
@@ -289,7 +348,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 def recipe_names() -> list[str]:
     """The recipes that come with the package."""
-    return sorted(p.stem for p in RECIPES.rglob("*.toml"))
+    return sorted(p.stem for p in RECIPES.glob("*.toml"))
 
 
 def recipe_path(name: str) -> Path:
@@ -308,7 +367,7 @@ def recipe_path(name: str) -> Path:
         raise NcfmError(
             f"Unknown recipe {name!r}.{nearest(name, recipe_names())} Known: {known}; or a path ending in .toml."
         )
-    return next(RECIPES.rglob(f"{name}.toml"))
+    return RECIPES / f"{name}.toml"
 
 
 def check_recipe(name: str) -> None:

@@ -1,7 +1,8 @@
 """Samplers of the frequencies at which characteristic functions are compared.
 
-A sampler is one player of the min-max: `ScaleMixtureFrequencies` learns where to look, `GaussianFrequencies` has
-nothing to learn. All of them return k distinct rows, drawn afresh at every call.
+A sampler is one player of the min-max: `ScaleMixtureFrequencies` and `DirectFrequencies` learn where to look,
+`GaussianFrequencies` and `StudentTFrequencies` have nothing to learn. All of them return k distinct rows, drawn afresh
+at every call.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from torch import Generator, Tensor, nn
 
 from ncfm._checks import NcfmError, check_at_least, check_positive
 from ncfm._typing import Frequencies
+
+_TINY = 1e-20  # against draws of exactly 0: far below any other square of a normal number
 
 
 @runtime_checkable
@@ -50,6 +53,48 @@ class GaussianFrequencies(nn.Module):
     def sample(self, generator: Generator) -> Frequencies:
         """Draw t of shape (k, d)."""
         return self.scale * _normal(self.num_frequencies, self.num_features, generator, self._buffers["_device"])
+
+
+class StudentTFrequencies(nn.Module):
+    r"""Fixed frequencies with heavy tails, t = scale * z / sqrt(chi^2_nu / nu) with z ~ N(0, I).
+
+    A multivariate Student t: every row has one chi^2 of nu degrees of freedom of its own, so that a draw holds rows of
+    many bandwidths. It is a scale mixture of normals whose mixture is fixed. The variance of a component is
+    scale^2 nu / (nu - 2), infinite for nu = 1 and 2; towards large nu the rows become those of `GaussianFrequencies`.
+    The kernel behind it, E exp(j <t, u>), is the Matern kernel of smoothness nu / 2: exp(-scale \|u\|) for nu = 1.
+
+    Args:
+        num_features: width d of the features.
+        num_frequencies: k.
+        scale: of the normal; at nu = 3 and large d the median row has a root mean square of 1.13 scale.
+        degrees_of_freedom: nu, a whole number from 1 (Cauchy).
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_frequencies: int = 1024,
+        *,
+        scale: float = 1.5,
+        degrees_of_freedom: int = 3,
+    ) -> None:
+        super().__init__()
+        check_at_least(num_frequencies, 1, "num_frequencies")
+        check_positive(scale, "scale")
+        check_at_least(degrees_of_freedom, 1, "degrees_of_freedom")
+        self.num_features, self.num_frequencies, self.scale = num_features, num_frequencies, scale
+        self.degrees_of_freedom = degrees_of_freedom
+        self.register_buffer("_device", torch.empty(0), persistent=False)
+
+    def sample(self, generator: Generator) -> Frequencies:
+        """Draw t of shape (k, d)."""
+        like = self._buffers["_device"]
+        z = _normal(self.num_frequencies, self.num_features, generator, like)
+        # A chi^2 of whole degrees is a sum of squares: none of torch's private draws, and any generator serves.
+        normals = _normal(self.num_frequencies, self.degrees_of_freedom, generator, like)  # (k, nu)
+        chi_square = normals.square().sum(-1, keepdim=True)
+        # A draw of exactly 0 happens once in some 10 million with nu = 1; an infinite frequency would be NaN.
+        return self.scale * z / (chi_square / self.degrees_of_freedom).clamp(min=_TINY).sqrt()
 
 
 class ScaleMixtureFrequencies(nn.Module):
@@ -100,8 +145,7 @@ class ScaleMixtureFrequencies(nn.Module):
         super().__init__()
         check_at_least(num_frequencies, 1, "num_frequencies")
         check_positive(scale, "scale")
-        if spread <= 1:
-            raise NcfmError(f"spread must be above 1 (1 would fix the scales; use gaussian for that), got {spread}.")
+        _check_spread(spread)
         self.num_features, self.num_frequencies = num_features, num_frequencies
         self.scale, self.spread, self.fixed_bandwidth = scale, spread, fixed_bandwidth
         self.num_components = num_components or max(num_frequencies // 16, 1)
@@ -133,6 +177,86 @@ class ScaleMixtureFrequencies(nn.Module):
         z = _normal(self.num_frequencies, self.num_features, generator, self.weight_in)
         component = torch.arange(self.num_frequencies, device=sigma.device) % self.num_components
         return sigma[component] * z
+
+
+class DirectFrequencies(nn.Module):
+    r"""Learned frequencies without a given law: psi emits t itself.
+
+    psi is a small residual network on fresh noise z ~ N(0, I) of width d for each of the k rows,
+
+    .. math:: v = z + W_2 \, \mathrm{gelu}(W_1 z + b_1) + b_2, \qquad t = \mathrm{scale} \cdot \rho(r) \, v / r,
+              \qquad r = \|v\| / \sqrt{d}.
+
+    All rows differ (for d > 1), and gradients reach psi through v (reparameterisation). The residual form is there
+    because a plain network of this width emits only directions of a ``hidden``-dimensional subspace, to whose
+    complement the discrepancy would be blind; with it psi starts near the Gaussian of the same scale.
+
+    The lengths are bounded, rho in [1 / spread, spread], for the reason given in `ScaleMixtureFrequencies`: a free
+    adversary makes t long, where a finite sample is nothing but noise. With
+    rho(r) = exp(L tanh(log(r) / L)), L = log(spread), lengths near ``scale`` stay as they are. With ``fixed_bandwidth``
+    rho = 1: every row has the length scale sqrt(d), and psi chooses directions only.
+
+    Args:
+        num_features: width d of the features.
+        num_frequencies: k.
+        scale: centre of the bounds of \|t\| / sqrt(d), and its value if the bandwidth is fixed.
+        spread: ratio of the bounds to the centre, above 1.
+        fixed_bandwidth: see above.
+        hidden: width of psi.
+        seed_generator: draws psi's initial weights.
+
+    Raises:
+        NcfmError: if a bound makes no sense.
+
+    Reference:
+        Wang et al., CVPR 2025, arXiv 2502.20653, section 3.2 (a network proposes the frequencies; form and bounds are
+        ours).
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_frequencies: int = 1024,
+        *,
+        scale: float = 1.5,
+        spread: float = 3.0,
+        fixed_bandwidth: bool = True,
+        hidden: int = 128,
+        seed_generator: Generator,
+    ) -> None:
+        super().__init__()
+        check_at_least(num_frequencies, 1, "num_frequencies")
+        check_positive(scale, "scale")
+        _check_spread(spread)
+        self.num_features, self.num_frequencies = num_features, num_frequencies
+        self.scale, self.spread, self.fixed_bandwidth = scale, spread, fixed_bandwidth
+        self.weight_in = nn.Parameter(
+            torch.randn(hidden, num_features, generator=seed_generator) / math.sqrt(num_features)
+        )
+        self.bias_in = nn.Parameter(torch.zeros(hidden))
+        # A small last layer: psi starts near the identity.
+        self.weight_out = nn.Parameter(
+            0.03 * torch.randn(num_features, hidden, generator=seed_generator) / math.sqrt(hidden)
+        )
+        self.bias_out = nn.Parameter(torch.zeros(num_features))
+
+    def sample(self, generator: Generator) -> Frequencies:
+        """Draw t of shape (k, d)."""
+        z = _normal(self.num_frequencies, self.num_features, generator, self.weight_in)
+        hidden = torch.nn.functional.gelu(z @ self.weight_in.T + self.bias_in)
+        v = z + hidden @ self.weight_out.T + self.bias_out
+        length = (v.square().mean(-1, keepdim=True) + _TINY).sqrt()  # (k, 1)
+        t = self.scale * v / length
+        if self.fixed_bandwidth:
+            return t
+        reach = math.log(self.spread)
+        return t * torch.exp(reach * torch.tanh(length.log() / reach))
+
+
+def _check_spread(spread: float) -> None:
+    """Raise NcfmError unless there is room between the bounds."""
+    if not spread > 1:
+        raise NcfmError(f"spread must be above 1 (1 would fix the scales; use gaussian for that), got {spread}.")
 
 
 def _normal(rows: int, columns: int, generator: Generator, like: Tensor | None) -> Tensor:

@@ -1,20 +1,21 @@
 """Objectives: what a synthetic set is made to match, one class a group.
 
-An objective says how far the synthetic features of every class are from the real ones. A new one is a class with
-``discrepancy``, ``adversary`` and ``to``; the tests in ``tests/test_objectives.py`` take every objective listed there
-through the same properties.
+An objective says how far the synthetic features of every class are from the real ones. A new one is a class with the
+members of `Objective`; the tests in ``tests/test_objectives.py`` take every objective listed there through the same
+properties.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
-from ncfm._checks import check_fraction
+from ncfm._checks import NcfmError, check_at_least, check_fraction, check_positive
 from ncfm._typing import Features, PerGroup
-from ncfm.discrepancy import mean_gap, ncfd
+from ncfm.discrepancy import covariance_gap, gaussian_mmd, mean_gap, median_bandwidth, ncfd, paired_gap
 from ncfm.frequencies import FrequencySampler
 
 
@@ -31,12 +32,43 @@ class Objective(Protocol):
     def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
         """Discrepancy (C,) of real (C, n, d) and synthetic (C, m, d) features.
 
-        Gradients reach the synthetic features and the adversary's parameters.
+        Gradients reach the synthetic features and the adversary's parameters. The memory stays as it is.
         """
         ...
 
+    def state(self) -> dict[str, Tensor]:
+        """The memory by name: what is filled in place to go on where another run stopped; mostly empty.
 
-class CharacteristicMatching:
+        The tensors are there from the start, in their final shape; `to` may replace them, nothing else does.
+        """
+        ...
+
+    def remember(self, real: Features) -> None:
+        """Take an iteration's real features (C, n, d) into the memory: once an iteration, after the moves."""
+        ...
+
+
+class _NoAdversary:
+    """Nothing learned but the images, and nothing to move."""
+
+    adversary: nn.Module | None = None
+
+    def to(self, device: torch.device) -> None:
+        """Nothing to move."""
+
+
+class _NoMemory:
+    """Every iteration for itself."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def remember(self, real: Features) -> None:
+        """Nothing to remember."""
+
+
+class CharacteristicMatching(_NoMemory):
     """Neural characteristic function matching: `ncfd` at frequencies that a sampler proposes.
 
     Args:
@@ -84,18 +116,144 @@ class CharacteristicMatching:
         )
 
 
-class MeanMatching:
+class MeanMatching(_NoAdversary, _NoMemory):
     """Distribution matching: squared distance of the class means; nothing adversarial, no randomness.
 
     Reference:
         Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023.
     """
 
-    adversary: nn.Module | None = None
-
-    def to(self, device: torch.device) -> None:
-        """Nothing to move."""
-
     def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
         """`mean_gap` of every class."""
         return mean_gap(real, synthetic)
+
+
+class PointMatching(_NoAdversary, _NoMemory):
+    """Point matching: mean squared distance of synthetic features from real ones paired with them at random.
+
+    The plainest thing one could minimise, and the yardstick of the others: it pulls every image to the mean of its
+    class. Unlike them it is not 0 for a synthetic set that is distributed as the real one.
+    """
+
+    def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
+        """`paired_gap` of every class; real batches come in random order, so that nothing is drawn here."""
+        return paired_gap(real, synthetic)
+
+
+class KernelMatching(_NoAdversary, _NoMemory):
+    r"""Kernel matching: squared Gaussian-kernel MMD of every class, the mean over several bandwidths.
+
+    By default the bandwidths are multiples of the median distance between the real and synthetic features of the
+    class (`median_bandwidth`), found anew in every iteration and not differentiated. The estimate counts pairs of a
+    point with itself: a constant, which moves nothing.
+
+    Args:
+        bandwidths: fixed ones; None takes the median heuristic.
+        factors: multiples of the median distance; without effect on fixed bandwidths.
+
+    Raises:
+        NcfmError: if a bandwidth or a factor is not above 0, or there is none.
+
+    Reference:
+        Zhang et al., "M3D: Dataset Condensation by Minimizing Maximum Mean Discrepancy", AAAI 2024. The bandwidths:
+        Gretton et al., "A Kernel Two-Sample Test", JMLR 13, 2012.
+    """
+
+    def __init__(
+        self, bandwidths: Sequence[float] | None = None, *, factors: Sequence[float] = (0.5, 1.0, 2.0)
+    ) -> None:
+        for name, numbers in (("bandwidth", bandwidths), ("bandwidth factor", factors)):
+            if numbers is not None:
+                check_at_least(len(numbers), 1, f"number of {name}s")
+                for number in numbers:
+                    check_positive(number, name)
+        self.bandwidths = None if bandwidths is None else tuple(bandwidths)
+        self.factors = tuple(factors)
+
+    def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
+        """`gaussian_mmd` of every class, its distances from matrix products."""
+        if self.bandwidths is not None:
+            return gaussian_mmd(real, synthetic, bandwidth=self.bandwidths, exact=False)
+        median = median_bandwidth(real, synthetic)
+        widths = torch.stack([factor * median for factor in self.factors], dim=-1)  # (C, factors)
+        return gaussian_mmd(real, synthetic, bandwidth=widths, exact=False)
+
+
+class CovarianceMatching(_NoAdversary):
+    r"""Diversified semantic matching: means, covariances, and the means that earlier extractors saw.
+
+    .. math:: \|\mu_x - \mu_y\|^2 + w_{cov} \|S_x - S_y\|_F^2 + w_{hist} \|\mu_{hist} - \mu_y\|^2
+
+    The paper matches the synthetic features to "historical integrated prototypes" too, because the extractor changes
+    from iteration to iteration and with it the aim. Here mu_hist (C, d) is a moving average of the class means of the
+    real batches of earlier iterations, each under the extractor of its iteration: after iteration i it moves by
+    max(1 - decay, 1 / i) of the way to that iteration's means. It is thus their plain mean at first and an exponential
+    average over 1 / (1 - decay) iterations later. The third term is 0 until something is remembered.
+
+    Args:
+        num_classes: C.
+        num_features: width d of the features.
+        covariance_weight: w_cov, at least 0.
+        history_weight: w_hist, at least 0.
+        decay: of the memory, in [0, 1]; 0 remembers the last iteration only, 1 all of them alike.
+
+    Raises:
+        NcfmError: if a weight or the decay makes no sense.
+
+    Reference:
+        Li et al., "Diversified Semantic Distribution Matching for Dataset Distillation", ACM MM 2024. The weights, the
+        form of the moving average and its start are ours.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_features: int,
+        *,
+        covariance_weight: float = 1.0,
+        history_weight: float = 1.0,
+        decay: float = 0.99,
+    ) -> None:
+        check_at_least(num_classes, 1, "num_classes")
+        check_at_least(num_features, 1, "num_features")
+        check_at_least(covariance_weight, 0, "covariance_weight")
+        check_at_least(history_weight, 0, "history_weight")
+        check_fraction(decay, "decay")
+        self.covariance_weight, self.history_weight, self.decay = covariance_weight, history_weight, decay
+        self._mean = torch.zeros(num_classes, num_features)
+        self._iterations = torch.zeros((), dtype=torch.int64)  # remembered; a tensor, so that no device is waited for
+
+    def to(self, device: torch.device) -> None:
+        """Move the memory."""
+        self._mean, self._iterations = self._mean.to(device), self._iterations.to(device)
+
+    def state(self) -> dict[str, Tensor]:
+        """mu_hist (C, d) and the number of iterations in it, ()."""
+        return {"mean": self._mean, "iterations": self._iterations}
+
+    def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
+        """The three terms of every class.
+
+        Raises:
+            NcfmError: if the features are not those of C classes of width d.
+        """
+        gap = mean_gap(real, synthetic) + self.covariance_weight * covariance_gap(real, synthetic)
+        self._check(synthetic)
+        history = (self._mean.to(synthetic.dtype) - synthetic.mean(-2)).square().sum(-1)
+        return gap + self.history_weight * (self._iterations > 0) * history
+
+    @torch.no_grad()
+    def remember(self, real: Features) -> None:
+        """Move mu_hist to the class means of these features, as far as is said above."""
+        self._check(real)
+        self._iterations += 1
+        self._mean.lerp_(real.mean(-2).to(self._mean.dtype), (1 / self._iterations).clamp(min=1 - self.decay))
+
+    def _check(self, features: Features) -> None:
+        """Raise NcfmError unless they are of C classes and width d: of one class they would pass for all."""
+        if (*features.shape[:-2], features.shape[-1]) != self._mean.shape:
+            classes, width = self._mean.shape
+            raise NcfmError(
+                f"Expected features of {classes} classes and width {width}, got shape {tuple(features.shape)}; "
+                "build the objective with the data's num_classes and the extractor's num_features."
+            )

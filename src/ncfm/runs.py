@@ -17,11 +17,13 @@ from ncfm._typing import LabelledImages, Statistics
 from ncfm.build import (
     Machine,
     build_data,
+    build_experts,
     build_machine,
     build_protocol,
     build_soft_labels,
     build_teachers,
     run_distillation,
+    run_trajectory_matching,
 )
 from ncfm.config import RunConfig, check_recipe, dotted, make_config, nest, read_recipe, recipe_names
 from ncfm.data.images import ImageSet, ImageSplit
@@ -31,11 +33,13 @@ from ncfm.distillation.state import STATE_FILE
 from ncfm.evaluation import EvaluationResult, StudentMemory, interval, students_key
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
+from ncfm.experts import ExpertPool
+from ncfm.methods import METHODS, Method
 from ncfm.networks.registry import is_own
 from ncfm.report.figures import save_image_grid
 from ncfm.report.results import Conditions, code_version
-from ncfm.soft_labels import SoftTargets
-from ncfm.teachers import TeacherPool
+from ncfm.soft_labels import StudentTargets
+from ncfm.teachers import TeacherPool, untrained_pool
 
 CONFIG_FILE, PICTURE_FILE, SCORES_FILE, SET_FOLDER = "config.json", "images.png", "scores.json", "synthetic"
 
@@ -113,9 +117,40 @@ def train_teachers(images: ImageSet, config: RunConfig, machine: Machine, report
     return pool
 
 
+def record_trajectories(images: ImageSet, config: RunConfig, machine: Machine, reporter: Reporter) -> ExpertPool:
+    """The experts of trajectory matching, recorded or from the cache."""
+    epochs, number = config.trajectory.epochs, config.trajectory.experts
+    reporter.begin("experts", epochs * number)
+    experts = build_experts(images, config, machine, on_epoch=lambda i, epoch: reporter.update(i * epochs + epoch))
+    reporter.end()
+    return experts
+
+
+def matches_trajectories(config: RunConfig) -> bool:
+    """Whether the objective takes experts in place of teachers."""
+    return config.objective.name in ("mtt", "datm")
+
+
+def needs_teachers(config: RunConfig) -> bool:
+    """Whether trained networks have a part in the distillation: not where fresh ones extract and nothing calibrates."""
+    trained = config.teachers.extractor != "random" or config.distill.calibration_weight > 0
+    return trained or matches_trajectories(config)
+
+
+def train_pool(images: ImageSet, config: RunConfig, machine: Machine, reporter: Reporter) -> TeacherPool | ExpertPool:
+    """The networks that the objective matches: teachers, or the trajectories of experts; untrained where that will
+    do."""
+    if not needs_teachers(config):
+        return untrained_pool(
+            images, config.teachers.network, device=machine.device, compile_networks=machine.compile_networks
+        )
+    train = record_trajectories if matches_trajectories(config) else train_teachers
+    return train(images, config, machine, reporter)
+
+
 def distill_into(
     images: ImageSet,
-    pool: TeacherPool,
+    pool: TeacherPool | ExpertPool,
     config: RunConfig,
     machine: Machine,
     *,
@@ -124,39 +159,60 @@ def distill_into(
     resume: bool,
     reporter: Reporter,
     stage: str = "distilling",
+    method: str | None = None,
+    variant: str | None = None,
 ) -> DistillResult:
-    """Distil and write the artefact and its picture."""
+    """Distil and write the artefact and its picture.
+
+    ``method`` and ``variant`` are what the artefact says it is; by default what the objective and the settings say.
+    """
     if folder is not None:
         write_json(folder / CONFIG_FILE, describe_run(images.name, ipc, config))
-    reporter.begin(stage, config.distill.iterations)
-    result = run_distillation(
-        images,
-        pool,
-        config,
-        machine,
-        ipc=ipc,
-        folder=folder,
-        resume=resume and folder is not None and (folder / STATE_FILE).is_file(),
-        on_iteration=lambda i, metrics: reporter.update(i, f"NCFD {metrics['discrepancy']:.4f}"),
-    )
+    budget = config.distill.seconds
+    reporter.begin(stage, config.distill.iterations if budget is None else math.ceil(budget))
+    common: dict[str, Any] = {
+        "ipc": ipc,
+        "folder": folder,
+        "resume": resume and folder is not None and (folder / STATE_FILE).is_file(),
+        "on_iteration": lambda i, metrics: reporter.update(
+            i if budget is None else min(int(metrics["seconds"]), math.ceil(budget)), _note(metrics)
+        ),
+    }
+    if isinstance(pool, ExpertPool):
+        if config.labels.kind == "soft":
+            raise NcfmError(
+                "labels.kind=soft stores what teachers say, and trajectories have none; datm learns labels."
+            )
+        result = run_trajectory_matching(images, pool, config, **common)
+    else:
+        result = run_distillation(images, pool, config, machine, **common)
     reporter.end()
     facts = describe_run(images.name, ipc, config) | {
         "data_fingerprint": images.fingerprint,
         "data_problems": list(images.problems),
-        "method": "ncfm" if config.objective.name == "ncfd" else config.objective.name,
-        "variant": variant_of(images.name, ipc, config),
+        "method": method or usual_method(config).name,
+        "variant": variant_of(images.name, ipc, config) if variant is None else variant,
         "iterations": result.iterations,
         "teacher_seconds": round(pool.seconds, 3),
         "distill_seconds": round(result.seconds, 3),
+        "distill_memory_mb": round(result.peak_memory_mb, 1),
         "code": code_version(),
         "device": describe_device(machine.device),
     }
-    labels = build_soft_labels(config, pool, result.synthetic.decoded().images)
+    labels = result.synthetic.soft_labels  # learned
+    if isinstance(pool, TeacherPool):
+        labels = build_soft_labels(config, pool, result.synthetic.decoded().images)
     result = replace(result, synthetic=replace(result.synthetic, facts=facts, soft_labels=labels))
     if folder is not None:
         result.synthetic.save(folder / SET_FOLDER)
         save_image_grid(folder / PICTURE_FILE, result.synthetic.images, result.synthetic.class_names)
     return result
+
+
+def _note(metrics: Mapping[str, float]) -> str:
+    """The loss of an iteration, to be shown beside the progress."""
+    name = "discrepancy" if "discrepancy" in metrics else "gap"
+    return f"{name} {metrics[name]:.4f}"
 
 
 def judge(
@@ -167,7 +223,7 @@ def judge(
     stage: str,
     reporter: Reporter,
     *,
-    soft: SoftTargets | None = None,
+    soft: StudentTargets | None = None,
     protocol: EvaluationProtocol | None = None,
     fresh: bool = False,
 ) -> EvaluationResult:
@@ -178,7 +234,7 @@ def judge(
         images: the real data.
         config, machine: how.
         stage, reporter: who is told of the progress, under what name.
-        soft: soft labels to learn from.
+        soft: soft labels to learn from, or teachers who are asked while students train.
         protocol: in place of the configured one.
         fresh: train all students, also those that are remembered.
     """
@@ -210,7 +266,7 @@ def train_students(
     config: RunConfig,
     machine: Machine,
     seed: int | None = None,
-    soft: SoftTargets | None = None,
+    soft: StudentTargets | None = None,
     fresh: bool = False,
     on_epoch: Callable[[int], None] | None = None,
 ) -> EvaluationResult:
@@ -288,22 +344,36 @@ def describe_run(data: str, ipc: int, config: RunConfig) -> dict[str, Any]:
 NUMERICS = ("machine.precision", "machine.tf32", "machine.compile", "machine.kernels", "machine.students")
 
 
-def variant_of(data: str, ipc: int, config: RunConfig, *, distilled: bool = True) -> str:
+def usual_method(config: RunConfig) -> Method:
+    """The method that is the objective as its paper has it."""
+    return METHODS["ncfm" if config.objective.name == "ncfd" else config.objective.name]
+
+
+def variant_of(data: str, ipc: int, config: RunConfig, *, distilled: bool = True, usual: Method | None = None) -> str:
     """What differs from the package's recipe for this data and IPC (from the defaults if it has none), for results.
+
+    Of a method that settings make (``usual``; by default `usual_method`) what differs from these too.
 
     Fixed frequencies are called "gaussian"; everything else is ``key=value``, joined by commas. How students are
     trained is left to the protocol's name, where a run computes to the machine's columns, but for the switches that
-    change rounding. Of a set that is selected, not distilled, only those matter.
+    change rounding. Of a set that is selected, not distilled, only those matter, and the teachers where students ask
+    them.
     """
-    base = resolve_config(data.removesuffix("@validation"), ipc, None, None, None)
-    sections = ("teachers.", "distill.", "labels.", "objective.", "frequencies.") if distilled else ("distill.factor",)
+    usual = usual_method(config) if usual is None else usual
+    base = resolve_config(data.removesuffix("@validation"), ipc, None, usual.settings, None)
+    sections: tuple[str, ...] = ("teachers.", "distill.", "labels.", "objective.", "frequencies.")
+    if matches_trajectories(config):
+        sections += ("trajectory.",)
+    if not distilled:
+        sections = ("distill.factor", *(["teachers."] if config.evaluate.labels == "teacher" else []))
     changed = {
         key: value
         for key, value in dotted(config).items()
         if (key.startswith(sections) or key in (*NUMERICS, "data.zca")) and value != dotted(base)[key]
     }
     named = ["gaussian"] if changed.pop("frequencies.family", None) == "gaussian" else []
-    changed.pop("objective.name", None)  # the method says it
+    for told_elsewhere in ("objective.name", "teachers.seed"):  # by the method, and by the seed
+        changed.pop(told_elsewhere, None)
     return ",".join([*named, *(f"{key}={value}" for key, value in changed.items())])
 
 

@@ -1,13 +1,15 @@
-"""Soft labels: what teachers say of synthetic images, stored small, with its price.
+"""Soft labels: what teachers say of synthetic images, stored small, with its price; or asked for while students train.
 
 A hard label is a class index. A soft one is a distribution over the classes, and costs storage that an honest
-comparison has to count: `SoftLabels.image_equivalents` gives it in images.
+comparison has to count: `SoftLabels.image_equivalents` gives it in images. Teachers who are asked anew for every batch
+(`TeacherTargets`) store nothing with the set, but have to be there themselves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -104,13 +106,64 @@ class SoftTargets(NamedTuple):
                 f"Expected soft labels of shape ({num_images}, {num_classes}) for as many images and classes, "
                 f"got {tuple(self.log_probabilities.shape)}."
             )
-        check_fraction(self.weight, "weight of the soft labels")
-        check_positive(self.temperature, "temperature")
+        _check_use(self)
         return self
 
     def probabilities(self) -> Tensor:
         """At the temperature: ``softmax(log p / T)``, (n, C)."""
         return torch.softmax(self.log_probabilities.float() / self.temperature, dim=-1)
+
+    @property
+    def name(self) -> str:
+        """What protocols call this use of labels."""
+        return f"soft(T={self.temperature:g} weight={self.weight:g})"
+
+
+class TeacherTargets(NamedTuple):
+    """How a student learns from what teachers say of every batch as it sees it, see `distillation_loss`.
+
+    `SoftTargets` are of the images as stored, and CutMix mixes them by area; these are of the images as they are shown,
+    augmented and mixed.
+
+    Reference:
+        Beyer et al., "Knowledge Distillation: A Good Teacher Is Patient and Consistent", CVPR 2022, arXiv 2106.05237;
+        for distilled sets: Sun, Shi, Shao and Lin, "On the Diversity and Realism of Distilled Dataset: An Efficient
+        Dataset Distillation Paradigm" (RDED), CVPR 2024, arXiv 2312.03526.
+    """
+
+    say: Callable[[Tensor], Tensor]  # network inputs (n, c, h, w), normalised -> log-probabilities (n, C)
+    fingerprint: str  # content hash of the teachers, by which students are remembered
+    weight: float = 1.0  # of the soft loss; the hard one gets the rest
+    temperature: float = 1.0  # T
+
+    def checked(self) -> TeacherTargets:
+        """These targets.
+
+        Raises:
+            NcfmError: if weight or temperature is impossible.
+        """
+        _check_use(self)
+        return self
+
+    @torch.no_grad()
+    def probabilities(self, inputs: Tensor) -> Tensor:
+        """At the temperature: ``softmax(log p / T)``, (..., n, C), of inputs (..., n, c, h, w); no gradient."""
+        said = self.say(inputs.flatten(0, -4))
+        return torch.softmax(said.float() / self.temperature, dim=-1).unflatten(0, inputs.shape[:-3])
+
+    @property
+    def name(self) -> str:
+        """What protocols call this use of labels."""
+        return f"teacher(T={self.temperature:g} weight={self.weight:g})"
+
+
+StudentTargets: TypeAlias = SoftTargets | TeacherTargets
+"""What a student learns from beside hard labels or in their place."""
+
+
+def _check_use(targets: StudentTargets) -> None:
+    check_fraction(targets.weight, "weight of the soft labels")
+    check_positive(targets.temperature, "temperature")
 
 
 def distillation_loss(logits: Tensor, probabilities: Tensor, temperature: float) -> Tensor:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._checks import NcfmError, check_at_least
+from ncfm._checks import NcfmError, check_at_least, check_known
 from ncfm._device import compiled
 from ncfm._files import (
     best_effort,
@@ -36,9 +36,10 @@ from ncfm._seeding import derive_seed, generator
 from ncfm._typing import Images, Statistics
 from ncfm.data.images import ImageSet
 from ncfm.networks.registry import create_network, is_own, on_device
-from ncfm.training import TrainingRecipe, fit, predict
+from ncfm.training import TrainingRecipe, channels_last, fit, predict
 
 Weights = dict[str, Tensor]
+EXTRACTORS = ("blended", "trained", "random")
 
 # Raised when a change of the training code makes cached teachers differ from freshly trained ones.
 CACHE_VERSION = 1
@@ -61,7 +62,7 @@ class TeacherPool:
 
     Args:
         teachers: at least one; all of the architecture that ``make_network`` gives.
-        make_network: builds a network of that architecture (its weights are overwritten).
+        make_network: builds a network of that architecture from the seed of its initial weights.
         statistics: normalisation the teachers were trained with.
         device: where the live networks are.
         compile_networks: whether to compile them.
@@ -70,7 +71,7 @@ class TeacherPool:
     def __init__(
         self,
         teachers: Sequence[Teacher],
-        make_network: Callable[[], nn.Module],
+        make_network: Callable[[int], nn.Module],
         *,
         statistics: Statistics,
         device: torch.device,
@@ -81,21 +82,30 @@ class TeacherPool:
         self._initial = [_on(t.initial, device) for t in teachers]
         self._trained = [_on(t.trained, device) for t in teachers]
         self.seconds = sum(t.seconds for t in teachers)
-        self.blended = _frozen(make_network(), device)
-        self.whole = _frozen(make_network(), device)
+        self._make_network = make_network
+        self.blended = _frozen(make_network(0), device)
+        self.whole = _frozen(make_network(0), device)
         self.classify = compiled(self.whole, compile_networks)  # logits of the trained teacher drawn last
 
     def __len__(self) -> int:
         return len(self._trained)
 
-    def draw(self, generator: Generator) -> nn.Module:
-        """A random teacher, its weights blended by a random beta ~ U(0, 1): the extractor of one iteration.
+    def draw(self, generator: Generator, kind: str = "blended") -> nn.Module:
+        """The extractor of one iteration: the same module each time, with other weights.
 
-        The same module is returned each time, with other weights. Buffers (BatchNorm statistics) are blended as the
-        parameters are; integer buffers are the trained ones.
+        Args:
+            generator: draws it.
+            kind: of `EXTRACTORS`: "blended" - a random teacher, its weights blended by a random beta ~ U(0, 1), buffers
+                (BatchNorm statistics) too, but for integer ones, which are the trained ones; "trained" - a random
+                teacher at its end; "random" - a fresh network, as DM has it, to which no teacher contributes.
         """
+        check_known(kind, EXTRACTORS, "extractor")
+        if kind == "random":
+            seed = int(torch.randint(2**62, (), generator=generator))
+            self.blended.load_state_dict(self._make_network(seed).state_dict())
+            return self.blended
         index = int(torch.randint(len(self), (), generator=generator))
-        beta = float(torch.rand((), generator=generator))
+        beta = float(torch.rand((), generator=generator)) if kind == "blended" else 0.0
         blend(self.blended, self._initial[index], self._trained[index], beta)
         return self.blended
 
@@ -117,7 +127,24 @@ class TeacherPool:
             torch.log_softmax(predict(self.trained(i), images, statistics=self.statistics), dim=1)
             for i in range(len(self))
         ]
-        return torch.logsumexp(torch.stack(said), dim=0) - math.log(len(said))
+        return _mean_distribution(said)
+
+    @torch.no_grad()
+    def relabel(self, inputs: Tensor) -> Tensor:
+        """What `log_probabilities` says, of network inputs (n, c, h, w), normalised already: (n, C) where they are.
+
+        For every batch of a training: in one pass, and nothing waits for the device.
+        """
+        said = []
+        for index in range(len(self)):
+            self.trained(index)
+            said.append(torch.log_softmax(self.classify(channels_last(inputs)).float(), dim=1))
+        return _mean_distribution(said)
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """`fingerprint` of every teacher, in their order."""
+        return [self.fingerprint(index) for index in range(len(self))]
 
     def fingerprint(self, index: int) -> str:
         """Content hash of teacher number ``index`` as trained: its weights, and the layers that hold them.
@@ -128,6 +155,11 @@ class TeacherPool:
         names = sorted(weights)  # a file gives them in another order than a network
         tensors = (weights[name][None] for name in names)  # an axis more: counters, as BatchNorm has, have none
         return content_hash(repr(self.whole), *names, *tensors)
+
+
+def _mean_distribution(said: Sequence[Tensor]) -> Tensor:
+    """Logarithm of the mean of distributions, each given by its log-probabilities (n, C)."""
+    return torch.logsumexp(torch.stack(list(said)), dim=0) - math.log(len(said))
 
 
 @torch.no_grad()
@@ -155,7 +187,7 @@ def untrained_pool(
     weights = [network_for(images, network, seed=seed).state_dict() for seed in range(2 * number)]
     return TeacherPool(
         [Teacher(weights[2 * i], weights[2 * i + 1], 0.0) for i in range(number)],
-        lambda: network_for(images, network, seed=0),
+        lambda seed: network_for(images, network, seed=seed),
         statistics=images.statistics,
         device=device,
         compile_networks=compile_networks,
@@ -216,7 +248,7 @@ def pretrain(
         teachers.append(teacher)
     return TeacherPool(
         teachers,
-        lambda: network_for(images, network, seed=0),
+        lambda seed: network_for(images, network, seed=seed),
         statistics=images.statistics,
         device=device,
         compile_networks=compile_networks,

@@ -17,7 +17,7 @@ from ncfm._files import release_pages
 from ncfm._typing import Statistics
 from ncfm.augment import SiameseAugment, cutmix
 from ncfm.data.images import normalize, to_float, to_if_it_fits
-from ncfm.soft_labels import SoftTargets, distillation_loss
+from ncfm.soft_labels import StudentTargets, TeacherTargets, distillation_loss
 
 OPTIMIZERS = ("sgd", "heavy-ball", "adamw")
 SCHEDULES = ("one-cycle", "cosine", "step", "half", "fifths", "constant")
@@ -118,7 +118,7 @@ def fit(
     generator: Generator,
     forward: Callable[..., Any] | None = None,
     precision: torch.dtype = torch.float32,
-    soft: SoftTargets | None = None,
+    soft: StudentTargets | None = None,
     after_epoch: Callable[[int], None] | None = None,
 ) -> None:
     """Train ``network`` in place by cross-entropy.
@@ -134,7 +134,8 @@ def fit(
         generator: order, augmentation and CutMix (drawn on the CPU: the same on every device).
         forward: a compiled form of ``network``; the network itself if None.
         precision: of the forward pass (autocast); parameters and updates stay in float32.
-        soft: soft labels of the images, to learn from beside the hard ones or in their place.
+        soft: to learn from beside the hard labels or in their place: soft labels of the images, or teachers who are
+            asked of every batch as the network sees it, augmented and mixed (in float32, without gradient).
         after_epoch: called with the number of finished epochs 1 .. epochs.
 
     Raises:
@@ -157,7 +158,8 @@ def fit(
             x, order, share = maybe_cutmix(x, recipe, generator)
             with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
                 logits = forward(channels_last(x))
-            loss = mixed_loss(logits.float(), targets.at(batch.to(device, non_blocking=True)), order, share, recipe)
+            at = targets.at(batch.to(device, non_blocking=True)).shown(x)
+            loss = mixed_loss(logits.float(), at, order, share, recipe)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -183,10 +185,22 @@ class Targets(NamedTuple):
     soft: Tensor | None  # (..., n, C) probabilities at the temperature
     weight: float  # of the soft loss
     temperature: float
+    teachers: TeacherTargets | None = None  # who say ``soft`` anew of every batch, mixed as it is
 
     def at(self, positions: Tensor) -> Targets:
         """Those of the images at some positions."""
         return self._replace(labels=self.labels[positions], soft=None if self.soft is None else self.soft[positions])
+
+    def shown(self, inputs: Tensor) -> Targets:
+        """Those of the same images shown as ``inputs`` (..., n, c, h, w): what the teachers say of them, if any do."""
+        return self if self.teachers is None else self._replace(soft=self.teachers.probabilities(inputs))
+
+    def pasted(self, order: Tensor) -> Targets:
+        """Those of what was pasted into each image, a part of image ``order`` (..., n)."""
+        soft = self.soft
+        if soft is not None and self.teachers is None:  # teachers have seen both parts
+            soft = soft.take_along_dim(order[..., None], dim=-2)
+        return self._replace(labels=self.labels.gather(-1, order), soft=soft)
 
     def losses(self, logits: Tensor, recipe: TrainingRecipe) -> Tensor:
         """For each image, (..., n), of logits (..., n, C)."""
@@ -200,10 +214,12 @@ class Targets(NamedTuple):
         return (1 - self.weight) * hard + self.weight * distillation_loss(logits, self.soft, self.temperature)
 
 
-def make_targets(labels: Tensor, soft: SoftTargets | None, device: torch.device) -> Targets:
+def make_targets(labels: Tensor, soft: StudentTargets | None, device: torch.device) -> Targets:
     """Labels (n,), and soft labels if there are any, on the device."""
     if soft is None:
         return Targets(labels.to(device), None, 0.0, 1.0)
+    if isinstance(soft, TeacherTargets):
+        return Targets(labels.to(device), None, soft.weight, soft.temperature, soft)
     return Targets(labels.to(device), soft.probabilities().to(device), soft.weight, soft.temperature)
 
 
@@ -229,13 +245,7 @@ def mixed_loss(
     own = targets.losses(logits, recipe).mean(-1)
     if order is None:
         return own
-    pasted = Targets(
-        targets.labels.gather(-1, order),
-        None if targets.soft is None else targets.soft.take_along_dim(order[..., None], dim=-2),
-        targets.weight,
-        targets.temperature,
-    )
-    return share * own + (1 - share) * pasted.losses(logits, recipe).mean(-1)
+    return share * own + (1 - share) * targets.pasted(order).losses(logits, recipe).mean(-1)
 
 
 def batch_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ncfm._checks import NcfmError, check_at_least, check_known
 from ncfm._seeding import derive_seed, generator
 from ncfm._typing import LabelledImages
-from ncfm.baselines import BY_FEATURES, SELECTIONS, select
+from ncfm.baselines import BY_TEACHERS, SELECTIONS, select
 from ncfm.build import Machine, build_protocol, build_targets, build_teacher_recipe
 from ncfm.config import RunConfig, make_config, nest
 from ncfm.data.images import ImageSet, ImageSplit
@@ -19,7 +19,7 @@ from ncfm.evaluation.continual import ContinualResult, learn_continually
 from ncfm.evaluation.scores import Estimate, augmentation_robust_interval, label_robust_interval
 from ncfm.evaluation.search import SearchResult
 from ncfm.runs import Reporter, Settings, Silent, judge, prepare, train_students, train_teachers
-from ncfm.soft_labels import SoftTargets
+from ncfm.soft_labels import SoftTargets, StudentTargets
 from ncfm.synthetic import SyntheticSet
 from ncfm.teachers import TeacherPool, untrained_pool
 
@@ -63,9 +63,13 @@ class Opened:
         return cls(synthetic, images, config, machine)
 
     @property
-    def targets(self) -> SoftTargets | None:
-        """The set's soft labels, as the configuration wants them used."""
-        return build_targets(self.config, self.synthetic.soft_labels)
+    def asks_teachers(self) -> bool:
+        """Whether students learn from teachers who are there while they train."""
+        return self.config.evaluate.labels == "teacher"
+
+    def targets(self, pool: TeacherPool | None = None) -> StudentTargets | None:
+        """The set's soft labels or the teachers, as the configuration wants them used."""
+        return build_targets(self.config, self.synthetic.soft_labels, pool)
 
     def selection(self, method: str, ipc: int, pool: TeacherPool, run: int = 0) -> LabelledImages:
         """A selection of real images at the same storage, another one for each run where it is random."""
@@ -139,7 +143,8 @@ def score(
     """DD-Ranking's scores of a set: how much of the full set it recovers, and how much of it is not mere recipe.
 
     The random images are drawn anew for every student, so that the interval holds the luck of the choice. Where the set
-    has soft labels, the random images get theirs from the same teachers, and as many more images as the labels cost.
+    has soft labels, the random images get theirs from the same teachers, and as many more images as the labels cost;
+    where students ask the teachers, those of random images do too.
 
     Args:
         synthetic, on, settings, seed, data_dir, reporter: as in `ncfm.evaluate`.
@@ -156,16 +161,17 @@ def score(
     train = at.synthetic.decoded()
 
     def judged(config: RunConfig, stage: str) -> EvaluationResult:
-        soft = build_targets(config, at.synthetic.soft_labels)
+        soft = build_targets(config, at.synthetic.soft_labels, pool)
         return judge(train, at.images, config, at.machine, stage, reporter, soft=soft, protocol=protocol(config, soft))
 
-    def protocol(config: RunConfig, soft: SoftTargets | None) -> Protocol:
+    def protocol(config: RunConfig, soft: StudentTargets | None) -> Protocol:
         found = build_protocol(config, soft)
         mixing = 0.0 if config is plain else found.recipe.cutmix_probability
         return replace(found, recipe=replace(found.recipe, cutmix_probability=mixing))
 
     storage = max(round(at.synthetic.storage), 1)
-    pool = train_teachers(at.images, at.config, at.machine, reporter) if at.targets is not None else _no_teachers(at)
+    needs = at.asks_teachers or at.targets() is not None
+    pool = train_teachers(at.images, at.config, at.machine, reporter) if needs else _no_teachers(at)
     found = {
         "synthetic_hard": judged(hard, "set, hard labels"),
         "synthetic": judged(at.config, "set"),
@@ -176,9 +182,9 @@ def score(
         runs = build_protocol(config).num_runs
         reporter.begin(name.replace("_", ", "), runs)
         for run in range(runs):
-            chosen, soft = at.selection("random", storage, pool, run), None
-            if at.targets is not None:
-                soft = at.targets._replace(log_probabilities=pool.log_probabilities(chosen.images))
+            chosen, soft = at.selection("random", storage, pool, run), at.targets(pool)
+            if isinstance(soft, SoftTargets):
+                soft = soft._replace(log_probabilities=pool.log_probabilities(chosen.images))
             of_runs.append(_one(at, chosen, replace(protocol(config, soft), num_runs=1), config, run, soft=soft))
             reporter.update(run + 1)
         reporter.end()
@@ -205,7 +211,7 @@ def _one(
     *,
     test: ImageSplit | None = None,
     num_classes: int | None = None,
-    soft: SoftTargets | None = None,
+    soft: StudentTargets | None = None,
 ) -> EvaluationResult:
     """One student of a set of its own."""
     return train_students(
@@ -249,7 +255,7 @@ def continual(
         synthetic, on, settings, seed, data_dir, reporter: as in `ncfm.evaluate`; ``evaluate.runs`` repetitions, each
             with a class order of its own, the same for all memories.
         steps: in which the classes arrive, as equal as can be.
-        methods: memories beside the set, of random, herding, kcenter, kmeans, mosaic.
+        methods: memories beside the set, of random, herding, kcenter, kmeans, mosaic, rded.
 
     Returns:
         By memory, the set's own as "set".
@@ -261,7 +267,7 @@ def continual(
         check_known(method, SELECTIONS, "memory")
     at = Opened.of(synthetic, on, settings, seed, data_dir)
     reporter = reporter or Silent()
-    needs = any(method in BY_FEATURES for method in methods)
+    needs = any(method in BY_TEACHERS for method in methods)
     pool = train_teachers(at.images, at.config, at.machine, reporter) if needs else _no_teachers(at)
     memories = {"set": at.synthetic.decoded()}
     memories |= {method: at.selection(method, at.synthetic.ipc, pool) for method in methods}
@@ -320,7 +326,8 @@ def search(
     check_at_least(len(networks), 3, "number of networks to rank")
     at = Opened.of(synthetic, on, settings, seed, data_dir)
     reporter = reporter or Silent()
-    train, targets = at.synthetic.decoded(), at.targets
+    pool = train_teachers(at.images, at.config, at.machine, reporter) if at.asks_teachers else None
+    train, targets = at.synthetic.decoded(), at.targets(pool)
     whole = LabelledImages(at.images.train.images, at.images.train.labels)
     recipe = replace(build_teacher_recipe(at.config), epochs=full_epochs)
     full = Protocol(f"teachers@epochs={full_epochs}", recipe, num_runs=1, looks=1)

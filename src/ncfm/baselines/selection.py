@@ -7,21 +7,22 @@ remembered on disk by content, as teachers are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
 
-from ncfm._checks import NcfmError, check_at_least, check_known
-from ncfm._files import best_effort, cache_dir, content_hash, read_tensors, release_pages, write_tensors
+from ncfm._checks import check_at_least, check_known
+from ncfm._files import content_hash, release_pages
 from ncfm._typing import Features
 from ncfm.baselines.coresets import herding, k_center, k_means
-from ncfm.data.images import ImageSet, ImageSplit, draw_class_batches, normalize, to_float
+from ncfm.baselines.mosaics import choose_crops, rded
+from ncfm.baselines.remembered import check_no_empty_class, read_choice, write_choice
+from ncfm.data.images import ImageSet, draw_class_batches, normalize, to_float
 from ncfm.features import FeatureExtractor
 from ncfm.synthetic import SyntheticSet, check_enough, start_images
 from ncfm.teachers import TeacherPool
 
-SELECTIONS = ("random", "herding", "kcenter", "kmeans", "mosaic")
+SELECTIONS = ("random", "herding", "kcenter", "kmeans", "mosaic", "rded")
 
 BY_FEATURES: dict[str, Callable[[Features, int, int], Tensor]] = {
     "herding": lambda features, count, seed: herding(features, count),
@@ -29,6 +30,9 @@ BY_FEATURES: dict[str, Callable[[Features, int, int], Tensor]] = {
     "kmeans": k_means,
 }
 """Selections in the features of a teacher: (features of a class (n, d), count, seed) -> positions (count,) of rows."""
+
+BY_TEACHERS = (*BY_FEATURES, "rded")
+"""Selections that need trained teachers."""
 
 # Raised when a change of the code makes remembered positions differ from freshly chosen ones.
 CACHE_VERSION = 1
@@ -42,17 +46,20 @@ def select(
     Args:
         method: "random" - whole images; "herding", "kcenter", "kmeans" - whole images chosen by `herding`, `k_center`
             or `k_means` within their class, in the features of the pool's first trained teacher; "mosaic" - each
-            stored image a mosaic of factor^2 shrunk random images, which is the start that distillation improves on.
+            stored image a mosaic of factor^2 shrunk random images, which is the start that distillation improves on;
+            "rded" - each a mosaic of factor^2 realistic crops, with the defaults of `rded`.
         real: the real set; only its training split is used.
-        pool: teachers, for the selections by features.
+        pool: teachers, for the selections by features and for rded.
         ipc: stored images per class.
-        factor: for the mosaic.
-        generator: random choices: those of random and mosaic, and the starts of k-means.
+        factor: for the mosaics.
+        generator: random choices: those of random and mosaic, the starts of k-means, the crops of rded.
 
     Raises:
         NcfmError: for an unknown method, or a class with too few images.
     """
     check_known(method, SELECTIONS, "selection")
+    if method == "rded":
+        return rded(real, pool, ipc=ipc, factor=factor, generator=generator)
     tiles = factor if method == "mosaic" else 1
     if method in BY_FEATURES:
         at = choose(method, real, pool, ipc=ipc, factor=factor, generator=generator)
@@ -65,8 +72,8 @@ def select(
 def choose(method: str, real: ImageSet, pool: TeacherPool, *, ipc: int, factor: int, generator: Generator) -> Tensor:
     """Positions in the training split of the images that `select` takes of each class.
 
-    Int64 on the CPU, of shape (C, ipc); of a mosaic (C, ipc * factor^2), its tiles in order. A class with fewer images
-    gives all it has, and then again from its first. Those that take features to find are kept in the cache, under
+    Int64 on the CPU, of shape (C, ipc); of mosaics (C, ipc * factor^2), their tiles in order. A class with fewer images
+    gives all it has, and then again from its first. Those that take teachers to find are kept in the cache, under
     everything that determines them but the machine; ``generator`` advances alike whether they are found there or not.
 
     Args:
@@ -76,6 +83,8 @@ def choose(method: str, real: ImageSet, pool: TeacherPool, *, ipc: int, factor: 
         NcfmError: for an unknown method, or a class with too few images.
     """
     check_known(method, SELECTIONS, "selection")
+    if method == "rded":
+        return choose_crops(real, pool, ipc=ipc, factor=factor, generator=generator).positions
     check_at_least(ipc, 1, "ipc (images per class)")
     per_class = ipc * factor**2 if method == "mosaic" else ipc
     check_enough(real, per_class)
@@ -84,12 +93,12 @@ def choose(method: str, real: ImageSet, pool: TeacherPool, *, ipc: int, factor: 
     seeds = torch.zeros(real.num_classes, dtype=torch.int64)  # (C,)
     if method == "kmeans":  # drawn before the cache is looked at
         seeds = torch.randint(2**32, seeds.shape, generator=generator)
-    path = cache_dir() / "selections" / f"{selection_key(method, real, pool, ipc, seeds)}.safetensors"
-    at = _from_cache(path, real.train, ipc)
-    if at is None:
-        at = choose_by_features(method, real, pool, ipc, seeds)
-        with best_effort():
-            write_tensors(path, {"positions": at}, {"data": real.name, "method": method})
+    key = selection_key(method, real, pool, ipc, seeds)
+    found = read_choice(key, real.train, ipc)
+    if found is not None:
+        return found["positions"]
+    at = choose_by_features(method, real, pool, ipc, seeds)
+    write_choice(key, {"positions": at}, data=real.name, method=method)
     return at
 
 
@@ -109,9 +118,7 @@ def choose_by_features(method: str, real: ImageSet, pool: TeacherPool, ipc: int,
     Raises:
         NcfmError: if a class has no images.
     """
-    if int(real.train.counts.min()) == 0:
-        empty = (real.train.counts == 0).nonzero().flatten().tolist()
-        raise NcfmError(f"Classes without training images: {empty[:10]}; drop them before a selection.")
+    check_no_empty_class(real.train)
     extract = FeatureExtractor(pool.trained(0), chunk_size=256)
     device = next(pool.whole.parameters()).device
     places = torch.arange(ipc)
@@ -130,16 +137,3 @@ def _features_of_class(extract: FeatureExtractor, real: ImageSet, index: int, de
         parts.append(extract.without_gradient(normalize(to_float(images.to(device)), real.statistics)))
         release_pages()
     return torch.cat(parts)
-
-
-def _from_cache(path: Path, split: ImageSplit, ipc: int) -> Tensor | None:
-    """Remembered positions (C, ipc), each within its class; None if there are none that can be read."""
-    try:
-        at = read_tensors(path).get("positions")
-    except NcfmError:
-        return None
-    if at is None or at.dtype != torch.int64 or at.shape != (len(split.counts), ipc):
-        return None
-    at = at.clone()  # what was read is a map of the file
-    within = at - split.offsets[:, None]
-    return at if bool(((within >= 0) & (within < split.counts[:, None])).all()) else None

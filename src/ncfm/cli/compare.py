@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -27,27 +26,48 @@ from ncfm.cli._common import (
     print_json,
     settings_of,
 )
-from ncfm.runs import PICTURE_FILE, scores
+from ncfm.methods import METHODS, ablation_names
+from ncfm.report.plots import plot_costs
+from ncfm.runs import PICTURE_FILE
+
+DEFAULT = "ncfm,random,herding,mosaic,full"
 
 
 def command(
     data: Data,
     ipc: Ipc,
     methods: Annotated[
-        str, typer.Option("--methods", "-m", metavar="A,B", help=f"Of {', '.join(comparison.METHODS)}.")
-    ] = "ncfm,random,herding,mosaic,full",
+        str | None,
+        typer.Option(
+            "--methods",
+            "-m",
+            metavar="A,B",
+            help=f"Of {', '.join(METHODS)}. Default {DEFAULT}, or none with --ablation.",
+        ),
+    ] = None,
+    ablation: Annotated[
+        str | None,
+        typer.Option("--ablation", metavar="A,B", help=f"Of {', '.join(ablation_names())}; or a path ending in .toml."),
+    ] = None,
     recipe: Recipe = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Folder; default runs/compare-DATA-ipcN."),
     ] = None,
-    runs: Annotated[int | None, typer.Option("--runs", metavar="N", help="Students of each method.")] = None,
+    runs: Annotated[int | None, typer.Option("--runs", metavar="N", help="Students of each set.")] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, help="Sets of each method; teachers are the same.")
+    ] = 1,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", metavar="M", min=0.001, help="Distil each for so long, not for its iterations."),
+    ] = None,
     device: Device = None,
     seed: Seed = None,
     set_: Set = None,
     results: Annotated[
         Path | None,
-        typer.Option("--results", metavar="CSV", help="Append a row for every method to this file."),
+        typer.Option("--results", metavar="CSV", help="Append a row for every method and seed to this file."),
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -57,14 +77,22 @@ def command(
 
     Example: `ncfm compare digits --ipc 1 --methods ncfm,random,herding`
 
-    Called again, it goes on where it was: finished sets and scores in the folder are taken as they are.
+    Example: `ncfm compare digits --ipc 1 --ablation alpha --seeds 3`
+
+    Called again, it goes on where it was: finished sets and scores in the folder are taken as they are. Beside the runs
+    the folder has comparison.json, comparison.csv and a plot of accuracy against time and memory.
     """
     out = out or Path("runs") / f"compare-{Path(data.removeprefix('hf:')).stem}-ipc{ipc}"
+    if methods is None:
+        methods = "" if ablation else DEFAULT
     with BarReporter(quiet) as reporter:
         scored = comparison.compare(
             data,
             ipc=ipc,
-            methods=[m.strip() for m in methods.split(",")],
+            methods=_names(methods),
+            ablations=_names(ablation or ""),
+            seeds=seeds,
+            seconds=None if minutes is None else 60 * minutes,
             recipe=recipe,
             settings=settings_of(set_, evaluate__runs=runs, machine__device=device),
             seed=seed,
@@ -73,39 +101,60 @@ def command(
             results=results,
             reporter=reporter,
         )
-    rows = [{k: v for k, v in asdict(s).items() if k != "evaluation"} | scores(s.evaluation) for s in scored]
+    rows = [one.as_dict() for one in scored]
     write_json(out / "comparison.json", rows)
+    comparison.write_csv(out / "comparison.csv", scored)
+    entries = comparison.entries(scored)
+    title = f"{data}, {ipc} image{'s' * (ipc > 1)} per class"
+    plot = out / "comparison.png"
+    points = comparison.cost_points(entries)
+    if points:
+        plot_costs(points, plot, title)
     if as_json:
         print_json(rows)
         return
-    console.print(_table(f"{data}, {ipc} image{'s' * (ipc > 1)} per class", scored))
-    pictures = [str(out / s.name / PICTURE_FILE) for s in scored if s.name in comparison.DISTILLED]
+    console.print(_table(title, entries))
+    pictures = [str(plot)] if points else []
+    pictures += [str(place / PICTURE_FILE) for place in sorted(out.iterdir()) if (place / PICTURE_FILE).is_file()]
     if pictures:
         console.print(f"Pictures: {', '.join(pictures)}", highlight=False, soft_wrap=True, markup=False)
 
 
-def _table(title: str, scored: list[comparison.Scored]) -> Table:
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _table(title: str, entries: list[comparison.Entry]) -> Table:
     # Without lines between the columns the table fits into 80 characters.
+    seeds = max(len(entry.scored) for entry in entries)
+    over = f"{seeds} seeds" if seeds > 1 else "students"
     table = Table(
         title=title,
-        caption="Accuracy after the last epoch on the real test split; same recipe for all.",
+        caption=f"Accuracy after the last epoch on the real test split; same recipe for all; intervals over {over}.",
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
     )
     table.add_column("method", no_wrap=True)
-    for heading in ("accuracy %", "95 % interval", "stored\na class", "training\nimages", "seconds\nto distil"):
+    headings = ("accuracy %", "95 % interval", "stored\na class", "distil\ns", "iter.\ns", "MiB")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    for s in scored:
-        spread = s.evaluation.interval
-        one = len(s.evaluation.accuracies) == 1
-        variant = ", ".join(part for part in s.variant.split(",") if "=" not in part)  # settings hold for all rows
+    for entry in entries:
+        first, spread = entry.first, entry.interval
+        variant = ", ".join(part for part in first.variant.split(",") if "=" not in part)  # settings hold for all rows
+        name = first.name if ": " in first.name else first.method + (f" ({variant})" if variant else "")
+        asked = " (teacher)" if "teacher" in first.evaluation.protocol else ""
         table.add_row(
-            s.method + (f" ({variant})" if variant else ""),
+            name + asked,
             f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}",
-            "-" if one else f"{100 * spread.low:.1f} to {100 * spread.high:.1f}",
-            f"{s.storage:.4g}",
-            str(s.evaluation.num_images),
-            "-" if s.distill_seconds is None else f"{s.distill_seconds:.0f}",
+            "-" if spread.low != spread.low else f"{100 * spread.low:.1f} to {100 * spread.high:.1f}",
+            f"{first.storage:.4g}",
+            _or_dash(entry.median("distill_seconds"), ".0f"),
+            _or_dash(entry.median("seconds_per_iteration"), ".3g"),
+            _or_dash(entry.median("distill_memory_mb"), ".0f"),
         )
     return table
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

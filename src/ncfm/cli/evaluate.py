@@ -178,10 +178,13 @@ def _row(
         name="",
         method=facts.get("method", "foreign"),
         variant=facts.get("variant", "") if facts else Path(str(judged)).name,
+        seed=config.seed,
         evaluation=evaluation,
         storage=storage,
         teacher_seconds=facts.get("teacher_seconds"),
         distill_seconds=facts.get("distill_seconds"),
+        iterations=facts.get("iterations"),
+        distill_memory_mb=facts.get("distill_memory_mb"),
     )
     ipc = judged.ipc if isinstance(judged, SyntheticSet) else round(storage)
     return accuracy_row(scored, on or facts.get("data", "unknown"), ipc, config)

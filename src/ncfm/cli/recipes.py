@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ncfm._checks import NcfmError
-from ncfm._files import write_atomically
+from ncfm._files import write_text
 from ncfm.cli._common import AsJson, console, print_json
 from ncfm.config import check_recipe, describe_keys, recipe_names, recipe_path
 
@@ -48,8 +48,7 @@ def copy(name: Name, to: Annotated[Path, typer.Argument(metavar="FILE", help="Wh
     """
     if to.exists():
         raise NcfmError(f"{to} exists already; choose another name.")
-    text = _text(name)
-    write_atomically(to, lambda path: _write(path, text))
+    write_text(to, _text(name))
     console.print(f"Wrote {to}; use it with --recipe {to}", highlight=False, soft_wrap=True, markup=False)
 
 
@@ -87,7 +86,3 @@ def keys() -> None:
 
 def _text(name: str) -> str:
     return recipe_path(name).read_text(encoding="utf-8")
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -1,6 +1,20 @@
-"""Distillation: the min-max step, the loop around it, and its state on disk."""
+"""Distillation: the min-max step and its peers, the run around an iteration, and its state on disk."""
 
-from ncfm.distillation.loop import DistillResult, Interrupted, distill
+from ncfm.distillation.loop import distill
+from ncfm.distillation.running import Budget, DistillResult, Interrupted
 from ncfm.distillation.step import MinMaxStep, Player, StepRecord, ascend
+from ncfm.distillation.trajectory import StartRange, TrajectoryStep, distill_trajectories
 
-__all__ = ["DistillResult", "Interrupted", "MinMaxStep", "Player", "StepRecord", "ascend", "distill"]
+__all__ = [
+    "Budget",
+    "DistillResult",
+    "Interrupted",
+    "MinMaxStep",
+    "Player",
+    "StartRange",
+    "StepRecord",
+    "TrajectoryStep",
+    "ascend",
+    "distill",
+    "distill_trajectories",
+]

@@ -29,6 +29,7 @@ class Progress:
     smoothed: float | None = None  # running mean of the discrepancy
     best: float | None = None  # lowest smoothed value so far
     best_iteration: int = 0
+    peak_memory_mb: float = 0.0  # that iterations took beside what the process held before, over all sittings
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,10 @@ def load_state(
             found = tuple(stored[name].shape) if name in stored else "nothing"
             raise NcfmError(f"{path}: expected {name} of shape {tuple(tensor.shape)}, found {found}: another run's.")
         tensor.detach().copy_(stored[name])
-    foreign = [k for k in stored if k.startswith("adversary.") and k not in tensors]
+    ours = tuple(f"{name}." for name in ("stream", *optimizers))
+    foreign = [name for name in stored if name not in tensors and not name.startswith(ours)]
     if foreign:
-        raise NcfmError(f"{path} is of a run with an adversary ({foreign[0]}, ...), which this one has not.")
+        raise NcfmError(f"{path} is of another run: it has {foreign[0]}, which this one has not.")
     for name, optimizer in optimizers.items():
         _restore(name, optimizer, stored)
     streams.load_state({k.removeprefix("stream."): v for k, v in stored.items() if k.startswith("stream.")})

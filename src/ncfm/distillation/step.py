@@ -88,6 +88,7 @@ class MinMaxStep:
         ascent_steps, descent_steps: moves of each player in an iteration. One of each share one backward pass and
             move at the same time; otherwise the adversary moves first. The real features are computed once.
         normalize_features: project features onto the unit sphere.
+        extractor: drawn for each iteration, see `TeacherPool.draw`.
         recompute_batch_norms: of an extractor with BatchNorm layers, collect the statistics from up to
             `REAL_CHUNKS` chunks of the iteration's real images: blended weights have other activations than those
             that its blended statistics come from.
@@ -117,6 +118,7 @@ class MinMaxStep:
         ascent_steps: int = 1,
         descent_steps: int = 1,
         normalize_features: bool = True,
+        extractor: str = "blended",
         recompute_batch_norms: bool = True,
         precision: torch.dtype = torch.float32,
         chunk_size: int = 64,
@@ -135,7 +137,7 @@ class MinMaxStep:
         self.matching_weight, self.calibration_weight = matching_weight, calibration_weight
         self.ascent_steps = ascent_steps if adversary is not None else 0
         self.descent_steps = descent_steps
-        self.precision = precision
+        self.extractor, self.precision = extractor, precision
         self.normalize = normalizer(pool.statistics, images.tensors[0].device)
         self.recompute_batch_norms = recompute_batch_norms and bool(batch_norms(pool.blended))
         self.extract = FeatureExtractor(
@@ -155,6 +157,23 @@ class MinMaxStep:
         """Synthetic images that a pass over all classes takes, after decoding."""
         stored = self.images.tensors[0]
         return len(stored) * decoded_ipc(stored.shape[1], *self.formation)
+
+    @property
+    def images_per_pass(self) -> int | None:
+        """Synthetic images that a pass with gradient holds; None for all."""
+        return self.extract.gradient_chunk_size
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What iterations change: the images, the adversary's weights, the objective's memory."""
+        named = {"images": self.images.tensors[0]}
+        if self.objective.adversary is not None:
+            named |= {f"adversary.{name}": value for name, value in self.objective.adversary.named_parameters()}
+        return named | {f"memory.{name}": value for name, value in self.objective.state().items()}
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Those of the players."""
+        players = {"images_optimizer": self.images, "adversary_optimizer": self.adversary}
+        return {name: player.optimizer for name, player in players.items() if player is not None}
 
     def _fitting_chunk(self) -> int | None:
         """How many synthetic images a pass with gradient may hold; None if all of them fit."""
@@ -180,7 +199,7 @@ class MinMaxStep:
 
     def __call__(self) -> StepRecord:
         """Play one iteration: draw, extract, ascend, descend, clamp."""
-        self.pool.draw(self.streams["teachers"])
+        self.pool.draw(self.streams["teachers"], self.extractor)
         stored = self.images.tensors[0]
         draw = self.augment.draw(stored.shape[0], stored.shape[-1], self.streams["augment"])
         real = self.real_features(draw)
@@ -192,6 +211,7 @@ class MinMaxStep:
                 ascend(self.objective, self.adversary, real, synthetic, self.streams["frequencies"])
         for _ in range(self.descent_steps):
             record = self.descend(real, draw, with_ascent=together)
+        self.objective.remember(real)
         return record
 
     def descend(self, real: Features, draw: AugmentParameters, *, with_ascent: bool = False) -> StepRecord:

@@ -17,7 +17,7 @@ from ncfm._files import best_effort, cache_dir, content_hash, read_json, write_j
 from ncfm._typing import LabelledImages, Statistics
 from ncfm.data.images import ImageSplit
 from ncfm.evaluation.protocol import Protocol
-from ncfm.soft_labels import SoftTargets
+from ncfm.soft_labels import SoftTargets, StudentTargets, TeacherTargets
 
 # Raised when a change of the training code makes remembered students differ from freshly trained ones.
 MEMORY_VERSION = 1
@@ -91,20 +91,21 @@ def students_key(
     protocol: Protocol,
     network: str,
     seed: int,
-    soft: SoftTargets | None = None,
+    soft: StudentTargets | None = None,
     numerics: str = "",
 ) -> str:
     """Content hash of all that determines the students of a set but their number; ``numerics``: how it is computed."""
     whitening = statistics.whitening
     tensors = [*train, test.images, test.labels]
     tensors += [] if whitening is None else [whitening.mean, whitening.matrix]
-    tensors += [] if soft is None else [soft.log_probabilities]
+    tensors += [soft.log_probabilities] if isinstance(soft, SoftTargets) else []
+    said = None if soft is None else (soft.weight, soft.temperature)
     facts = {
         "version": MEMORY_VERSION,
         "statistics": statistics[:2],
         "recipe": [(f.name, getattr(protocol.recipe, f.name)) for f in fields(protocol.recipe)],
         "looks": protocol.looks,
-        "soft": None if soft is None else (soft.weight, soft.temperature),
+        "soft": (soft.fingerprint, said) if isinstance(soft, TeacherTargets) else said,
         "network": network,
         "seed": seed,
         "numerics": numerics,

@@ -21,7 +21,7 @@ from ncfm.evaluation.protocol import Protocol
 from ncfm.evaluation.scores import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.networks.registry import create_network, on_device
-from ncfm.soft_labels import SoftTargets
+from ncfm.soft_labels import SoftTargets, StudentTargets
 from ncfm.training import fit, predict, steps_per_epoch
 
 
@@ -118,7 +118,7 @@ def evaluate(
     protocol: Protocol,
     network: str = "convnet",
     seed: int = 0,
-    soft: SoftTargets | None = None,
+    soft: StudentTargets | None = None,
     device: torch.device,
     precision: torch.dtype = torch.float32,
     compile_networks: bool = False,
@@ -139,7 +139,7 @@ def evaluate(
         protocol: recipe, number of students and of looks.
         network: a name for `create_network`.
         seed: student i has the seed derived for i: its weights, order, augmentation.
-        soft: soft labels of the images to learn from.
+        soft: soft labels of the images to learn from, or teachers who are asked of every batch as it is shown.
         device, precision, compile_networks: how to compute.
         side_by_side: train all students in one stacked pass (`fit_side_by_side`): the same result up to rounding;
             faster where launching operators costs more than running them, on a GPU with a small set.
@@ -192,7 +192,7 @@ class _Classroom:
         protocol: Protocol,
         network: str,
         seed: int,
-        soft: SoftTargets | None,
+        soft: StudentTargets | None,
         device: torch.device,
         precision: torch.dtype,
         compile_networks: bool,
@@ -277,7 +277,7 @@ def measure(logits: Tensor, labels: Tensor) -> Look:
 
 
 def _check(
-    train: LabelledImages, test: ImageSplit, num_classes: int, protocol: Protocol, soft: SoftTargets | None
+    train: LabelledImages, test: ImageSplit, num_classes: int, protocol: Protocol, soft: StudentTargets | None
 ) -> None:
     images, labels = train
     if len(images) != len(labels) or len(images) == 0:
@@ -293,8 +293,10 @@ def _check(
             "judge it on the data it was made from."
         )
     check_at_least(protocol.num_runs, 1, "num_runs")
-    if soft is not None:
+    if isinstance(soft, SoftTargets):
         soft.checked(len(images), num_classes)
+    elif soft is not None:
+        soft.checked()
 
 
 def look_epochs(protocol: Protocol) -> frozenset[int]:

@@ -13,7 +13,7 @@ from torch.func import functional_call, stack_module_state
 from ncfm._checks import NcfmFailure
 from ncfm._typing import Statistics
 from ncfm.augment import AugmentParameters, SiameseAugment
-from ncfm.soft_labels import SoftTargets
+from ncfm.soft_labels import StudentTargets
 from ncfm.training import (
     TrainingRecipe,
     epoch_batches,
@@ -36,7 +36,7 @@ def fit_side_by_side(
     statistics: Statistics,
     generators: Sequence[Generator],
     precision: torch.dtype = torch.float32,
-    soft: SoftTargets | None = None,
+    soft: StudentTargets | None = None,
     compile_networks: bool = False,
     after_epoch: Callable[[int], None] | None = None,
 ) -> None:
@@ -86,7 +86,7 @@ def fit_side_by_side(
             x, order, share = _batches(images[at], recipe, statistics, augment, generators)
             with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
                 logits = forward(parameters, buffers, x)
-            losses = mixed_loss(logits.float(), targets.at(at), order, share, recipe)
+            losses = mixed_loss(logits.float(), targets.at(at).shown(x), order, share, recipe)
             optimizer.zero_grad(set_to_none=True)
             losses.sum().backward()
             optimizer.step()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ncfm._files import write_atomically
+from ncfm._typing import Interval
 from ncfm.evaluation.continual import ContinualResult
 from ncfm.evaluation.search import SearchResult
 
@@ -20,7 +22,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")  # told apart without colours too
 
 def plot_continual(found: Mapping[str, ContinualResult], path: Path, title: str) -> None:
     """Accuracy against the classes seen, a line for each memory, bands of 95 % intervals."""
-    figure, axis = _figure()
+    figure, (axis,) = _figure()
     for i, (name, result) in enumerate(found.items()):
         curve = result.curve
         means = [100 * point.mean for point in curve]
@@ -36,7 +38,7 @@ def plot_continual(found: Mapping[str, ContinualResult], path: Path, title: str)
 
 def plot_search(found: SearchResult, path: Path, title: str) -> None:
     """Accuracy after the full split against accuracy after the set, a point for each network."""
-    figure, axis = _figure()
+    figure, (axis,) = _figure()
     xs, ys = ([100 * value for value in values] for values in (found.proxy, found.full))
     axis.plot(xs, ys, "o", color=COLORS[0])
     axis.plot(xs[found.chosen], ys[found.chosen], "o", color=COLORS[1], label=f"chosen: {found.networks[found.chosen]}")
@@ -49,13 +51,46 @@ def plot_search(found: SearchResult, path: Path, title: str) -> None:
     _save(figure, path, f"{title}: rank correlation {rho.value:.2f} ({rho.low:.2f} to {rho.high:.2f})")
 
 
-def _figure() -> tuple[Figure, Axes]:
+class CostPoint(NamedTuple):
+    """A method in a plot of costs."""
+
+    name: str
+    accuracy: Interval
+    seconds: float  # to distil
+    memory_mb: float  # distilling took at most
+
+
+def plot_costs(points: Sequence[CostPoint], path: Path, title: str) -> None:
+    """Accuracy against the time and against the memory of distilling, with intervals, a point for each method."""
+    figure, axes = _figure(columns=2)
+    for axis, cost, label in zip(axes, ("seconds", "memory_mb"), ("seconds to distil", "MiB at most"), strict=True):
+        for i, point in enumerate(points):
+            mean, low, high = (100 * value for value in (point.accuracy.mean, point.accuracy.low, point.accuracy.high))
+            reach = None if math.isnan(low) else [[mean - low], [high - mean]]
+            axis.errorbar(
+                [getattr(point, cost)],
+                [mean],
+                reach,
+                fmt=MARKERS[i % 6],
+                color=COLORS[i % 6],
+                capsize=3,
+                label=point.name,
+            )
+        axis.set_xscale("log")
+        axis.set_xlabel(label)
+    axes[0].set_ylabel("accuracy, %")
+    axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    _save(figure, path, title)
+
+
+def _figure(columns: int = 1) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure  # slow to import; without pyplot no window system is asked for
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axis = figure.subplots()
-    axis.grid(True, alpha=0.25)
-    return figure, axis
+    figure = Figure(figsize=(7 if columns == 1 else 10, 4.5), layout="constrained")
+    axes = list(figure.subplots(1, columns, sharey=True, squeeze=False)[0])
+    for axis in axes:
+        axis.grid(True, alpha=0.25)
+    return figure, axes
 
 
 def _save(figure: Figure, path: Path, title: str) -> None:

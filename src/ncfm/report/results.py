@@ -19,7 +19,7 @@ import torch
 
 from ncfm._checks import NcfmError
 from ncfm._device import describe_device, peak_memory_mb
-from ncfm._files import write_atomically
+from ncfm._files import write_text
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class AccuracyRow:
     num_runs: int
     teacher_seconds: float | None
     distill_seconds: float | None
+    iterations: int | None
+    distill_memory_mb: float | None  # that iterations took at most, beside the data and the program
+    storage: float | None  # stored images per class, soft labels counted as images
     evaluate_seconds: float
     peak_memory_mb: float
     device: str
@@ -222,26 +225,30 @@ def append_rows(path: Path, rows: Sequence[Row]) -> None:
     A measurement that the file already has is not written twice: a comparison that is called again takes its finished
     scores from its folder, to the last digit of their times, and they are no new evidence.
 
+    A file of an earlier version lacks columns: they are added, empty in its rows.
+
     Raises:
-        NcfmError: if the file has other columns.
+        NcfmError: if the file has columns that this version does not know.
     """
     columns = tuple(f.name for f in fields(rows[0])) if rows else COLUMNS
-    header = ",".join(columns) + "\n"
-    before = (path.read_text(encoding="utf-8") if path.is_file() else "") or header
-    if before.splitlines()[0] != ",".join(columns):
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before = csv.DictReader(io.StringIO(text))
+    if set(before.fieldnames or ()) - set(columns):
         raise NcfmError(f"{path} has other columns than this version writes; expected {','.join(columns)}.")
-    known = {_measurement(row) for row in csv.DictReader(io.StringIO(before))}
+    whole = [{column: row.get(column) or "" for column in columns} for row in before]
+    known = {_measurement(row) for row in whole}
     cells = [{key: _cell(value) for key, value in asdict(row).items()} for row in rows]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writerows(row for row in cells if _measurement(row) not in known)
-    text = before if before.endswith("\n") else before + "\n"
-    write_atomically(path, lambda p: _write(p, text + buffer.getvalue()))
+    writer.writeheader()
+    writer.writerows([*whole, *(row for row in cells if _measurement(row) not in known)])
+    write_text(path, buffer.getvalue())
 
 
 def _measurement(row: Mapping[str, str]) -> tuple[str, ...]:
     """What a row measured, without the process that wrote it down."""
-    return tuple(v for c, v in row.items() if c not in ("command", "commit", "date", "peak_memory_mb", "threads"))
+    aside = ("command", "commit", "date", "peak_memory_mb", "threads", "iterations", "distill_memory_mb", "storage")
+    return tuple(value for column, value in row.items() if column not in aside)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -293,10 +300,6 @@ def _cell(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 @cache

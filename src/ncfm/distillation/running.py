@@ -1,0 +1,331 @@
+"""Running a method: iterations played, measured, saved, resumed and stopped, whatever an iteration is.
+
+A method is a `Step`: `MinMaxStep` matches distributions, `TrajectoryStep` matches training trajectories. What they
+share is here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ncfm._checks import NcfmError, NcfmFailure, check_at_least, check_known, check_positive
+from ncfm._device import is_out_of_memory, measure_peak_memory
+from ncfm._files import BackgroundTask, write_text
+from ncfm._seeding import Streams
+from ncfm.distillation.state import Progress, load_state, take_snapshot
+from ncfm.synthetic import SyntheticSet
+from ncfm.training import schedule_factor
+
+METRICS_FILE = "metrics.jsonl"
+IMAGE_SCHEDULES = ("constant", "cosine", "step", "fifths")
+SMOOTHING = 0.98  # of the loss that early stopping looks at: a mean over about 50 iterations
+MIN_GAIN = 1e-3  # relative improvement that counts
+
+
+class Interrupted(NcfmError):
+    """The run was asked to stop; its state is saved if it has a folder."""
+
+    exit_code = 130  # as shells report a process that Ctrl-C ended
+
+
+@dataclass(frozen=True)
+class DistillResult:
+    """What a distillation gives back."""
+
+    synthetic: SyntheticSet
+    start: SyntheticSet  # the undistilled start, for comparison
+    iterations: int
+    seconds: float  # of distilling, over all sittings
+    stopped_early: bool
+    history: list[dict[str, float]]  # the logged metrics
+    images_per_pass: int | None  # with gradient; None if all went at once
+    peak_memory_mb: float  # that iterations took beside what the process held before
+
+    @property
+    def seconds_per_iteration(self) -> float:
+        """Mean time of an iteration; NaN if there was none."""
+        return self.seconds / self.iterations if self.iterations else math.nan
+
+
+class Record(Protocol):
+    """What an iteration measured: a NamedTuple of tensors (), the loss first. To read them waits for the device."""
+
+    def _asdict(self) -> dict[str, Tensor]: ...
+
+
+class Step(Protocol):
+    """A method: calling it plays one iteration."""
+
+    streams: Streams
+
+    @property
+    def images_per_pass(self) -> int | None:
+        """Synthetic images that a pass with gradient holds; None for all."""
+        ...
+
+    def __call__(self) -> Record:
+        """Play one iteration."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors that iterations change, by name: what a state holds beside optimizers and generators."""
+        ...
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """All optimizers by name; ``images_optimizer`` follows the schedule."""
+        ...
+
+    def halve_chunks(self) -> bool:
+        """After an allocation failed: smaller passes from now on. False if they cannot be smaller."""
+        ...
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a run lasts: iterations, or seconds where they are given; and its learning rate over that time."""
+
+    iterations: int
+    lr: float
+    schedule: str = "constant"  # of `IMAGE_SCHEDULES`
+    seconds: float | None = None  # over all sittings; takes the place of the iterations
+    patience: int | None = None  # stop when the smoothed loss has not fallen by 0.1 % for so many iterations
+
+    def __post_init__(self) -> None:
+        check_at_least(self.iterations, 0, "iterations")
+        check_known(self.schedule, IMAGE_SCHEDULES, "image schedule")
+        if self.seconds is not None:
+            check_positive(self.seconds, "seconds")
+
+    def is_spent(self, progress: Progress) -> bool:
+        """Whether all iterations are done, or the time is up."""
+        if self.seconds is not None:
+            return progress.seconds >= self.seconds
+        return progress.iteration >= self.iterations
+
+    def lr_at(self, progress: Progress) -> float:
+        """The learning rate of the next iteration, by the share of the budget that is spent."""
+        if self.seconds is not None:
+            spent = min(progress.seconds / self.seconds, 1.0)
+        else:
+            spent = (progress.iteration + 0.5) / max(self.iterations, 1)
+        return self.lr * schedule_factor(self.schedule, spent)
+
+    def has_stalled(self, progress: Progress) -> bool:
+        """Whether nothing has improved for too long."""
+        return self.patience is not None and progress.iteration - progress.best_iteration >= self.patience
+
+
+class Run:
+    """A distillation under way: its step, its progress, and what is on disk.
+
+    Args:
+        step: the method.
+        folder: where metrics and state are written; nothing is written if None.
+        late: read an iteration's measurements during the next one, by when a GPU has passed them.
+    """
+
+    def __init__(self, step: Step, folder: Path | None, *, late: bool = False) -> None:
+        self.step, self.folder, self.late = step, folder, late
+        self.progress = Progress()
+        self.history: list[dict[str, float]] = []
+        self._measured: list[tuple[int, float, Record]] = []  # to be logged: iteration, seconds, what it measured
+        self._peak: Callable[[], float] = lambda: 0.0  # memory taken since the iterations began
+        self._writing = BackgroundTask()
+
+    def save(self, *, wait: bool = True) -> None:
+        """Write the metrics, then the state that counts them; in the background unless told to wait."""
+        self._log()
+        self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, self._peak())
+        tensors = self.step.tensors()
+        check_state(tensors, self.progress.iteration)
+        if self.folder is None:
+            return
+        folder, lines = self.folder, "".join(json.dumps(entry) + "\n" for entry in self.history)
+        snapshot = take_snapshot(self.progress, tensors, self.step.optimizers(), self.step.streams)
+
+        def write() -> None:
+            write_text(folder / METRICS_FILE, lines)
+            snapshot.write(folder)
+
+        self._writing.start(write)
+        if wait:
+            self._writing.wait()
+
+    def resume(self) -> None:
+        """Continue from the folder's state; metrics after it are dropped, they will be measured again."""
+        if self.folder is None:
+            raise NcfmError("resume needs the folder of an interrupted run (--out).")
+        self.progress = load_state(self.folder, self.step.tensors(), self.step.optimizers(), self.step.streams)
+        path = self.folder / METRICS_FILE
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        try:
+            entries = [json.loads(line) for line in lines]
+            self.history = [e for e in entries if e["iteration"] <= self.progress.iteration]
+        except (ValueError, KeyError, TypeError) as error:
+            raise NcfmFailure(
+                f"{path} is damaged ({error}); remove it to resume without the metrics so far."
+            ) from error
+
+    def play(
+        self,
+        budget: Budget,
+        *,
+        checkpoint_seconds: float = 30.0,
+        log_every: int = 10,
+        on_iteration: Callable[[int, dict[str, float]], None] | None = None,
+    ) -> None:
+        """Play iterations until the budget is spent, nothing improves, or somebody asks to stop.
+
+        Args:
+            budget: how long.
+            checkpoint_seconds: time between saved states.
+            log_every: iterations between metrics.
+            on_iteration: called after each iteration with its number and the last logged metrics.
+
+        Raises:
+            Interrupted: on Ctrl-C or SIGTERM, after the running iteration was finished and its state saved.
+            NcfmFailure: for a loss that is not finite, or memory that does not suffice for single images.
+        """
+        progress = self.progress
+        self._peak = measure_peak_memory(self.step.tensors()["images"].device)
+        began, saved = time.perf_counter() - progress.seconds, time.perf_counter()
+        with stop_requests() as asked, contextlib.closing(self._writing):
+            while not budget.is_spent(progress) and not budget.has_stalled(progress):
+                for group in self.step.optimizers()["images_optimizer"].param_groups:
+                    group["lr"] = budget.lr_at(progress)
+                record = self._step_that_fits()
+                progress.iteration += 1
+                progress.seconds = time.perf_counter() - began
+                if budget.patience is not None:
+                    self._watch(float(next(iter(record._asdict().values()))))
+                last = budget.is_spent(progress)
+                if progress.iteration % log_every == 0 or progress.iteration == 1 or last:
+                    self._measured.append((progress.iteration, progress.seconds, record))
+                # A GPU is read an iteration later: by then it has passed what is read, and nobody waits.
+                self._log(before=progress.iteration if self.late and not last else None)
+                if on_iteration is not None:
+                    told = self.history[-1] if self.history else _entry(progress.iteration, progress.seconds, record)
+                    on_iteration(progress.iteration, told)
+                if asked.is_set():
+                    self.save()
+                    raise Interrupted(_stopped_message(progress, budget, self.folder))
+                if time.perf_counter() - saved > checkpoint_seconds:
+                    self.save(wait=False)
+                    saved = time.perf_counter()
+            self.save()
+
+    def _step_that_fits(self) -> Record:
+        """Play an iteration; if memory does not suffice, the same one again in smaller passes.
+
+        The same draws are made again. Only moves that the adversary had made before memory ran out (with more ascents
+        than one) are not taken back.
+
+        Raises:
+            NcfmFailure: if not even single images fit.
+        """
+        state = self.step.streams.state()
+        while True:
+            try:
+                return self.step()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if not self.step.halve_chunks():
+                    raise NcfmFailure(
+                        "Not enough memory for an iteration, not even in passes of one image; lower ipc, "
+                        "distill.real_batch_per_class or frequencies.number."
+                    ) from error
+            # Outside the except clause: the error's traceback keeps the failed pass alive.
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self.step.streams.load_state(state)
+            warnings.warn(
+                f"Out of memory in iteration {self.progress.iteration + 1}; going on with passes of "
+                f"{self.step.images_per_pass} images.",
+                stacklevel=2,
+            )
+
+    def _log(self, before: int | None = None) -> None:
+        """Turn what was measured (before an iteration) into numbers of the history."""
+        while self._measured and (before is None or self._measured[0][0] < before):
+            self.history.append(_entry(*self._measured.pop(0)))
+
+    def _watch(self, loss: float) -> None:
+        """Follow the smoothed loss for early stopping."""
+        p = self.progress
+        p.smoothed = loss if p.smoothed is None else SMOOTHING * p.smoothed + (1 - SMOOTHING) * loss
+        if p.best is None or p.smoothed < p.best * (1 - MIN_GAIN):
+            p.best, p.best_iteration = p.smoothed, p.iteration
+
+
+def _entry(iteration: int, seconds: float, record: Record) -> dict[str, float]:
+    """An entry of the metrics.
+
+    Raises:
+        NcfmFailure: if a loss is not finite.
+    """
+    measured = {name: float(value) for name, value in record._asdict().items()}
+    if not math.isfinite(math.fsum(measured.values())):
+        said = " and ".join(f"{value} ({name.replace('_', ' ')})" for name, value in measured.items())
+        raise NcfmFailure(
+            f"The loss became {said} in iteration {iteration}; lower image_lr or use --set machine.precision=float32."
+        )
+    return {"iteration": float(iteration), **measured, "seconds": round(seconds, 3)}
+
+
+def check_state(tensors: dict[str, Tensor], iteration: int) -> None:
+    """Refuse to go on with, or to save, pixels or adversary weights that are not finite.
+
+    Raises:
+        NcfmFailure: naming the tensor; the state saved before is untouched.
+    """
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise NcfmFailure(
+                f"After iteration {iteration} {name} has values that are not finite; the state saved before is kept. "
+                "Lower image_lr or adversary_lr, or use --set machine.precision=float32."
+            )
+
+
+def _stopped_message(progress: Progress, budget: Budget, folder: Path | None) -> str:
+    of = f"of {budget.iterations}" if budget.seconds is None else f"({progress.seconds:.0f} of {budget.seconds:.0f} s)"
+    done = f"Stopped after iteration {progress.iteration} {of}. "
+    if folder is None:
+        return done + "Nothing was saved, since the run has no folder (--out)."
+    return done + f"The state is saved in {folder}."
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that an iteration is never cut in the middle; a second one cuts."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # only the main thread may handle signals
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

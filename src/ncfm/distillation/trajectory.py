@@ -1,0 +1,346 @@
+"""Trajectory matching: a student that trains on the set shall get where an expert got on the real data.
+
+`ncfm.distillation.unrolling` has the mathematics of one iteration; here is what it is drawn from, and who moves.
+
+References:
+    Cazenavette et al., "Dataset Distillation by Matching Training Trajectories" (MTT), CVPR 2022.
+    Guo et al., "Towards Lossless Dataset Distillation via Difficulty-Aligned Trajectory Matching" (DATM), ICLR 2024.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+from torch.optim import Optimizer
+
+from ncfm._checks import NcfmError, check_at_least, check_factor, check_known, check_positive
+from ncfm._seeding import Streams
+from ncfm.augment import AugmentParameters, SiameseAugment
+from ncfm.data.images import ImageSet, normalizer, to_float
+from ncfm.distillation.running import Budget, DistillResult, Run
+from ncfm.distillation.step import Player
+from ncfm.distillation.unrolling import Gap, Loss, replayed, unrolled
+from ncfm.experts import ExpertPool
+from ncfm.formation import decode, decoded_ipc, stitch
+from ncfm.soft_labels import SoftLabels
+from ncfm.synthetic import SyntheticSet, check_enough, start_images
+from ncfm.training import channels_last, predict
+
+DIFFERENTIATIONS: dict[str, Callable[..., Gap]] = {
+    "unrolled": unrolled,
+    "replayed": replayed,
+    "tesla": partial(replayed, curvature=False),
+}
+"""How an iteration's gradient is taken, see `ncfm.distillation.unrolling`."""
+
+
+@dataclass(frozen=True)
+class StartRange:
+    """Epochs of an expert from which students start: low .. high, where high may grow from easy to hard."""
+
+    low: int
+    high: int
+    first_high: int | None = None  # high at the beginning; None: from the beginning as it is at the end
+    growth: int = 0  # iterations until high is reached
+
+    def __post_init__(self) -> None:
+        check_at_least(self.low, 0, "start_low")
+        first = self.high if self.first_high is None else self.first_high
+        if not self.low <= first <= self.high:
+            raise NcfmError(
+                f"Expected start_low <= start_first_high <= start_high, got {self.low}, {first}, {self.high}."
+            )
+
+    def draw(self, iteration: int, generator: Generator) -> int:
+        """An epoch, uniform in the range of this iteration (from 0)."""
+        first = self.high if self.first_high is None else self.first_high
+        share = min(iteration / self.growth, 1.0) if self.growth else 1.0
+        high = first + int(share * (self.high - first))
+        return int(torch.randint(self.low, high + 1, (), generator=generator))
+
+
+class TrajectoryRecord(NamedTuple):
+    """What an iteration measured, as tensors."""
+
+    gap: Tensor  # () of the student to the expert, 1 where it started
+    step_size: Tensor  # () of the student
+    start: Tensor  # () epoch of the expert that the student started from
+
+
+class TrajectoryStep:
+    """One iteration: a student starts where an expert was after some epoch, takes steps on the set, and is compared
+    with where the expert was some epochs later; images, labels and step size descend.
+
+    Every student step has a batch and an augmentation of its own (one draw for all its images).
+
+    Args:
+        experts: the trajectories.
+        images: the player whose tensor is (C, ipc, c, h, w) in [0, 1].
+        labels: the player whose tensor is (M, C), logits of the soft labels of the decoded images; None for the
+            classes themselves.
+        step_size: the player whose tensor is the logarithm of the student's step size, ().
+        streams: named random generators.
+        augment: of the student's batches.
+        start: where students start.
+        matched_epochs: of the expert, between start and target.
+        student_steps: N.
+        batch_size: decoded images of a student step; None for all.
+        differentiation: of `DIFFERENTIATIONS`.
+        factor, mode, bound: formation of the stored images.
+    """
+
+    def __init__(
+        self,
+        experts: ExpertPool,
+        images: Player,
+        labels: Player | None,
+        step_size: Player,
+        *,
+        streams: Streams,
+        augment: SiameseAugment,
+        start: StartRange,
+        matched_epochs: int = 2,
+        student_steps: int = 30,
+        batch_size: int | None = None,
+        differentiation: str = "replayed",
+        factor: int = 1,
+        mode: str = "single",
+        bound: int = 128,
+    ) -> None:
+        check_known(differentiation, tuple(DIFFERENTIATIONS), "differentiation")
+        check_at_least(student_steps, 1, "student_steps")
+        check_at_least(matched_epochs, 1, "matched_epochs")
+        if start.high + matched_epochs > experts.num_epochs:
+            raise NcfmError(
+                f"Students start up to epoch {start.high} and are compared {matched_epochs} later, but experts have "
+                f"{experts.num_epochs} epochs; raise trajectory.epochs or lower trajectory.start_high."
+            )
+        self.experts, self.images, self.labels, self.step_size = experts, images, labels, step_size
+        self.streams, self.augment, self.start = streams, augment, start
+        self.matched_epochs, self.student_steps = matched_epochs, student_steps
+        self.differentiation = differentiation
+        self.formation = (factor, mode, bound)
+        stored = images.tensors[0]
+        self.normalize = normalizer(experts.statistics, stored.device)
+        per_class = decoded_ipc(stored.shape[1], *self.formation)
+        self.classes = torch.arange(len(stored), device=stored.device).repeat_interleave(per_class)  # (M,)
+        self.batch_size = min(batch_size or len(self.classes), len(self.classes))
+        self._iteration = torch.zeros((), dtype=torch.int64)  # finished; the range of starts grows with it
+
+    @property
+    def images_per_pass(self) -> int:
+        """Synthetic images that a pass with gradient holds."""
+        return self.batch_size
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What iterations change."""
+        named = {"images": self.images.tensors[0], "step_size": self.step_size.tensors[0], "played": self._iteration}
+        return named if self.labels is None else named | {"labels": self.labels.tensors[0]}
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Those of the players."""
+        named = {"images_optimizer": self.images.optimizer, "step_size_optimizer": self.step_size.optimizer}
+        return named if self.labels is None else named | {"labels_optimizer": self.labels.optimizer}
+
+    def halve_chunks(self) -> bool:
+        """Unrolled steps that do not fit are replayed: the same gradient. Smaller batches would be another method."""
+        if self.differentiation != "unrolled":
+            return False
+        self.differentiation = "replayed"
+        return True
+
+    def __call__(self) -> TrajectoryRecord:
+        """Play one iteration: draw expert and start, train, compare, move."""
+        expert = int(torch.randint(len(self.experts), (), generator=self.streams["experts"]))
+        epoch = self.start.draw(int(self._iteration), self.streams["experts"])
+        stored, step_size = self.images.tensors[0], self.step_size.tensors[0].detach().exp()
+        decoded = decode(stored, *self.formation)  # (C, m, c, h, w)
+        training = self.normalize(decoded).flatten(0, 1)
+        labels = stored.new_zeros(len(self.classes), len(stored)) if self.labels is None else self.labels.tensors[0]
+        gap = DIFFERENTIATIONS[self.differentiation](
+            self.student_losses(),
+            self.experts.state(expert, epoch),
+            self.experts.state(expert, epoch + self.matched_epochs),
+            training,
+            labels,
+            step_size,
+        )
+        self.images.move(torch.autograd.grad(training, self.images.tensors, grad_outputs=gap.images))
+        if self.labels is not None:
+            self.labels.move([gap.labels])
+        self.step_size.move([gap.step_size * step_size])  # the chain rule of the logarithm
+        with torch.no_grad():
+            stored.clamp_(0, 1)
+        self._iteration += 1
+        return TrajectoryRecord(gap.value, step_size, torch.tensor(float(epoch)))
+
+    def student_losses(self) -> list[Loss]:
+        """The loss of each step of one student, everything random drawn: it can be made again."""
+        rng, total = self.streams["students"], len(self.classes)
+        losses: list[Loss] = []
+        queue = torch.empty(0, dtype=torch.int64)
+        for _ in range(self.student_steps):
+            if len(queue) < self.batch_size:  # a new pass over the set, as in training
+                queue = torch.randperm(total, generator=rng)
+            at, queue = queue[: self.batch_size], queue[self.batch_size :]
+            draw = self.augment.draw(1, self.images.tensors[0].shape[-1], self.streams["augment"])
+            losses.append(partial(self.student_loss, at.to(self.classes.device), draw))
+        return losses
+
+    def student_loss(
+        self, at: Tensor, draw: AugmentParameters, weights: Tensor, images: Tensor, labels: Tensor
+    ) -> Tensor:
+        """Cross-entropy () of the images at some positions, augmented by a draw."""
+        x = self.augment.apply(images[at][None], draw)[0]
+        logits = self.experts.logits(weights, channels_last(x))
+        return F.cross_entropy(logits, self.classes[at] if self.labels is None else labels[at].softmax(-1))
+
+
+def distill_trajectories(
+    real: ImageSet,
+    experts: ExpertPool,
+    *,
+    ipc: int,
+    iterations: int = 1000,
+    factor: int = 1,
+    mode: str = "single",
+    bound: int = 128,
+    init: str = "correct",
+    learn_labels: bool = True,
+    label_precision: str = "float16",
+    augment: str = "color_crop_cutout_flip_scale_rotate",
+    start: StartRange,
+    matched_epochs: int = 2,
+    student_steps: int = 30,
+    batch_size: int | None = None,
+    differentiation: str = "replayed",
+    image_lr: float = 0.01,
+    image_schedule: str = "cosine",
+    label_lr: float = 0.01,
+    step_size: float = 0.01,
+    step_size_lr: float = 0.01,
+    seconds: float | None = None,
+    early_stop_patience: int | None = None,
+    seed: int = 0,
+    folder: Path | None = None,
+    resume: bool = False,
+    checkpoint_seconds: float = 30.0,
+    log_every: int = 10,
+    on_iteration: Callable[[int, dict[str, float]], None] | None = None,
+) -> DistillResult:
+    """Distil a real set by matching the trajectories of experts.
+
+    MTT is ``learn_labels=False`` with a fixed range of starts; DATM learns soft labels, begins with images that an
+    expert classifies correctly and its logits for them, and lets the range of starts grow. Where the papers take plain
+    gradient steps with sizes tuned for each table cell, all players here have Adam, and the student's step size is
+    learned by its logarithm: neither depends on the scale of the loss.
+
+    Args:
+        real: the real set; only its training split is used.
+        experts: the trajectories; their device is where the work is done.
+        ipc: stored images per class.
+        iterations: outer iterations.
+        factor, mode, bound: multi-formation, see `ncfm.formation.decode`.
+        init: "correct" - as "real" or, with a factor, "mosaic", but of images that the first expert, as it ended,
+            classifies correctly; or noise, real, mosaic as in `start_images`.
+        learn_labels: learn soft labels, begun from that expert's logits; they are stored with the set.
+        label_precision: of the stored soft labels, see `SoftLabels.of`.
+        augment: of the student's batches.
+        start, matched_epochs, student_steps, batch_size, differentiation: see `TrajectoryStep`.
+        image_lr, image_schedule: of Adam on the pixels, as in `ncfm.distillation.distill`.
+        label_lr: Adam's learning rate of the labels' logits.
+        step_size: of the student, where it starts.
+        step_size_lr: Adam's learning rate of its logarithm.
+        seconds, early_stop_patience, seed, folder, resume, checkpoint_seconds, log_every, on_iteration: as in
+            `ncfm.distillation.distill`.
+
+    Raises:
+        NcfmError: for settings that do not fit the data, the experts or each other.
+        Interrupted: on Ctrl-C or SIGTERM, after the running iteration was finished and its state saved.
+    """
+    budget = Budget(iterations, image_lr, image_schedule, seconds, early_stop_patience)
+    check_factor(real.image_size, factor)
+    check_positive(step_size, "step_size")
+    streams = Streams(seed)
+    facts = (real.class_names, real.statistics, factor, mode, bound)
+    pixels = _start(real, experts, ipc, factor, init, streams["init"])
+    begun = SyntheticSet(pixels, *facts)
+    images = _adam(begun.images.to(experts.device, copy=True), image_lr)
+    labels = None
+    if learn_labels:
+        labels = _adam(_logits_of_expert(experts, begun.decoded().images).to(experts.device), label_lr)
+    step = TrajectoryStep(
+        experts,
+        images,
+        labels,
+        _adam(torch.tensor(math.log(step_size), device=experts.device), step_size_lr),
+        streams=streams,
+        augment=SiameseAugment(augment),
+        start=start,
+        matched_epochs=matched_epochs,
+        student_steps=student_steps,
+        batch_size=batch_size,
+        differentiation=differentiation,
+        factor=factor,
+        mode=mode,
+        bound=bound,
+    )
+    run = Run(step, folder, late=experts.device.type == "cuda")
+    if resume:
+        run.resume()
+    run.play(budget, checkpoint_seconds=checkpoint_seconds, log_every=log_every, on_iteration=on_iteration)
+    synthetic = begun.with_images(images.tensors[0].detach().cpu().clone())
+    if labels is not None:
+        said = F.log_softmax(labels.tensors[0].detach().cpu(), dim=1)
+        synthetic = replace(synthetic, soft_labels=SoftLabels.of(said, precision=label_precision))
+    return DistillResult(
+        synthetic=synthetic,
+        start=begun,
+        iterations=run.progress.iteration,
+        seconds=run.progress.seconds,
+        stopped_early=not budget.is_spent(run.progress),
+        history=run.history,
+        images_per_pass=step.images_per_pass,
+        peak_memory_mb=run.progress.peak_memory_mb,
+    )
+
+
+def _adam(tensor: Tensor, lr: float) -> Player:
+    """A player of one tensor that descends by Adam."""
+    tensor = tensor.detach().requires_grad_()
+    return Player([tensor], torch.optim.Adam([tensor], lr=lr))
+
+
+def _logits_of_expert(experts: ExpertPool, images: Tensor) -> Tensor:
+    """What the first expert, as it ended, says of images (n, c, h, w) in [0, 1]: (n, C) on the CPU."""
+    weights = experts.weights(experts.state(0, experts.num_epochs))
+    experts.network.load_state_dict(dict(weights))
+    return predict(experts.network, images, statistics=experts.statistics)
+
+
+def _start(real: ImageSet, experts: ExpertPool, ipc: int, factor: int, init: str, generator: Generator) -> Tensor:
+    """Stored images (C, ipc, c, h, w) to start from."""
+    if init != "correct":
+        return start_images(real, ipc=ipc, factor=factor, init=init, generator=generator)
+    chosen, per_class = [], ipc * factor**2
+    check_enough(real, per_class)
+    for index in range(real.num_classes):
+        images = real.train.of_class(index)
+        images = images[torch.randperm(len(images), generator=generator)]
+        right = [images[:0]]
+        for part in images.split(1024):  # until there are enough
+            said = _logits_of_expert(experts, to_float(part)).argmax(1)
+            right.append(part[said == index])
+            if sum(map(len, right)) >= per_class:
+                break
+        found = torch.cat([*right, images])[:per_class]  # a class with too few is filled up with any
+        chosen.append(found[torch.arange(per_class) % len(found)])
+    return stitch(to_float(torch.cat(chosen)), factor).unflatten(0, (real.num_classes, ipc)).cpu().contiguous()

@@ -1,0 +1,186 @@
+"""Experts: networks trained on the real set whose weights are recorded after every epoch: their trajectories.
+
+Reference:
+    Cazenavette et al., "Dataset Distillation by Matching Training Trajectories", CVPR 2022.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ncfm._checks import NcfmError, check_at_least
+from ncfm._device import compiled
+from ncfm._files import best_effort, cache_dir, content_hash, read_json, read_tensors, write_json, write_tensors
+from ncfm._seeding import derive_seed, generator
+from ncfm._typing import Statistics
+from ncfm.data.images import ImageSet
+from ncfm.networks.registry import is_own, on_device
+from ncfm.teachers import network_for
+from ncfm.training import TrainingRecipe, batch_norms, fit
+
+STORED = torch.float16
+"""Of recorded weights: rounding moves them by a few ten-thousandths of their size, an epoch by a tenth or more."""
+
+# Raised when a change of the training code makes cached experts differ from freshly recorded ones.
+CACHE_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """The weights of one network while it was trained."""
+
+    states: Tensor  # (epochs + 1, P) float16: before the first epoch, and after each
+    seconds: float  # training took, when it was trained
+
+
+class ExpertPool:
+    """Trajectories, and a network to run at any weights.
+
+    Args:
+        trajectories: at least one; all of the architecture of ``network``.
+        network: gives the names and shapes of the weights; its own values are not used.
+        statistics: normalisation the experts were trained with.
+        device: where networks run.
+
+    Raises:
+        NcfmError: for a network with BatchNorm statistics, which are no weights that steps on a set could reach.
+    """
+
+    def __init__(
+        self, trajectories: Sequence[Trajectory], network: nn.Module, *, statistics: Statistics, device: torch.device
+    ) -> None:
+        check_at_least(len(trajectories), 1, "number of experts")
+        if batch_norms(network):
+            raise NcfmError(
+                "Trajectories are matched in the weights alone, and this network keeps BatchNorm statistics beside "
+                "them; use another norm, for example convnet or resnet18-instance."
+            )
+        self.statistics, self.device = statistics, device
+        self.trajectories = list(trajectories)
+        self.network = on_device(network, device).requires_grad_(False).train()
+        self.shapes = {name: value.shape for name, value in network.named_parameters()}
+        self.sizes = [shape.numel() for shape in self.shapes.values()]
+        self.seconds = math.fsum(t.seconds for t in trajectories)
+
+    def __len__(self) -> int:
+        return len(self.trajectories)
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs that every trajectory covers."""
+        return min(len(t.states) for t in self.trajectories) - 1
+
+    def state(self, expert: int, epoch: int) -> Tensor:
+        """The weights of an expert after an epoch (0: before the first), (P,) float32."""
+        return self.trajectories[expert].states[epoch].to(self.device, torch.float32)
+
+    def weights(self, state: Tensor) -> Mapping[str, Tensor]:
+        """A state (P,) as named weights, views of it."""
+        parts = state.split(self.sizes)
+        return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
+
+    def logits(self, state: Tensor, images: Tensor) -> Tensor:
+        """What the network says with these weights, (n, C), of normalised images; gradients reach both."""
+        said: Tensor = functional_call(self.network, dict(self.weights(state)), (images,))
+        return said
+
+
+def flat(network: nn.Module) -> Tensor:
+    """The weights of a network as one vector (P,), in the order of its parameters; a copy on the CPU."""
+    return torch.cat([p.detach().flatten().cpu() for p in network.parameters()])
+
+
+def record_experts(
+    images: ImageSet,
+    *,
+    network: str = "convnet",
+    num_experts: int,
+    recipe: TrainingRecipe,
+    seed: int = 0,
+    device: torch.device,
+    precision: torch.dtype = torch.float32,
+    compile_networks: bool = False,
+    cache: Path | None = None,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> ExpertPool:
+    """Train experts on the training split and record their trajectories, or take them from the cache.
+
+    Every expert is cached on its own by the content that determines it, so a recording that was stopped goes on with
+    the experts it lacks, and 10 reuse the 3 of yesterday.
+
+    Args:
+        images: the real set; its test split is never touched.
+        network: a name for `create_network`, without BatchNorm.
+        num_experts: at least 1.
+        recipe: their training; constant learning rates without momentum make trajectories that plain steps can follow.
+        seed: expert i starts from the seed derived for i.
+        device, precision, compile_networks: how to train.
+        cache: folder of the cache; default ``~/.cache/ncfm/experts``.
+        on_epoch: called with (expert, finished epochs), also once for an expert found in the cache.
+
+    Raises:
+        NcfmError: if ``num_experts`` is below 1, the network has BatchNorm, or training diverges.
+    """
+    check_at_least(num_experts, 1, "num_experts")
+    cache = cache_dir() / "experts" if cache is None else cache
+    module = on_device(network_for(images, network, seed=0), device)
+    forward = compiled(module, compile_networks)
+    trajectories = []
+    for index in range(num_experts):
+        own_seed = derive_seed(seed, "experts", index)
+        key = content_hash(
+            f"expert {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(own_seed), str(precision)
+        )
+        shape = (recipe.epochs + 1, sum(p.numel() for p in module.parameters()))
+        trajectory = _from_cache(cache, key, shape) if is_own(network) else None
+        if trajectory is None:
+            module.load_state_dict(network_for(images, network, seed=own_seed).state_dict())
+            states, began = [flat(module).to(STORED)], time.perf_counter()
+
+            def after_epoch(epoch: int, index: int = index, states: list[Tensor] = states) -> None:
+                states.append(flat(module).to(STORED))
+                if on_epoch is not None:
+                    on_epoch(index, epoch)
+
+            fit(
+                module,
+                images.train.images,
+                images.train.labels,
+                recipe=recipe,
+                statistics=images.statistics,
+                generator=generator(seed, "experts", index, "training"),
+                forward=forward,
+                precision=precision,
+                after_epoch=after_epoch,
+            )
+            trajectory = Trajectory(torch.stack(states), time.perf_counter() - began)
+            with best_effort():
+                facts = asdict(recipe) | {"network": network, "data": images.name}
+                write_json(cache / f"{key}.json", facts | {"seconds": round(trajectory.seconds, 3)})
+                write_tensors(cache / f"{key}.safetensors", {"states": trajectory.states})
+        elif on_epoch is not None:
+            on_epoch(index, recipe.epochs)
+        trajectories.append(trajectory)
+    skeleton = network_for(images, network, seed=0)
+    return ExpertPool(trajectories, skeleton, statistics=images.statistics, device=device)
+
+
+def _from_cache(cache: Path, key: str, shape: tuple[int, int]) -> Trajectory | None:
+    """A recorded trajectory; None if there is none that can be read: it is then recorded."""
+    path = cache / f"{key}.safetensors"
+    if not path.exists():
+        return None
+    try:
+        states = read_tensors(path)["states"]
+        seconds = float(read_json(path.with_suffix(".json"))["seconds"])
+    except (NcfmError, KeyError, TypeError, ValueError):
+        return None
+    return Trajectory(states, seconds) if states.shape == shape and states.dtype == STORED else None

@@ -1,0 +1,104 @@
+"""Methods by name: what `ncfm compare` puts side by side, and the settings that make each what its paper says."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ncfm._checks import NcfmError, nearest
+from ncfm.config import RECIPES, make_config, nest
+
+ABLATIONS = RECIPES / "ablations"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make a small set."""
+
+    name: str  # of its results rows
+    description: str
+    settings: Mapping[str, Any] = field(default_factory=dict)  # dotted; what a user sets comes over them
+    distilled: bool = True  # by iterations; else chosen from real images
+
+
+# Students of trajectory matching see the images as they are stored, as in its papers.
+_AS_STORED = {"distill.factor": 1, "distill.init": "real"}
+
+METHODS: dict[str, Method] = {
+    "ncfm": Method("ncfm", "characteristic functions, learned frequencies"),
+    "gaussian": Method("ncfm", "the same, fixed frequencies", {"frequencies.family": "gaussian"}),
+    "mean": Method("mean", "mean matching, blended teachers, calibration (DANCE)", {"objective.name": "mean"}),
+    "mse": Method("mse", "point matching", {"objective.name": "mse"}),
+    "mmd": Method("mmd", "kernel matching (M3D)", {"objective.name": "mmd"}),
+    "dsdm": Method("dsdm", "means and covariances, with a memory", {"objective.name": "dsdm"}),
+    "dm": Method(
+        "dm",
+        "mean matching in fresh random networks (DM)",
+        {
+            "objective.name": "mean",
+            "teachers.extractor": "random",
+            "distill.calibration_weight": 0.0,
+            "distill.matching_weight": 1.0,
+            "distill.normalize_features": False,
+            **_AS_STORED,
+        },
+    ),
+    "mtt": Method("mtt", "training trajectories", {"objective.name": "mtt", **_AS_STORED}),
+    "datm": Method("datm", "the same, easy to hard, learned soft labels", {"objective.name": "datm", **_AS_STORED}),
+    "random": Method("random", "real images at random", distilled=False),
+    "herding": Method("herding", "real images nearest to the mean, one by one", distilled=False),
+    "kcenter": Method("kcenter", "real images, farthest first", distilled=False),
+    "kmeans": Method("kmeans", "real images nearest to k centres", distilled=False),
+    "mosaic": Method("mosaic", "random real images, several in one", distilled=False),
+    "rded": Method("rded", "realistic crops, several in one, hard labels", distilled=False),
+    "rded-teacher": Method(
+        "rded", "the same, students ask the teachers (RDED)", {"evaluate.labels": "teacher"}, distilled=False
+    ),
+    "full": Method("full", "the training split, equal optimizer steps", distilled=False),
+}
+
+
+def ablation_names() -> list[str]:
+    """The ablations that come with the package."""
+    return sorted(path.stem for path in ABLATIONS.glob("*.toml"))
+
+
+def read_ablation(name: str) -> dict[str, Method]:
+    """The variants of an ablation, by name or path: each its base method with other settings.
+
+    An ablation is a TOML file::
+
+        method = "ncfm"                              # of METHODS; default ncfm
+        [variants."alpha=0"]
+        "objective.amplitude_weight" = 0.0
+
+    Raises:
+        NcfmError: if it is missing or wrong, with all wrong settings of the first variant that has any.
+    """
+    path = Path(name).expanduser() if name.endswith(".toml") else ABLATIONS / f"{name}.toml"
+    if not path.is_file():
+        raise NcfmError(
+            f"Unknown ablation {name!r}.{nearest(name, ablation_names())} Known: {', '.join(ablation_names())}; "
+            "or a path ending in .toml."
+        )
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise NcfmError(f"Could not read the ablation {path}: {error}.") from error
+    base, variants = METHODS.get(str(content.get("method", "ncfm"))), content.get("variants")
+    unknown = sorted(content.keys() - {"method", "variants"})
+    if base is None or unknown or not isinstance(variants, dict) or not variants:
+        raise NcfmError(f"{path}: expected a method of {', '.join(METHODS)} and a table of variants, nothing else.")
+    found = {}
+    for label, settings in variants.items():
+        if not isinstance(settings, dict):
+            raise NcfmError(f'{path}: expected settings of variant {label!r}, such as "distill.factor" = 1.')
+        try:
+            make_config(nest({**base.settings, **settings}))
+        except NcfmError as error:
+            raise NcfmError(f"{path}, variant {label!r}: {error}") from error
+        found[label] = Method(base.name, label, {**base.settings, **settings}, base.distilled)
+    return found
