@@ -97,13 +97,13 @@ def covariance_gap_loop(x, y):
     return sum(squared_distance(a, b) for a, b in zip(covariance_loop(x), covariance_loop(y), strict=True))
 
 
-def enlarge_loop(tile, factor):
+def enlarge_loop(tile, size):
     """Bilinear enlargement of a (c, a, b) tile; pixel centres at half integers, the border is held."""
     c, a, b = tile.shape
-    result = torch.empty(c, a * factor, b * factor, dtype=tile.dtype)
-    for row in range(a * factor):
-        for column in range(b * factor):
-            v, u = (row + 0.5) / factor - 0.5, (column + 0.5) / factor - 0.5
+    result = torch.empty(c, *size, dtype=tile.dtype)
+    for row in range(size[0]):
+        for column in range(size[1]):
+            v, u = (row + 0.5) * a / size[0] - 0.5, (column + 0.5) * b / size[1] - 0.5
             result[:, row, column] = _bilinear(tile, min(max(v, 0), a - 1), min(max(u, 0), b - 1))
     return result
 
@@ -118,9 +118,9 @@ def _bilinear(tile, v, u):
 
 def cut_loop(image, factor):
     """The tiles of one (c, h, w) image, row by row, each at full size."""
-    h, w = image.shape[1] // factor, image.shape[2] // factor
+    h, w = image.shape[1:]
     return [
-        enlarge_loop(image[:, r * h : (r + 1) * h, s * w : (s + 1) * w], factor)
+        enlarge_loop(image[:, r * h // factor : (r + 1) * h // factor, s * w // factor : (s + 1) * w // factor], (h, w))
         for r in range(factor)
         for s in range(factor)
     ]

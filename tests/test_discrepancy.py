@@ -626,7 +626,7 @@ def test_kernel_mmd_from_products_survives_single_precision(monkeypatch):
 
 
 def test_covariance_gap_forms_neither_large_matrix():
-    # 100,000 squared are 40 GB: of so many features there are only products of rows, of so many rows only of features.
+    # 100,000 squared are 80 GB: of so many features there are only products of rows, of so many rows only of features.
     wide, long = normal(0, 2, 100_000), normal(1, 100_000, 2)
     half = (wide[0] - wide[1]).square().sum() / 4  # the one direction of spread of two rows
     assert float(covariance_gap(wide, wide[:1])) == pytest.approx(float(half**2))

@@ -492,7 +492,7 @@ def test_a_loss_that_breaks_does_not_spoil_the_saved_state(run, tmp_path):
         ({"ipc": 0}, "ipc"),
         ({"ipc": 100}, "at least 400 real images.*lower --ipc"),
         ({"iterations": -1}, "iterations must be at least 0"),
-        ({"factor": 3}, "factor must divide the image size"),
+        ({"factor": 9}, "factor must lie in"),
         ({"mode": "singel"}, "Did you mean 'single'"),
         ({"init": "mosiac"}, "Did you mean 'mosaic'"),
         ({"image_schedule": "cosin"}, "Did you mean 'cosine'"),

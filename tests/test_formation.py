@@ -1,4 +1,5 @@
 import itertools
+from itertools import pairwise
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from ncfm._checks import NcfmError
-from ncfm.formation import MODES, cut, decode, decoded_ipc, stitch
+from ncfm.formation import MODES, cut, decode, decoded_ipc, edges, stitch
 from oracles import cut_loop, decode_loop, tiles_of_each_image_loop
 from strategies import formations, normal, properties, rng
 
@@ -53,7 +54,7 @@ def test_decode_equals_the_loop(mode, ipc, factor, bound):
         assert_close(group, torch.stack(slow), atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("factor", [1, 2, 3])
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 5])  # the last two do not divide the sides
 def test_cut_equals_the_loop(factor):
     images = normal(0, 2, 3, 6, 12)  # higher than wide is seen as well as channels
     slow = [tile for image in images for tile in cut_loop(image, factor)]
@@ -100,6 +101,29 @@ def test_stitch_then_cut_of_constant_images_is_exact(factor, atol):
     assert_close(cut(mosaic, factor), images, atol=atol, rtol=1e-6 if atol else 0)
 
 
+@pytest.mark.parametrize(("size", "factor"), [(32, 3), (28, 5), (8, 8), (7, 2)])
+def test_tiles_of_any_factor_cover_each_pixel_once_and_differ_by_one(size, factor):
+    at = edges(size, factor)
+    assert (at[0], at[-1], len(at)) == (0, size, factor + 1)
+    assert {b - a for a, b in pairwise(at)} <= {size // factor, -(-size // factor)}
+
+
+def test_gradients_reach_every_pixel_of_uneven_tiles():
+    images = normal(0, 1, 1, 8, 8).requires_grad_()
+    (gradient,) = torch.autograd.grad(cut(images, 3).sum(), images)
+    assert float(gradient.min()) > 0
+
+
+def test_uneven_tiles_are_shrunk_by_area_means():
+    images = normal(0, 9, 1, 8, 8)
+    mosaic = stitch(images, 3)
+    assert mosaic.shape == (1, 1, 8, 8)
+    # The tile in the middle has rows and columns 2 to 4: 8 pixels shrunk to 3, the means of 0-2, 2-5 and 5-7.
+    spans = [slice(0, 3), slice(2, 6), slice(5, 8)]
+    expected = torch.stack([torch.stack([images[4, 0, r, s].mean() for s in spans]) for r in spans])
+    assert_close(mosaic[0, 0, 2:5, 2:5], expected)
+
+
 def test_stitch_sets_area_means_row_by_row():
     images = torch.rand(4, 1, 4, 4, generator=rng())
     mosaic = stitch(images, 2)[0, 0]
@@ -142,20 +166,15 @@ def test_bounded_with_a_wide_bound_is_single(f):
 
 
 @pytest.mark.parametrize("function", [cut, stitch])
-def test_factor_that_does_not_divide(function):
-    with pytest.raises(NcfmError, match=r"3 does not divide 8\. Factors that do: 1, 2, 4, 8\."):
-        function(torch.zeros(9, 1, 8, 8), 3)
-
-
-def test_factor_that_does_not_divide_the_width():
-    with pytest.raises(NcfmError, match="4 does not divide 6"):
-        cut(torch.zeros(1, 1, 8, 6), 4)
+def test_more_tiles_than_pixels(function):
+    with pytest.raises(NcfmError, match=r"factor must lie in 1\.\.6, the image size, got 7"):
+        function(torch.zeros(49, 1, 8, 6), 7)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_decode_with_a_factor_that_does_not_divide(mode):
-    with pytest.raises(NcfmError, match="3 does not divide 8"):
-        decode(torch.zeros(2, 1, 1, 8, 8), 3, mode)
+def test_decode_with_more_tiles_than_pixels(mode):
+    with pytest.raises(NcfmError, match=r"factor must lie in 1\.\.8"):
+        decode(torch.zeros(2, 1, 1, 8, 8), 9, mode, 1000)
 
 
 def test_unknown_mode_names_the_nearest():

@@ -392,7 +392,7 @@ def test_a_class_without_images_is_refused(images, pool):
     [
         ({"ipc": 0}, "ipc .* must be at least 1, got 0"),
         ({"ipc": 3}, "at least 12 real images in every class, but class '0' has 8; lower --ipc or the factor"),
-        ({"factor": 3}, "factor must divide the image size: 3 does not divide 8"),
+        ({"factor": 9}, r"factor must lie in 1\.\.8, the image size, got 9"),
         ({"num_crops": 0}, "num_crops must be at least 1, got 0"),
         ({"chunk_size": 0}, "chunk_size must be at least 1, got 0"),
         ({"pool_per_class": 3}, "pool_per_class .* must be at least 4, got 3"),

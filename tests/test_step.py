@@ -52,7 +52,7 @@ def drawn(played):
     played.pool.draw(played.streams["teachers"])
     stored = played.images.tensors[0]
     draw = played.augment.draw(len(stored), stored.shape[-1], played.streams["augment"])
-    return played.real_features(draw), draw
+    return played.real_features(draw, played.streams["batches"]), draw
 
 
 def discrepancy_now(played, real, draw, generator_state):
@@ -250,7 +250,7 @@ def test_moves_are_counted(make, monkeypatch, steps):
     played = make(player=Recorder, ascent_steps=ascents, descent_steps=descents)
     batches = []
     real_features = played.real_features
-    monkeypatch.setattr(played, "real_features", lambda draw: (batches.append(1), real_features(draw))[1])
+    monkeypatch.setattr(played, "real_features", lambda *drawn: (batches.append(1), real_features(*drawn))[1])
     psi = clones(played.adversary.tensors)
     for _ in range(2):
         played()

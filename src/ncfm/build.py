@@ -273,6 +273,7 @@ def run_distillation(
         compile_networks=machine.compile_networks,
         compile_step=machine.compile_step,
         checkpoint_seconds=config.machine.checkpoint_seconds,
+        diagnose_every=config.machine.diagnose_every,
         **arguments,
     )
 

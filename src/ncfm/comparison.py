@@ -18,7 +18,7 @@ from ncfm._seeding import generator
 from ncfm._typing import Interval, LabelledImages
 from ncfm.baselines import BY_TEACHERS, select
 from ncfm.build import Machine, build_protocol, build_targets
-from ncfm.config import RunConfig
+from ncfm.config import RunConfig, TeachersConfig
 from ncfm.data.images import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.distillation.state import STATE_FILE
@@ -38,6 +38,7 @@ from ncfm.runs import (
     describe_run,
     distill_into,
     judge,
+    matches_trajectories,
     needs_teachers,
     prepare,
     read_scores,
@@ -254,14 +255,16 @@ class _Pools:
 
     def for_distilling(self, config: RunConfig) -> TeacherPool | ExpertPool:
         """What the configuration's objective matches."""
-        key = repr((config.teachers, config.trajectory, config.objective.name in ("mtt", "datm"), _seed_of(config)))
+        if not matches_trajectories(config) and needs_teachers(config):
+            return self.teachers(config)
+        key = repr((_seeded(config.teachers, config.seed), config.trajectory, matches_trajectories(config)))
         if key not in self._made:
             self._made[key] = train_pool(self.images, config, self.machine, self.reporter)
         return self._made[key]
 
     def teachers(self, config: RunConfig) -> TeacherPool:
         """Trained teachers, whatever the objective."""
-        key = repr((config.teachers, _seed_of(config)))
+        key = repr(_seeded(config.teachers, config.seed))
         if key not in self._made:
             self._made[key] = train_teachers(self.images, config, self.machine, self.reporter)
         pool = self._made[key]
@@ -269,8 +272,9 @@ class _Pools:
         return pool
 
 
-def _seed_of(config: RunConfig) -> int:
-    return config.seed if config.teachers.seed is None else config.teachers.seed
+def _seeded(teachers: TeachersConfig, seed: int) -> TeachersConfig:
+    """The settings of teachers with the seed that they come to."""
+    return teachers if teachers.seed is not None else teachers.model_copy(update={"seed": seed})
 
 
 def _score(name: str, method: Method, pools: _Pools, config: RunConfig, ipc: int, folder: Path | None) -> Scored:

@@ -220,6 +220,8 @@ class MachineConfig(_Section):
     """How the students of an evaluation are trained: in one stacked pass or in turn; auto: together on CUDA."""
     threads: int | None = Field(None, ge=1)
     checkpoint_seconds: float = Field(30.0, gt=0)
+    diagnose_every: int | None = Field(None, ge=1)
+    """Iterations between looks at the adversary, written to diagnosis.jsonl; changes no result."""
 
 
 class RunConfig(_Section):

@@ -22,24 +22,30 @@ MODES = ("single", "multi", "bounded")
 def cut(images: Images, factor: int) -> Images:
     """Cut every image into factor x factor tiles and enlarge each to full size (bilinear).
 
+    A side that the factor does not divide has tiles of two sizes, which differ by a pixel: see `edges`.
+
     Args:
         images: (n, c, h, w).
-        factor: tiles a side, a divisor of h and w.
+        factor: tiles a side, at most h and w.
 
     Returns:
         (n * factor^2, c, h, w): the tiles of the first image row by row, then those of the second.
 
     Raises:
-        NcfmError: if the factor does not divide the image.
+        NcfmError: if the factor is larger than the image.
     """
     if factor == 1:
         return images
     n, c, h, w = images.shape
-    check_factor(h, factor)
-    check_factor(w, factor)
-    tiles = images.reshape(n, c, factor, h // factor, factor, w // factor)
-    tiles = tiles.permute(0, 2, 4, 1, 3, 5).reshape(n * factor**2, c, h // factor, w // factor)
-    return F.interpolate(tiles, size=(h, w), mode="bilinear", align_corners=False)
+    check_factor(min(h, w), factor)
+    if h % factor or w % factor:
+        tiles = [
+            F.interpolate(images[..., tile[0], tile[1]], size=(h, w), mode="bilinear") for tile in _grid(h, w, factor)
+        ]
+        return torch.stack(tiles, dim=1).flatten(0, 1)
+    together = images.reshape(n, c, factor, h // factor, factor, w // factor)
+    together = together.permute(0, 2, 4, 1, 3, 5).reshape(n * factor**2, c, h // factor, w // factor)
+    return F.interpolate(together, size=(h, w), mode="bilinear", align_corners=False)
 
 
 def stitch(images: Images, factor: int) -> Images:
@@ -47,7 +53,7 @@ def stitch(images: Images, factor: int) -> Images:
 
     Args:
         images: (n * factor^2, c, h, w).
-        factor: tiles a side, a divisor of h and w.
+        factor: tiles a side, at most h and w.
 
     Returns:
         (n, c, h, w).
@@ -57,11 +63,28 @@ def stitch(images: Images, factor: int) -> Images:
     total, c, h, w = images.shape
     if total % factor**2:
         raise NcfmError(f"Expected a multiple of {factor**2} images to stitch, got {total}.")
-    check_factor(h, factor)
-    check_factor(w, factor)
-    tiles = F.interpolate(images, size=(h // factor, w // factor), mode="area")
-    tiles = tiles.view(total // factor**2, factor, factor, c, h // factor, w // factor)
-    return tiles.permute(0, 3, 1, 4, 2, 5).reshape(total // factor**2, c, h, w)
+    check_factor(min(h, w), factor)
+    groups = images.view(total // factor**2, factor**2, c, h, w)
+    mosaics = images.new_empty(total // factor**2, c, h, w)
+    for i, (rows, columns) in enumerate(_grid(h, w, factor)):
+        size = (rows.stop - rows.start, columns.stop - columns.start)
+        mosaics[..., rows, columns] = F.interpolate(groups[:, i], size=size, mode="area")
+    return mosaics
+
+
+def edges(size: int, factor: int) -> list[int]:
+    """Where the tiles of a side begin and end, ``floor(i size / factor)`` for i = 0 .. factor.
+
+    >>> edges(32, 3)
+    [0, 10, 21, 32]
+    """
+    return [i * size // factor for i in range(factor + 1)]
+
+
+def _grid(h: int, w: int, factor: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of the tiles of an image, row by row."""
+    down, across = edges(h, factor), edges(w, factor)
+    return [(slice(*down[i : i + 2]), slice(*across[j : j + 2])) for i in range(factor) for j in range(factor)]
 
 
 def decode(images: GroupedImages, factor: int, mode: str = "single", bound: int = 128) -> GroupedImages:
@@ -74,7 +97,7 @@ def decode(images: GroupedImages, factor: int, mode: str = "single", bound: int 
             "multi" - the tiles of every factor 1 .. factor, the whole image among them;
             "bounded" - at most ``bound`` images a class: as many stored images as fit give factor^2 tiles, of the
             rest as many as fit give (factor - 1)^2, and so on, the last ones stay whole.
-        Modes other than "single" cut by every factor up to the given one, so all of these must divide the image.
+        Modes other than "single" cut by every factor up to the given one.
         bound: see "bounded"; at least ipc.
 
     Returns:

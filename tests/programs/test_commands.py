@@ -33,6 +33,7 @@ COMMANDS = [
     "compare",
     "score",
     "continual",
+    "diagnose",
     "search",
     "pretrain",
     "plan",
@@ -442,6 +443,80 @@ def test_other_students_are_trained_again(ncfm_, tmp_path):
     second = json.loads(ncfm_(*compare(tmp_path / "all", "--json", "--runs", 3, methods="random")).out)
     assert [len(r[0]["accuracies"]) for r in (first, second)] == [2, 3]
     assert second[0]["accuracies"][:2] == first[0]["accuracies"]
+
+
+def test_diagnose_in_words_numbers_and_a_picture(ncfm_, tmp_path):
+    run = tmp_path / "run"
+    ncfm_("distill", "digits", "--ipc", 1, "--recipe", "none", "--out", run, *sets(machine__diagnose_every=1))
+    plot = tmp_path / "looks.png"
+    done = ncfm_("diagnose", run, "--plot", plot)
+    assert done.code == 0, done.err
+    rows = [line.split() for line in done.out.splitlines() if line.strip()[:1].isdigit()]
+    assert [row[0] for row in rows] == ["1", "2"]
+    assert all(len(row) == 10 for row in rows)  # iteration, 4 pairs, low-high
+    assert all(len(line) <= 80 for line in done.out.splitlines() if not line.startswith("Picture"))
+    with Image.open(plot) as picture:
+        assert picture.format == "PNG"
+    entries = json.loads(ncfm_("diagnose", run, "--json").out)
+    mean = sum(entries[1]["fixed.modulus"]) / 10
+    assert float(rows[1][6]) == pytest.approx(mean, abs=0.006)
+
+
+def test_a_run_that_was_not_looked_at_says_how(ncfm_, tmp_path):
+    done = ncfm_("diagnose", tmp_path)
+    assert done.code == 2
+    assert "machine.diagnose_every" in done.err
+
+
+def test_ablations_and_seeds_share_teachers(ncfm_, tmp_path):
+    rows, own = tmp_path / "rows.csv", tmp_path / "own.toml"
+    own.write_text('[variants."a=0"]\n"objective.amplitude_weight" = 0.0\n[variants.plain]\n')
+    options = ["--ipc", 1, "--recipe", "none", "--ablation", own, "--seeds", 2, "--out", tmp_path / "all"]
+    done = ncfm_("compare", "digits", *options, "--results", rows, *sets())
+    assert done.code == 0, done.err
+    assert "own: a=0" in done.out
+    assert "intervals over 2 seeds" in " ".join(done.out.split())
+    found = results.read_rows(rows)
+    assert [(row["method"], row["seed"]) for row in found] == [("ncfm", "0"), ("ncfm", "1")] * 2
+    assert ["objective.amplitude_weight=0.0" in row["variant"] for row in found] == [True, True, False, False]
+    assert not any("seed" in row["variant"] for row in found)
+    assert len({row["teacher_seconds"] for row in found}) == 1
+    assert len({row["accuracy_mean"] for row in found}) > 1
+    folders = {path.name for path in (tmp_path / "all").iterdir()}
+    assert folders >= {"own-a=0", "own-a=0.seed1", "own-plain", "own-plain.seed1", "comparison.csv", "comparison.png"}
+    again = ncfm_("compare", "digits", *options, "--json", *sets())
+    assert [row["accuracy_mean"] for row in json.loads(again.out)] == [
+        pytest.approx(float(row["accuracy_mean"]), rel=1e-5) for row in found
+    ]
+
+
+@pytest.mark.parametrize("method", ["mse", "mmd", "dsdm", "dm", "mtt", "datm", "rded", "rded-teacher"])
+def test_every_peer_runs(ncfm_, tmp_path, method):
+    few = {
+        "trajectory__experts": 1,
+        "trajectory__epochs": 3,
+        "trajectory__start_high": 1,
+        "trajectory__student_steps": 2,
+    }
+    done = ncfm_(*compare(tmp_path / "all", "--json", methods=method, **few))
+    assert done.code == 0, done.err
+    (row,) = json.loads(done.out)
+    assert row["method"] == method.split("-")[0]
+    assert row["variant"].count("objective.name") == 0
+    if method == "datm":
+        assert row["storage"] > 1
+        assert "labels=soft" in row["protocol"]
+    if method == "rded-teacher":
+        assert "labels=teacher" in row["protocol"]
+    if method == "dm":
+        assert row["teacher_seconds"] is None
+    assert (row["distill_seconds"] is None) == method.startswith("rded")
+
+
+def test_an_unknown_ablation_names_the_known(ncfm_, tmp_path):
+    done = ncfm_("compare", "digits", "--ipc", 1, "--ablation", "alhpa", "--out", tmp_path)
+    assert done.code == 2
+    assert "Did you mean 'alpha'?" in done.err
 
 
 def test_compare_as_a_table(ncfm_, tmp_path):

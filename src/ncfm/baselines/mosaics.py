@@ -121,7 +121,7 @@ def choose_crops(
             it but for rounding.
 
     Raises:
-        NcfmError: for a factor that does not divide the image, an impossible area, a pool smaller than what is taken of
+        NcfmError: for a factor larger than the image, an impossible area, a pool smaller than what is taken of
             it, or a class with too few images.
     """
     check_at_least(ipc, 1, "ipc (images per class)")

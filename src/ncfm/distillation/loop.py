@@ -53,6 +53,7 @@ def distill(
     resume: bool = False,
     checkpoint_seconds: float = 30.0,
     log_every: int = 10,
+    diagnose_every: int | None = None,
     on_iteration: Callable[[int, dict[str, float]], None] | None = None,
 ) -> DistillResult:
     """Distil a real set into ``ipc`` stored images per class.
@@ -81,6 +82,7 @@ def distill(
         resume: continue from the state in ``folder``.
         checkpoint_seconds: time between saved states.
         log_every: iterations between metrics.
+        diagnose_every: iterations between looks at the adversary, see `ncfm.diagnosis`; None for none.
         on_iteration: called after each iteration with its number and the last logged metrics.
 
     Raises:
@@ -126,7 +128,7 @@ def distill(
         compile_networks=compile_networks,
         compile_step=compile_step,
     )
-    run = Run(step, folder, late=device.type == "cuda")
+    run = Run(step, folder, diagnose_every=diagnose_every, late=device.type == "cuda")
     if resume:
         run.resume()
     run.play(budget, checkpoint_seconds=checkpoint_seconds, log_every=log_every, on_iteration=on_iteration)

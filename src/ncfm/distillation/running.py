@@ -13,11 +13,11 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -27,11 +27,12 @@ from ncfm._checks import NcfmError, NcfmFailure, check_at_least, check_known, ch
 from ncfm._device import is_out_of_memory, measure_peak_memory
 from ncfm._files import BackgroundTask, write_text
 from ncfm._seeding import Streams
+from ncfm.diagnosis import Diagnosis
 from ncfm.distillation.state import Progress, load_state, take_snapshot
 from ncfm.synthetic import SyntheticSet
 from ncfm.training import schedule_factor
 
-METRICS_FILE = "metrics.jsonl"
+METRICS_FILE, DIAGNOSIS_FILE = "metrics.jsonl", "diagnosis.jsonl"
 IMAGE_SCHEDULES = ("constant", "cosine", "step", "fifths")
 SMOOTHING = 0.98  # of the loss that early stopping looks at: a mean over about 50 iterations
 MIN_GAIN = 1e-3  # relative improvement that counts
@@ -90,6 +91,10 @@ class Step(Protocol):
         """All optimizers by name; ``images_optimizer`` follows the schedule."""
         ...
 
+    def diagnose(self) -> Diagnosis | None:
+        """Look at where the adversary looks; None if there is nothing of the kind."""
+        ...
+
     def halve_chunks(self) -> bool:
         """After an allocation failed: smaller passes from now on. False if they cannot be smaller."""
         ...
@@ -136,13 +141,17 @@ class Run:
     Args:
         step: the method.
         folder: where metrics and state are written; nothing is written if None.
+        diagnose_every: iterations between two diagnoses, which go to `DIAGNOSIS_FILE`; None for none.
         late: read an iteration's measurements during the next one, by when a GPU has passed them.
     """
 
-    def __init__(self, step: Step, folder: Path | None, *, late: bool = False) -> None:
-        self.step, self.folder, self.late = step, folder, late
+    def __init__(
+        self, step: Step, folder: Path | None, *, diagnose_every: int | None = None, late: bool = False
+    ) -> None:
+        self.step, self.folder, self.diagnose_every, self.late = step, folder, diagnose_every, late
         self.progress = Progress()
         self.history: list[dict[str, float]] = []
+        self.diagnoses: list[dict[str, Any]] = []
         self._measured: list[tuple[int, float, Record]] = []  # to be logged: iteration, seconds, what it measured
         self._peak: Callable[[], float] = lambda: 0.0  # memory taken since the iterations began
         self._writing = BackgroundTask()
@@ -155,11 +164,14 @@ class Run:
         check_state(tensors, self.progress.iteration)
         if self.folder is None:
             return
-        folder, lines = self.folder, "".join(json.dumps(entry) + "\n" for entry in self.history)
+        folder, texts = self.folder, {METRICS_FILE: _lines(self.history)}
+        if self.diagnose_every is not None:
+            texts[DIAGNOSIS_FILE] = _lines(self.diagnoses)
         snapshot = take_snapshot(self.progress, tensors, self.step.optimizers(), self.step.streams)
 
         def write() -> None:
-            write_text(folder / METRICS_FILE, lines)
+            for name, text in texts.items():
+                write_text(folder / name, text)
             snapshot.write(folder)
 
         self._writing.start(write)
@@ -171,15 +183,8 @@ class Run:
         if self.folder is None:
             raise NcfmError("resume needs the folder of an interrupted run (--out).")
         self.progress = load_state(self.folder, self.step.tensors(), self.step.optimizers(), self.step.streams)
-        path = self.folder / METRICS_FILE
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        try:
-            entries = [json.loads(line) for line in lines]
-            self.history = [e for e in entries if e["iteration"] <= self.progress.iteration]
-        except (ValueError, KeyError, TypeError) as error:
-            raise NcfmFailure(
-                f"{path} is damaged ({error}); remove it to resume without the metrics so far."
-            ) from error
+        self.history = read_lines(self.folder / METRICS_FILE, self.progress.iteration)
+        self.diagnoses = read_lines(self.folder / DIAGNOSIS_FILE, self.progress.iteration)
 
     def play(
         self,
@@ -216,6 +221,8 @@ class Run:
                 last = budget.is_spent(progress)
                 if progress.iteration % log_every == 0 or progress.iteration == 1 or last:
                     self._measured.append((progress.iteration, progress.seconds, record))
+                if self.diagnose_every is not None and (progress.iteration % self.diagnose_every == 0 or last):
+                    self._diagnose()
                 # A GPU is read an iteration later: by then it has passed what is read, and nobody waits.
                 self._log(before=progress.iteration if self.late and not last else None)
                 if on_iteration is not None:
@@ -260,6 +267,11 @@ class Run:
                 stacklevel=2,
             )
 
+    def _diagnose(self) -> None:
+        found = self.step.diagnose()
+        if found is not None:
+            self.diagnoses.append({"iteration": self.progress.iteration, **found.as_dict()})
+
     def _log(self, before: int | None = None) -> None:
         """Turn what was measured (before an iteration) into numbers of the history."""
         while self._measured and (before is None or self._measured[0][0] < before):
@@ -271,6 +283,24 @@ class Run:
         p.smoothed = loss if p.smoothed is None else SMOOTHING * p.smoothed + (1 - SMOOTHING) * loss
         if p.best is None or p.smoothed < p.best * (1 - MIN_GAIN):
             p.best, p.best_iteration = p.smoothed, p.iteration
+
+
+def _lines(entries: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(entry) + "\n" for entry in entries)
+
+
+def read_lines(path: Path, up_to: int | None = None) -> list[dict[str, Any]]:
+    """Entries of a run's file of JSON lines, those after an iteration left out; none if there is no such file.
+
+    Raises:
+        NcfmFailure: if the file is damaged.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    try:
+        entries = [json.loads(line) for line in lines]
+        return [entry for entry in entries if up_to is None or entry["iteration"] <= up_to]
+    except (ValueError, KeyError, TypeError) as error:
+        raise NcfmFailure(f"{path} is damaged ({error}); remove it to resume without what was measured.") from error
 
 
 def _entry(iteration: int, seconds: float, record: Record) -> dict[str, float]:

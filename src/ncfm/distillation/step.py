@@ -21,9 +21,10 @@ from ncfm._seeding import Streams
 from ncfm._typing import Features, GroupedImages, PerGroup
 from ncfm.augment import AugmentParameters, SiameseAugment
 from ncfm.data.images import ImageSplit, draw_class_batches, normalizer, to_float
+from ncfm.diagnosis import Diagnosis, diagnose
 from ncfm.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.formation import decode, decoded_ipc
-from ncfm.objectives import Objective
+from ncfm.objectives import CharacteristicMatching, Objective
 from ncfm.teachers import TeacherPool
 from ncfm.training import batch_norms, channels_last, recompute_batch_norms
 
@@ -202,7 +203,7 @@ class MinMaxStep:
         self.pool.draw(self.streams["teachers"], self.extractor)
         stored = self.images.tensors[0]
         draw = self.augment.draw(stored.shape[0], stored.shape[-1], self.streams["augment"])
-        real = self.real_features(draw)
+        real = self.real_features(draw, self.streams["batches"])
         together = self.ascent_steps == self.descent_steps == 1
         if self.adversary is not None and self.ascent_steps and not together:
             with torch.no_grad():
@@ -213,6 +214,19 @@ class MinMaxStep:
             record = self.descend(real, draw, with_ascent=together)
         self.objective.remember(real)
         return record
+
+    def diagnose(self) -> Diagnosis | None:
+        """What the adversary sees in fresh features, drawn by a stream of their own: the run goes on as if nobody had
+        looked. None for an objective without frequencies."""
+        if not isinstance(self.objective, CharacteristicMatching):
+            return None
+        rng, stored = self.streams["diagnosis"], self.images.tensors[0]
+        self.pool.draw(rng, self.extractor)
+        draw = self.augment.draw(stored.shape[0], stored.shape[-1], rng)
+        with torch.no_grad():
+            real = self.real_features(draw, rng)
+            synthetic = self.features_of(self.training_images(draw))
+        return diagnose(self.objective, real, synthetic, rng)
 
     def descend(self, real: Features, draw: AugmentParameters, *, with_ascent: bool = False) -> StepRecord:
         """One step of the images, the adversary frozen; or of both at once from one backward pass."""
@@ -251,9 +265,9 @@ class MinMaxStep:
         return F.cross_entropy(logits.float(), labels)
 
     @torch.no_grad()
-    def real_features(self, draw: AugmentParameters) -> Features:
+    def real_features(self, draw: AugmentParameters, generator: Generator) -> Features:
         """Features (C, n, d) of a fresh random real batch, augmented as the synthetic images are; no gradient."""
-        at = draw_class_batches(self.real, self.real_batch_per_class, self.streams["batches"])
+        at = draw_class_batches(self.real, self.real_batch_per_class, generator)
         parts = at.split(self.real_rows, dim=1)
         if self.recompute_batch_norms:
             first = self._real_images(parts[0], draw).transpose(0, 1)  # every batch has images of all classes

@@ -157,6 +157,9 @@ class TrajectoryStep:
         self.differentiation = "replayed"
         return True
 
+    def diagnose(self) -> None:
+        """There are no frequencies to look at."""
+
     def __call__(self) -> TrajectoryRecord:
         """Play one iteration: draw expert and start, train, compare, move."""
         expert = int(torch.randint(len(self.experts), (), generator=self.streams["experts"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ncfm._files import write_atomically
 from ncfm._typing import Interval
@@ -80,6 +80,41 @@ def plot_costs(points: Sequence[CostPoint], path: Path, title: str) -> None:
         axis.set_xlabel(label)
     axes[0].set_ylabel("accuracy, %")
     axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    _save(figure, path, title)
+
+
+def plot_diagnosis(entries: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
+    """Where an adversary looked over the iterations: four panels, learned frequencies beside fixed ones.
+
+    NCFD and the excess over sampling noise (means over classes, bands from the lowest class to the highest), the
+    modulus of the real characteristic function beside the learned bandwidths, and the share of the amplitude.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    axes = figure.subplots(2, 2)
+    at = [entry["iteration"] for entry in entries]
+    panels = {"discrepancy": "NCFD", "excess": "squared gap over sampling noise"}
+    panels |= {"modulus": "modulus of Phi_x", "amplitude_share": "share of the amplitude"}
+    for axis, (field, label) in zip(axes.flat, panels.items(), strict=True):
+        for i, kind in enumerate(("learned", "fixed")):
+            values = [entry[f"{kind}.{field}"] for entry in entries]
+            means = [sum(v) / len(v) for v in values]
+            axis.plot(at, means, "-" if i == 0 else "--", color=COLORS[i], label=kind)
+            axis.fill_between(
+                at, list(map(min, values)), list(map(max, values)), color=COLORS[i], alpha=0.12, linewidth=0
+            )
+        axis.set_xlabel("iteration")
+        axis.set_ylabel(label)
+        axis.grid(True, alpha=0.25)
+    axes[0, 0].legend()
+    axes[0, 1].axhline(1.0, color="#7a7a7a", linewidth=1)
+    bandwidths = axes[1, 0].twinx()
+    spectra = [entry["learned.bandwidths"] for entry in entries]
+    for j in range(len(spectra[0])):
+        bandwidths.plot(at, [spectrum[j] for spectrum in spectra], ":", color=COLORS[2], linewidth=1)
+    bandwidths.set_ylabel("bandwidth of the learned, 5 to 95 % (dotted)", color=COLORS[2])
+    bandwidths.set_ylim(bottom=0)
     _save(figure, path, title)
 
 

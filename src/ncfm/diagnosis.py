@@ -1,0 +1,86 @@
+"""Where an adversary looks, and what it finds there that fixed frequencies do not.
+
+For one iteration's features: how far apart the classes are at the learned frequencies and at fixed Gaussian ones of the
+same number and scale, how much of it is amplitude, and whether there is anything to see: the modulus of the real
+characteristic function, which is 1 at frequency 0 and falls to the noise of a finite sample, and the part of the gap
+that two samples of one law would show too.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from ncfm._typing import Features, Frequencies, PerGroup
+from ncfm.discrepancy import amplitude_gap, characteristic_function, ncfd_from_phi, phase_gap
+from ncfm.frequencies import GaussianFrequencies
+from ncfm.objectives import CharacteristicMatching
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class Look(NamedTuple):
+    """What is seen at some frequencies, by class."""
+
+    discrepancy: PerGroup  # (C,) NCFD
+    amplitude_share: PerGroup  # (C,) of the weighted amplitude gap in the weighted sum of both gaps, means over t
+    modulus: PerGroup  # (C,) mean |Phi_x|
+    excess: PerGroup  # (C,) mean |Phi_x - Phi_y|^2 over what samples of these sizes of one law would show; 1: nothing
+    bandwidths: Tensor  # (5,) `QUANTILES` over t of ||t|| / sqrt(d)
+    spread: Tensor  # () deviation of <t, x> over the real features of a class, root mean square over t and classes
+
+
+class Diagnosis(NamedTuple):
+    """The learned frequencies beside fixed ones."""
+
+    learned: Look
+    fixed: Look
+
+    def as_dict(self) -> dict[str, list[float] | float]:
+        """Plain numbers for JSON: ``learned.discrepancy``, ..."""
+        return {
+            f"{name}.{field}": value.tolist()
+            for name, look in zip(self._fields, self, strict=True)
+            for field, value in look._asdict().items()
+        }
+
+
+@torch.no_grad()
+def diagnose(objective: CharacteristicMatching, real: Features, synthetic: Features, generator: Generator) -> Diagnosis:
+    """Look at one iteration's features.
+
+    Args:
+        objective: whose frequencies are looked at.
+        real: (C, n, d).
+        synthetic: (C, m, d).
+        generator: draws both sets of frequencies; one of its own, so that to look changes nothing.
+    """
+    learned = objective.sampler.sample(generator)
+    scale = float(learned.square().mean().sqrt())
+    gaussian = GaussianFrequencies(learned.shape[1], len(learned), scale=scale).to(learned.device)
+    alpha = objective.amplitude_weight
+    return Diagnosis(look(real, synthetic, learned, alpha), look(real, synthetic, gaussian.sample(generator), alpha))
+
+
+def look(real: Features, synthetic: Features, t: Frequencies, amplitude_weight: float) -> Look:
+    """What is seen at frequencies t, (k, d)."""
+    phi_x, phi_y = characteristic_function(real, t), characteristic_function(synthetic, t)
+    amplitude = amplitude_weight * amplitude_gap(phi_x, phi_y).mean(-1)
+    phase = (1 - amplitude_weight) * phase_gap(phi_x, phi_y).mean(-1)
+    square_x = phi_x.real.square() + phi_x.imag.square()
+    square = (phi_x.real - phi_y.real).square() + (phi_x.imag - phi_y.imag).square()
+    n, m = real.shape[-2], synthetic.shape[-2]
+    # Two samples of one law: E |Phi_n - Phi_m|^2 = (1 - |Phi|^2) (1 / n + 1 / m), with E |Phi_n|^2 as in `modulus`.
+    law = ((n * square_x - 1) / (n - 1)).clamp(0, 1) if n > 1 else square_x
+    floor = (1 - law) * (1 / n + 1 / m)
+    centred = real - real.mean(-2, keepdim=True)
+    return Look(
+        discrepancy=ncfd_from_phi(phi_x, phi_y, amplitude_weight=amplitude_weight),
+        amplitude_share=amplitude / (amplitude + phase).clamp_min(torch.finfo(amplitude.dtype).tiny),
+        modulus=square_x.sqrt().mean(-1),
+        excess=square.mean(-1) / floor.mean(-1).clamp_min(torch.finfo(floor.dtype).tiny),
+        bandwidths=torch.quantile(t.norm(dim=-1) / t.shape[-1] ** 0.5, t.new_tensor(QUANTILES)),
+        spread=(centred @ t.T).square().mean().sqrt(),
+    )

@@ -1,0 +1,106 @@
+"""What a diagnosis says, where the truth is known."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ncfm._seeding import generator
+from ncfm.diagnosis import QUANTILES, diagnose, look
+from ncfm.discrepancy import ncfd
+from ncfm.distillation import distill
+from ncfm.distillation.running import DIAGNOSIS_FILE
+from ncfm.frequencies import GaussianFrequencies
+from ncfm.objectives import CharacteristicMatching
+from strategies import normal
+from tiny import few, mixture, random_pool
+
+C, N, M, D, K = 3, 200, 40, 6, 4000
+
+
+class OneAxis(nn.Module):
+    """Frequencies along the first axis alone."""
+
+    num_frequencies, num_features = K, D
+
+    def sample(self, generator):
+        return torch.randn(K, 1, generator=generator) * torch.eye(D)[:1] * math.sqrt(D)
+
+
+@pytest.fixture
+def samples():
+    return normal(0, C, N, D).float() / math.sqrt(D), normal(1, C, M, D).float() / math.sqrt(D)
+
+
+def gaussian(seed=0, scale=1.5):
+    return GaussianFrequencies(D, K, scale=scale).sample(generator(seed, "t"))
+
+
+def test_the_discrepancy_is_ncfd(samples):
+    t = gaussian()
+    torch.testing.assert_close(look(*samples, t, 0.3).discrepancy, ncfd(*samples, t, amplitude_weight=0.3))
+
+
+def test_two_samples_of_one_law_show_no_excess(samples):
+    seen = look(*samples, gaussian(), 0.5)
+    assert torch.all((seen.excess - 1).abs() < 0.35)
+    shifted = look(samples[0], samples[1] + 0.5, gaussian(), 0.5)
+    assert torch.all(shifted.excess > 3)
+
+
+def test_the_excess_of_many_draws_is_one_on_average():
+    real, synthetic = normal(0, 400, N, D).float(), normal(1, 400, M, D).float()
+    assert float(look(real, synthetic, gaussian(scale=0.5)[:200], 0.5).excess.mean()) == pytest.approx(1, abs=0.1)
+
+
+def test_modulus_of_a_gaussian_in_closed_form():
+    # x ~ N(0, I / d): Phi(t) = exp(-|t|^2 / 2d), and over t ~ N(0, s^2 I) its mean is (1 + s^2 / d)^(-d / 2).
+    real = normal(0, 1, 20000, D).float() / math.sqrt(D)
+    seen = look(real, real[:, :M], gaussian(scale=1.5), 0.5)
+    assert float(seen.modulus) == pytest.approx((1 + 1.5**2 / D) ** (-D / 2), rel=0.03)
+    assert float(seen.spread) == pytest.approx(1.5, rel=0.05)
+
+
+def test_shift_is_phase_and_scale_is_amplitude(samples):
+    real = samples[0]
+    t = gaussian(scale=0.5)
+    assert float(look(real, real + 0.5, t, 0.5).amplitude_share.max()) < 0.01
+    centred = real - real.mean(1, keepdim=True)
+    mirrored = torch.cat([centred, -centred], dim=1)  # a real characteristic function: no phase where it is positive
+    assert float(look(mirrored, 1.3 * mirrored, t, 0.5).amplitude_share.min()) > 0.99
+    assert float(look(mirrored, 1.3 * mirrored, t, 0.0).amplitude_share.max()) == 0
+
+
+def test_bandwidths_are_quantiles_of_lengths():
+    t = gaussian(scale=2.0)
+    found = look(torch.zeros(1, 2, D), torch.zeros(1, 2, D), t, 0.5).bandwidths
+    lengths = sorted((t.norm(dim=1) / math.sqrt(D)).tolist())
+    for value, q in zip(found.tolist(), QUANTILES, strict=True):
+        assert value == pytest.approx(lengths[round(q * (K - 1))], rel=1e-3)
+
+
+def test_frequencies_that_look_along_the_difference_see_more(samples):
+    real, synthetic = samples
+    synthetic = synthetic + 0.4 * torch.eye(D)[0]
+    found = diagnose(CharacteristicMatching(OneAxis()), real, synthetic, generator(0, "look"))
+    assert torch.all(found.learned.discrepancy > 1.5 * found.fixed.discrepancy)
+    lengths = [float(look.bandwidths[2]) for look in found]
+    assert lengths[0] < lengths[1] < 1.5  # one axis has small |t| as well; the same root mean square
+    assert found.as_dict().keys() == {f"{kind}.{name}" for kind in found._fields for name in found.learned._fields}
+    json.dumps(found.as_dict())
+
+
+def test_a_run_that_is_looked_at_is_the_same_run(digits, tmp_path):
+    images = few(digits)
+    pool = random_pool(images)
+    options = {"ipc": 1, "iterations": 5, "factor": 1, "real_batch_per_class": 4}
+    plain = distill(images, pool, mixture(64), **options)
+    looked = distill(images, pool, mixture(64), diagnose_every=2, folder=tmp_path, **options)
+    assert torch.equal(plain.synthetic.images, looked.synthetic.images)
+    entries = [json.loads(line) for line in (tmp_path / DIAGNOSIS_FILE).read_text().splitlines()]
+    assert [entry["iteration"] for entry in entries] == [2, 4, 5]
+    assert len(entries[0]["learned.discrepancy"]) == images.num_classes
