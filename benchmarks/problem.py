@@ -21,13 +21,14 @@ import torch
 from ncfm import kernels
 from ncfm._device import choose_device, describe_device, peak_memory_mb
 from ncfm._seeding import generator
-from ncfm.build import build_machine, build_objective, run_distillation
+from ncfm.build import build_machine, build_objective, run_distillation, run_trajectory_matching
 from ncfm.config import RunConfig, make_config, nest
 from ncfm.data import images_of, load_images, store
 from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.experts import STORED, ExpertPool, Trajectory, flat
 from ncfm.kernels import library
 from ncfm.synthetic import start_images
-from ncfm.teachers import TeacherPool, untrained_pool
+from ncfm.teachers import TeacherPool, network_for, untrained_pool
 
 FOREVER = 10**9  # iterations: the clock stops them
 
@@ -48,6 +49,9 @@ class Problem:
     gradient_chunk_size: int | None = None
     images_per_class: int = 300  # of "large"
     held: bool = True  # "large" in memory; else in a mapped file
+    student_steps: int = 8  # of trajectory matching
+    student_batch_size: int = 100  # at most
+    differentiation: str = "replayed"
 
     def config(self) -> RunConfig:
         """As a run's configuration."""
@@ -126,7 +130,7 @@ def play_reference(problem: Problem, turn: Callable[[], None]) -> None:
     pool = problem.pool(images, device, compile_networks=False)
     for network in (pool.blended, pool.whole):
         network.to(memory_format=torch.contiguous_format)
-    objective = build_objective(config, pool.blended.num_features)
+    objective = build_objective(config, pool.blended.num_features, images.num_classes)
     d = config.distill
     iteration = ReferenceLoop(
         images.train,
@@ -154,6 +158,51 @@ def play_reference_keeping_memory(problem: Problem, turn: Callable[[], None]) ->
 def play_package_mapped(problem: Problem, turn: Callable[[], None]) -> None:
     """The package's iterations on images that are mapped from a file."""
     play_package(replace(problem, held=False), turn)
+
+
+def play_trajectories(problem: Problem, turn: Callable[[], None]) -> None:
+    """Iterations of DATM on experts of random weights: recording them would not change what an iteration costs."""
+    settings = {
+        "objective.name": "datm",
+        "distill.factor": 1,
+        "distill.init": "real",
+        "distill.iterations": FOREVER,
+        "distill.image_schedule": "constant",
+        "teachers.network": f"convnetw{problem.width}",
+        "trajectory.start_high": 0,
+        "trajectory.matched_epochs": 1,
+        "trajectory.student_steps": problem.student_steps,
+        "trajectory.student_batch_size": problem.student_batch_size,
+        "trajectory.differentiation": problem.differentiation,
+        "trajectory.correct_start": False,
+        "machine.device": problem.device,
+    }
+    config, images = make_config(nest(settings)), problem.images()
+    machine = build_machine(config.machine, images.image_size)
+    networks = [network_for(images, config.teachers.network, seed=seed) for seed in range(2)]
+    states = torch.stack([flat(network) for network in networks]).to(STORED)
+    experts = ExpertPool([Trajectory(states, 0.0)], networks[0], statistics=images.statistics, device=machine.device)
+
+    def after(iteration: int, metrics: dict[str, float]) -> None:
+        if machine.device.type == "cuda":
+            torch.cuda.synchronize()
+        turn()
+
+    run_trajectory_matching(images, experts, config, ipc=problem.ipc, log_every=FOREVER, on_iteration=after)
+
+
+def trajectories(differentiation: str, steps: int) -> str:
+    """The name of trajectory matching as a player."""
+    return f"datm, {differentiation}, {steps} steps"
+
+
+def player(name: str) -> Callable[[Problem, Callable[[], None]], None]:
+    """The implementation of a name: of `PLAYERS`, or of `trajectories`."""
+    if name in PLAYERS:
+        return PLAYERS[name]
+    _, differentiation, steps = name.split(", ")
+    options = {"differentiation": differentiation, "student_steps": int(steps.split()[0])}
+    return lambda problem, turn: play_trajectories(replace(problem, **options), turn)
 
 
 PLAYERS = {
@@ -200,7 +249,7 @@ def _work(name: str, problem: Problem, pipe) -> None:
 
     try:
         _wait()
-        PLAYERS[name](problem, turn)
+        player(name)(problem, turn)
     except _Enough:
         device = choose_device(problem.device)
         pipe.send(("memory", peak_memory_mb(device), describe_device(device), torch.get_num_threads()))
