@@ -162,9 +162,14 @@ def test_paired_gap_equals_the_loop(s):
 @properties
 @given(samples(groups=((),)))
 def test_mean_and_covariance_gap_equal_the_loop(s):
-    # Widths up to 5 and 1 to 7 rows: both ways of computing the covariance gap.
     assert float(mean_gap(s.x, s.y)) == pytest.approx(mean_gap_loop(s.x, s.y), abs=1e-12)
     assert float(covariance_gap(s.x, s.y)) == pytest.approx(covariance_gap_loop(s.x, s.y), abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(6, 3, 2), (3, 6, 2), (6, 3, 20), (3, 6, 20), (1, 4, 20), (4, 1, 2)])
+def test_covariance_gap_equals_the_loop_whatever_is_cheaper(n, m, d):
+    x, y = normal(0, n, d), 1 + 2 * normal(1, m, d)
+    assert float(covariance_gap(x, y)) == pytest.approx(covariance_gap_loop(x, y), rel=1e-12)
 
 
 @properties

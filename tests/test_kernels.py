@@ -250,8 +250,13 @@ def test_where_they_serve():
     assert not kernels.usable(torch.zeros(2, 16, 8, 8, device="meta"), 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not kernels.usable(x, 8)
+    assert kernels.block_usable(x, 8)
+    with kernels.differentiated_twice():
+        assert kernels.usable(x, 8)
+        assert not kernels.block_usable(x, 8)
     with kernels.switched_off():
         assert not kernels.usable(x, 8)
+        assert not kernels.block_usable(x, 8)
     kernels.enable(False)
     assert not kernels.usable(x, 8)
     assert not kernels.available()
@@ -312,6 +317,47 @@ def test_another_convolution_than_3x3_is_pytorchs(change, monkeypatch):
     reference.load_state_dict(layer.state_dict())
     x = torch.randn(2, 8, 8, 8, generator=generator(0, "images"))
     assert torch.equal(layer(x), reference(x))
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", SHAPES)
+def test_second_derivatives_of_the_convolution_are_those_of_the_definition(shape):
+    *tensors, bias = problem(*shape)[:3]
+    draw = generator(2, "directions")
+    directions = [torch.randn(t.shape, generator=draw) for t in tensors]
+    upstream = torch.randn(*shape[:3], shape[4], generator=draw)
+
+    def twice(function, dtype):
+        leaves = [t.to(dtype).requires_grad_() for t in tensors]
+        g = upstream.to(dtype).requires_grad_()
+        first = torch.autograd.grad(function(*leaves, bias.to(dtype)), leaves, g, create_graph=True)
+        product = sum((a * d.to(dtype)).sum() for a, d in zip(first, directions, strict=True))
+        return torch.autograd.grad(product, [*leaves, g])
+
+    assert_near(twice(kernels.convolve3x3, torch.float32), twice(reference_convolution, torch.float64), 2e-5)
+
+
+@needs_kernels
+def test_gradients_through_steps_use_the_convolution_and_agree(monkeypatch):
+    """A student's step: the gradient of a product with the gradient in the weights, through a whole ConvNet."""
+    network = create_network("convnet2w16", channels=3, num_classes=5, image_size=16, seed=0)
+    x = torch.randn(6, 3, 16, 16, generator=generator(0, "images"))
+    weights = [p for p in network.parameters() if p.ndim > 1]
+
+    def second(network, x):
+        x = x.clone().requires_grad_()
+        weights = [p for p in network.parameters() if p.ndim > 1]
+        gradients = torch.autograd.grad(F.cross_entropy(network(x), torch.arange(6) % 5), weights, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in gradients), [x, *weights])
+
+    calls, convolve = [], kernels.convolve3x3
+    monkeypatch.setattr(kernels, "convolve3x3", lambda *tensors: calls.append(1) or convolve(*tensors))
+    monkeypatch.setattr(kernels, "block", None)  # to call it would be an error
+    with kernels.differentiated_twice():
+        found = second(network, x)
+    assert len(calls) == 2
+    assert len(found) == 1 + len(weights)
+    assert_near(found, second(network.double(), x.double()), 5e-3)
 
 
 def test_the_second_derivative_is_refused_not_wrong():

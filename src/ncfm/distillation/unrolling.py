@@ -67,7 +67,7 @@ def unrolled(
     """
     images, labels, step_size = (t.detach().requires_grad_() for t in (images, labels, step_size))
     weights = start.detach().requires_grad_()
-    with torch.enable_grad(), kernels.switched_off():  # they have no second derivatives
+    with torch.enable_grad(), kernels.differentiated_twice():
         for loss in steps:
             (gradient,) = torch.autograd.grad(loss(weights, images, labels), weights, create_graph=True)
             weights = weights - step_size * gradient
@@ -124,7 +124,7 @@ def _mixed(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """<g, direction>, and its gradients in weights, images and labels."""
     leaves = [t.detach().requires_grad_() for t in (weights, images, labels)]
-    with torch.enable_grad(), kernels.switched_off():
+    with torch.enable_grad(), kernels.differentiated_twice():
         (gradient,) = torch.autograd.grad(loss(*leaves), leaves[0], create_graph=True)
         product = (gradient * direction).sum()
         in_weights, in_images, in_labels = torch.autograd.grad(product, leaves, materialize_grads=True)

@@ -53,20 +53,39 @@ _FILTER_TRANSFORM = torch.einsum("ia,jb->ijab", _G, _G).reshape(POSITIONS, 9)
 
 
 _switched_off = contextvars.ContextVar("ncfm_kernels_switched_off", default=False)
+_differentiated_twice = contextvars.ContextVar("ncfm_kernels_differentiated_twice", default=False)
 
 
 @contextmanager
 def switched_off() -> Iterator[None]:
-    """PyTorch's operators inside this block: for second derivatives, or to compare."""
-    token = _switched_off.set(True)
+    """PyTorch's operators inside this block, to compare."""
+    with _set(_switched_off):
+        yield
+
+
+@contextmanager
+def differentiated_twice() -> Iterator[None]:
+    """Inside this block second derivatives are wanted: the convolution serves, the block, which has none, does not."""
+    with _set(_differentiated_twice):
+        yield
+
+
+@contextmanager
+def _set(switch: contextvars.ContextVar[bool]) -> Iterator[None]:
+    token = switch.set(True)
     try:
         yield
     finally:
-        _switched_off.reset(token)
+        switch.reset(token)
+
+
+def block_usable(x: Tensor, out_channels: int) -> bool:
+    """Whether `block` serves: where the convolution does, and one derivative is enough."""
+    return usable(x, out_channels) and not _differentiated_twice.get()
 
 
 def usable(x: Tensor, out_channels: int) -> bool:
-    """Whether these kernels serve (n, c, h, w) images: float32, on a CPU, a tile large, widths that fill registers.
+    """Whether the convolution serves (n, c, h, w) images: float32, on a CPU, a tile large, widths that fill registers.
 
     Not inside `switched_off`, nor inside torch.compile, which fuses by itself, nor inside torch.func transforms,
     for which there are no batching rules.
@@ -88,9 +107,9 @@ def usable(x: Tensor, out_channels: int) -> bool:
 def convolve3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolution 3x3, stride 1, zero padding 1: (n, h, w, c), weight (k, c, 3, 3), bias (k,) -> (n, h, w, k).
 
-    Differentiable once in x, weight and bias.
+    Differentiable in x, weight and bias, as often as one likes.
     """
-    y: Tensor = _Convolution.apply(x, weight)  # type: ignore[no-untyped-call]
+    y: Tensor = _Convolve.apply(x, weight)  # type: ignore[no-untyped-call]
     return y if bias is None else y + bias
 
 
@@ -105,37 +124,70 @@ def block(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, 
     return out
 
 
-class _Convolution(torch.autograd.Function):
-    """The convolution without bias."""
+# The convolution is linear in x and in the weight, so its derivatives are made of two more maps of its kind: the gradient
+# in x, of that in y and the weight; the gradient in the weight, of x and that in y. Theirs are made of the three again,
+# so it can be differentiated as often as one likes.
+
+
+class _Convolve(torch.autograd.Function):
+    """y of x (n, h, w, c) and a weight (k, c, 3, 3)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)  # the inputs themselves: to copies no derivative would lead back
         x, weight = x.contiguous(), weight.contiguous()
         y = x.new_empty(*x.shape[:3], len(weight))
-        _call(
-            "thin_convolve" if is_thin(weight) else "winograd_convolve", [x, filters(weight), y], x.shape, len(weight)
-        )
-        ctx.save_for_backward(x, weight)
+        loop = "thin_convolve" if is_thin(weight) else "winograd_convolve"
+        _call(loop, [x, filters(weight), y], x.shape, len(weight))
         return y
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        g, dx, dfilters = g.contiguous(), None, None
-        if ctx.needs_input_grad[0]:
-            dx = torch.empty_like(x)
-            _call(
-                "thin_to_input" if is_thin(weight) else "winograd_to_input",
-                [g, turned(weight), dx],
-                x.shape,
-                len(weight),
-            )
-        if ctx.needs_input_grad[1]:
-            dfilters = no_gradient_yet(weight)
-            for part in chunks(x):
-                add_to_filters(dfilters, x[part], g[part])
-        return dx, None if dfilters is None else to_weight(dfilters, weight.shape)
+        dx = _ToInput.apply(g, weight) if ctx.needs_input_grad[0] else None  # type: ignore[no-untyped-call]
+        dweight = _ToWeight.apply(x, g) if ctx.needs_input_grad[1] else None  # type: ignore[no-untyped-call]
+        return dx, dweight
+
+
+class _ToInput(torch.autograd.Function):
+    """The gradient in x of a gradient (n, h, w, k) in y."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(g, weight)
+        g, weight = g.contiguous(), weight.contiguous()
+        k, c = weight.shape[:2]
+        dx = g.new_empty(*g.shape[:3], c)
+        _call("thin_to_input" if is_thin(weight) else "winograd_to_input", [g, turned(weight), dx], dx.shape, k)
+        return dx
+
+    @staticmethod
+    def backward(ctx: Any, x: Tensor) -> tuple[Tensor | None, ...]:
+        g, weight = ctx.saved_tensors
+        dg = _Convolve.apply(x, weight) if ctx.needs_input_grad[0] else None  # type: ignore[no-untyped-call]
+        dweight = _ToWeight.apply(x, g) if ctx.needs_input_grad[1] else None  # type: ignore[no-untyped-call]
+        return dg, dweight
+
+
+class _ToWeight(torch.autograd.Function):
+    """The gradient in the weight of x and a gradient in y."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, g: Tensor) -> Tensor:
+        ctx.save_for_backward(x, g)
+        x, g = x.contiguous(), g.contiguous()
+        shape = torch.Size((g.shape[3], x.shape[3], 3, 3))
+        dfilters = no_gradient_yet(shape, x)
+        for part in chunks(x):
+            add_to_filters(dfilters, x[part], g[part])
+        return to_weight(dfilters, shape)
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, ...]:
+        x, g = ctx.saved_tensors
+        dx = _ToInput.apply(g, weight) if ctx.needs_input_grad[0] else None  # type: ignore[no-untyped-call]
+        dg = _Convolve.apply(x, weight) if ctx.needs_input_grad[1] else None  # type: ignore[no-untyped-call]
+        return dx, dg
 
 
 class _Block(torch.autograd.Function):
@@ -159,7 +211,7 @@ class _Block(torch.autograd.Function):
         x, weight, gamma, beta, y, mean, rstd = ctx.saved_tensors
         g, k, back = g.contiguous(), len(weight), turned(weight)
         dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        dfilters = no_gradient_yet(weight) if ctx.needs_input_grad[1] else None
+        dfilters = no_gradient_yet(weight.shape, x) if ctx.needs_input_grad[1] else None
         dgamma, dbeta = torch.empty_like(mean), torch.empty_like(mean)
         # The gradient in the filters is a product over all images: they come in chunks whose arrays stay in the cache.
         for part in [slice(None)] if dfilters is None else chunks(x):
@@ -214,10 +266,10 @@ def turned(weight: Tensor) -> Tensor:
     return out
 
 
-def no_gradient_yet(weight: Tensor) -> Tensor:
-    """Zeros for `add_to_filters`: (36, c, k), of a thin layer (9 c, k)."""
-    k, c = weight.shape[:2]
-    return weight.new_zeros((9 * c, k) if is_thin(weight) else (POSITIONS, c, k))
+def no_gradient_yet(shape: torch.Size, like: Tensor) -> Tensor:
+    """Zeros for `add_to_filters` of a weight of shape (k, c, 3, 3): (36, c, k), of a thin layer (9 c, k)."""
+    k, c = shape[:2]
+    return like.new_zeros((9 * c, k) if c <= THIN else (POSITIONS, c, k))
 
 
 def add_to_filters(dfilters: Tensor, x: Tensor, g: Tensor) -> None:

@@ -90,7 +90,7 @@ def _block(x: Tensor, convolution: nn.Module, norm: nn.Module, relu: nn.Module, 
     """One block, (n, c, h, w) -> (n, width, h / 2, w / 2); one kernel where there is one for it."""
     if isinstance(convolution, Convolution) and isinstance(norm, nn.GroupNorm):
         by_instance = norm.num_groups == norm.num_channels
-        if by_instance and convolution.bias is not None and kernels.usable(x, convolution.out_channels):
+        if by_instance and convolution.bias is not None and kernels.block_usable(x, convolution.out_channels):
             x = x.permute(0, 2, 3, 1)  # channels last
             x = kernels.block(x, convolution.weight, convolution.bias, norm.weight, norm.bias, norm.eps)
             return x.permute(0, 3, 1, 2)
