@@ -125,8 +125,8 @@ def block(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, 
 
 
 # The convolution is linear in x and in the weight, so its derivatives are made of two more maps of its kind: the
-# gradient in x, of that in y and the weight; the gradient in the weight, of x and that in y. Theirs are made of the three
-# again, so it can be differentiated as often as one likes.
+# gradient in x, of that in y and the weight; the gradient in the weight, of x and that in y. Theirs are made of the
+# three again, so it can be differentiated as often as one likes.
 
 
 class _Convolve(torch.autograd.Function):
