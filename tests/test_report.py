@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from ncfm._checks import NcfmError, NcfmFailure
-from ncfm.report import AccuracyRow, append_rows, image_grid, read_rows, results_table, save_image_grid
+from ncfm.report import AccuracyRow, append_rows, image_grid, networks_table, read_rows, results_table, save_image_grid
 from ncfm.report.figures import BACKGROUND, GAP, LABEL_HEIGHT
 from ncfm.report.results import COLUMNS, code_version, today
 
@@ -171,6 +171,16 @@ def test_a_table_by_hand(tmp_path):
         "| digits | 1 | ncfm | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | convnet | quick | 12 | 100 |",
         "| digits | 1 | ncfm (gaussian) | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | convnet | quick | 12 | - |",
         "| digits | 135 | full | 97.5 ± 0.0 | 88.0 to 94.0 | 3 | convnet | quick | - | 100 |",
+    ]
+
+
+def test_a_table_of_networks_by_hand(tmp_path):
+    path = tmp_path / "rows.csv"
+    ours = dataclasses.replace(ROW, dataset="cifar10", ipc=10, network="vgg11", protocol="quick@epochs=40")
+    append_rows(path, [ours, dataclasses.replace(ours, network="mlp")])
+    assert networks_table(read_rows(path)).splitlines()[2:] == [
+        "| cifar10 | 10 | vgg11 | 91.2 ± 1.2 | 88.0 to 94.0 | 68.0 | 3 | quick@epochs=40 | 8 |",
+        "| cifar10 | 10 | mlp | 91.2 ± 1.2 | 88.0 to 94.0 | - | 3 | quick@epochs=40 | 8 |",
     ]
 
 

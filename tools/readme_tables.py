@@ -1,12 +1,13 @@
 """Rewrite the results tables from results/accuracy.csv; with --check only say whether they are up to date.
 
-The README has the methods by their recipes, docs/results.md every row.
+The README has the methods by their recipes, docs/results.md every row, docs/evaluation.md the networks that were
+trained on one set.
 """
 
 import sys
 from pathlib import Path
 
-from ncfm.report import latest, read_rows, results_table
+from ncfm.report import latest, networks_table, read_rows, results_table
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results: made by `make results` -->", "<!-- end of results -->"
@@ -20,18 +21,29 @@ def with_table(text: str, table: str) -> str:
 
 
 def is_plain(row: dict[str, str]) -> bool:
-    """Whether a row is a method by its recipe, judged as the recipe says."""
-    return "=" not in row["variant"] and "labels=" not in row["protocol"] and not row["network"].endswith("-batch")
+    """Whether a row is a method by its recipe, judged as the recipe says, beside others."""
+    compared = row["command"].startswith("ncfm compare") and not row["network"].endswith("-batch")
+    return compared and "=" not in row["variant"] and "labels=" not in row["protocol"]
+
+
+def is_of_networks(row: dict[str, str]) -> bool:
+    """Whether a row is one of several networks that were trained on one set."""
+    return row["command"].startswith("ncfm evaluate") and "--networks" in row["command"]
 
 
 def main() -> None:
     """Rewrite or check."""
     rows = read_rows(ROOT / "results" / "accuracy.csv")
     stale = []
-    for name, wanted_rows in (("README.md", latest(filter(is_plain, rows))), ("docs/results.md", rows)):
+    tables = {
+        "README.md": results_table(latest(filter(is_plain, rows))),
+        "docs/results.md": results_table(rows),
+        "docs/evaluation.md": networks_table(latest(filter(is_of_networks, rows))),
+    }
+    for name, table in tables.items():
         path = ROOT / name
         text = path.read_text(encoding="utf-8")
-        wanted = with_table(text, results_table(wanted_rows))
+        wanted = with_table(text, table)
         if wanted != text:
             stale.append(name)
             if "--check" not in sys.argv[1:]:

@@ -20,6 +20,7 @@ import torch
 from ncfm._checks import NcfmError
 from ncfm._device import describe_device, peak_memory_mb
 from ncfm._files import write_text
+from ncfm.report.published import published
 
 
 @dataclass(frozen=True)
@@ -284,6 +285,23 @@ def results_table(rows: Iterable[dict[str, str]]) -> str:
             f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} | {interval} "
             f"| {r['num_runs']} | {r['network']} | {r['protocol']} "
             f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_seconds'])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def networks_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of networks trained on one set, the paper's accuracies beside ours where it has them."""
+    lines = [
+        "| data | IPC | network | accuracy | 95 % interval | the paper's | students | protocol | seconds |",
+        "|---|---:|---|---:|---|---:|---:|---|---:|",
+    ]
+    for r in rows:
+        paper = published(r["dataset"], int(r["ipc"]), r["network"])
+        lines.append(
+            f"| {r['dataset']} | {r['ipc']} | {r['network']} "
+            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} "
+            f"| {_percent(r['accuracy_low'])} to {_percent(r['accuracy_high'])} | {'-' if paper is None else paper} "
+            f"| {r['num_runs']} | {r['protocol']} | {_whole(r['evaluate_seconds'])} |"
         )
     return "\n".join(lines) + "\n"
 
