@@ -11,7 +11,7 @@ from torch import nn
 
 from ncfm._seeding import generator
 from ncfm.diagnosis import QUANTILES, diagnose, look
-from ncfm.discrepancy import ncfd
+from ncfm.discrepancy import characteristic_function, ncfd
 from ncfm.distillation import distill
 from ncfm.distillation.running import DIAGNOSIS_FILE
 from ncfm.frequencies import GaussianFrequencies
@@ -28,7 +28,7 @@ class OneAxis(nn.Module):
     num_frequencies, num_features = K, D
 
     def sample(self, generator):
-        return torch.randn(K, 1, generator=generator) * torch.eye(D)[:1] * math.sqrt(D)
+        return 3 * torch.randn(K, 1, generator=generator) * torch.eye(D)[:1] * math.sqrt(D)
 
 
 @pytest.fixture
@@ -52,9 +52,15 @@ def test_two_samples_of_one_law_show_no_excess(samples):
     assert torch.all(shifted.excess > 3)
 
 
-def test_the_excess_of_many_draws_is_one_on_average():
-    real, synthetic = normal(0, 400, N, D).float(), normal(1, 400, M, D).float()
-    assert float(look(real, synthetic, gaussian(scale=0.5)[:200], 0.5).excess.mean()) == pytest.approx(1, abs=0.1)
+@pytest.mark.parametrize(("n", "m"), [(8, 8), (6, 40)])
+def test_the_floor_is_what_two_samples_of_one_law_differ_by(n, m):
+    """Small samples, where each part of the floor counts; the mean over many groups of its two sides."""
+    t = gaussian(scale=0.5)[:200]
+    real, synthetic = normal(0, 3000, n, D).float(), normal(1, 3000, m, D).float()
+    phi_x, phi_y = characteristic_function(real, t), characteristic_function(synthetic, t)
+    square = ((phi_x.real - phi_y.real).square() + (phi_x.imag - phi_y.imag).square()).mean(-1)
+    floor = square / look(real, synthetic, t, 0.5).excess
+    assert float(floor.mean()) == pytest.approx(float(square.mean()), rel=0.03)
 
 
 def test_modulus_of_a_gaussian_in_closed_form():
@@ -89,7 +95,9 @@ def test_frequencies_that_look_along_the_difference_see_more(samples):
     found = diagnose(CharacteristicMatching(OneAxis()), real, synthetic, generator(0, "look"))
     assert torch.all(found.learned.discrepancy > 1.5 * found.fixed.discrepancy)
     lengths = [float(look.bandwidths[2]) for look in found]
-    assert lengths[0] < lengths[1] < 1.5  # one axis has small |t| as well; the same root mean square
+    # Fixed frequencies of the same root mean square, 3; those on one axis have lengths of 3 |normal|.
+    assert lengths[0] == pytest.approx(3 * 0.6745, rel=0.05)
+    assert lengths[1] == pytest.approx(3 * math.sqrt(5.348 / D), rel=0.03)  # the median of chi-squared of 6
     assert found.as_dict().keys() == {f"{kind}.{name}" for kind in found._fields for name in found.learned._fields}
     json.dumps(found.as_dict())
 

@@ -13,7 +13,7 @@ from ncfm._seeding import generator
 from ncfm._typing import Statistics
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.networks import create_network
-from ncfm.teachers import Teacher, TeacherPool, blend, pretrain, teacher_key
+from ncfm.teachers import Teacher, TeacherPool, blend, network_for, pretrain, teacher_key
 from ncfm.training import TrainingRecipe
 
 CPU = torch.device("cpu")
@@ -273,6 +273,26 @@ def test_draws_are_uniform_over_teachers_and_beta():
     tenths = torch.histc(beta, bins=10, min=0, max=1)
     assert float(((tenths - n / 10) ** 2 / (n / 10)).sum()) < 27.9  # 9 degrees of freedom, p = 0.001
     assert abs(float(torch.corrcoef(torch.stack([index, beta]))[0, 1])) < 4 / n**0.5
+
+
+def test_extractors_can_be_trained_teachers_as_they_ended():
+    pool, rng = constant_pool(3), generator(0, "draws")
+    found = {weight_of(pool.draw(rng, "trained")) for _ in range(60)}
+    assert found == {0.5, 1.5, 2.5}
+
+
+def test_extractors_can_be_fresh_networks(images):
+    pool = train_pool(images, num_teachers=1)
+    rng = generator(0, "draws")
+    drawn = [{k: v.clone() for k, v in pool.draw(rng, "random").state_dict().items()} for _ in range(2)]
+    assert not same(*drawn)
+    seed = int(torch.randint(2**62, (), generator=generator(0, "draws")))
+    assert same(drawn[0], network_for(images, "convnet1w8", seed=seed).state_dict())
+
+
+def test_an_unknown_extractor_is_told():
+    with pytest.raises(NcfmError, match="Did you mean 'blended'"):
+        constant_pool(1).draw(generator(0, "draws"), "blendid")
 
 
 def test_trained_draws_are_uniform_and_not_blended():

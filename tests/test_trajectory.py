@@ -204,6 +204,19 @@ def test_the_gap_falls(run):
     assert result.history[-1]["step_size"] != result.history[0]["step_size"]
 
 
+def test_the_step_size_moves_by_the_slope_in_its_logarithm(run, monkeypatch):
+    moves, gaps = [], []
+    move, way = trajectory.Player.move, trajectory.DIFFERENTIATIONS["replayed"]
+    monkeypatch.setattr(trajectory.Player, "move", lambda self, g: (moves.append(g[0].clone()), move(self, g))[1])
+    monkeypatch.setitem(
+        trajectory.DIFFERENTIATIONS, "replayed", lambda *a: gaps.append((way(*a), a[-1])) or gaps[-1][0]
+    )
+    run(iterations=1, step_size=0.05)
+    (gap, step_size), in_log = gaps[0], moves[-1]
+    assert float(step_size) == pytest.approx(0.05)
+    assert float(in_log) == pytest.approx(float(gap.step_size) * 0.05)
+
+
 def test_learned_labels_begin_with_what_an_expert_says(run, experts):
     result = run(iterations=0)
     weights = experts.weights(experts.state(0, 4))
