@@ -62,6 +62,8 @@ class CostPoint(NamedTuple):
 
 def plot_costs(points: Sequence[CostPoint], path: Path, title: str) -> None:
     """Accuracy against the time and against the memory of distilling, with intervals, a point for each method."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure, axes = _figure(columns=2)
     for axis, cost, label in zip(axes, ("seconds", "memory_mb"), ("seconds to distil", "MiB at most"), strict=True):
         for i, point in enumerate(points):
@@ -71,12 +73,15 @@ def plot_costs(points: Sequence[CostPoint], path: Path, title: str) -> None:
                 [getattr(point, cost)],
                 [mean],
                 reach,
-                fmt=MARKERS[i % 6],
+                fmt=MARKERS[(i + i // 6) % 6],  # with the colour no pair comes twice
                 color=COLORS[i % 6],
                 capsize=3,
                 label=point.name,
             )
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel(label)
     axes[0].set_ylabel("accuracy, %")
     axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
