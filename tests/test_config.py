@@ -23,6 +23,7 @@ from ncfm.config import (
     recipe_names,
     recipe_path,
 )
+from ncfm.distillation import StartRange
 from tiny import SETTINGS, few
 
 
@@ -256,7 +257,7 @@ def packaged():
     todo, found = [importlib.resources.files("ncfm")], []
     while todo:
         for entry in todo.pop().iterdir():
-            if entry.is_dir():
+            if entry.is_dir() and entry.name != "ablations":  # tests/test_comparison.py has those
                 todo.append(entry)
             elif entry.name.endswith(".toml"):
                 found.append(entry)
@@ -275,7 +276,7 @@ def test_every_packaged_recipe_is_valid():
     assert len(checked) == len(packaged())
     for config in checked:
         build.build_protocol(config)  # names that only the builders know
-        build.build_objective(config, num_features=8)
+        build.build_objective(config, num_features=8, num_classes=10)
 
 
 def test_every_packaged_recipe_begins_with_its_title():
@@ -308,18 +309,38 @@ def test_a_recipe_that_is_not_toml_is_told(tmp_path, content):
     [
         ({}, "CharacteristicMatching", True),
         ({"frequencies.family": "gaussian"}, "CharacteristicMatching", False),
+        ({"frequencies.family": "student"}, "CharacteristicMatching", False),
+        ({"frequencies.family": "direct"}, "CharacteristicMatching", True),
         ({"objective.name": "mean"}, "MeanMatching", False),
+        ({"objective.name": "mse"}, "PointMatching", False),
+        ({"objective.name": "mmd"}, "KernelMatching", False),
+        ({"objective.name": "dsdm"}, "CovarianceMatching", False),
     ],
 )
 def test_objectives_are_built_by_name(settings, kind, learned):
-    objective = build.build_objective(make_config(nest(settings)), num_features=8)
+    objective = build.build_objective(make_config(nest(settings)), num_features=8, num_classes=10)
     assert type(objective).__name__ == kind
     assert (objective.adversary is not None) == learned
 
 
+def test_settings_of_the_peers_reach_them():
+    def built(**settings):
+        dotted = {f"objective.{key}": value for key, value in settings.items()}
+        return build.build_objective(make_config(nest(dotted)), num_features=8, num_classes=10)
+
+    dsdm = built(name="dsdm", covariance_weight=0.3, history_weight=0.4, history_decay=0.5)
+    assert (dsdm.covariance_weight, dsdm.history_weight, dsdm.decay) == (0.3, 0.4, 0.5)
+    assert dsdm.state()["mean"].shape == (10, 8)
+    mmd = built(name="mmd", bandwidths=[0.5, 2.0], bandwidth_factors=[3.0])
+    assert (mmd.bandwidths, mmd.factors) == ((0.5, 2.0), (3.0,))
+    student = make_config(nest({"frequencies.family": "student", "frequencies.degrees_of_freedom": 7}))
+    sampler = build.build_objective(student, num_features=8, num_classes=10).sampler
+    assert sampler.degrees_of_freedom == 7
+
+
 def test_settings_reach_the_objective():
     settings = {"frequencies.number": 48, "frequencies.scale": 0.7, "objective.amplitude_weight": 0.2}
-    objective = build.build_objective(make_config(nest(settings)), num_features=8)
+    objective = build.build_objective(make_config(nest(settings)), num_features=8, num_classes=10)
     assert (objective.sampler.num_frequencies, objective.sampler.scale) == (48, 0.7)
     assert objective.amplitude_weight == 0.2
 
@@ -339,6 +360,32 @@ def test_every_distill_setting_reaches_the_loop(monkeypatch, digits):
     build.run_distillation(digits, Pool, config, machine, ipc=3)
     assert given_.items() >= config.distill.model_dump().items()
     assert given_["ipc"] == 3
+
+
+@pytest.mark.parametrize("name", ["mtt", "datm"])
+def test_every_trajectory_setting_reaches_its_loop(monkeypatch, digits, name):
+    given_ = {}
+    monkeypatch.setattr(build, "distill_trajectories", lambda *a, **k: given_.update(k))
+    settings = {"objective.name": name, "trajectory.start_low": 1, "trajectory.start_high": 5}
+    settings |= {"trajectory.start_growth": 7, "trajectory.step_size_lr": 0.5, "distill.init": "noise"}
+    config = make_config(nest(settings))
+    build.run_trajectory_matching(digits, None, config, ipc=3)
+    t, d = config.trajectory.model_dump(), config.distill.model_dump()
+    same = ("matched_epochs", "student_steps", "differentiation", "step_size", "step_size_lr", "label_lr")
+    assert given_.items() >= {key: t[key] for key in same}.items()
+    kept = ("iterations", "seconds", "factor", "mode", "bound", "augment", "image_lr", "image_schedule")
+    assert given_.items() >= {key: d[key] for key in kept}.items()
+    assert given_["batch_size"] == t["student_batch_size"]
+    assert given_["learn_labels"] == (name == "datm")
+    assert given_["init"] == ("correct" if name == "datm" else "noise")
+    assert given_["start"] == (StartRange(1, 5, 2, 7) if name == "datm" else StartRange(1, 5))
+
+
+def test_experts_that_would_be_too_short_are_refused_before_they_are_trained(monkeypatch, digits):
+    monkeypatch.setattr(build, "record_experts", None)
+    config = make_config(nest({"objective.name": "mtt", "trajectory.start_high": 8}))
+    with pytest.raises(NcfmError, match="experts have 8 epochs"):
+        build.build_experts(digits, config, build.build_machine(config.machine, 8))
 
 
 def test_validation_replaces_the_test_split_by_a_part_of_the_training_split(digits):

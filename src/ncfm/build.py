@@ -18,7 +18,7 @@ from ncfm._typing import Images
 from ncfm.config import FrequenciesConfig, MachineConfig, RunConfig
 from ncfm.data.images import ImageSet, carve_validation, with_test_split
 from ncfm.data.sources import load_images
-from ncfm.distillation import DistillResult, StartRange, distill, distill_trajectories
+from ncfm.distillation import DistillResult, StartRange, check_epochs, distill, distill_trajectories
 from ncfm.evaluation import Protocol, get_protocol
 from ncfm.experts import ExpertPool, record_experts
 from ncfm.frequencies import (
@@ -127,14 +127,28 @@ def build_teachers(
     )
 
 
+def build_starts(config: RunConfig) -> StartRange:
+    """Where students of trajectory matching start; for DATM a range that grows."""
+    t = config.trajectory
+    if config.objective.name != "datm":
+        return StartRange(t.start_low, t.start_high)
+    first = t.start_high // 2 if t.start_first_high is None else t.start_first_high
+    return StartRange(t.start_low, t.start_high, max(first, t.start_low), t.start_growth)
+
+
 def build_experts(
     images: ImageSet,
     config: RunConfig,
     machine: Machine,
     on_epoch: Callable[[int, int], None] | None = None,
 ) -> ExpertPool:
-    """The experts whose trajectories are matched, from the cache where possible."""
+    """The experts whose trajectories are matched, from the cache where possible.
+
+    Raises:
+        NcfmError: if students are to start so late that they have no target; told before minutes of training.
+    """
     t = config.trajectory
+    check_epochs(build_starts(config), t.matched_epochs, t.epochs)
     recipe = TrainingRecipe(
         epochs=t.epochs,
         optimizer="sgd",
@@ -284,7 +298,6 @@ def run_trajectory_matching(
     """Match trajectories (MTT, DATM) with the configuration's settings; ``arguments`` go on as they are."""
     d, t = config.distill, config.trajectory
     datm = config.objective.name == "datm"
-    first = t.start_high // 2 if t.start_first_high is None else t.start_first_high
     return distill_trajectories(
         images,
         experts,
@@ -298,9 +311,7 @@ def run_trajectory_matching(
         learn_labels=datm,
         label_precision=config.labels.precision,
         augment=d.augment,
-        start=StartRange(t.start_low, t.start_high, max(first, t.start_low), t.start_growth)
-        if datm
-        else StartRange(t.start_low, t.start_high),
+        start=build_starts(config),
         matched_epochs=t.matched_epochs,
         student_steps=t.student_steps,
         batch_size=t.student_batch_size,

@@ -58,11 +58,7 @@ class ExpertPool:
         self, trajectories: Sequence[Trajectory], network: nn.Module, *, statistics: Statistics, device: torch.device
     ) -> None:
         check_at_least(len(trajectories), 1, "number of experts")
-        if batch_norms(network):
-            raise NcfmError(
-                "Trajectories are matched in the weights alone, and this network keeps BatchNorm statistics beside "
-                "them; use another norm, for example convnet or resnet18-instance."
-            )
+        check_no_batch_norm(network)
         self.statistics, self.device = statistics, device
         self.trajectories = list(trajectories)
         self.network = on_device(network, device).requires_grad_(False).train()
@@ -91,6 +87,15 @@ class ExpertPool:
         """What the network says with these weights, (n, C), of normalised images; gradients reach both."""
         said: Tensor = functional_call(self.network, dict(self.weights(state)), (images,))
         return said
+
+
+def check_no_batch_norm(network: nn.Module) -> None:
+    """Raise NcfmError for a network with BatchNorm statistics."""
+    if batch_norms(network):
+        raise NcfmError(
+            "Trajectories are matched in the weights alone, and this network keeps BatchNorm statistics beside them; "
+            "use another norm, for example convnet or resnet18-instance."
+        )
 
 
 def flat(network: nn.Module) -> Tensor:
@@ -132,6 +137,7 @@ def record_experts(
     check_at_least(num_experts, 1, "num_experts")
     cache = cache_dir() / "experts" if cache is None else cache
     module = on_device(network_for(images, network, seed=0), device)
+    check_no_batch_norm(module)  # before minutes of training, not after
     forward = compiled(module, compile_networks)
     trajectories = []
     for index in range(num_experts):

@@ -66,6 +66,25 @@ def ablation_names() -> list[str]:
     return sorted(path.stem for path in ABLATIONS.glob("*.toml"))
 
 
+def _path(name: str) -> Path:
+    return Path(name).expanduser() if name.endswith(".toml") else ABLATIONS / f"{name}.toml"
+
+
+def ablation_text(name: str) -> str:
+    """The file of an ablation, by name or path.
+
+    Raises:
+        NcfmError: if it is missing.
+    """
+    path = _path(name)
+    if not path.is_file():
+        raise NcfmError(
+            f"Unknown ablation {name!r}.{nearest(name, ablation_names())} Known: {', '.join(ablation_names())}; "
+            "or a path ending in .toml."
+        )
+    return path.read_text(encoding="utf-8")
+
+
 def read_ablation(name: str) -> dict[str, Method]:
     """The variants of an ablation, by name or path: each its base method with other settings.
 
@@ -78,14 +97,9 @@ def read_ablation(name: str) -> dict[str, Method]:
     Raises:
         NcfmError: if it is missing or wrong, with all wrong settings of the first variant that has any.
     """
-    path = Path(name).expanduser() if name.endswith(".toml") else ABLATIONS / f"{name}.toml"
-    if not path.is_file():
-        raise NcfmError(
-            f"Unknown ablation {name!r}.{nearest(name, ablation_names())} Known: {', '.join(ablation_names())}; "
-            "or a path ending in .toml."
-        )
+    path = _path(name)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(ablation_text(name))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise NcfmError(f"Could not read the ablation {path}: {error}.") from error
     base, variants = METHODS.get(str(content.get("method", "ncfm"))), content.get("variants")

@@ -371,7 +371,10 @@ def variant_of(data: str, ipc: int, config: RunConfig, *, distilled: bool = True
         for key, value in dotted(config).items()
         if (key.startswith(sections) or key in (*NUMERICS, "data.zca")) and value != dotted(base)[key]
     }
-    named = ["gaussian"] if changed.pop("frequencies.family", None) == "gaussian" else []
+    named = []
+    if changed.get("frequencies.family") == "gaussian":
+        named = ["gaussian"]
+        del changed["frequencies.family"]
     for told_elsewhere in ("objective.name", "teachers.seed"):  # by the method, and by the seed
         changed.pop(told_elsewhere, None)
     return ",".join([*named, *(f"{key}={value}" for key, value in changed.items())])

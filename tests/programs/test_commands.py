@@ -599,7 +599,7 @@ def test_recipes_are_copied_but_never_over_a_file(ncfm_, recipes, tmp_path):
 
 
 def test_recipes_are_checked(ncfm_, recipes, tmp_path):
-    assert "2 recipes are valid" in ncfm_("recipes", "check").out
+    assert re.search(r"2 recipes and \d+ ablations are valid", ncfm_("recipes", "check").out)
     wrong = tmp_path / "wrong.toml"
     wrong.write_text("[distill]\nitertions = 5\nfactor = 0\n")
     done = ncfm_("recipes", "check", wrong)

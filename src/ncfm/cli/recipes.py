@@ -11,6 +11,7 @@ from ncfm._checks import NcfmError
 from ncfm._files import write_text
 from ncfm.cli._common import AsJson, console, print_json
 from ncfm.config import check_recipe, describe_keys, recipe_names, recipe_path
+from ncfm.methods import ablation_names, ablation_text, read_ablation
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
 
@@ -19,7 +20,7 @@ Name = Annotated[str, typer.Argument(metavar="RECIPE", help="Name, or a path end
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the recipes of the package.
+    """List the recipes and ablations of the package.
 
     Example: `ncfm recipes list`
     """
@@ -27,6 +28,7 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         print_json(titles)
         return
+    titles |= {f"--ablation {name}": ablation_text(name).splitlines()[0].lstrip("# ") for name in ablation_names()}
     for name, title in titles.items():
         console.print(f"{name:<26} {title}", highlight=False, soft_wrap=True, markup=False)
 
@@ -69,9 +71,15 @@ def check(
             check_recipe(name)
         except NcfmError as error:
             problems.append(str(error))
+    for name in [] if names else ablation_names():
+        try:
+            read_ablation(name)
+        except NcfmError as error:
+            problems.append(str(error))
     if problems:
         raise NcfmError("\n".join(problems))
-    console.print(f"{len(chosen)} recipes are valid.", highlight=False)
+    more = "" if names else f" and {len(ablation_names())} ablations"
+    console.print(f"{len(chosen)} recipes{more} are valid.", highlight=False)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from ncfm.distillation.loop import distill
 from ncfm.distillation.running import Budget, DistillResult, Interrupted
 from ncfm.distillation.step import MinMaxStep, Player, StepRecord, ascend
-from ncfm.distillation.trajectory import StartRange, TrajectoryStep, distill_trajectories
+from ncfm.distillation.trajectory import StartRange, TrajectoryStep, check_epochs, distill_trajectories
 
 __all__ = [
     "Budget",
@@ -15,6 +15,7 @@ __all__ = [
     "StepRecord",
     "TrajectoryStep",
     "ascend",
+    "check_epochs",
     "distill",
     "distill_trajectories",
 ]

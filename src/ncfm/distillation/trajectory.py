@@ -67,6 +67,15 @@ class StartRange:
         return int(torch.randint(self.low, high + 1, (), generator=generator))
 
 
+def check_epochs(start: StartRange, matched_epochs: int, epochs: int) -> None:
+    """Raise NcfmError if a student's target lies beyond what experts of so many epochs have."""
+    if start.high + matched_epochs > epochs:
+        raise NcfmError(
+            f"Students start up to epoch {start.high} and are compared {matched_epochs} later, but experts have "
+            f"{epochs} epochs; raise trajectory.epochs or lower trajectory.start_high."
+        )
+
+
 class TrajectoryRecord(NamedTuple):
     """What an iteration measured, as tensors."""
 
@@ -118,11 +127,7 @@ class TrajectoryStep:
         check_known(differentiation, tuple(DIFFERENTIATIONS), "differentiation")
         check_at_least(student_steps, 1, "student_steps")
         check_at_least(matched_epochs, 1, "matched_epochs")
-        if start.high + matched_epochs > experts.num_epochs:
-            raise NcfmError(
-                f"Students start up to epoch {start.high} and are compared {matched_epochs} later, but experts have "
-                f"{experts.num_epochs} epochs; raise trajectory.epochs or lower trajectory.start_high."
-            )
+        check_epochs(start, matched_epochs, experts.num_epochs)
         self.experts, self.images, self.labels, self.step_size = experts, images, labels, step_size
         self.streams, self.augment, self.start = streams, augment, start
         self.matched_epochs, self.student_steps = matched_epochs, student_steps
