@@ -140,8 +140,8 @@ def test_a_gpu_is_read_an_iteration_late(run, monkeypatch):
     heard, straight = [], run(iterations=7, log_every=3)
     make = running.Run.__init__
 
-    def late(self, *arguments, late):
-        make(self, *arguments, late=True)
+    def late(self, *arguments, **options):
+        make(self, *arguments, **options | {"late": True})
 
     monkeypatch.setattr(running.Run, "__init__", late)
     result = run(iterations=7, log_every=3, on_iteration=lambda i, m: heard.append(m["iteration"]))

@@ -15,7 +15,7 @@ from ncfm._checks import NcfmError
 from ncfm._files import read_tensors, write_tensors
 from ncfm._seeding import generator
 from ncfm._typing import Statistics
-from ncfm.baselines import choose, rded, select
+from ncfm.baselines import choose, mosaics, rded, select
 from ncfm.baselines.mosaics import AREA, NUM_CROPS, Crops, choose_crops, crop, draw_crops, most_realistic, realism
 from ncfm.data.images import ImageSet, ImageSplit, normalize, to_float
 from ncfm.formation import cut, stitch
@@ -336,11 +336,11 @@ def test_students_see_the_mosaic_or_its_tiles(images, pool):
     assert paper.storage == decoded.storage == 2
 
 
-def test_pixels_stay_within_0_and_1(images, pool):
-    white = dataclasses.replace(images, train=dataclasses.replace(images.train, images=images.train.images | 255))
-    made = rded(white, pool, ipc=2, factor=1, generator=generator(0)).images
-    assert float(made.max()) <= 1
-    torch.testing.assert_close(made, torch.ones_like(made))
+def test_pixels_stay_within_0_and_1(images, pool, monkeypatch):
+    """Interpolation may round to beyond; here it goes far beyond."""
+    monkeypatch.setattr(mosaics, "crop", lambda x, boxes: 3 * crop(x, boxes) - 1)
+    made = rded(images, pool, ipc=2, factor=1, generator=generator(0)).images
+    assert (float(made.min()), float(made.max())) == (0, 1)
 
 
 def test_the_set_says_what_it_is_and_can_be_stored(images, pool, tmp_path):

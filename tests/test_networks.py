@@ -10,6 +10,7 @@ from ncfm._checks import NcfmError
 from ncfm._seeding import generator
 from ncfm.networks import ConvNet, create_network, depth_for
 from ncfm.networks.convnet import NORMS, make_norm
+from ncfm.networks.convolution import Convolution
 from ncfm.networks.registry import as_network
 
 
@@ -79,7 +80,7 @@ def test_number_of_parameters(name, expected):
 
 def test_every_block_is_convolution_norm_rectifier_pooling():
     kinds = [type(m) for m in build("convnet2w8").blocks]
-    assert kinds == [nn.Conv2d, nn.GroupNorm, nn.ReLU, nn.AvgPool2d] * 2
+    assert kinds == [Convolution, nn.GroupNorm, nn.ReLU, nn.AvgPool2d] * 2
 
 
 # --- normalisations ---------------------------------------------------------------------------------------

@@ -338,7 +338,7 @@ def read_scores(path: Path) -> list[dict[str, Any]]:
 
 def describe_run(data: str, ipc: int, config: RunConfig) -> dict[str, Any]:
     """What a run folder says of its run, and what has to agree when it is resumed."""
-    return {"data": data.removesuffix("@validation"), "ipc": ipc, "config": config.model_dump()}
+    return {"data": data.removesuffix("@validation"), "ipc": ipc, "config": config.model_dump(mode="json")}
 
 
 NUMERICS = ("machine.precision", "machine.tf32", "machine.compile", "machine.kernels", "machine.students")
@@ -396,7 +396,7 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
         if isinstance(stored, dict) and isinstance(stored.get("config"), dict):
             # Settings that did not exist then have their defaults: what that version did. A key that is gone differs.
             with contextlib.suppress(NcfmError):
-                stored = stored | {"config": make_config(stored["config"]).model_dump()}
+                stored = stored | {"config": make_config(stored["config"]).model_dump(mode="json")}
         differing = _differences(stored, description)
         if differing:
             raise NcfmError(

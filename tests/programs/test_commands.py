@@ -513,6 +513,15 @@ def test_every_peer_runs(ncfm_, tmp_path, method):
     assert (row["distill_seconds"] is None) == method.startswith("rded")
 
 
+def test_a_setting_that_is_a_list_does_not_keep_a_run_from_going_on(ncfm_, tmp_path):
+    first = ncfm_(*compare(tmp_path / "all", "--json", methods="mmd", objective__bandwidth_factors="[0.5,2.0]"))
+    again = ncfm_(*compare(tmp_path / "all", "--json", methods="mmd", objective__bandwidth_factors="[0.5,2.0]"))
+    assert (first.code, again.code) == (0, 0), again.err
+    other = ncfm_(*compare(tmp_path / "all", "--json", methods="mmd", objective__bandwidth_factors="[0.5]"))
+    assert other.code == 2
+    assert "config.objective.bandwidth_factors was [0.5, 2.0]" in other.err
+
+
 def test_an_unknown_ablation_names_the_known(ncfm_, tmp_path):
     done = ncfm_("compare", "digits", "--ipc", 1, "--ablation", "alhpa", "--out", tmp_path)
     assert done.code == 2
