@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-slow lint format results bench bench-scaling bench-memory bench-gpu clean
+.PHONY: help install install-dev demo test test-slow lint format results bench bench-scaling bench-peers bench-memory bench-gpu clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -63,6 +63,9 @@ bench-gpu: install ## the same on a GPU: CIFAR-10 and CIFAR-100 at IPC 10, 1024 
 	$(BIN)/python -m benchmarks.step --device cuda --dataset random --classes 100 --repeats 20 --points 500x1024 \
 		--gradient-chunk 500 --only ncfm --results results/cost.csv
 	$(BIN)/python -m benchmarks.students --device cuda --results results/cost.csv
+
+bench-peers: install ## an iteration of NCFM against one of DATM at IPC 1, 10 and 50, in turns
+	$(BIN)/python -m benchmarks.peers --results results/cost.csv
 
 bench-memory: install ## 300,000 images of 1000 classes mapped or in memory; first and second use of CIFAR-10
 	$(BIN)/python -m benchmarks.beyond_memory --results results/cost.csv

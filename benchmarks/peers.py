@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--results", type=Path, help="append rows to this file (results/cost.csv)")
     options = parser.parse_args()
-    table = Table("ipc", "implementation", "s / iteration", "peak MiB", "time / ncfm", "memory / ncfm")
+    table = Table("ipc", "implementation", "s / iter.", "MiB", "time", "memory", caption="time, memory: over ncfm's")
     rows = []
     for ipc in (int(text) for text in options.ipcs.split(",")):
         problem = Problem(dataset=options.dataset, ipc=ipc, device=options.device)
@@ -77,7 +77,7 @@ def main() -> None:
             rows.append(cost_row("peers", name, plain, timings, ncfm))
             table.add_row(
                 str(ipc),
-                name,
+                name.replace(" by", "\n  by"),
                 f"{timings.median:.2f}",
                 f"{timings.peak_memory_mb:.0f}",
                 f"{timings.median / ncfm.median:.1f}",

@@ -282,7 +282,8 @@ def _score(name: str, method: Method, pools: _Pools, config: RunConfig, ipc: int
     images, machine, reporter = pools.images, pools.machine, pools.reporter
     variant = variant_of(images.name, ipc, config, distilled=method.distilled, usual=METHODS_BY_ROW[method.name])
     teachers = pools.teachers(config) if config.evaluate.labels == "teacher" else None
-    facts: dict[str, Any] = {"teacher_seconds": None, "storage": float(ipc)}
+    asked = None if teachers is None else teachers.seconds
+    facts: dict[str, Any] = {"teacher_seconds": asked, "storage": float(ipc)}
     soft = build_targets(config, None, teachers) if teachers is not None else None
     protocol = build_protocol(config, soft)
     if method.distilled:
@@ -308,7 +309,7 @@ def _score(name: str, method: Method, pools: _Pools, config: RunConfig, ipc: int
         pool = pools.teachers(config)
         chosen = _select(method.name, pools, pool, config, ipc, folder)
         train = chosen.decoded()
-        facts["teacher_seconds"] = pool.seconds if method.name in BY_TEACHERS else None
+        facts["teacher_seconds"] = pool.seconds if method.name in BY_TEACHERS else asked
     evaluation = judge(train, images, config, machine, f"{name}: students", reporter, soft=soft, protocol=protocol)
     if folder is not None:
         known = [entry for entry in read_scores(folder / SCORES_FILE) if entry.get("method") == name]
