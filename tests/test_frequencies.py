@@ -439,3 +439,17 @@ def test_the_seed_of_the_run_is_that_of_the_adversary(family):
 def test_settings_out_of_range(setting, value):
     with pytest.raises(NcfmError, match=rf"frequencies\.{setting}"):
         make_config({"frequencies": {setting: value}})
+
+
+@pytest.mark.parametrize("family", [ScaleMixtureFrequencies, DirectFrequencies])
+def test_gradients_of_large_draws_are_the_same_bits_twice(family):
+    """Large enough for several threads, which must not add up in the order in which they come."""
+    sampler = family(512, 1024, seed_generator=rng(0))
+
+    def gradients():
+        loss = sampler.sample(rng(1)).sin().sum()
+        return torch.autograd.grad(loss, list(sampler.parameters()))
+
+    first = gradients()
+    for _ in range(5):
+        assert all(torch.equal(a, b) for a, b in zip(first, gradients(), strict=True))

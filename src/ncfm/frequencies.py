@@ -175,8 +175,9 @@ class ScaleMixtureFrequencies(nn.Module):
         """Draw t of shape (k, d): row i takes component i mod components and a z of its own."""
         sigma = self.scales(generator)
         z = _normal(self.num_frequencies, self.num_features, generator, self.weight_in)
-        component = torch.arange(self.num_frequencies, device=sigma.device) % self.num_components
-        return sigma[component] * z
+        # Repeated, not looked up by index: the gradient of a look-up is added up by threads in any order.
+        rounds = -(-self.num_frequencies // self.num_components)
+        return sigma.repeat(rounds, 1)[: self.num_frequencies] * z
 
 
 class DirectFrequencies(nn.Module):
