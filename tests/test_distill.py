@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import threading
@@ -133,6 +134,18 @@ def test_metrics_are_logged_first_last_and_in_between(run, tmp_path):
     assert set(result.history[0]) == {"iteration", "discrepancy", "calibration", "seconds"}
     assert [i for i, _ in heard] == [1, 2, 3, 4, 5, 6, 7]
     assert [m["iteration"] for _, m in heard] == [1, 1, 3, 3, 3, 6, 7]
+
+
+def test_a_budget_of_time_spends_its_learning_rate_over_time():
+    budget = running.Budget(iterations=10, lr=0.2, schedule="cosine", seconds=8.0)
+    for seconds, factor in ((0.0, 1.0), (2.0, (1 + 0.5**0.5) / 2), (4.0, 0.5), (8.0, 0.0), (9.0, 0.0)):
+        progress = running.Progress(iteration=99, seconds=seconds)
+        assert budget.lr_at(progress) == pytest.approx(0.2 * factor, abs=1e-9)
+        assert budget.is_spent(progress) == (seconds >= 8)
+    by_iterations = running.Budget(iterations=10, lr=0.2, schedule="cosine")
+    assert by_iterations.lr_at(running.Progress(iteration=4, seconds=99.0)) == pytest.approx(
+        0.1 * (1 + math.cos(0.45 * math.pi))
+    )
 
 
 def test_a_gpu_is_read_an_iteration_late(run, monkeypatch):
