@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import math
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +15,16 @@ import torch
 from PIL import Image
 
 from ncfm._checks import NcfmError, NcfmFailure
-from ncfm.report import AccuracyRow, append_rows, image_grid, networks_table, read_rows, results_table, save_image_grid
+from ncfm.report import (
+    AccuracyRow,
+    append_rows,
+    image_grid,
+    networks_table,
+    read_rows,
+    results,
+    results_table,
+    save_image_grid,
+)
 from ncfm.report.figures import BACKGROUND, GAP, LABEL_HEIGHT
 from ncfm.report.results import COLUMNS, code_version, today
 
@@ -172,6 +182,12 @@ def test_a_table_by_hand(tmp_path):
         "| digits | 1 | ncfm (gaussian) | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | convnet | quick | 12 | - |",
         "| digits | 135 | full | 97.5 ± 0.0 | 88.0 to 94.0 | 3 | convnet | quick | - | 100 |",
     ]
+
+
+def test_commands_tell_no_places_of_this_machine(monkeypatch):
+    told = ["/opt/bin/ncfm", "continual", "/home/me/set", "--plot=/tmp/a b.png", "--set", "evaluate.runs=3", "runs/x"]
+    monkeypatch.setattr(sys, "argv", told)
+    assert results.command_line() == "ncfm continual set '--plot=a b.png' --set evaluate.runs=3 runs/x"
 
 
 def test_a_table_of_networks_by_hand(tmp_path):

@@ -212,12 +212,19 @@ class Conditions:
 
 
 def command_line() -> str:
-    """The command that runs, as one would type it: the program by its name, wherever it lies."""
+    """The command that runs, as one would type it: the program and whole paths by their names, wherever they lie."""
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    arguments = [_without_place(argument) for argument in sys.argv[1:]]
     if main is not None and main.name.startswith("benchmarks."):
-        return shlex.join(["python", "-m", main.name, *sys.argv[1:]])  # as benchmarks are called
+        return shlex.join(["python", "-m", main.name, *arguments])  # as benchmarks are called
     program = Path(sys.argv[0]).name
-    return shlex.join(["ncfm" if program == "__main__.py" else program, *sys.argv[1:]])
+    return shlex.join(["ncfm" if program == "__main__.py" else program, *arguments])
+
+
+def _without_place(argument: str) -> str:
+    """An argument as it is, but a path from the root by its last part: rows are for other machines than this one."""
+    option, equals, value = argument.rpartition("=")
+    return option + equals + Path(value).name if Path(value).is_absolute() and Path(value).name else argument
 
 
 def append_rows(path: Path, rows: Sequence[Row]) -> None:
