@@ -27,7 +27,7 @@ from ncfm.teachers import network_for
 from ncfm.training import TrainingRecipe, batch_norms, fit
 
 STORED = torch.float16
-"""Of recorded weights: rounding moves them by a few ten-thousandths of their size, an epoch by a tenth or more."""
+"""Of recorded weights: rounding moves each by at most 2^-12 of its size, far less than an epoch does."""
 
 # Raised when a change of the training code makes cached experts differ from freshly recorded ones.
 CACHE_VERSION = 1

@@ -19,9 +19,8 @@ Three ways to its gradient in images X, labels Y and step size eta:
 - `replayed` without curvature: :math:`\lambda_i = \lambda_N` for all i. Not exact: how a step moves the gradients of
   later ones is left out. This is TESLA.
 
-Differences of first-order gradients would need no second derivatives, and half the time; but a rectifier's kinks, which
-second derivatives rightly pass over, then count (a ConvNet's gradient in the images has a cosine of .3 to .9 to the
-exact one, whatever the length of the difference), so they are not offered.
+Differences of first-order gradients would need no second derivatives; but a rectifier's kinks, which second derivatives
+rightly pass over, then count, and the gradient in the images is another one. So they are not offered.
 
 References:
     Cazenavette et al., "Dataset Distillation by Matching Training Trajectories", CVPR 2022 (the gap, unrolled).
