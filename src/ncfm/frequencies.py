@@ -97,7 +97,43 @@ class StudentTFrequencies(nn.Module):
         return self.scale * z / (chi_square / self.degrees_of_freedom).clamp(min=_TINY).sqrt()
 
 
-class ScaleMixtureFrequencies(nn.Module):
+class _LearnedFrequencies(nn.Module):
+    """What learned families share: bounds, and a network psi of one hidden layer, ``W_2 gelu(W_1 x + b_1) + b_2``."""
+
+    def __init__(
+        self,
+        num_features: int,
+        num_frequencies: int,
+        *,
+        scale: float,
+        spread: float,
+        fixed_bandwidth: bool,
+        inputs: int,
+        hidden: int,
+        last_layer: float,  # size of W_2 at first
+        seed_generator: Generator,
+    ) -> None:
+        super().__init__()
+        check_at_least(num_frequencies, 1, "num_frequencies")
+        check_positive(scale, "scale")
+        if not spread > 1:
+            raise NcfmError(f"spread must be above 1 (1 would fix the scales; use gaussian for that), got {spread}.")
+        self.num_features, self.num_frequencies = num_features, num_frequencies
+        self.scale, self.spread, self.fixed_bandwidth = scale, spread, fixed_bandwidth
+        self.weight_in = nn.Parameter(torch.randn(hidden, inputs, generator=seed_generator) / math.sqrt(inputs))
+        self.bias_in = nn.Parameter(torch.zeros(hidden))
+        self.weight_out = nn.Parameter(
+            last_layer * torch.randn(num_features, hidden, generator=seed_generator) / math.sqrt(hidden)
+        )
+        self.bias_out = nn.Parameter(torch.zeros(num_features))
+
+    def psi(self, x: Tensor) -> Tensor:
+        """The network: (rows, inputs) -> (rows, d)."""
+        hidden = torch.nn.functional.gelu(x @ self.weight_in.T + self.bias_in)
+        return hidden @ self.weight_out.T + self.bias_out
+
+
+class ScaleMixtureFrequencies(_LearnedFrequencies):
     r"""Learned scale mixture of normals, t = sigma * z with z ~ N(0, I) and diagonal scales sigma = psi(noise).
 
     psi is a small network (noise -> hidden -> d) evaluated on fresh noise for each of k / 16 mixture components; every
@@ -142,30 +178,25 @@ class ScaleMixtureFrequencies(nn.Module):
         noise_features: int = 64,
         seed_generator: Generator,
     ) -> None:
-        super().__init__()
-        check_at_least(num_frequencies, 1, "num_frequencies")
-        check_positive(scale, "scale")
-        _check_spread(spread)
-        self.num_features, self.num_frequencies = num_features, num_frequencies
-        self.scale, self.spread, self.fixed_bandwidth = scale, spread, fixed_bandwidth
+        super().__init__(
+            num_features,
+            num_frequencies,
+            scale=scale,
+            spread=spread,
+            fixed_bandwidth=fixed_bandwidth,
+            inputs=noise_features,
+            hidden=hidden,
+            last_layer=0.1,  # psi starts near the fixed Gaussian of the same scale
+            seed_generator=seed_generator,
+        )
         self.num_components = num_components or max(num_frequencies // 16, 1)
         check_at_least(self.num_components, 1, "num_components")
         self.noise_features = noise_features
-        self.weight_in = nn.Parameter(
-            torch.randn(hidden, noise_features, generator=seed_generator) / math.sqrt(noise_features)
-        )
-        self.bias_in = nn.Parameter(torch.zeros(hidden))
-        # A small last layer: psi starts near the fixed Gaussian of the same scale.
-        self.weight_out = nn.Parameter(
-            0.1 * torch.randn(num_features, hidden, generator=seed_generator) / math.sqrt(hidden)
-        )
-        self.bias_out = nn.Parameter(torch.zeros(num_features))
 
     def scales(self, generator: Generator) -> Tensor:
         """Draw the scale vectors sigma of all components, shape (components, d)."""
         noise = _normal(self.num_components, self.noise_features, generator, self.weight_in)
-        hidden = torch.nn.functional.gelu(noise @ self.weight_in.T + self.bias_in)
-        position = torch.tanh(hidden @ self.weight_out.T + self.bias_out)  # (components, d) in (-1, 1)
+        position = torch.tanh(self.psi(noise))  # (components, d) in (-1, 1)
         relative = torch.exp(math.log(self.spread) * position)
         if self.fixed_bandwidth:
             relative = relative / relative.square().mean(-1, keepdim=True).sqrt()
@@ -180,7 +211,7 @@ class ScaleMixtureFrequencies(nn.Module):
         return sigma.repeat(rounds, 1)[: self.num_frequencies] * z
 
 
-class DirectFrequencies(nn.Module):
+class DirectFrequencies(_LearnedFrequencies):
     r"""Learned frequencies without a given law: psi emits t itself.
 
     psi is a small residual network on fresh noise z ~ N(0, I) of width d for each of the k rows,
@@ -225,39 +256,28 @@ class DirectFrequencies(nn.Module):
         hidden: int = 128,
         seed_generator: Generator,
     ) -> None:
-        super().__init__()
-        check_at_least(num_frequencies, 1, "num_frequencies")
-        check_positive(scale, "scale")
-        _check_spread(spread)
-        self.num_features, self.num_frequencies = num_features, num_frequencies
-        self.scale, self.spread, self.fixed_bandwidth = scale, spread, fixed_bandwidth
-        self.weight_in = nn.Parameter(
-            torch.randn(hidden, num_features, generator=seed_generator) / math.sqrt(num_features)
+        super().__init__(
+            num_features,
+            num_frequencies,
+            scale=scale,
+            spread=spread,
+            fixed_bandwidth=fixed_bandwidth,
+            inputs=num_features,
+            hidden=hidden,
+            last_layer=0.03,  # psi starts near the identity
+            seed_generator=seed_generator,
         )
-        self.bias_in = nn.Parameter(torch.zeros(hidden))
-        # A small last layer: psi starts near the identity.
-        self.weight_out = nn.Parameter(
-            0.03 * torch.randn(num_features, hidden, generator=seed_generator) / math.sqrt(hidden)
-        )
-        self.bias_out = nn.Parameter(torch.zeros(num_features))
 
     def sample(self, generator: Generator) -> Frequencies:
         """Draw t of shape (k, d)."""
         z = _normal(self.num_frequencies, self.num_features, generator, self.weight_in)
-        hidden = torch.nn.functional.gelu(z @ self.weight_in.T + self.bias_in)
-        v = z + hidden @ self.weight_out.T + self.bias_out
+        v = z + self.psi(z)
         length = (v.square().mean(-1, keepdim=True) + _TINY).sqrt()  # (k, 1)
         t = self.scale * v / length
         if self.fixed_bandwidth:
             return t
         reach = math.log(self.spread)
         return t * torch.exp(reach * torch.tanh(length.log() / reach))
-
-
-def _check_spread(spread: float) -> None:
-    """Raise NcfmError unless there is room between the bounds."""
-    if not spread > 1:
-        raise NcfmError(f"spread must be above 1 (1 would fix the scales; use gaussian for that), got {spread}.")
 
 
 def _normal(rows: int, columns: int, generator: Generator, like: Tensor | None) -> Tensor:
