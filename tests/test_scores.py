@@ -14,19 +14,16 @@ from scipy import stats
 
 from ncfm._checks import NcfmError
 from ncfm._seeding import generator
+from ncfm.evaluation.inference import compare_runs, runs_needed
+from ncfm.evaluation.measures import confusion_matrix, expected_calibration_error, per_class_accuracy
+from ncfm.evaluation.rankings import rank_correlation
 from ncfm.evaluation.scores import (
     augmentation_robust_interval,
     augmentation_robust_score,
-    compare_runs,
-    confusion_matrix,
-    expected_calibration_error,
     hard_label_recovery,
     improvement_over_random,
     label_robust_interval,
     label_robust_score,
-    per_class_accuracy,
-    rank_correlation,
-    runs_needed,
 )
 from strategies import normal, properties, rng, seeds
 

@@ -16,7 +16,8 @@ from ncfm.config import RunConfig, make_config, nest
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.evaluation import EvaluationResult, Protocol
 from ncfm.evaluation.continual import ContinualResult, learn_continually
-from ncfm.evaluation.scores import Estimate, augmentation_robust_interval, label_robust_interval
+from ncfm.evaluation.inference import Estimate
+from ncfm.evaluation.scores import augmentation_robust_interval, label_robust_interval
 from ncfm.evaluation.search import SearchResult
 from ncfm.runs import Reporter, Settings, Silent, judge, prepare, train_students, train_teachers
 from ncfm.soft_labels import SoftTargets, StudentTargets

@@ -28,7 +28,7 @@ from ncfm.cli._common import (
 from ncfm.comparison import Scored, accuracy_row
 from ncfm.config import make_config, nest
 from ncfm.evaluation import EvaluationResult, interval
-from ncfm.evaluation.scores import compare_runs, runs_needed
+from ncfm.evaluation.inference import compare_runs, runs_needed
 from ncfm.foreign import is_set
 from ncfm.report.published import published
 from ncfm.report.results import AccuracyRow, append_rows

@@ -16,9 +16,9 @@ from ncfm._device import compiled
 from ncfm._seeding import derive_seed, generator
 from ncfm._typing import Interval, LabelledImages, Statistics
 from ncfm.data.images import ImageSplit, to_if_it_fits
+from ncfm.evaluation.measures import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.memory import Student, StudentMemory
 from ncfm.evaluation.protocol import Protocol
-from ncfm.evaluation.scores import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.networks.registry import create_network, on_device
 from ncfm.soft_labels import SoftTargets, StudentTargets

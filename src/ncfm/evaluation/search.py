@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ncfm._checks import NcfmError, check_at_least
-from ncfm.evaluation.scores import RankCorrelation, rank_correlation
+from ncfm.evaluation.rankings import RankCorrelation, rank_correlation
 from ncfm.networks.convnet import NORMS
 
 

@@ -1,0 +1,195 @@
+"""What may be said from a handful of students: intervals, the comparison of two sets, how many students it takes.
+
+Pure functions of accuracies, which are fractions.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ncfm._checks import NcfmError, check_at_least
+
+ROUNDING = 1e-12
+"""Accuracies are counts over a test split, so that two of them closer than this differ by rounding only."""
+
+
+class Estimate(NamedTuple):
+    """A number computed from samples, with its 95 % interval; the ends are NaN where a sample has one value."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Comparison(NamedTuple):
+    """Two sets of students compared."""
+
+    difference: float  # mean of a less mean of b
+    low: float  # lower end of the two-sided 95 % interval of the difference
+    high: float  # upper end
+    p_value: float  # two-sided: chance of a difference as large as this if the two sets were equally good
+    degrees: float  # degrees of freedom of Student's t; n - 1 where paired, Welch's where not
+    paired: bool  # whether student i of both had the same seed
+
+
+class Contrast(NamedTuple):
+    """A weighted sum of means."""
+
+    value: float
+    error: float  # its standard error
+    degrees: float  # degrees of freedom of the error
+
+
+def compare_runs(a: Sequence[float], b: Sequence[float], *, paired: bool = True) -> Comparison:
+    """Whether the students of set A are better than those of set B: difference, 95 % interval and p value.
+
+    Paired (student i of both sets has the same initial weights and order): Student's t test of the n differences,
+
+        difference +- t(0.975; n - 1) s / sqrt(n),    s the deviation of the differences.
+
+    What the seed does to both students alike cancels, so that the same students tell finer differences. Unpaired:
+    Welch's test, which does not take the two spreads as equal.
+
+    Where nothing varies the interval has no width, and p is 1 for no difference and 0 for any other.
+
+    Args:
+        a: accuracies of the students of set A; fractions.
+        b: accuracies of the students of set B; as many if ``paired``.
+        paired: whether student i of both has the same seed.
+
+    Raises:
+        NcfmError: for fewer than 2 students, unequal lengths if paired, or accuracies that are no fractions.
+
+    Reference: Student, "The probable error of a mean", Biometrika 1908; Welch, see `label_robust_interval`.
+
+    >>> found = compare_runs([0.62, 0.64, 0.63], [0.60, 0.61, 0.62])
+    >>> f"{found.difference:.3f}, from {found.low:.3f} to {found.high:.3f}, p = {found.p_value:.3f}"
+    '0.020, from -0.005 to 0.045, p = 0.074'
+    """
+    for sample, name in ((a, "a"), (b, "b")):
+        check_at_least(len(sample), 2, f"number of students of {name}")
+        check_accuracies(sample, name)
+    found = contrast([(1.0, a), (-1.0, b)], paired)
+    return Comparison(found.value, *t_interval(found), p_value(found), found.degrees, paired)
+
+
+def runs_needed(std: float, difference: float, *, power: float = 0.8, level: float = 0.05, paired: bool = True) -> int:
+    """Students of each set that show a true difference with the given probability: the smallest such number.
+
+    The two-sided t statistic of n students follows a noncentral t distribution of
+
+        paired:    n - 1 degrees of freedom,  noncentrality difference / std * sqrt(n)
+        unpaired:  2 n - 2,                   noncentrality difference / std * sqrt(n / 2)
+
+    and the power is the probability that it lies outside the critical values of ``level``.
+
+    Args:
+        std: deviation of the paired differences if ``paired``, else of the accuracy over students (of either set).
+        difference: the difference to be seen, in the same unit; its sign does not matter.
+        power: probability of seeing it, above ``level`` and below 1.
+        level: probability of seeing a difference where there is none.
+        paired: as in `compare_runs`.
+
+    Raises:
+        NcfmError: for no difference, a negative deviation, or probabilities that make no sense.
+
+    Reference: Cohen, "Statistical Power Analysis for the Behavioral Sciences", 2nd edition, 1988, chapter 2.
+
+    >>> runs_needed(std=1.0, difference=0.5), runs_needed(std=1.0, difference=0.5, paired=False)
+    (34, 64)
+    """
+    if not (math.isfinite(std) and std >= 0):
+        raise NcfmError(f"std must be at least 0 and finite, got {std}.")
+    if not (math.isfinite(difference) and difference != 0):
+        raise NcfmError(f"difference must be finite and not 0, got {difference}; no number of students shows none.")
+    if not 0 < level < power < 1:
+        raise NcfmError(f"Expected 0 < level < power < 1, got a level of {level} and a power of {power}.")
+    if std == 0:
+        return 2  # without spread every difference shows
+    effect = abs(difference) / std
+    if effect < 1e-3:
+        raise NcfmError(f"A difference of {difference} against a deviation of {std} takes millions of students to see.")
+    return _smallest(lambda n: _power(effect, n, level, paired) >= power, start=2)
+
+
+def _power(effect: float, n: int, level: float, paired: bool) -> float:
+    """Probability that the two-sided t test of n students (of each set) sees ``effect`` standard deviations."""
+    from scipy.stats import nct  # slow to import
+    from scipy.stats import t as student_t
+
+    degrees = n - 1 if paired else 2 * n - 2
+    shift = effect * math.sqrt(n if paired else n / 2)
+    critical = float(student_t.isf(level / 2, degrees))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of series cut short for a huge shift, where the sum is 1
+        seen = float(nct.sf(critical, degrees, shift))
+        # The other tail is below the normal one at -shift, nothing beyond 5; from 7 on scipy may return NaN for it.
+        return seen + float(nct.cdf(-critical, degrees, shift)) if shift < 5 else seen
+
+
+def _smallest(enough: Callable[[int], bool], start: int) -> int:
+    """The smallest n >= start that is enough, if all above one that is enough are: doubling, then halving."""
+    low, high = start - 1, start  # low is not enough
+    while not enough(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def check_accuracies(values: Sequence[float], name: str) -> None:
+    """Raise NcfmError unless all values are accuracies in [0, 1]."""
+    for value in values:
+        if not 0 <= value <= 1:
+            raise NcfmError(f"{name} must be an accuracy as a fraction in [0, 1], got {value}; divide percents by 100.")
+
+
+def contrast(terms: Sequence[tuple[float, Sequence[float]]], paired: bool) -> Contrast:
+    """Weighted sum of the means of samples, its standard error and degrees of freedom.
+
+    Paired: of the weighted sums of each student. Unpaired: with the variances of the samples added, each by the square
+    of its weight over its length, and degrees of freedom that give the sum about the right spread
+    (Welch-Satterthwaite).
+    """
+    if paired:
+        lengths = [len(sample) for _, sample in terms]
+        if len(set(lengths)) > 1:
+            raise NcfmError(
+                f"Paired students must be equally many in every set, got {', '.join(map(str, lengths))}; "
+                "compare them unpaired, or train the missing ones."
+            )
+        students = zip(*([weight * v for v in sample] for weight, sample in terms), strict=True)
+        terms = [(1.0, [math.fsum(student) for student in students])]
+    value = math.fsum(weight * statistics.fmean(sample) for weight, sample in terms)
+    if any(len(sample) < 2 for _, sample in terms):
+        return Contrast(value, math.nan, math.nan)
+    parts = [weight**2 * statistics.variance(sample) / len(sample) for weight, sample in terms]
+    rest = [len(sample) - 1 for _, sample in terms]
+    error = math.sqrt(math.fsum(parts))
+    if error < ROUNDING:
+        return Contrast(value, 0.0, float(sum(rest)))
+    return Contrast(
+        value, error, 1 / math.fsum((part / error**2) ** 2 / r for part, r in zip(parts, rest, strict=True))
+    )
+
+
+def t_interval(contrast: Contrast) -> tuple[float, float]:
+    """Ends of the two-sided 95 % t interval; NaN where there is no error to go by."""
+    from scipy.stats import t as student_t  # slow to import
+
+    half = float(student_t.ppf(0.975, contrast.degrees)) * contrast.error
+    return contrast.value - half, contrast.value + half
+
+
+def p_value(contrast: Contrast) -> float:
+    """Two-sided probability of a value as far from 0."""
+    from scipy.stats import t as student_t  # slow to import
+
+    if contrast.error == 0:
+        return float(abs(contrast.value) < ROUNDING)
+    return float(2 * student_t.sf(abs(contrast.value) / contrast.error, contrast.degrees))
