@@ -106,6 +106,14 @@ def test_the_papers_protocol_is_the_papers():
     assert p.num_runs == 10
 
 
+def test_the_brief_protocol_is_pinned():
+    p = get_protocol("brief")
+    r = p.recipe
+    assert (r.epochs, r.optimizer, r.lr, r.batch_size, r.schedule) == (20, "adamw", 1e-3, 16, "one-cycle")
+    assert (r.augment, r.cutmix_probability, r.weight_decay) == ("color_crop_flip_scale_rotate", 0.0, 5e-4)
+    assert p.num_runs == 3
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_every_protocol_is_found_by_its_name(name):
     assert get_protocol(name) is not None

@@ -27,7 +27,7 @@ from ncfm.cli._common import (
 )
 from ncfm.comparison import Scored, accuracy_row
 from ncfm.config import make_config, nest
-from ncfm.evaluation import EvaluationResult, interval
+from ncfm.evaluation import PROTOCOLS, EvaluationResult, interval
 from ncfm.evaluation.inference import compare_runs, runs_needed
 from ncfm.foreign import is_set
 from ncfm.report.published import published
@@ -57,9 +57,7 @@ def command(
     ] = None,
     runs: Annotated[int | None, typer.Option("--runs", metavar="N", help="Students of each network.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs of a student.")] = None,
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", metavar="P", help="quick, ncfm-2025 or dc-2021.")
-    ] = None,
+    protocol: Annotated[str | None, typer.Option("--protocol", metavar="P", help=f"Of {', '.join(PROTOCOLS)}.")] = None,
     fresh: Fresh = False,
     device: Device = None,
     seed: Seed = None,
