@@ -396,3 +396,13 @@ def test_validation_replaces_the_test_split_by_a_part_of_the_training_split(digi
     assert carved.train.counts.tolist() == [6] * 10
     assert carved.test.counts.tolist() == [2] * 10
     assert build.build_data(small, RunConfig()) is small
+
+
+def test_a_layer_that_names_a_protocol_starts_from_it():
+    recipe = {"evaluate": {"protocol": "quick", "epochs": 300, "runs": 5, "augment": "crop"}}
+    named = make_config(recipe, {"evaluate": {"protocol": "brief", "looks": 2}}).evaluate
+    assert (named.protocol, named.epochs, named.runs, named.looks) == ("brief", None, None, 2)
+    assert named.augment == "crop"  # of the data, not of the protocol
+    kept = make_config(recipe, {"evaluate": {"runs": 2}}).evaluate
+    assert (kept.protocol, kept.epochs, kept.runs) == ("quick", 300, 2)
+    assert make_config(recipe, {"evaluate": {"protocol": "brief", "epochs": 7}}).evaluate.epochs == 7

@@ -347,6 +347,31 @@ def test_side_by_side_takes_colour_images(images):
     assert all(not torch.equal(a, n.classifier.weight) for a, n in zip(before, networks, strict=True))
 
 
+class Tied(torch.nn.Module):
+    """Two layers of one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.classifier = torch.nn.Linear(64, 64), torch.nn.Linear(64, 10)
+        self.second = torch.nn.Linear(64, 64)
+        self.second.weight = self.first.weight
+
+    def forward(self, images):
+        return self.classifier(torch.relu(self.second(torch.relu(self.first(images.flatten(1))))))
+
+
+def test_tied_weights_train_side_by_side(images):
+    torch.manual_seed(0)
+    together, alone = Tied(), Tied()
+    alone.load_state_dict(together.state_dict())
+    stored, labels = images.train.images, images.train.labels
+    options = {"recipe": dataclasses.replace(PROTOCOL.recipe, epochs=2), "statistics": images.statistics}
+    fit_side_by_side([together], stored, labels, generators=[rng(0)], **options)
+    fit(alone, stored, labels, generator=rng(0), **options)
+    assert together.first.weight is together.second.weight
+    torch.testing.assert_close(together.state_dict(), alone.state_dict(), atol=1e-4, rtol=1e-3)
+
+
 def test_untrained_students_side_by_side(judge):
     protocol = dataclasses.replace(PROTOCOL, recipe=dataclasses.replace(PROTOCOL.recipe, epochs=0))
     assert judge(protocol=protocol, side_by_side=True).accuracies == judge(protocol=protocol).accuracies

@@ -242,11 +242,17 @@ class RunConfig(_Section):
 def make_config(*layers: Mapping[str, Any]) -> RunConfig:
     """Merge layers, later over earlier, and check them.
 
+    A layer that names a protocol starts from it: the epochs, students and looks of earlier layers were those of theirs.
+
     Raises:
         NcfmError: listing every unknown key (with the nearest known one) and every wrong value.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
+        judged = layer.get("evaluate")
+        if isinstance(judged, Mapping) and "protocol" in judged and isinstance(merged.get("evaluate"), dict):
+            for key in ("epochs", "runs", "looks"):
+                merged["evaluate"].pop(key, None)
         _merge(merged, layer)
     try:
         return RunConfig.model_validate(merged)

@@ -22,7 +22,8 @@ from ncfm._checks import NcfmError
 from ncfm._seeding import generator
 from ncfm._typing import Interval, LabelledImages
 from ncfm.data.images import ImageSplit
-from ncfm.evaluation.run import EvaluationResult, interval
+from ncfm.evaluation.inference import interval
+from ncfm.evaluation.run import EvaluationResult
 
 Judge = Callable[[LabelledImages, ImageSplit, int, int], EvaluationResult]
 """Trains one student: (memory, test split, number of classes, number of the run) -> its result."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ncfm._checks import NcfmError, check_at_least
+from ncfm._typing import Interval
 
 ROUNDING = 1e-12
 """Accuracies are counts over a test split, so that two of them closer than this differ by rounding only."""
@@ -42,6 +43,29 @@ class Contrast(NamedTuple):
     value: float
     error: float  # its standard error
     degrees: float  # degrees of freedom of the error
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean, sample deviation and two-sided 95 % interval by Student's t.
+
+    One value has no interval: low and high are NaN.
+
+    Raises:
+        NcfmError: for no values.
+
+    >>> interval([0.5, 0.7]).mean
+    0.6
+    """
+    check_at_least(len(values), 1, "number of values")
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Interval(mean, 0.0, math.nan, math.nan)
+    from scipy.stats import t as student_t  # slow to import
+
+    std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    half = float(student_t.ppf(0.975, n - 1)) * std / math.sqrt(n)
+    return Interval(mean, std, mean - half, mean + half)
 
 
 def compare_runs(a: Sequence[float], b: Sequence[float], *, paired: bool = True) -> Comparison:

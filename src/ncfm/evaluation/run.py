@@ -16,6 +16,7 @@ from ncfm._device import compiled
 from ncfm._seeding import derive_seed, generator
 from ncfm._typing import Interval, LabelledImages, Statistics
 from ncfm.data.images import ImageSplit, to_if_it_fits
+from ncfm.evaluation.inference import interval
 from ncfm.evaluation.measures import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.memory import Student, StudentMemory
 from ncfm.evaluation.protocol import Protocol
@@ -84,29 +85,6 @@ class EvaluationResult:
     def seconds(self) -> float:
         """Training and testing the students took, also those that were remembered."""
         return math.fsum(student.seconds for student in self.students)
-
-
-def interval(values: Sequence[float]) -> Interval:
-    """Mean, sample deviation and two-sided 95 % interval by Student's t.
-
-    One value has no interval: low and high are NaN.
-
-    Raises:
-        NcfmError: for no values.
-
-    >>> interval([0.5, 0.7]).mean
-    0.6
-    """
-    check_at_least(len(values), 1, "number of values")
-    n = len(values)
-    mean = math.fsum(values) / n
-    if n == 1:
-        return Interval(mean, 0.0, math.nan, math.nan)
-    from scipy.stats import t as student_t  # slow to import
-
-    std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-    half = float(student_t.ppf(0.975, n - 1)) * std / math.sqrt(n)
-    return Interval(mean, std, mean - half, mean + half)
 
 
 def evaluate(

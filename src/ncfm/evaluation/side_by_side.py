@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -65,7 +66,7 @@ def fit_side_by_side(
     # channels-last images.
     first = torch.contiguous_format
     parameters = {name: nn.Parameter(weight.detach().clone(memory_format=first)) for name, weight in weights.items()}
-    skeleton = copy.deepcopy(networks[0]).to("meta")
+    skeleton = copy.deepcopy(networks[0])  # not moved to the meta device, which would part tied weights
 
     def one(weights: Mapping[str, Tensor], state: Mapping[str, Tensor], x: Tensor) -> Tensor:
         logits: Tensor = functional_call(skeleton, (dict(weights), dict(state)), (x,))
@@ -131,5 +132,6 @@ def _batches(
 def _unstack(networks: Sequence[nn.Module], stacked: Mapping[str, Tensor]) -> None:
     """Write the stacked weights and buffers back into the networks."""
     for i, network in enumerate(networks):
-        for name, value in network.state_dict(keep_vars=True).items():
+        # Not of state_dict: tied weights have two names there, but are stacked once.
+        for name, value in itertools.chain(network.named_parameters(), network.named_buffers()):
             value.copy_(stacked[name][i])
