@@ -71,6 +71,14 @@ def test_every_ablation_of_the_package_is_valid_and_has_variants_that_differ(nam
     assert len({tuple(sorted(method.settings.items())) for method in variants.values()}) == len(variants)
 
 
+def test_the_ablation_of_the_discrepancy_has_the_weights_of_the_methods():
+    variants = read_ablation("discrepancy")
+    assert variants.pop("ncfd").settings == {}
+    assert {name: variant.settings for name, variant in variants.items()} == {
+        name: METHODS[name].settings for name in ("mmd", "mean", "dsdm", "mse")
+    }
+
+
 def test_methods_come_before_variants_named_by_their_ablation():
     chosen = choose_methods(["random"], ["calibration"])
     assert list(chosen) == ["random", "calibration: on", "calibration: off"]
