@@ -27,8 +27,9 @@ def is_plain(row: dict[str, str]) -> bool:
 
 
 def is_of_networks(row: dict[str, str]) -> bool:
-    """Whether a row is one of several networks that were trained on one set."""
-    return row["command"].startswith("ncfm evaluate") and "--networks" in row["command"]
+    """Whether a row is one of several networks that were trained on one set by a protocol as it is pinned."""
+    command = row["command"]
+    return command.startswith("ncfm evaluate") and "--networks" in command and "@" not in row["protocol"]
 
 
 def main() -> None:
