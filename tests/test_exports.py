@@ -499,10 +499,10 @@ def test_known_licences():
 
 
 def test_nothing_of_the_user_s_is_read_as_markdown_html_or_yaml():
-    evil = 'x": !!python/object\n---\n# Title <script>alert(1)<\\script> | `a` [b](http:c) \x07\x85'
+    evil = 'x": !!python:object\n---\n# Title <script>alert(1)<\\script> | `a` [b](http:c) \x07\x85'
     facts = {"data": evil, "variant": evil, "command": evil, "config": {"a": "```\n# b\n````"}}
     front, body = card_of(made(names=(evil, "<img src=x>", "a|b"), facts=facts))
-    assert front["pretty_name"].startswith('x": !!python/object\n---\n# Title <script>')
+    assert front["pretty_name"].startswith('x": !!python:object\n---\n# Title <script>')
     assert front["pretty_name"].endswith("\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}, distilled")
     assert "<script>" not in body.replace("\\<", "").replace("\\>", "")
     assert "<img" not in body.replace("\\<", "")
