@@ -10,6 +10,7 @@ alone; what distils, judges and reads data at its first use.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ncfm._checks import NcfmError
@@ -58,7 +59,9 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
-        raise AttributeError(f"module 'ncfm' has no attribute {name!r}")
+        if name.startswith("__") or find_spec(f"ncfm.{name}") is None:
+            raise AttributeError(f"module 'ncfm' has no attribute {name!r}")
+        return import_module(f"ncfm.{name}")  # ncfm.networks and the like
     value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)  # kept: asked for once
     return value
 
