@@ -45,7 +45,7 @@ class SyntheticSet:
     bound: int = 128  # images a class at most, for mode "bounded"
     facts: dict[str, Any] = field(default_factory=dict)  # where it comes from: data, method, configuration, seed
     soft_labels: SoftLabels | None = None  # of the decoded images, in the order of `decoded`
-    scores: tuple[dict[str, Any], ...] = ()  # evaluations of exactly these images, as `scores.json` has them
+    scores: tuple[dict[str, Any], ...] = ()  # evaluations of these images, as `scores.json` has them
 
     def __post_init__(self) -> None:
         if self.images.ndim != 5 or self.images.shape[0] != len(self.class_names):
@@ -147,7 +147,7 @@ class SyntheticSet:
         """Write the set to a folder: pixels as safetensors, everything else as JSON. Returns the folder.
 
         With 8 bits every pixel becomes the nearest of the levels 0, 1/255, ..., 1: a quarter of the bytes, an error of
-        at most 1/510, and exact from the second time on. Soft labels stay what teachers said of the images before.
+        at most 1/510, and exact from the second time on. Soft labels and scores stay those of the images before.
 
         Args:
             folder: where to; files of a set there are replaced.

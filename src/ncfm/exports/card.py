@@ -146,7 +146,7 @@ def _scores(scores: Sequence[Mapping[str, Any]], data: str) -> str:
     return (
         _table(heads, rows)
         + "\n\nAccuracy on the real test split after the last epoch of networks trained on the decoded "
-        "images alone: mean ± deviation."
+        "images alone, before rounding to 8 bits: mean ± deviation."
     )
 
 
