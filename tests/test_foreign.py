@@ -114,6 +114,13 @@ def test_parquet_files(real, stored, tmp_path):
     assert_same(read_foreign(tmp_path / "set.parquet", real), stored)
 
 
+@pytest.mark.parametrize("index", ['{"format": "another", "folders": 3}', "[1]", '{"format": "ncfm-export"}'])
+def test_an_index_of_another_kind_changes_nothing(real, stored, tmp_path, index):
+    test_image_folders(real, stored, tmp_path, [])
+    (tmp_path / "set" / "classes.json").write_text(index)
+    assert_same(read_foreign(tmp_path / "set", real), stored)
+
+
 def test_a_part_of_the_classes(real, stored, tmp_path):
     np.savez(tmp_path / "set.npz", images=stored[:6].numpy(), labels=LABELS[:6].numpy())
     assert_same(read_foreign(tmp_path / "set.npz", real), stored[:6], LABELS[:6])

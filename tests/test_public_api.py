@@ -34,19 +34,60 @@ def world():
 warnings.simplefilter("error")
 before = world()
 import ncfm
+print([name for name in %r if name in sys.modules])
+ncfm.networks.register_network
+[getattr(ncfm, name) for name in ncfm.__all__]  # what is imported at first use is held to the same
 after = world()
 print([i for i, (a, b) in enumerate(zip(before, after)) if a != b])
 print([name for name in ("sklearn", "scipy", "datasets", "typer") if name in sys.modules])
 """
 
+# Needed to distil, to judge, to read data; not to load a set.
+NOT_TO_LOAD = (
+    *("datasets", "pyarrow", "pandas", "huggingface_hub", "sklearn", "scipy", "matplotlib"),
+    *("pydantic", "typer", "rich", "jaxtyping"),
+)
+
 
 def test_importing_changes_nothing_and_stays_light():
     # Threads, random numbers, precision and signal handlers belong to the program that imports us.
-    done = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=False)
+    program = IMPORTING % (NOT_TO_LOAD,)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    changed, heavy = done.stdout.splitlines()
+    at_first, changed, heavy = done.stdout.splitlines()
+    assert at_first == "[]"
     assert changed == "[]"
     assert heavy == "[]"
+
+
+LOADING = """
+import sys
+for name in %r:
+    sys.modules[name] = None  # importing it fails
+import ncfm
+set = ncfm.load(sys.argv[1])
+images, labels = next(iter(set.loader(batch_size=40, shuffle=False, normalized=False)))
+print(images.shape, images.double().sum().item(), labels.tolist()[::4])
+print(set.save(sys.argv[1] + "-8-bit", bits=8))
+"""
+
+
+def test_a_set_loads_and_is_read_where_only_the_core_is_installed(tmp_path, digits):
+    images = digits.train.labelled().images[:10, None]
+    made = ncfm.SyntheticSet(images, digits.class_names, digits.statistics, factor=2)
+    made.save(tmp_path / "set")
+    program = [sys.executable, "-c", LOADING % (NOT_TO_LOAD,), str(tmp_path / "set")]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = f"torch.Size([40, 1, 8, 8]) {made.decoded().images.double().sum().item()} {list(range(10))}"
+    assert done.stdout.splitlines() == [expected, f"{tmp_path / 'set'}-8-bit"]
+    assert torch.equal(ncfm.load(tmp_path / "set-8-bit").images, images)  # real images have 8 bits
+
+
+def test_names_that_are_imported_at_first_use():
+    assert set(ncfm.__all__) <= set(dir(ncfm))
+    with pytest.raises(AttributeError, match="module 'ncfm' has no attribute 'distil'"):
+        ncfm.distil  # noqa: B018
 
 
 def modules():

@@ -1,11 +1,13 @@
 import json
+import math
 from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
+import ncfm
 from ncfm._checks import NcfmError
 from ncfm._typing import Statistics
 from ncfm.data.images import ImageSet, ImageSplit, to_float
@@ -207,6 +209,134 @@ def test_load_pixels_of_another_set(tmp_path):
         SyntheticSet.load(tmp_path / "b")
 
 
+def test_another_programs_reader_finds_labels_and_versions(tmp_path):
+    synthetic().save(tmp_path)
+    assert load_file(tmp_path / IMAGES_FILE)["labels"].tolist() == [0, 0, 1, 1, 2, 2]
+    facts = json.loads((tmp_path / FACTS_FILE).read_text())
+    assert facts["versions"] == {"ncfm": ncfm.__version__, "torch": torch.__version__}
+    assert (facts["version"], facts["bits"]) == (1, 32)
+
+
+def test_a_set_of_an_earlier_version_loads(tmp_path):
+    synthetic().save(tmp_path)
+    save_file({"images": synthetic().images}, tmp_path / IMAGES_FILE)
+    facts = json.loads((tmp_path / FACTS_FILE).read_text())
+    (tmp_path / FACTS_FILE).write_text(json.dumps({k: v for k, v in facts.items() if k not in ("bits", "versions")}))
+    assert torch.equal(SyntheticSet.load(tmp_path).images, synthetic().images)
+
+
+def test_labels_in_another_order_are_damage(tmp_path):
+    synthetic().save(tmp_path)
+    save_file({"images": synthetic().images, "labels": torch.tensor([0, 1, 2, 0, 1, 2])}, tmp_path / IMAGES_FILE)
+    with pytest.raises(NcfmError, match="labels out of order"):
+        SyntheticSet.load(tmp_path)
+
+
+# ---------------------------------------------------------------- 8 bits
+
+
+def test_8_bits_are_off_by_half_a_level_at_most_and_exact_from_then_on(tmp_path):
+    made = synthetic(ipc=20, factor=2)
+    once = SyntheticSet.load(made.save(tmp_path / "once", bits=8))
+    assert once.images.dtype == torch.float32
+    error = (once.images.double() - made.images.double()).abs()
+    assert float(error.max()) <= 1 / 510 + 2**-24  # of 11,520 pixels; and the rounding of k / 255 to float32
+    assert float(error.mean()) == pytest.approx(1 / 1020, rel=0.05)  # uniform below 1 / 510
+    assert float((once.decoded().images - made.decoded().images).abs().max()) <= 1 / 510 + 1e-6  # means of pixels
+    twice = SyntheticSet.load(once.save(tmp_path / "twice", bits=8))
+    assert torch.equal(twice.images, once.images)
+    for name in (FACTS_FILE, IMAGES_FILE):
+        assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
+    facts = json.loads((tmp_path / "once" / FACTS_FILE).read_text())
+    assert (facts["version"], facts["bits"]) == (2, 8)  # a reader of version 1 would take levels for values
+
+
+def test_8_bits_take_a_quarter_of_the_bytes(tmp_path):
+    made = synthetic(ipc=50)
+    sizes = [(made.save(tmp_path / str(b), bits=b) / IMAGES_FILE).stat().st_size for b in (32, 8)]
+    header = 8 * 150 + 300  # the labels, and names and shapes
+    assert sizes[0] - 4 * made.images.numel() < header
+    assert sizes[1] - made.images.numel() < header
+
+
+def test_every_level_comes_back(tmp_path):
+    levels = (torch.arange(256).float() / 255).view(2, 2, 1, 8, 8)
+    made = SyntheticSet(levels, ("a", "b"), Statistics((0.5,), (0.5,)))
+    assert torch.equal(SyntheticSet.load(made.save(tmp_path, bits=8)).images, levels)
+
+
+def test_other_numbers_of_bits(tmp_path):
+    with pytest.raises(NcfmError, match="bits of a pixel must be 32 or 8, got 16"):
+        synthetic().save(tmp_path / "set", bits=16)
+    assert not (tmp_path / "set").exists()
+
+
+# ---------------------------------------------------------------- scores
+
+
+SCORE = {"accuracy_mean": 0.5, "network": "convnet", "confusion": [[1, 0], [0, 1]]}
+SHORT = {"accuracy_mean": 0.5, "network": "convnet"}
+
+
+def test_scores_of_the_run_come_with_the_set_and_go_where_it_goes(tmp_path):
+    run = tmp_path / "run"
+    synthetic().save(run / "synthetic")
+    assert SyntheticSet.load(run).scores == ()
+    assert "scores" not in json.loads((run / "synthetic" / FACTS_FILE).read_text())
+    (run / "scores.json").write_text(json.dumps([SCORE]))
+    assert SyntheticSet.load(run).scores == SyntheticSet.load(run / "synthetic").scores == (SHORT,)
+    alone = SyntheticSet.load(SyntheticSet.load(run).save(tmp_path / "alone"))
+    assert alone.scores == (SHORT,)
+    assert alone.with_images(alone.images / 2).scores == ()
+    # Back in the run, what the set brings along is not told twice.
+    alone.save(run / "synthetic")
+    assert SyntheticSet.load(run).scores == (SHORT,)
+
+
+def test_scores_that_are_none_are_told(tmp_path):
+    synthetic().save(tmp_path / "synthetic")
+    (tmp_path / "scores.json").write_text("3")
+    with pytest.raises(NcfmError, match="is not a list of evaluations; remove it"):
+        SyntheticSet.load(tmp_path)
+
+
+# ---------------------------------------------------------------- to train on
+
+
+def test_the_dataset_is_the_decoded_images_normalised():
+    made = synthetic(factor=2)
+    data = made.dataset()
+    images, labels = made.decoded()
+    assert len(data) == 24
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in STATISTICS[:2])
+    assert_close(data[7][0], (images[7] - mean) / std)
+    assert [int(label) for _, label in data] == labels.tolist()
+    assert torch.equal(made.dataset(normalized=False)[7][0], images[7])
+
+
+def test_the_loader_gives_every_image_once_an_epoch_in_orders_of_the_generator():
+    made = synthetic(factor=2)
+    first, second = (made.loader(10, normalized=False, generator=rng(s)) for s in (1, 1))
+    epochs = [[torch.cat(parts) for parts in zip(*loader, strict=True)] for loader in (first, second, first)]
+    assert [len(batch[1]) for batch in first] == [10, 10, 4]
+    for images, labels in epochs:
+        assert torch.equal(
+            images.flatten(1).sum(1).sort().values, made.decoded().images.flatten(1).sum(1).sort().values
+        )
+        assert labels.bincount().tolist() == [8, 8, 8]
+    assert torch.equal(epochs[0][1], epochs[1][1])
+    assert not torch.equal(epochs[0][1], epochs[2][1])  # another order every epoch
+    images, labels = next(iter(made.loader(24, normalized=False, shuffle=False)))
+    assert torch.equal(images, made.decoded().images)
+    assert torch.equal(labels, made.decoded().labels)
+    assert len(made.loader(10, drop_last=True)) == 2  # options of PyTorch's
+
+
+def test_an_empty_batch():
+    with pytest.raises(NcfmError, match="batch_size must be at least 1, got 0"):
+        synthetic().loader(0)
+
+
 # ---------------------------------------------------------------- the start
 
 
@@ -348,6 +478,17 @@ def test_the_storage_counts_soft_labels_as_images(digits):
 def test_other_images_lose_the_soft_labels(digits):
     made = with_soft_labels(digits)
     assert made.with_images(made.images * 0.5).soft_labels is None
+
+
+def test_soft_labels_come_with_the_batches_as_probabilities(digits):
+    made = with_soft_labels(digits, top_k=3)
+    images, labels, probabilities = next(iter(made.loader(80, shuffle=False)))
+    assert torch.equal(probabilities, made.soft_labels.log_probabilities().exp())
+    assert_close(probabilities.sum(1), torch.ones(80))
+    assert labels.tolist() == made.decoded().labels.tolist()
+    assert float(torch.nn.functional.cross_entropy(torch.zeros(80, 10), probabilities)) == pytest.approx(math.log(10))
+    assert len(next(iter(made.loader(80, soft=False)))) == 2
+    assert not images.requires_grad
 
 
 def test_soft_labels_that_do_not_fit_are_refused(digits):

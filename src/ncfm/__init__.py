@@ -4,18 +4,26 @@ import ncfm
 result = ncfm.distill("digits", ipc=1)
 images, labels = result.synthetic.decoded()
 ncfm.evaluate(result.synthetic, "digits").accuracy_mean
+
+A set that exists needs less: `load` and what it gives are imported at once, on PyTorch, NumPy, Pillow and safetensors
+alone; what distils, judges and reads data at its first use.
 """
 
-from ncfm._checks import NcfmError
-from ncfm.api import distill, evaluate, load, pretrain
-from ncfm.comparison import compare
-from ncfm.data import ImageSet, images_of, load_images
-from ncfm.discrepancy import characteristic_function, gaussian_mmd, ncfd
-from ncfm.distillation import DistillResult, Interrupted
-from ncfm.evaluation import EvaluationResult
-from ncfm.synthetic import SyntheticSet
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ncfm._checks import NcfmError
+from ncfm._version import __version__
+from ncfm.synthetic import SyntheticSet, load
+
+if TYPE_CHECKING:
+    from ncfm.api import distill, evaluate, export, pretrain
+    from ncfm.comparison import compare
+    from ncfm.data import ImageSet, images_of, load_images
+    from ncfm.discrepancy import characteristic_function, gaussian_mmd, ncfd
+    from ncfm.distillation import DistillResult, Interrupted
+    from ncfm.evaluation import EvaluationResult
 
 __all__ = [
     "DistillResult",
@@ -24,10 +32,12 @@ __all__ = [
     "Interrupted",
     "NcfmError",
     "SyntheticSet",
+    "__version__",
     "characteristic_function",
     "compare",
     "distill",
     "evaluate",
+    "export",
     "gaussian_mmd",
     "images_of",
     "load",
@@ -35,3 +45,26 @@ __all__ = [
     "ncfd",
     "pretrain",
 ]
+
+_HOMES = {
+    "ncfm.api": ("distill", "evaluate", "export", "pretrain"),
+    "ncfm.comparison": ("compare",),
+    "ncfm.data": ("ImageSet", "images_of", "load_images"),
+    "ncfm.discrepancy": ("characteristic_function", "gaussian_mmd", "ncfd"),
+    "ncfm.distillation": ("DistillResult", "Interrupted"),
+    "ncfm.evaluation": ("EvaluationResult",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        if name.startswith("__") or find_spec(f"ncfm.{name}") is None:
+            raise AttributeError(f"module 'ncfm' has no attribute {name!r}")
+        return import_module(f"ncfm.{name}")  # ncfm.networks and the like
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)  # kept: asked for once
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,6 +7,7 @@ import hashlib
 import json
 import mmap
 import os
+import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +52,39 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         raise NcfmFailure(
             f"Could not write {path}: {error}. What was there before is unchanged; "
             "free some space, then run the command again (distill: with --resume)."
+        ) from error
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let ``fill`` fill a temporary folder beside ``path``, and rename it to ``path``; what was there is replaced.
+
+    A process killed at any moment leaves the old folder or the new one, or, for the moment between two renames, both
+    under hidden names.
+
+    Raises:
+        NcfmFailure: if the disk is full or the folder cannot be written; the old one is untouched.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".tmp"))
+        new, old = work / "new", work / "old"
+        try:
+            new.mkdir()
+            fill(new)
+            if path.is_dir():
+                path.rename(old)
+            try:
+                new.rename(path)
+            except OSError:
+                if old.is_dir():
+                    old.rename(path)
+                raise
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        raise NcfmFailure(
+            f"Could not write {path}: {error}. What was there before is unchanged; "
+            "free some space or choose another place, then run the command again."
         ) from error
 
 

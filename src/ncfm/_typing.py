@@ -7,34 +7,38 @@ width, **k** frequencies, **C** classes, **c h w** image.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-Images: TypeAlias = Float[Tensor, "n c h w"]
-"""Images in [0, 1] (or normalised, where the name says so)."""
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64, UInt8
 
-StoredImages: TypeAlias = UInt8[Tensor, "n c h w"]
-"""Images at rest: 8-bit, a quarter of the memory."""
+    Images: TypeAlias = Float[Tensor, "n c h w"]
+    """Images in [0, 1] (or normalised, where the name says so)."""
 
-GroupedImages: TypeAlias = Float[Tensor, "G n c h w"]
-"""Images in G groups of n; a group shares one random draw (an augmentation, say)."""
+    StoredImages: TypeAlias = UInt8[Tensor, "n c h w"]
+    """Images at rest: 8-bit, a quarter of the memory."""
 
-Labels: TypeAlias = Int64[Tensor, " n"]
-"""Class indices 0 .. C-1."""
+    GroupedImages: TypeAlias = Float[Tensor, "G n c h w"]
+    """Images in G groups of n; a group shares one random draw (an augmentation, say)."""
 
-Features: TypeAlias = Float[Tensor, "*groups n d"]
-"""Feature vectors, in groups if there are leading axes."""
+    Labels: TypeAlias = Int64[Tensor, " n"]
+    """Class indices 0 .. C-1."""
 
-Frequencies: TypeAlias = Float[Tensor, "k d"]
-"""The arguments t of a characteristic function, one a row."""
+    Features: TypeAlias = Float[Tensor, "*groups n d"]
+    """Feature vectors, in groups if there are leading axes."""
 
-PerFrequency: TypeAlias = Float[Tensor, "*groups k"]
-"""One number for every frequency (and group)."""
+    Frequencies: TypeAlias = Float[Tensor, "k d"]
+    """The arguments t of a characteristic function, one a row."""
 
-PerGroup: TypeAlias = Float[Tensor, "*groups"]
-"""One number for every group (a discrepancy for every class, say)."""
+    PerFrequency: TypeAlias = Float[Tensor, "*groups k"]
+    """One number for every frequency (and group)."""
+
+    PerGroup: TypeAlias = Float[Tensor, "*groups"]
+    """One number for every group (a discrepancy for every class, say)."""
+else:  # shapes are for readers and type checkers; a set loads where jaxtyping is not
+    Images = StoredImages = GroupedImages = Labels = Features = Frequencies = PerFrequency = PerGroup = Tensor
 
 
 class Phi(NamedTuple):

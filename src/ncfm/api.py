@@ -11,6 +11,7 @@ from ncfm.config import make_config, nest
 from ncfm.data.images import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.evaluation import EvaluationResult
+from ncfm.exports import Exported, formats
 from ncfm.foreign import is_set, read_foreign
 from ncfm.runs import (
     Reporter,
@@ -25,17 +26,10 @@ from ncfm.runs import (
     train_pool,
     train_teachers,
 )
-from ncfm.synthetic import SyntheticSet
+from ncfm.synthetic import SyntheticSet, load
 from ncfm.teachers import TeacherPool
 
-
-def load(path: str | Path) -> SyntheticSet:
-    """A synthetic set from its folder or from a run folder.
-
-    Raises:
-        NcfmError: if there is none, or it is damaged.
-    """
-    return SyntheticSet.load(path)
+__all__ = ["distill", "evaluate", "export", "load", "pretrain"]
 
 
 def pretrain(
@@ -151,3 +145,27 @@ def evaluate(
     soft = build_targets(config, synthetic.soft_labels if isinstance(synthetic, SyntheticSet) else None, pool)
     train = synthetic.decoded() if isinstance(synthetic, SyntheticSet) else synthetic
     return judge(train, images, config, machine, "students", reporter, soft=soft, fresh=fresh)
+
+
+def export(
+    synthetic: SyntheticSet | str | Path,
+    out: str | Path,
+    *,
+    to: str,
+    stored: bool = False,
+    bits: int | None = None,
+    force: bool = False,
+    repository: str | None = None,
+) -> Exported:
+    """Write a set, or that in a folder, in a form that another program reads: see `ncfm.exports.export`.
+
+    Args:
+        synthetic: a set, its folder, or its run folder.
+        out, to, stored, bits, force, repository: as there; ``to`` is "ncfm", "hf", "parquet", "png", "npz", "pt" or
+            "ddranking".
+
+    Raises:
+        NcfmError: if there is no set, the options do not fit, or the place is taken.
+    """
+    opened = synthetic if isinstance(synthetic, SyntheticSet) else load(synthetic)
+    return formats.export(opened, out, to=to, stored=stored, bits=bits, force=force, repository=repository)

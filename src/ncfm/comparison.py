@@ -30,7 +30,6 @@ from ncfm.report.plots import CostPoint
 from ncfm.report.results import AccuracyRow, append_rows
 from ncfm.runs import (
     PICTURE_FILE,
-    SCORES_FILE,
     Reporter,
     Settings,
     Silent,
@@ -41,14 +40,13 @@ from ncfm.runs import (
     matches_trajectories,
     needs_teachers,
     prepare,
-    read_scores,
     resolve_config,
     scores,
     train_pool,
     train_teachers,
     variant_of,
 )
-from ncfm.synthetic import SyntheticSet
+from ncfm.synthetic import SCORES_FILE, SyntheticSet, read_scores
 from ncfm.teachers import TeacherPool
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -16,12 +17,13 @@ import torch
 from torch import Tensor
 
 from ncfm._checks import NcfmError, NcfmFailure, check_finite, check_labels, describe
-from ncfm._files import read_tensors
+from ncfm._files import read_json, read_tensors
 from ncfm._typing import LabelledImages
 from ncfm.data.images import ImageSet, normalize, to_float
 from ncfm.data.sources import load_images
 from ncfm.synthetic import FACTS_FILE
 
+CLASSES_FILE, CLASSES_FORMAT = "classes.json", "ncfm-export"  # in folders of `ncfm.exports`: their classes in order
 IMAGE_KEYS = ("images", "image", "x", "x_train", "data", "image_syn", "images_train", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "y_train", "targets", "label_syn", "labels_train", "arr_1")
 TOLERANCE = 1e-3  # beyond [0, 1]: the rounding of a program that wrote floats
@@ -36,12 +38,13 @@ def is_set(path: str | Path) -> bool:
 def read_foreign(path: Path, real: ImageSet) -> LabelledImages:
     """Images (n, c, h, w) in [0, 1] and labels (n,) of a set that another program wrote, in the classes of real data.
 
-    Folders (a folder per class) and parquet files are read as data sets are; their classes are matched by name, or by
-    number where they have no other names. In ``.npz``, ``.pt`` and ``.safetensors`` files the images are looked for as
-    "images", "x", "data", ... and the labels as "labels", "y", "targets", ...; a pair (images, labels) will do. Images
-    may be uint8 or floats in [0, 1], channels first or last, flat or (C, ipc, ...), in which case labels can be left
-    out. Floats beyond [0, 1] are taken as normalised by the real data's mean and deviation if undoing that leads back
-    into [0, 1] but for a few outliers, which are clamped; this is how many published sets are stored.
+    Folders (a folder per class) and parquet files are read as data sets are; their classes are matched by name (as
+    ``ncfm export`` recorded it, if it made the folder), or by number where they have no other names. In ``.npz``,
+    ``.pt`` and ``.safetensors`` files the images are looked for as "images", "x", "data", ... and the labels as
+    "labels", "y", "targets", ...; a pair (images, labels) will do. Images may be uint8 or floats in [0, 1], channels
+    first or last, flat or (C, ipc, ...), in which case labels can be left out. Floats beyond [0, 1] are taken as
+    normalised by the real data's mean and deviation if undoing that leads back into [0, 1] but for a few outliers,
+    which are clamped; this is how many published sets are stored.
 
     Raises:
         NcfmError: if the file is missing, foreign or damaged, or does not fit the data.
@@ -64,7 +67,10 @@ def read_foreign(path: Path, real: ImageSet) -> LabelledImages:
 def _from_source(path: Path, real: ImageSet) -> LabelledImages:
     """An image folder or parquet, its classes matched with those of the real data."""
     found = load_images(str(path), image_size=real.image_size, channels=real.channels)
-    numbers = {name: i for i, name in enumerate(real.class_names)}
+    numbers = {name: i for i, name in enumerate(told_apart(real.class_names))}
+    folders = _exported_folders(path)
+    if folders is not None and set(found.class_names) <= folders.keys():  # names a file system cannot hold
+        found = replace(found, class_names=tuple(folders[name] for name in found.class_names))
     if not set(found.class_names) <= numbers.keys():
         numbers = {str(i): i for i in range(real.num_classes)}
     unknown = [name for name in found.class_names if name not in numbers]
@@ -75,6 +81,30 @@ def _from_source(path: Path, real: ImageSet) -> LabelledImages:
         )
     at = torch.tensor([numbers[name] for name in found.class_names])
     return LabelledImages(to_float(found.train.images), at[found.train.labels])
+
+
+def told_apart(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Class names no two of which are equal: the second "crane" is called "crane (2)".
+
+    >>> told_apart(["crane", "dog", "crane"])
+    ('crane', 'dog', 'crane (2)')
+    """
+    names: list[str] = []
+    for name in class_names:
+        own, number = name, 1
+        while own in names or (number > 1 and own in class_names):
+            number += 1
+            own = f"{name} ({number})"
+        names.append(own)
+    return tuple(names)
+
+
+def _exported_folders(path: Path) -> dict[str, str] | None:
+    """Class names by the folders that `ncfm.exports` put their images into; None of folders by others."""
+    index = read_json(path / CLASSES_FILE) if (path / CLASSES_FILE).is_file() else None
+    if not isinstance(index, dict) or index.get("format") != CLASSES_FORMAT or "folders" not in index:
+        return None
+    return dict(zip(index["folders"], told_apart(index["class_names"]), strict=True))
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:

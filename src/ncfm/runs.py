@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ncfm._checks import NcfmError, NcfmFailure
+from ncfm._checks import NcfmError
 from ncfm._device import describe_device
 from ncfm._files import read_json, write_json
 from ncfm._typing import LabelledImages, Statistics
@@ -37,11 +37,12 @@ from ncfm.experts import ExpertPool
 from ncfm.methods import METHODS, Method
 from ncfm.networks.registry import is_own
 from ncfm.report.figures import save_image_grid
-from ncfm.report.results import Conditions, code_version
+from ncfm.report.results import Conditions, code_version, command_line
 from ncfm.soft_labels import StudentTargets
+from ncfm.synthetic import SET_FOLDER
 from ncfm.teachers import TeacherPool, untrained_pool
 
-CONFIG_FILE, PICTURE_FILE, SCORES_FILE, SET_FOLDER = "config.json", "images.png", "scores.json", "synthetic"
+CONFIG_FILE, PICTURE_FILE = "config.json", "images.png"
 
 Settings = Mapping[str, Any]
 """Dotted settings, such as ``{"distill.iterations": 500}``."""
@@ -196,6 +197,7 @@ def distill_into(
         "teacher_seconds": round(pool.seconds, 3),
         "distill_seconds": round(result.seconds, 3),
         "distill_memory_mb": round(result.peak_memory_mb, 1),
+        "command": command_line(),
         "code": code_version(),
         "device": describe_device(machine.device),
     }
@@ -320,20 +322,6 @@ def scores(evaluation: EvaluationResult) -> dict[str, Any]:
         "confusion": evaluation.confusion.tolist(),
         "seconds": round(evaluation.seconds, 3),
     }
-
-
-def read_scores(path: Path) -> list[dict[str, Any]]:
-    """The evaluations that a run folder remembers; none if there is no such file.
-
-    Raises:
-        NcfmError: if the file is not a list of evaluations.
-    """
-    if not path.is_file():
-        return []
-    entries = read_json(path)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise NcfmFailure(f"{path} is not a list of evaluations; remove it to judge again.")
-    return entries
 
 
 def describe_run(data: str, ipc: int, config: RunConfig) -> dict[str, Any]:

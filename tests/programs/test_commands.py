@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 import os
 import re
@@ -21,10 +22,15 @@ from safetensors.torch import load_file
 import ncfm
 from ncfm import _files, runs, teachers
 from ncfm.cli.main import main
+from ncfm.data.images import to_uint8
 from ncfm.distillation import MinMaxStep, StepRecord
 from ncfm.distillation.state import STATE_FILE
 from ncfm.evaluation import run as evaluation_run
+from ncfm.exports import hub
+from ncfm.foreign import read_foreign
 from ncfm.report import results
+from ncfm.soft_labels import SoftLabels
+from ncfm.synthetic import SyntheticSet
 from tiny import SETTINGS
 
 COMMANDS = [
@@ -38,6 +44,7 @@ COMMANDS = [
     "pretrain",
     "plan",
     "data",
+    "export",
     *(f"recipes {c}" for c in ["list", "show", "copy", "check", "keys"]),
 ]
 
@@ -636,6 +643,130 @@ def test_keys_are_listed(ncfm_):
 
 
 # --- help ---------------------------------------------------------------------------------------------------
+
+
+# --- export -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mosaics(tmp_path, digits):
+    """A set of mosaics with soft labels, in a run folder that knows a score."""
+    images = digits.train.labelled().images[:20].unflatten(0, (10, 2))
+    said = torch.log_softmax(torch.randn(80, 10, generator=torch.Generator().manual_seed(0)), 1)
+    made = SyntheticSet(
+        images, digits.class_names, digits.statistics, 2, facts={"data": "digits"}, soft_labels=SoftLabels.of(said)
+    )
+    made.save(tmp_path / "run" / "synthetic")
+    score = {"accuracy_mean": 0.9, "accuracy_std": 0.01, "accuracy_low": 0.88, "accuracy_high": 0.92}
+    score |= {"accuracies": [0.9, 0.9], "network": "convnet", "protocol": "quick"}
+    (tmp_path / "run" / "scores.json").write_text(json.dumps([score]))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("to", "name"), [("png", "set"), ("hf", "set"), ("npz", "set.npz"), ("pt", "set.pt"), ("parquet", "set.parquet")]
+)
+def test_export_writes_what_evaluate_reads(ncfm_, tmp_path, mosaics, to, name):
+    done = ncfm_("export", tmp_path / "run", "--to", to, "--out", tmp_path / name)
+    assert done.code == 0, done.err
+    assert f"Wrote {tmp_path / name}" in done.out
+    assert "80 decoded images of 10 classes" in done.out
+    assert ("soft labels are left out" in done.out) == (to == "png")
+    found = read_foreign(tmp_path / name, ncfm.load_images("digits"))
+    assert torch.equal(to_uint8(found.images), to_uint8(mosaics.decoded().images))
+    assert found.labels.tolist() == mosaics.decoded().labels.tolist()
+
+
+def test_export_of_a_small_set_with_its_scores(ncfm_, tmp_path, mosaics):
+    done = ncfm_("export", tmp_path / "run", "--to", "ncfm", "--bits", 8, "--out", tmp_path / "small", "--json")
+    found = json.loads(done.out)
+    assert found.pop("num_bytes") == sum(len(v) for v in contents(tmp_path / "small").values())
+    assert found == {
+        "path": str(tmp_path / "small"),
+        "to": "ncfm",
+        "num_images": 20,
+        "num_classes": 10,
+        "bits": 8,
+        "stored": True,
+        "soft_labels": True,
+        "pushed": None,
+    }
+    small = ncfm.load(tmp_path / "small")
+    assert torch.equal(small.images, mosaics.images)  # real images have 8 bits
+    assert [score["accuracy_mean"] for score in small.scores] == [0.9]
+    assert torch.equal(small.soft_labels.values, mosaics.soft_labels.values)
+
+
+def test_export_refuses_and_replaces(ncfm_, tmp_path, mosaics):
+    export = ("export", tmp_path / "run", "--to", "png", "--out", tmp_path / "png")
+    assert ncfm_(*export, "--stored").code == 0
+    before = contents(tmp_path / "png")
+    assert len(before) == 21
+    again = ncfm_(*export)
+    assert (again.code, again.out) == (2, "")
+    assert "replace it with --force" in again.err
+    assert contents(tmp_path / "png") == before
+    assert ncfm_(*export, "--force").code == 0
+    assert len(contents(tmp_path / "png")) == 81
+    photos = ncfm_("export", tmp_path / "run", "--to", "png", "--out", tmp_path / "run", "--force")
+    assert photos.code == 2
+    assert "holds something else" in photos.err
+    assert (tmp_path / "run" / "scores.json").is_file()
+
+
+@pytest.fixture
+def fake_hub(monkeypatch):
+    """In place of the hub: what it is asked for."""
+    asked = []
+
+    class Fake:
+        def create_repo(self, repo_id, **options):
+            asked.append(repo_id)
+
+        def upload_folder(self, *, folder_path, **options):
+            asked.append(folder_path)
+
+    monkeypatch.setattr(hub, "hub_api", Fake)
+    return asked
+
+
+@pytest.mark.parametrize(("answer", "sent"), [("y\n", True), ("n\n", False), (None, True)])
+def test_export_asks_before_it_sends(ncfm_, tmp_path, mosaics, fake_hub, monkeypatch, answer, sent):
+    out = tmp_path / "hf"
+    yes = ["--yes"] if answer is None else []
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer or ""))
+    done = ncfm_("export", tmp_path / "run", "--to", "hf", "--out", out, "--push", "me/set", *yes)
+    assert done.code == 0, done.err
+    assert ("Send 80 images" in done.err) == (answer is not None)
+    assert fake_hub == (["me/set", str(out)] if sent else [])
+    assert ("https://huggingface.co/datasets/me/set" if sent else "Not sent.") in done.out
+    card = (out / "README.md").read_text()
+    assert 'load_dataset("me/set"' in card
+    assert "90.0 ± 1.0 | 88.0 to 92.0" in card
+
+
+def test_nothing_is_sent_without_an_answer(ncfm_, tmp_path, mosaics, fake_hub, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    done = ncfm_("export", tmp_path / "run", "--to", "hf", "--out", tmp_path / "hf", "--push", "me/set")
+    assert done.code == 1
+    assert fake_hub == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--to", "png", "--push", "me/set"], "--push sends --to hf only"),
+        (["--to", "hf", "--push", "set"], "Expected owner/name"),
+        (["--to", "png", "--bits", "32"], "bits of a pixel must be 8"),
+        (["--to", "jpg"], "Unknown format 'jpg'"),
+    ],
+)
+def test_mistakes_of_an_export_write_nothing(ncfm_, tmp_path, mosaics, fake_hub, options, words):
+    done = ncfm_("export", tmp_path / "run", "--out", tmp_path / "out", *options)
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+    assert not (tmp_path / "out").exists()
+    assert fake_hub == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -32,8 +32,8 @@ from ncfm.evaluation.inference import compare_runs, runs_needed
 from ncfm.foreign import is_set
 from ncfm.report.published import published
 from ncfm.report.results import AccuracyRow, append_rows
-from ncfm.runs import CONFIG_FILE, SCORES_FILE, read_scores, scores
-from ncfm.synthetic import SyntheticSet
+from ncfm.runs import CONFIG_FILE, scores
+from ncfm.synthetic import SCORES_FILE, SyntheticSet, read_scores
 
 
 def command(
@@ -101,7 +101,8 @@ def command(
     for place, evaluations in found.items():
         if (Path(place) / CONFIG_FILE).is_file():
             remembered = read_scores(Path(place) / SCORES_FILE)
-            new = [entry for entry in map(scores, evaluations) if entry not in remembered]
+            other = {} if on is None else {"data": on}  # not what the set was made from, as far as anybody knows
+            new = [entry for e in evaluations if (entry := scores(e) | other) not in remembered]
             write_json(Path(place) / SCORES_FILE, remembered + new)
     if as_json:
         print_json([scores(e) | ({"set": place} if against else {}) for place in found for e in found[place]])

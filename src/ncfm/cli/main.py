@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from ncfm._checks import NcfmError
-from ncfm.cli import compare, continual, data, diagnose, distill, evaluate, plan, pretrain, recipes, score, search
+from ncfm.cli import (
+    compare,
+    continual,
+    data,
+    diagnose,
+    distill,
+    evaluate,
+    export,
+    plan,
+    pretrain,
+    recipes,
+    score,
+    search,
+)
 from ncfm.cli._common import errors
 
 app = typer.Typer(
@@ -21,6 +34,7 @@ app = typer.Typer(
 )
 app.command("distill")(distill.command)
 app.command("evaluate")(evaluate.command)
+app.command("export")(export.command)
 app.command("compare")(compare.command)
 app.command("score")(score.command)
 app.command("continual")(continual.command)
@@ -34,7 +48,7 @@ app.add_typer(recipes.app, name="recipes")
 
 def _show_version(value: bool) -> None:
     if value:
-        from ncfm import __version__
+        from ncfm._version import __version__
 
         typer.echo(f"ncfm {__version__}")
         raise typer.Exit
