@@ -42,9 +42,9 @@ def plot_search(found: SearchResult, path: Path, title: str) -> None:
     xs, ys = ([100 * value for value in values] for values in (found.proxy, found.full))
     axis.plot(xs, ys, "o", color=COLORS[0])
     axis.plot(xs[found.chosen], ys[found.chosen], "o", color=COLORS[1], label=f"chosen: {found.networks[found.chosen]}")
-    middle = (min(xs) + max(xs)) / 2
-    for x, y, name in zip(xs, ys, found.networks, strict=True):  # names point inwards, where there is room
-        aside, side = (4, "left") if x <= middle else (-4, "right")
+    edge = min(xs) + 0.75 * (max(xs) - min(xs))
+    for x, y, name in zip(xs, ys, found.networks, strict=True):  # names near the edge point inwards
+        aside, side = (4, "left") if x <= edge else (-4, "right")
         axis.annotate(name, (x, y), xytext=(aside, 3), textcoords="offset points", fontsize=6, alpha=0.8, ha=side)
     rho = found.correlation.spearman
     axis.set_xlabel("accuracy after the set, %")
