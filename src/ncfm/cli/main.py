@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from ncfm._checks import NcfmError
-from ncfm.cli import compare, continual, data, diagnose, distill, evaluate, plan, pretrain, recipes, score, search
+from ncfm.cli import (
+    compare,
+    continual,
+    data,
+    diagnose,
+    distill,
+    evaluate,
+    plan,
+    pretrain,
+    recipes,
+    report,
+    score,
+    search,
+)
 from ncfm.cli._common import errors
 
 app = typer.Typer(
@@ -25,6 +38,7 @@ app.command("compare")(compare.command)
 app.command("score")(score.command)
 app.command("continual")(continual.command)
 app.command("search")(search.command)
+app.command("report")(report.command)
 app.command("diagnose")(diagnose.command)
 app.command("pretrain")(pretrain.command)
 app.command("plan")(plan.command)
