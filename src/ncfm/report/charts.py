@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 42  # margins around the plot
-ROW = 24  # of a chart of bars
+WIDTH, HEIGHT = 340, 230  # text of 12 px keeps its size in a card on a phone
+LEFT, RIGHT, TOP, BOTTOM = 46, 14, 28, 40  # margins around the plot
+ROW = 22  # of a chart of bars
 COLORS = 10  # classes s0 .. s9 of the style sheet
 MAX_POINTS, MAX_ROWS = 400, 24  # of a line, and of its table
 MAX_CELLS = 30  # classes of a confusion matrix that is drawn
@@ -141,19 +141,20 @@ def bar_chart(
 ) -> Chart:
     """Bars of percents from 0, one below the other, whiskers for intervals; ``rule`` names a value for all."""
     left = 16 + 7.2 * min(max((len(bar.name) for bar in bars), default=1), 20)
-    height = len(bars) * ROW + TOP + BOTTOM
+    top = 22 if rule is not None else 6  # room for the rule's name
+    height = len(bars) * ROW + top + BOTTOM
     highest = max((bar.high or bar.value for bar in bars), default=1.0)
     across = Scale(0.0, max(min(highest * 1.08, 100.0), 1.0), left, WIDTH - RIGHT - 36)
-    parts = [_grid_down(across, TOP, height - BOTTOM, x_label)]
+    parts = [_grid_down(across, top, height - BOTTOM, x_label)]
     if rule is not None:
-        place = across(rule[1])
         parts.append(
-            Markup('<line class="rule" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(
-                place, TOP, height - BOTTOM
-            )
+            Markup(
+                '<line class="rule" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>'
+                '<text class="axis" x="{0:.1f}" y="{3}">{4}</text>'
+            ).format(across(rule[1]), top, height - BOTTOM, top - 7, rule[0])
         )
     for i, bar in enumerate(bars):
-        middle, end = TOP + (i + 0.5) * ROW, across(bar.value)
+        middle, end = top + (i + 0.5) * ROW, across(bar.value)
         parts.append(
             Markup(
                 '<text class="name" x="{:.1f}" y="{:.1f}">{}</text>'
@@ -194,7 +195,8 @@ def confusion_chart(title: str, summary: str, counts: Sequence[Sequence[float]],
     cell = (WIDTH - left - RIGHT) / len(names)
     top = 18.0
     height = round(top + cell * len(names) + 12 + 7.2 * min(max(map(len, names)), 14) + 10)
-    parts = [Markup('<text class="label" x="{:.1f}" y="12">predicted class</text>').format((left + WIDTH - RIGHT) / 2)]
+    parts = [Markup('<text class="axis" x="{:.1f}" y="12">predicted class</text>').format((left + WIDTH - RIGHT) / 2)]
+    parts.append(Markup('<text class="unit" x="2" y="12">true</text>'))
     for i, row in enumerate(shares):
         y = top + i * cell
         parts.append(
@@ -227,7 +229,7 @@ def confusion_chart(title: str, summary: str, counts: Sequence[Sequence[float]],
 def map_chart(title: str, summary: str, clouds: Sequence[Cloud], *, labels: tuple[str, str]) -> Chart:
     """Points of two kinds in the plane, a group for each class, so that a page can dim the others."""
     points = [point for cloud in clouds for point in (*cloud.real, *cloud.synthetic)] or [(0.0, 0.0)]
-    height = 380
+    height = 330
     across, up = _scales([x for x, _ in points], [y for _, y in points], height)
     parts = [_frame(across, up, *labels, height)]
     for i, cloud in enumerate(clouds):
@@ -277,10 +279,7 @@ def _frame(across: Scale, up: Scale, x_label: str, y_label: str, height: float =
                 '<text class="tick left" x="{3}" y="{4:.1f}">{5}</text>'
             ).format(LEFT, WIDTH - RIGHT, up(value), LEFT - 6, up(value) + 4, said(value))
         )
-    middle = (TOP + height - BOTTOM) / 2
-    parts.append(
-        Markup('<text class="label" transform="translate(12 {:.1f}) rotate(-90)">{}</text>').format(middle, y_label)
-    )
+    parts.append(Markup('<text class="unit" x="2" y="13">{}</text>').format(y_label))
     return Markup("").join(parts)
 
 
@@ -298,7 +297,7 @@ def _grid_down(across: Scale, top: float, bottom: float, label: str, lines: bool
             Markup('<text class="tick" x="{:.1f}" y="{}">{}</text>').format(across(value), bottom + 16, said(value))
         )
     middle = (across.start + across.stop) / 2
-    parts.append(Markup('<text class="label" x="{:.1f}" y="{}">{}</text>').format(middle, bottom + 35, label))
+    parts.append(Markup('<text class="axis" x="{:.1f}" y="{}">{}</text>').format(middle, bottom + 34, label))
     return Markup("").join(parts)
 
 

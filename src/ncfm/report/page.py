@@ -114,15 +114,28 @@ class Page:
     written_by: str = ""
 
 
+def with_code(text: str) -> Markup:
+    """A sentence whose parts between backticks are code; everything is escaped.
+
+    >>> with_code("run `a < b` now")
+    Markup('run <code>a &lt; b</code> now')
+    """
+    parts = text.split("`")
+    kinds = [Markup("<code>{}</code>") if i % 2 and i < len(parts) - 1 else Markup("{}") for i in range(len(parts))]
+    return Markup("").join(kind.format(part) for kind, part in zip(kinds, parts, strict=True))
+
+
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = with_code
+    return environment
 
 
 @cache

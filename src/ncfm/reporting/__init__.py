@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,17 +68,18 @@ def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealLook | Non
     rows, rows_note = sections.class_rows(run, real)
     chart, differences = sections.standing(run, others)
     by_class, confused = sections.class_charts(run)
-    place, place_note = (None, "") if real is None else sections.feature_map(real)
+    chart_of_features, features_note = (None, "") if real is None else sections.feature_map(real)
     said, has_copies = ("", False) if real is None else sections.verdict(run, real)
     film = sections.film_view(run)
     name = run.path.resolve().name
+    place = name if run.path.is_absolute() else str(run.path)  # a page tells no places of a machine
     return Page(
         title=name,
         lead=_lead(run),
         accuracy=sections.accuracy_fact(run),
         facts=sections.headline_facts(run),
-        load=f"import ncfm\n\nimages, labels = ncfm.load({name!r}).decoded()  # floats in [0, 1], class indices",
-        evaluate=f"ncfm evaluate {name} --runs 5",
+        load=f"import ncfm\n\nimages, labels = ncfm.load({json.dumps(place)}).decoded()",
+        evaluate=shlex.join(["ncfm", "evaluate", place, "--runs", "5"]),
         rows=rows,
         rows_note=rows_note,
         film=film,
@@ -87,8 +90,8 @@ def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealLook | Non
         differences=differences,
         per_class=by_class,
         confused=confused,
-        map=place,
-        map_note=place_note,
+        map=chart_of_features,
+        map_note=features_note,
         class_names=() if real is None else real.class_names,
         verdict=said,
         has_copies=has_copies,

@@ -27,8 +27,8 @@ MAX_PIXELS = 2**26  # of the real images compared, of one channel: 65,536 images
 MAPPED, JUDGED = 1000, 200  # real images drawn in the map, and compared with the others as a measure
 AT_ONCE = 1024  # real images in memory as floats
 
-NEAR_PIXELS = 0.05  # root-mean-square difference of pixels in [0, 1] below which an image is nearly a copy
-NEAR_RATIO = 0.5  # or distance to the nearest real image over that to the second nearest
+NEAR_PIXELS = 0.01  # root-mean-square difference of pixels in [0, 1] below which an image is nearly a copy
+NEAR_RATIO = 0.5  # or distance to the nearest real image over that to the second: it stands out
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from ncfm.report.charts import (
     running_mean,
     said,
 )
-from ncfm.report.inline import address, moving, picture, still, strip
+from ncfm.report.inline import FILM_SIDE, address, moving, picture, still, strip
 from ncfm.report.page import ClassRow, Fact, FilmView, PairView, Table, Tile
 from ncfm.report.published import published
 from ncfm.reporting.folder import RunFolder, Score
@@ -172,7 +172,8 @@ def film_view(run: RunFolder) -> FilmView | None:
     frames = [still(frame.images) for frame in run.film]
     alt = f"The images of the set changing from iteration {moments[0]} to {moments[-1]}"
     note = f"The first {shown} classes." if shown < len(names) else ""
-    return FilmView(moments, strips, moving(frames), address(frames[-1].convert("RGB")), alt, note)
+    small = run.film[0].images.shape[-1] < FILM_SIDE
+    return FilmView(moments, strips, moving(frames, lossless=small), address(frames[-1]), alt, note)
 
 
 # --- curves -------------------------------------------------------------------------------------------------
@@ -192,10 +193,15 @@ def metric_charts(run: RunFolder) -> list[Chart]:
     if values.get("amplitude", ([], []))[1] and values.get("phase", ([], []))[1]:
         lines = [Line(key, *values[key]) for key in ("amplitude", "phase")]
         ends = ", ".join(f"{line.name} from {said(line.ys[0])} to {said(line.ys[-1])}" for line in lines)
-        label = "mean squared gap"
-        charts.insert(
-            1, line_chart("Amplitude and phase apart", f"{ends}.", lines, x_label="iteration", y_label=label, zero=True)
+        chart = line_chart(
+            "Amplitude and phase apart",
+            f"{ends[0].upper()}{ends[1:]}.",
+            lines,
+            x_label="iteration",
+            y_label="mean squared gap",
+            zero=True,
         )
+        charts.insert(1, chart)
     total = _loss(run)
     if total is not None:
         charts.insert(0, _curve("Loss that the images descend", "weighted sum", *total))
@@ -239,9 +245,7 @@ def diagnosis_charts(run: RunFolder) -> list[Chart]:
         lowest, highest = (side[-1] for side in spectra[0].band or ((math.nan,), (math.nan,)))
         text = f"At the end psi's frequencies lie between {said(lowest)} and {said(highest)} (5 to 95 %)."
         label = "||t|| / √d, median, 5 to 95 %"
-        charts.append(
-            line_chart("Spectrum of psi's frequencies", text, spectra, x_label="iteration", y_label=label, zero=True)
-        )
+        charts.append(line_chart("Spectrum of psi's frequencies", text, spectra, x_label="iteration", y_label=label))
     for field, title, label in (
         ("discrepancy", "NCFD that psi finds", "NCFD, mean and range over classes"),
         ("excess", "Is there anything to see?", "squared gap over sampling noise"),
@@ -402,7 +406,7 @@ def likeness_charts(real: RealLook) -> list[Chart]:
     """How far the nearest real image is, for synthetic images and for real ones."""
     charts = []
     for likeness, title, label in (
-        (real.pixel, "Nearest real image, by pixels", "root-mean-square difference of pixels"),
+        (real.pixel, "Nearest real image, by pixels", "root-mean-square difference of pixels in [0, 1]"),
         (real.feature, "Nearest real image, by features", "distance of features"),
     ):
         lines = [
@@ -436,12 +440,8 @@ def verdict(run: RunFolder, real: RealLook) -> tuple[str, bool]:
 
 def likeness_note(real: RealLook) -> str:
     """How it was looked."""
-    part = "all" if real.compared == real.total else "a random sample of"
-    text = (
-        f"Compared with {part} {real.compared:,} of {real.total:,} real training images"
-        if real.compared != real.total
-        else f"Compared with all {real.total:,} real training images"
-    )
+    sample = f"a random sample of {real.compared:,} of the" if real.compared < real.total else "all"
+    text = f"Compared with {sample} {real.total:,} real training images"
     text += (
         ", shrunk and enlarged as the set stores them. Nearly a copy: the pixels differ by less than "
         f"{NEAR_PIXELS:g} of their range (root mean square), or by less than {NEAR_RATIO:g} of what they differ from "

@@ -57,9 +57,11 @@
   const film = $("film"), pause = $("pause");
   if (film) {
     const source = film.parentElement.querySelector("source");
+    const pictures = { moving: film.getAttribute("src"), still: source.getAttribute("srcset") };
+    $("save").href = pictures.moving;
     const set = (still) => {
       source.remove();
-      film.src = still ? pause.dataset.still : pause.dataset.moving;
+      film.src = still ? pictures.still : pictures.moving;
       pause.textContent = still ? "Play" : "Pause";
       pause.setAttribute("aria-pressed", String(still));
     };
