@@ -40,6 +40,7 @@ class Line(NamedTuple):
     xs: Sequence[float]
     ys: Sequence[float]
     band: tuple[Sequence[float], Sequence[float]] | None = None
+    faint: bool = False  # what the next line is a mean of, in its colour
 
 
 class Bar(NamedTuple):
@@ -121,19 +122,29 @@ def line_chart(
     edges = [v for line in lines for part in (line.ys, *(line.band or ())) for v in part] or [0.0]
     across, up = _scales(xs, [*edges, 0.0] if zero else edges)
     parts = [_frame(across, up, x_label, y_label)]
-    for i, line in enumerate(lines):
+    styles = _styles(lines)
+    for style, line in zip(styles, lines, strict=True):
         at = _some(len(line.xs), MAX_POINTS)
         places = [(across(line.xs[j]), up(line.ys[j])) for j in at]
         if line.band is not None:
             low, high = line.band
             outline = [(across(line.xs[j]), up(high[j])) for j in at]
             outline += [(across(line.xs[j]), up(low[j])) for j in reversed(at)]
-            parts.append(Markup('<path class="band s{}" d="{}Z"/>').format(i % COLORS, _path(outline)))
+            parts.append(Markup('<path class="band {}" d="{}Z"/>').format(style, _path(outline)))
         if len(places) == 1:
-            parts.append(Markup('<circle class="dot s{}" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(i, *places[0]))
-        parts.append(Markup('<path class="line s{} d{}" d="{}"/>').format(i % COLORS, i % 4, _path(places)))
-    keys = tuple((f"s{i % COLORS} d{i % 4}", line.name) for i, line in enumerate(lines)) if len(lines) > 1 else ()
+            parts.append(Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(style, *places[0]))
+        parts.append(Markup('<path class="line {}" d="{}"/>').format(style, _path(places)))
+    keys = tuple((style, line.name) for style, line in zip(styles, lines, strict=True)) if len(lines) > 1 else ()
     return Chart(title, summary, _svg(title, summary, HEIGHT, parts), *_table(lines, x_label), keys)
+
+
+def _styles(lines: Sequence[Line]) -> list[str]:
+    """CSS classes: a colour and dashes for each line; a faint one has those of the next."""
+    styles, number = [], 0
+    for line in lines:
+        styles.append(f"s{number % COLORS} " + ("faint" if line.faint else f"d{number % 4}"))
+        number += not line.faint
+    return styles
 
 
 def bar_chart(
@@ -312,8 +323,10 @@ def _dots(points: Sequence[tuple[float, float]], across: Scale, up: Scale) -> st
 
 def _finite(line: Line) -> Line:
     kept = [i for i, pair in enumerate(zip(line.xs, line.ys, strict=True)) if all(map(math.isfinite, pair))]
-    band = None if line.band is None else tuple([side[i] for i in kept] for side in line.band)
-    return Line(line.name, [line.xs[i] for i in kept], [line.ys[i] for i in kept], band)  # type: ignore[arg-type]
+    band = line.band
+    if band is not None:
+        band = ([band[0][i] for i in kept], [band[1][i] for i in kept])
+    return line._replace(xs=[line.xs[i] for i in kept], ys=[line.ys[i] for i in kept], band=band)
 
 
 def _some(count: int, most: int) -> list[int]:

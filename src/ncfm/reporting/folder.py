@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -247,11 +248,14 @@ def settings_table(run: RunFolder) -> list[tuple[str, str, bool]]:
     if run.config is None:
         return [(key, str(value), False) for key, value in _flat(run.stored)]
     usual = dotted(RunConfig())
-    return [(key, _setting(value), value != usual.get(key)) for key, value in dotted(run.config).items()]
+    return [(key, setting_text(value), value != usual.get(key)) for key, value in dotted(run.config).items()]
 
 
-def _setting(value: Any) -> str:
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+def setting_text(value: Any) -> str:
+    """A setting as ``--set`` takes it."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _flat(nested: Mapping[str, Any], place: str = "") -> list[tuple[str, Any]]:

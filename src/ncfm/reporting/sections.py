@@ -30,7 +30,7 @@ from ncfm.report.charts import (
 from ncfm.report.inline import FILM_SIDE, address, moving, picture, still, strip
 from ncfm.report.page import ClassRow, Fact, FilmView, PairView, Table, Tile
 from ncfm.report.published import published
-from ncfm.reporting.folder import RunFolder, Score
+from ncfm.reporting.folder import RunFolder, Score, setting_text
 from ncfm.reporting.real import NEAR_PIXELS, NEAR_RATIO, RealLook
 from ncfm.runs import resolve_config
 
@@ -59,7 +59,7 @@ def accuracy_fact(run: RunFolder) -> Fact | None:
         return None
     students = f"{len(score.accuracies)} students" if len(score.accuracies) != 1 else "one student, so no interval"
     paper = published(run.data, run.ipc, score.network)
-    note = f"{score.network}, {score.protocol}, {students}, after the last epoch"
+    note = f"{score.network}, {_spaced(score.protocol)}, {students}, after the last epoch"
     if paper is not None:
         note += f". The paper reports {paper:.1f} % as the best of many looks at the test split"
     reach = f"95 % interval {_percent(score.low)} to {_percent(score.high)} %" if score.low is not None else ""
@@ -79,7 +79,7 @@ def headline_facts(run: RunFolder) -> list[Fact]:
         found.append(Fact("Chance", f"{100 / s.num_classes:.3g} %", "guessing one of the classes"))
     method = str(run.facts.get("method", run.config.objective.name if run.config else ""))
     if method:
-        found.append(Fact("Method", method, str(run.facts.get("variant", ""))))
+        found.append(Fact("Method", method, _spaced(str(run.facts.get("variant", "")))))
     iterations = run.facts.get("iterations", run.metrics[-1]["iteration"] if run.metrics else None)
     if isinstance(iterations, (int, float)):
         planned = run.config.distill.iterations if run.config else None
@@ -113,8 +113,7 @@ def remade(run: RunFolder) -> str:
     seed = changed.pop("seed", None)
     parts = ["ncfm", "distill", run.data, "--ipc", str(run.ipc), *([] if seed is None else ["--seed", str(seed)])]
     for key, value in changed.items():
-        text = "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-        parts += ["--set", f"{key}={text}"]
+        parts += ["--set", f"{key}={setting_text(value)}"]
     return shlex.join(parts)
 
 
@@ -222,12 +221,12 @@ def _loss(run: RunFolder) -> tuple[list[float], list[float]] | None:
 
 
 def _curve(title: str, label: str, xs: Sequence[float], ys: Sequence[float]) -> Chart:
-    """A noisy curve with its running mean where it is long enough to have one."""
+    """A noisy curve, with its running mean where it is long enough to have one."""
     summary = f"From {said(ys[0])} at iteration {said(xs[0])} to {said(ys[-1])} at iteration {said(xs[-1])}."
     lines = [Line("as logged", xs, ys)]
-    if len(xs) >= 20:
-        window = max(len(xs) // 15, 3)
-        lines = [Line(f"mean over {window} entries", xs, running_mean(ys, window)), *lines]
+    if len(xs) >= 60:
+        window = len(xs) // 12
+        lines = [Line("as logged", xs, ys, faint=True), Line(f"mean of {window}", xs, running_mean(ys, window))]
     return line_chart(title, summary, lines, x_label="iteration", y_label=label)
 
 
@@ -299,7 +298,7 @@ def scores_table(scores: Sequence[Score]) -> Table:
     rows = [
         (
             s.network,
-            s.protocol,
+            _spaced(s.protocol),
             f"{_percent(s.mean)} ± {_percent(s.std)}",
             "-" if s.low is None else f"{_percent(s.low)} to {_percent(s.high)}",
             str(len(s.accuracies)) if s.accuracies else "-",
@@ -438,12 +437,14 @@ def verdict(run: RunFolder, real: RealLook) -> tuple[str, bool]:
     return text, copies > 0
 
 
-def likeness_note(real: RealLook) -> str:
+def likeness_note(run: RunFolder, real: RealLook) -> str:
     """How it was looked."""
     sample = f"a random sample of {real.compared:,} of the" if real.compared < real.total else "all"
     text = f"Compared with {sample} {real.total:,} real training images"
+    if run.synthetic is not None and run.synthetic.factor > 1:
+        text += ", shrunk and enlarged as the set stores its own" if run.synthetic.mode == "single" else ""
     text += (
-        ", shrunk and enlarged as the set stores them. Nearly a copy: the pixels differ by less than "
+        ". Nearly a copy: the pixels differ by less than "
         f"{NEAR_PIXELS:g} of their range (root mean square), or by less than {NEAR_RATIO:g} of what they differ from "
         "the second nearest. This is a look at nearest images, and no proof of privacy."
     )
@@ -504,6 +505,11 @@ def provenance(run: RunFolder) -> list[Fact]:
     if isinstance(problems, list) and problems:
         found.append(Fact("Found wrong with the data", "; ".join(map(str, problems))))
     return [fact for fact in found if fact is not None]
+
+
+def _spaced(names: str) -> str:
+    """A list without spaces with places to break a line."""
+    return names.replace(",", ", ")
 
 
 def _percent(value: float | None) -> str:
