@@ -334,9 +334,9 @@ def test_the_accuracy_is_that_of_the_recipes_students(run):
 
 def test_the_command_makes_the_same_settings(run):
     words = shlex.split(remade(open_run(run)))
-    assert words[:7] == ["ncfm", "distill", "digits", "--ipc", "1", "--seed", "3"]
-    assert set(words[7::2]) == {"--set"}
-    again = resolve_config("digits", 1, None, dict(map(parse_setting, words[8::2])), 3)  # over the recipe, as typed
+    assert words[:9] == ["ncfm", "distill", "digits", "--ipc", "1", "--recipe", "none", "--seed", "3"]
+    assert set(words[9::2]) == {"--set"}
+    again = resolve_config("digits", 1, "none", dict(map(parse_setting, words[10::2])), 3)
     stored = make_config(read_json(run / CONFIG_FILE)["config"])
     assert again == stored.model_copy(update={"machine": again.machine})
 

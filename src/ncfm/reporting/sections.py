@@ -105,16 +105,25 @@ def remade(run: RunFolder) -> str:
     """The command that makes the run again, from its settings; "" if they are not known."""
     if run.config is None or run.data is None or run.ipc is None:
         return ""
-    try:
-        base = dotted(resolve_config(run.data, run.ipc, None, None, None))
-    except NcfmError:
+    own, ways = dotted(run.config), []
+    for recipe in (None, "none"):
+        try:
+            base = dotted(resolve_config(run.data, run.ipc, recipe, None, None))
+        except NcfmError:
+            continue
+        changed = {k: v for k, v in own.items() if v != base[k] and not k.startswith("machine.")}
+        # "none" names a strategy of augmentation: a recipe's cannot be unset, only left out.
+        if not any(value is None and key.endswith("augment") for key, value in changed.items()):
+            ways.append((["--recipe", recipe] if recipe else [], changed))
+    if not ways:
         return ""
-    changed = {k: v for k, v in dotted(run.config).items() if v != base[k] and not k.startswith("machine.")}
+    words, changed = min(ways, key=lambda way: len(way[1]))
     seed = changed.pop("seed", None)
-    parts = ["ncfm", "distill", run.data, "--ipc", str(run.ipc), *([] if seed is None else ["--seed", str(seed)])]
+    words = ["ncfm", "distill", run.data, "--ipc", str(run.ipc), *words]
+    words += [] if seed is None else ["--seed", str(seed)]
     for key, value in changed.items():
-        parts += ["--set", f"{key}={setting_text(value)}"]
-    return shlex.join(parts)
+        words += ["--set", f"{key}={setting_text(value)}"]
+    return shlex.join(words)
 
 
 # --- images -------------------------------------------------------------------------------------------------
