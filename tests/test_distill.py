@@ -131,9 +131,19 @@ def test_metrics_are_logged_first_last_and_in_between(run, tmp_path):
     result = run(iterations=7, log_every=3, folder=tmp_path, on_iteration=lambda i, m: heard.append((i, m)))
     assert [entry["iteration"] for entry in result.history] == [1, 3, 6, 7]
     assert metrics_of(tmp_path) == result.history
-    assert set(result.history[0]) == {"iteration", "discrepancy", "calibration", "seconds"}
+    assert set(result.history[0]) == {"iteration", "discrepancy", "calibration", "amplitude", "phase", "seconds"}
     assert [i for i, _ in heard] == [1, 2, 3, 4, 5, 6, 7]
     assert [m["iteration"] for _, m in heard] == [1, 1, 3, 3, 3, 6, 7]
+
+
+def test_amplitude_and_phase_are_logged_where_there_are_any(run):
+    with_parts, without = run(), run(MeanMatching())
+    entry = with_parts.history[0]
+    assert entry["amplitude"] >= 0
+    assert entry["phase"] >= 0
+    # The mean of a root is at most the root of the mean: at alpha 1/2 of half the two gaps.
+    assert 0 < entry["discrepancy"] <= ((entry["amplitude"] + entry["phase"]) / 2) ** 0.5
+    assert set(without.history[0]) == {"iteration", "discrepancy", "calibration", "seconds"}
 
 
 def test_a_budget_of_time_spends_its_learning_rate_over_time():

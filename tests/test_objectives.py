@@ -6,7 +6,16 @@ from torch.testing import assert_close
 from ncfm import build as builders
 from ncfm._checks import NcfmError
 from ncfm.config import make_config, nest
-from ncfm.discrepancy import gaussian_mmd, mean_gap, median_bandwidth, ncfd, paired_gap
+from ncfm.discrepancy import (
+    amplitude_gap,
+    characteristic_function,
+    gaussian_mmd,
+    mean_gap,
+    median_bandwidth,
+    ncfd,
+    paired_gap,
+    phase_gap,
+)
 from ncfm.frequencies import DirectFrequencies, GaussianFrequencies, ScaleMixtureFrequencies, StudentTFrequencies
 from ncfm.objectives import (
     CharacteristicMatching,
@@ -548,3 +557,27 @@ def test_objectives_are_built_by_name_with_their_settings():
 def test_settings_out_of_range(setting, value):
     with pytest.raises(NcfmError, match=rf"objective\.{setting}"):
         make_config({"objective": {setting: value}})
+
+
+@every_objective
+def test_what_is_measured_is_the_discrepancy_to_the_bit(build):
+    objective, (real, synthetic) = build(), features()
+    measured = objective.measure(real, synthetic, rng(7))
+    assert torch.equal(measured.discrepancy, objective.discrepancy(real, synthetic, rng(7)))
+    parts = measured[1:]
+    assert all(part is None for part in parts) != hasattr(objective, "sampler")
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_the_parts_are_the_gaps_of_amplitude_and_phase(corrected):
+    sampler = GaussianFrequencies(D, 32)
+    objective = CharacteristicMatching(sampler, amplitude_weight=0.3, corrected=corrected)
+    real, synthetic = features()
+    measured = objective.measure(real, synthetic.requires_grad_(), rng(7))
+    t = sampler.sample(rng(7))
+    phi_x, phi_y = characteristic_function(real, t), characteristic_function(synthetic, t)
+    sizes = (real.shape[-2], synthetic.shape[-2]) if corrected else None
+    assert_close(measured.amplitude, amplitude_gap(phi_x, phi_y, sample_sizes=sizes).mean(-1).detach())
+    assert_close(measured.phase, phase_gap(phi_x, phi_y).mean(-1).detach())
+    assert not measured.amplitude.requires_grad
+    assert not measured.phase.requires_grad

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -163,6 +163,14 @@ def phase_gap(phi_x: Phi, phi_y: Phi) -> PerFrequency:
     return (square - amplitude_gap(phi_x, phi_y)).clamp(min=0)
 
 
+class Parts(NamedTuple):
+    """NCFD of every group, and the gaps that it is made of."""
+
+    ncfd: PerGroup  # (...)
+    amplitude: PerGroup  # (...) mean over t of `amplitude_gap`, without gradient
+    phase: PerGroup  # (...) mean over t of `phase_gap`, without gradient
+
+
 def ncfd_from_phi(
     phi_x: Phi,
     phi_y: Phi,
@@ -172,11 +180,27 @@ def ncfd_from_phi(
     sample_sizes: tuple[int, int] | None = None,
 ) -> PerGroup:
     """NCFD of two characteristic functions known at the same frequencies; see `ncfd`."""
+    return parts_from_phi(
+        phi_x, phi_y, amplitude_weight=amplitude_weight, epsilon=epsilon, sample_sizes=sample_sizes
+    ).ncfd
+
+
+def parts_from_phi(
+    phi_x: Phi,
+    phi_y: Phi,
+    *,
+    amplitude_weight: float = 0.5,
+    epsilon: float = ROOT_EPSILON,
+    sample_sizes: tuple[int, int] | None = None,
+) -> Parts:
+    """`ncfd_from_phi` with the amplitude and the phase apart, to be logged: two means more."""
     check_fraction(amplitude_weight, "amplitude_weight")
-    gap = amplitude_weight * amplitude_gap(phi_x, phi_y, sample_sizes=sample_sizes)
-    gap = gap + (1 - amplitude_weight) * phase_gap(phi_x, phi_y)
+    amplitude, phase = amplitude_gap(phi_x, phi_y, sample_sizes=sample_sizes), phase_gap(phi_x, phi_y)
+    gap = amplitude_weight * amplitude
+    gap = gap + (1 - amplitude_weight) * phase
     # The root of epsilon is taken in the same precision, so that equal samples are exactly 0 apart.
-    return (torch.sqrt(gap + epsilon) - torch.sqrt(gap.new_tensor(epsilon))).mean(-1)
+    ncfd = (torch.sqrt(gap + epsilon) - torch.sqrt(gap.new_tensor(epsilon))).mean(-1)
+    return Parts(ncfd, amplitude.detach().mean(-1), phase.detach().mean(-1))
 
 
 def ncfd(

@@ -72,6 +72,19 @@ def stitch(images: Images, factor: int) -> Images:
     return mosaics
 
 
+def as_stored(images: Images, factor: int) -> Images:
+    """What is left of images (n, c, h, w) that are stored as tiles and cut out again: shrunk, then enlarged.
+
+    Of sides that the factor does not divide: as the first tile.
+    """
+    if factor == 1:
+        return images
+    h, w = images.shape[-2:]
+    check_factor(min(h, w), factor)
+    tiles = F.interpolate(images, size=(edges(h, factor)[1], edges(w, factor)[1]), mode="area")
+    return F.interpolate(tiles, size=(h, w), mode="bilinear", align_corners=False)
+
+
 def edges(size: int, factor: int) -> list[int]:
     """Where the tiles of a side begin and end, ``floor(i size / factor)`` for i = 0 .. factor.
 

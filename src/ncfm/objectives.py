@@ -8,15 +8,31 @@ properties.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._checks import NcfmError, check_at_least, check_fraction, check_positive
+from ncfm._checks import NcfmError, check_at_least, check_fraction, check_matrix_pair, check_positive
 from ncfm._typing import Features, PerGroup
-from ncfm.discrepancy import covariance_gap, gaussian_mmd, mean_gap, median_bandwidth, ncfd, paired_gap
+from ncfm.discrepancy import (
+    characteristic_function,
+    covariance_gap,
+    gaussian_mmd,
+    mean_gap,
+    median_bandwidth,
+    paired_gap,
+    parts_from_phi,
+)
 from ncfm.frequencies import FrequencySampler
+
+
+class Measured(NamedTuple):
+    """The discrepancy of every class, and what it is made of where that is known."""
+
+    discrepancy: PerGroup  # (C,)
+    amplitude: PerGroup | None = None  # (C,) mean squared gap of the amplitudes, without gradient
+    phase: PerGroup | None = None  # (C,) the same of the phases
 
 
 class Objective(Protocol):
@@ -34,6 +50,10 @@ class Objective(Protocol):
 
         Gradients reach the synthetic features and the adversary's parameters. The memory stays as it is.
         """
+        ...
+
+    def measure(self, real: Features, synthetic: Features, generator: Generator) -> Measured:
+        """`discrepancy` with the same draws, and its parts beside."""
         ...
 
     def state(self) -> dict[str, Tensor]:
@@ -55,6 +75,14 @@ class _NoAdversary:
 
     def to(self, device: torch.device) -> None:
         """Nothing to move."""
+
+
+class _NoParts:
+    """A discrepancy that is not made of amplitudes and phases."""
+
+    def measure(self: Objective, real: Features, synthetic: Features, generator: Generator) -> Measured:
+        """The discrepancy alone."""
+        return Measured(self.discrepancy(real, synthetic, generator))
 
 
 class _NoMemory:
@@ -105,18 +133,22 @@ class CharacteristicMatching(_NoMemory):
 
     def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
         """`ncfd` of every class at the frequencies of one draw, shared by the classes."""
-        return ncfd(
-            real,
-            synthetic,
-            self.sampler.sample(generator),
+        return self.measure(real, synthetic, generator).discrepancy
+
+    def measure(self, real: Features, synthetic: Features, generator: Generator) -> Measured:
+        """The same with the gaps of amplitudes and phases."""
+        check_matrix_pair(real, synthetic)
+        t = self.sampler.sample(generator)
+        parts = parts_from_phi(
+            characteristic_function(real, t, chunk_size=self.chunk_size, gradient_rows=self.gradient_rows),
+            characteristic_function(synthetic, t, chunk_size=self.chunk_size),
             amplitude_weight=self.amplitude_weight,
-            corrected=self.corrected,
-            chunk_size=self.chunk_size,
-            gradient_rows=self.gradient_rows,
+            sample_sizes=(real.shape[-2], synthetic.shape[-2]) if self.corrected else None,
         )
+        return Measured(*parts)
 
 
-class MeanMatching(_NoAdversary, _NoMemory):
+class MeanMatching(_NoAdversary, _NoParts, _NoMemory):
     """Distribution matching: squared distance of the class means; nothing adversarial, no randomness.
 
     Reference:
@@ -128,7 +160,7 @@ class MeanMatching(_NoAdversary, _NoMemory):
         return mean_gap(real, synthetic)
 
 
-class PointMatching(_NoAdversary, _NoMemory):
+class PointMatching(_NoAdversary, _NoParts, _NoMemory):
     """Point matching: mean squared distance of synthetic features from real ones paired with them at random.
 
     The plainest thing one could minimise, and the yardstick of the others: it pulls every image to the mean of its
@@ -140,7 +172,7 @@ class PointMatching(_NoAdversary, _NoMemory):
         return paired_gap(real, synthetic)
 
 
-class KernelMatching(_NoAdversary, _NoMemory):
+class KernelMatching(_NoAdversary, _NoParts, _NoMemory):
     r"""Kernel matching: squared Gaussian-kernel MMD of every class, the mean over several bandwidths.
 
     By default the bandwidths are multiples of the median distance between the real and synthetic features of the
@@ -179,7 +211,7 @@ class KernelMatching(_NoAdversary, _NoMemory):
         return gaussian_mmd(real, synthetic, bandwidth=widths, exact=False)
 
 
-class CovarianceMatching(_NoAdversary):
+class CovarianceMatching(_NoAdversary, _NoParts):
     r"""Diversified semantic matching: means, covariances, and the means that earlier extractors saw.
 
     .. math:: \|\mu_x - \mu_y\|^2 + w_{cov} \|S_x - S_y\|_F^2 + w_{hist} \|\mu_{hist} - \mu_y\|^2

@@ -37,7 +37,7 @@ from ncfm.experts import ExpertPool
 from ncfm.methods import METHODS, Method
 from ncfm.networks.registry import is_own
 from ncfm.report.figures import save_image_grid
-from ncfm.report.results import Conditions, code_version, command_line
+from ncfm.report.results import Conditions, code_version, command_line, library_versions
 from ncfm.soft_labels import StudentTargets
 from ncfm.synthetic import SET_FOLDER
 from ncfm.teachers import TeacherPool, untrained_pool
@@ -199,6 +199,7 @@ def distill_into(
         "distill_memory_mb": round(result.peak_memory_mb, 1),
         "command": command_line(),
         "code": code_version(),
+        "versions": library_versions(),
         "device": describe_device(machine.device),
     }
     labels = result.synthetic.soft_labels  # learned

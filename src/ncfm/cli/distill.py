@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ncfm import api
+from ncfm._files import best_effort
 from ncfm.cli._common import (
     AsJson,
     BarReporter,
@@ -24,6 +25,7 @@ from ncfm.cli._common import (
     settings_of,
 )
 from ncfm.distillation import Interrupted
+from ncfm.reporting import REPORT_FILE, write_report
 from ncfm.runs import PICTURE_FILE
 
 
@@ -48,7 +50,8 @@ def command(
     Example: `ncfm distill digits --ipc 1`
 
     Teachers are trained first, once; later runs find them in the cache. The run folder gets the set
-    (`synthetic/`), a picture (`images.png`), metrics and a state to resume from.
+    (`synthetic/`), a picture (`images.png`), metrics, a film, a state to resume from, and a first report
+    (`report.html`); `ncfm report` writes it again with accuracies and real images.
     """
     out = out or Path("runs") / f"{Path(data.removeprefix('hf:')).stem}-ipc{ipc}"
     settings = settings_of(set_, distill__iterations=iterations, machine__device=device)
@@ -67,6 +70,8 @@ def command(
             )
         except Interrupted as stop:
             raise Interrupted(f"{stop} Run the same command with --resume to go on.") from stop
+    with best_effort():  # the set is there, whatever becomes of its report
+        write_report(out, with_data=False)
     synthetic = result.synthetic
     if as_json:
         print_json(
@@ -87,7 +92,7 @@ def command(
         highlight=False,
     )
     console.print(
-        f"Look at {out / PICTURE_FILE}; judge it with: ncfm evaluate {out}",
+        f"Look at {out / PICTURE_FILE} and {out / REPORT_FILE}; judge it with: ncfm evaluate {out}",
         highlight=False,
         soft_wrap=True,
         markup=False,

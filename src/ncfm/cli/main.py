@@ -19,6 +19,7 @@ from ncfm.cli import (
     plan,
     pretrain,
     recipes,
+    report,
     score,
     search,
 )
@@ -39,6 +40,7 @@ app.command("compare")(compare.command)
 app.command("score")(score.command)
 app.command("continual")(continual.command)
 app.command("search")(search.command)
+app.command("report")(report.command)
 app.command("diagnose")(diagnose.command)
 app.command("pretrain")(pretrain.command)
 app.command("plan")(plan.command)

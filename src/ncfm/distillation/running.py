@@ -28,6 +28,7 @@ from ncfm._device import is_out_of_memory, measure_peak_memory
 from ncfm._files import BackgroundTask, write_text
 from ncfm._seeding import Streams
 from ncfm.diagnosis import Diagnosis
+from ncfm.distillation.film import MOMENTS, Frame, cut_film, frame_images, write_frame
 from ncfm.distillation.state import Progress, load_state, take_snapshot
 from ncfm.synthetic import SyntheticSet
 from ncfm.training import schedule_factor
@@ -64,9 +65,10 @@ class DistillResult:
 
 
 class Record(Protocol):
-    """What an iteration measured: a NamedTuple of tensors (), the loss first. To read them waits for the device."""
+    """What an iteration measured: a NamedTuple of tensors (), the loss first; None for what it has not. To read them
+    waits for the device."""
 
-    def _asdict(self) -> dict[str, Tensor]: ...
+    def _asdict(self) -> dict[str, Any]: ...
 
 
 class Step(Protocol):
@@ -130,6 +132,12 @@ class Budget:
             spent = (progress.iteration + 0.5) / max(self.iterations, 1)
         return self.lr * schedule_factor(self.schedule, spent)
 
+    def moment(self, progress: Progress, of: int) -> int:
+        """How many of so many equal parts of the budget are spent, 0 .. of."""
+        if self.seconds is not None:
+            return min(int(of * progress.seconds / self.seconds), of)
+        return of * progress.iteration // max(self.iterations, 1)
+
     def has_stalled(self, progress: Progress) -> bool:
         """Whether nothing has improved for too long."""
         return self.patience is not None and progress.iteration - progress.best_iteration >= self.patience
@@ -152,12 +160,13 @@ class Run:
         self.progress = Progress()
         self.history: list[dict[str, float]] = []
         self.diagnoses: list[dict[str, Any]] = []
+        self._frames: list[Frame] = []  # to be written
         self._measured: list[tuple[int, float, Record]] = []  # to be logged: iteration, seconds, what it measured
         self._peak: Callable[[], float] = lambda: 0.0  # memory taken since the iterations began
         self._writing = BackgroundTask()
 
     def save(self, *, wait: bool = True) -> None:
-        """Write the metrics, then the state that counts them; in the background unless told to wait."""
+        """Write the metrics and the film, then the state that counts them; in the background unless told to wait."""
         self._log()
         self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, self._peak())
         tensors = self.step.tensors()
@@ -167,11 +176,14 @@ class Run:
         folder, texts = self.folder, {METRICS_FILE: _lines(self.history)}
         if self.diagnose_every is not None:
             texts[DIAGNOSIS_FILE] = _lines(self.diagnoses)
+        frames, self._frames = self._frames, []
         snapshot = take_snapshot(self.progress, tensors, self.step.optimizers(), self.step.streams)
 
         def write() -> None:
             for name, text in texts.items():
                 write_text(folder / name, text)
+            for frame in frames:
+                write_frame(folder, frame)
             snapshot.write(folder)
 
         self._writing.start(write)
@@ -179,12 +191,13 @@ class Run:
             self._writing.wait()
 
     def resume(self) -> None:
-        """Continue from the folder's state; metrics after it are dropped, they will be measured again."""
+        """Continue from the folder's state; metrics and frames after it are dropped, they will be made again."""
         if self.folder is None:
             raise NcfmError("resume needs the folder of an interrupted run (--out).")
         self.progress = load_state(self.folder, self.step.tensors(), self.step.optimizers(), self.step.streams)
         self.history = read_lines(self.folder / METRICS_FILE, self.progress.iteration)
         self.diagnoses = read_lines(self.folder / DIAGNOSIS_FILE, self.progress.iteration)
+        cut_film(self.folder, self.progress.iteration)
 
     def play(
         self,
@@ -209,6 +222,11 @@ class Run:
         progress = self.progress
         self._peak = measure_peak_memory(self.step.tensors()["images"].device)
         began, saved = time.perf_counter() - progress.seconds, time.perf_counter()
+        moment = budget.moment(progress, MOMENTS - 1)
+        if progress.iteration == 0:
+            if self.folder is not None:
+                cut_film(self.folder, -1)  # of a run whose state was taken away
+            self._shoot()
         with stop_requests() as asked, contextlib.closing(self._writing):
             while not budget.is_spent(progress) and not budget.has_stalled(progress):
                 for group in self.step.optimizers()["images_optimizer"].param_groups:
@@ -219,6 +237,9 @@ class Run:
                 if budget.patience is not None:
                     self._watch(float(next(iter(record._asdict().values()))))
                 last = budget.is_spent(progress)
+                before, moment = moment, budget.moment(progress, MOMENTS - 1)
+                if moment != before:
+                    self._shoot()
                 if progress.iteration % log_every == 0 or progress.iteration == 1 or last:
                     self._measured.append((progress.iteration, progress.seconds, record))
                 if self.diagnose_every is not None and (progress.iteration % self.diagnose_every == 0 or last):
@@ -234,6 +255,7 @@ class Run:
                 if time.perf_counter() - saved > checkpoint_seconds:
                     self.save(wait=False)
                     saved = time.perf_counter()
+            self._shoot()
             self.save()
 
     def _step_that_fits(self) -> Record:
@@ -266,6 +288,13 @@ class Run:
                 f"{self.step.images_per_pass} images.",
                 stacklevel=2,
             )
+
+    def _shoot(self) -> None:
+        """Take a frame of the film, unless there is one of this iteration."""
+        iteration = self.progress.iteration
+        if self.folder is None or iteration in [frame.iteration for frame in self._frames]:
+            return
+        self._frames.append(Frame(iteration, frame_images(self.step.tensors()["images"])))
 
     def _diagnose(self) -> None:
         found = self.step.diagnose()
@@ -309,7 +338,7 @@ def _entry(iteration: int, seconds: float, record: Record) -> dict[str, float]:
     Raises:
         NcfmFailure: if a loss is not finite.
     """
-    measured = {name: float(value) for name, value in record._asdict().items()}
+    measured = {name: float(value) for name, value in record._asdict().items() if value is not None}
     if not math.isfinite(math.fsum(measured.values())):
         said = " and ".join(f"{value} ({name.replace('_', ' ')})" for name, value in measured.items())
         raise NcfmFailure(

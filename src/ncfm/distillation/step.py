@@ -18,13 +18,13 @@ from torch.optim import Optimizer
 from ncfm._checks import check_at_least
 from ncfm._device import available_memory
 from ncfm._seeding import Streams
-from ncfm._typing import Features, GroupedImages, PerGroup
+from ncfm._typing import Features, GroupedImages
 from ncfm.augment import AugmentParameters, SiameseAugment
 from ncfm.data.images import ImageSplit, draw_class_batches, normalizer, to_float
 from ncfm.diagnosis import Diagnosis, diagnose
 from ncfm.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.formation import decode, decoded_ipc
-from ncfm.objectives import CharacteristicMatching, Objective
+from ncfm.objectives import CharacteristicMatching, Measured, Objective
 from ncfm.teachers import TeacherPool
 from ncfm.training import batch_norms, channels_last, recompute_batch_norms
 
@@ -37,6 +37,8 @@ class StepRecord(NamedTuple):
 
     discrepancy: Tensor  # () mean over classes, before the images moved
     calibration: Tensor  # () cross-entropy of the synthetic images under a trained teacher; 0 if switched off
+    amplitude: Tensor | None = None  # () mean over classes and frequencies of the squared gap of amplitudes
+    phase: Tensor | None = None  # () the same of the phases; None for an objective that has no such parts
 
 
 class Player:
@@ -232,10 +234,10 @@ class MinMaxStep:
         """One step of the images, the adversary frozen; or of both at once from one backward pass."""
         if self.calibration_weight:
             self.pool.draw_trained(self.streams["calibration"])
-        discrepancy, calibration = self._losses(real, draw, self.streams["frequencies"])
+        measured, calibration = self._losses(real, draw, self.streams["frequencies"])
         # The calibration does not depend on the adversary, so one loss serves both: each player takes the gradient of
         # its own tensors, and the adversary's optimizer goes up instead of down.
-        loss = self.matching_weight * discrepancy.sum() + self.calibration_weight * calibration
+        loss = self.matching_weight * measured.discrepancy.sum() + self.calibration_weight * calibration
         mine = self.images.tensors
         theirs = self.adversary.tensors if with_ascent and self.adversary is not None else []
         gradients = torch.autograd.grad(loss, [*mine, *theirs])
@@ -245,13 +247,15 @@ class MinMaxStep:
         with torch.no_grad():
             mine[0].clamp_(0, 1)
         # Copies: a compiled step writes its next losses over these.
-        return StepRecord(discrepancy.detach().mean(), calibration.detach().clone())
+        parts = (None if part is None else part.mean() for part in measured[1:])
+        return StepRecord(measured.discrepancy.detach().mean(), calibration.detach().clone(), *parts)
 
-    def _losses_of(self, real: Features, draw: AugmentParameters, generator: Generator) -> tuple[PerGroup, Tensor]:
-        """Discrepancies (C,) and calibration loss () of the synthetic images: everything that has a gradient."""
+    def _losses_of(self, real: Features, draw: AugmentParameters, generator: Generator) -> tuple[Measured, Tensor]:
+        """Discrepancies (C,) with their parts, and calibration loss () of the synthetic images: all that has a
+        gradient."""
         training = self.training_images(draw)
-        discrepancy = self.objective.discrepancy(real, self.features_of(training), generator)
-        return discrepancy, self.calibrate(training)
+        measured = self.objective.measure(real, self.features_of(training), generator)
+        return measured, self.calibrate(training)
 
     def calibrate(self, training: GroupedImages) -> Tensor:
         """Cross-entropy of augmented synthetic images (C, m, c, h, w) under the trained teacher drawn last."""

@@ -6,6 +6,7 @@ import csv
 import datetime
 import io
 import math
+import platform
 import shlex
 import subprocess
 import sys
@@ -340,6 +341,11 @@ def code_version() -> str:
     except (OSError, subprocess.CalledProcessError):
         return version("ncfm")
     return commit + ("+changes" if changed else "")
+
+
+def library_versions() -> dict[str, str]:
+    """Python's version, and those of the libraries that compute."""
+    return {"python": platform.python_version(), **{name: version(name) for name in ("ncfm", "torch", "numpy")}}
 
 
 def _git(*arguments: str, folder: Path) -> str:

@@ -1,0 +1,206 @@
+"""The set beside its real data: some images of each class, a map of features, the nearest real image of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ncfm._checks import NcfmError
+from ncfm._seeding import generator
+from ncfm.build import Machine
+from ncfm.config import RunConfig, make_config, nest
+from ncfm.data.images import ImageSet, draw_class_batches, normalizer, to_float, to_uint8
+from ncfm.evaluation.likeness import Neighbours, nearest, principal_plane
+from ncfm.features import FeatureExtractor
+from ncfm.formation import as_stored, decode
+from ncfm.runs import Reporter, prepare, train_teachers
+from ncfm.synthetic import SyntheticSet
+
+SHOWN = 10  # real images of a class to look at
+MAX_QUERIES = 2000  # synthetic images compared
+MAX_PIXELS = 2**26  # of the real images compared, of one channel: 65,536 images of 32 px
+MAPPED, JUDGED = 1000, 200  # real images drawn in the map, and compared with the others as a measure
+AT_ONCE = 1024  # real images in memory as floats
+
+NEAR_PIXELS = 0.01  # root-mean-square difference of pixels in [0, 1] below which an image is nearly a copy
+NEAR_RATIO = 0.5  # or distance to the nearest real image over that to the second: it stands out
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Distances to the nearest real training image in one space."""
+
+    found: Neighbours  # of the synthetic images; `at`: position in the training split
+    of_real: Tensor  # (q,) distances of some real images to their nearest other one: what is usual
+
+    @property
+    def medians(self) -> tuple[float, float]:
+        """Of the synthetic images and of the real ones."""
+        return float(self.found.distance.median()), float(self.of_real.median())
+
+
+@dataclass(frozen=True)
+class RealLook:
+    """The set beside its real data. Synthetic images are the decoded ones, M of them."""
+
+    class_names: tuple[str, ...]
+    samples: Tensor  # (C, n, c, h, w) uint8 real images
+    compared: int  # real training images that were compared
+    total: int  # that there are
+    same_data: bool  # whether they are those that the set was made from, to the byte
+    synthetic: Tensor  # (M, c, h, w) uint8
+    labels: Tensor  # (M,)
+    nearest_pixel: Tensor  # (M, c, h, w) uint8
+    nearest_feature: Tensor  # (M, c, h, w) uint8
+    nearest_labels: tuple[Tensor, Tensor]  # (M,) classes of both
+    pixel: Likeness  # root-mean-square difference of pixels in [0, 1], at the resolution that the set stores
+    feature: Likeness  # Euclidean
+    real_points: Tensor  # (r, 2) in the map
+    real_labels: Tensor  # (r,)
+    points: Tensor  # (M, 2)
+    shares: tuple[float, float]  # of the real features' variance along the map's axes
+    teacher: str
+
+    @property
+    def copies(self) -> Tensor:
+        """(M,) whether an image is nearly a copy of a real one: hardly different, or far nearer to it than to any
+        other."""
+        found = self.pixel.found
+        return (found.distance < NEAR_PIXELS) | (found.distance < NEAR_RATIO * found.second)
+
+
+def look_at_real(
+    synthetic: SyntheticSet,
+    data: str | ImageSet,
+    config: RunConfig,
+    *,
+    class_names: tuple[str, ...] | None,
+    fingerprint: str | None,
+    device: str | None,
+    data_dir: str | Path | None,
+    reporter: Reporter,
+) -> RealLook:
+    """Open the data and the first teacher of the run's pool (from the cache, else it is trained), and compare.
+
+    Args:
+        synthetic: the set.
+        data: what it was made from.
+        config: of the run; the machine's device is chosen anew.
+        class_names: that the set has; None where they are not known.
+        fingerprint: of the data that the set was made from, if it is known.
+        device, data_dir, reporter: as in `ncfm.evaluate`.
+
+    Raises:
+        NcfmError: if the data cannot be opened, or are not of the set's classes and shape.
+    """
+    own = {"machine.device": device or "auto", "teachers.number": 1}
+    config = make_config(config.model_dump(), nest(own))
+    images, machine = prepare(data, config, data_dir)
+    shape = (images.num_classes, images.channels, images.image_size)
+    if (synthetic.num_classes, *synthetic.images.shape[2:4]) != shape:
+        raise NcfmError(
+            f"The set has {synthetic.num_classes} classes of images {tuple(synthetic.images.shape[2:])}, {images.name} "
+            f"{images.num_classes} of {(images.channels, images.image_size, images.image_size)}: other data."
+        )
+    if class_names is not None and class_names != images.class_names:
+        raise NcfmError(f"The set and {images.name} have classes of other names: other data.")
+    return _compare(synthetic, images, config, machine, fingerprint, reporter)
+
+
+def _compare(
+    synthetic: SyntheticSet,
+    images: ImageSet,
+    config: RunConfig,
+    machine: Machine,
+    fingerprint: str | None,
+    reporter: Reporter,
+) -> RealLook:
+    train, rng = images.train, generator(0, "report")
+    decoded, labels = _decoded(synthetic)
+    count = min(len(train), max(MAX_PIXELS // images.image_size**2, 1))
+    at = torch.randperm(len(train), generator=rng)  # in random order: its first are samples
+    some = at[: min(MAPPED, count)]
+    at = at[:count].sort().values
+    judged = some[:JUDGED]
+    exclude = torch.cat([torch.full((len(decoded),), -1), torch.searchsorted(at, judged)])
+
+    pool = train_teachers(images, config, machine, reporter)
+    normalize = normalizer(pool.statistics, machine.device)
+    extract = FeatureExtractor(
+        pool.trained(0),
+        normalize=config.distill.normalize_features,
+        precision=machine.precision,
+        chunk_size=machine.chunk_size,
+    )
+
+    def features(x: Tensor) -> Tensor:
+        return extract.without_gradient(normalize(x.to(machine.device))).cpu()
+
+    # Real images as they would be stored: a mosaic's tile that has not moved is then at distance 0.
+    factor = synthetic.factor if synthetic.mode == "single" else 1
+
+    def pixels(x: Tensor) -> Tensor:
+        return as_stored(x, factor).flatten(1)
+
+    def real_parts(stage: str) -> Iterator[Tensor]:
+        reporter.begin(stage, count)
+        for i, part in enumerate(at.split(AT_ONCE)):
+            yield to_float(train.batch(part).cpu())
+            reporter.update(min((i + 1) * AT_ONCE, count))
+        reporter.end()
+
+    some_real = to_float(train.batch(some).cpu())
+    of_some = features(some_real)
+    by_pixel = nearest(
+        torch.cat([decoded.flatten(1), pixels(some_real[: len(judged)])]),
+        (pixels(part) for part in real_parts("nearest pixels")),
+        exclude=exclude,
+    )
+    own = features(decoded)
+    by_feature = nearest(
+        torch.cat([own, of_some[: len(judged)]]),
+        (features(part) for part in real_parts("nearest features")),
+        exclude=exclude,
+    )
+    root = math.sqrt(decoded[0].numel())
+    pixel, feature = (_likeness(found, at, len(decoded), unit) for found, unit in ((by_pixel, root), (by_feature, 1.0)))
+    plane = principal_plane(of_some)
+    samples = draw_class_batches(train, min(SHOWN, int(train.counts.max())), rng).cpu()
+    return RealLook(
+        class_names=images.class_names,
+        samples=train.batch(samples.flatten()).cpu().unflatten(0, samples.shape),
+        compared=count,
+        total=len(train),
+        same_data=fingerprint is None or fingerprint == images.fingerprint,
+        synthetic=to_uint8(decoded),
+        labels=labels,
+        nearest_pixel=train.batch(pixel.found.at).cpu(),
+        nearest_feature=train.batch(feature.found.at).cpu(),
+        nearest_labels=(train.labels.cpu()[pixel.found.at], train.labels.cpu()[feature.found.at]),
+        pixel=pixel,
+        feature=feature,
+        real_points=plane.project(of_some),
+        real_labels=train.labels.cpu()[some],
+        points=plane.project(own),
+        shares=plane.shares,
+        teacher=config.teachers.network,
+    )
+
+
+def _decoded(synthetic: SyntheticSet) -> tuple[Tensor, Tensor]:
+    """Training images (M, c, h, w) of the set with labels (M,), the first ones of every class if there are many."""
+    decoded = decode(synthetic.images, synthetic.factor, synthetic.mode, synthetic.bound)  # (C, m, c, h, w)
+    decoded = decoded[:MAX_QUERIES, : max(MAX_QUERIES // len(decoded), 1)]
+    labels = torch.arange(len(decoded)).repeat_interleave(decoded.shape[1])
+    return decoded.flatten(0, 1).clamp(0, 1), labels
+
+
+def _likeness(found: Neighbours, at: Tensor, synthetic: int, unit: float) -> Likeness:
+    """Neighbours of the synthetic images and of the real ones apart, positions those of the split."""
+    own = Neighbours(at[found.at[:synthetic]], found.distance[:synthetic] / unit, found.second[:synthetic] / unit)
+    return Likeness(own, found.distance[synthetic:] / unit)
