@@ -28,8 +28,8 @@ from ncfm.report.page import TEMPLATES, with_code
 from ncfm.reporting import REPORT_FILE, real, write_report
 from ncfm.reporting.folder import open_run
 from ncfm.reporting.sections import feature_map, pair_views, remade, verdict
-from ncfm.runs import CONFIG_FILE, SCORES_FILE, SET_FOLDER, Silent, resolve_config
-from ncfm.synthetic import SyntheticSet, start_images
+from ncfm.runs import CONFIG_FILE, Silent, resolve_config
+from ncfm.synthetic import SCORES_FILE, SET_FOLDER, SyntheticSet, start_images
 from strategies import rng
 from tiny import SETTINGS, few
 

@@ -10,7 +10,7 @@ import torch
 import ncfm
 from ncfm._files import write_json
 from ncfm.reporting import write_report
-from ncfm.runs import SCORES_FILE
+from ncfm.synthetic import SCORES_FILE
 from tiny import SETTINGS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
