@@ -13,17 +13,21 @@ from ncfm.data import ImageSet, images_of, load_images
 from ncfm.discrepancy import characteristic_function, gaussian_mmd, ncfd
 from ncfm.distillation import DistillResult, Interrupted
 from ncfm.evaluation import EvaluationResult
+from ncfm.metric import CharacteristicDiscrepancy
 from ncfm.synthetic import SyntheticSet
+from ncfm.two_sample import TwoSampleResult, two_sample_test
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CharacteristicDiscrepancy",
     "DistillResult",
     "EvaluationResult",
     "ImageSet",
     "Interrupted",
     "NcfmError",
     "SyntheticSet",
+    "TwoSampleResult",
     "characteristic_function",
     "compare",
     "distill",
@@ -34,4 +38,5 @@ __all__ = [
     "load_images",
     "ncfd",
     "pretrain",
+    "two_sample_test",
 ]
