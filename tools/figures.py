@@ -129,7 +129,7 @@ def frequencies(folder: Path) -> None:
         gaps = [float(root_mean_gap(unit[:n], rows, float(s) * z).square()) for s in sizes]
         axis.plot(sizes, gaps, color=color, linestyle=style, label=name)
     modulus = [float(characteristic_function(unit, float(s) * z).real.abs().mean()) for s in sizes]
-    axis.set(xscale="log", xlabel="scale of t", title="mean squared gap")
+    axis.set(xscale="log", xlabel="scale of t", title="mean squared gap", ylim=(-0.003, 0.1))
     axis.legend(fontsize=8, loc="upper left")
     panels[1].plot(sizes, modulus, color=REAL)
     panels[1].set(xscale="log", xlabel="scale of t", title="modulus of the real Phi", ylim=(0, 1.05))

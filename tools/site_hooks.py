@@ -17,12 +17,17 @@ from latex2mathml.converter import convert
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
 BLOCK = re.compile(r"^( *)\.\. math:: *(.*(?:\n(?:\1 +\S.*|\s*(?=\n\1 +\S)))*)", re.MULTILINE)
 INLINE = re.compile(r":math:`([^`]+)`")
+DOCTEST = re.compile(r"^( *)>>> .*(?:\n\1\S.*)*", re.MULTILINE)
+CODE_OR_ANGLE = re.compile(r"(``.+?``|`[^`]+`|^ *(?:>>>|\.\.\.).*$)|<(?=[a-zA-Z/])", re.MULTILINE)
+UNKNOWN = {r"\arg": r"\operatorname{arg}"}  # to latex2mathml
 
 
 def to_mathml(match: re.Match[str]) -> str:
     """A formula that arithmatex has marked, as MathML."""
     tag, text = match.groups()
     tex = html.unescape(text).strip().removeprefix(r"\(").removesuffix(r"\)").removeprefix(r"\[").removesuffix(r"\]")
+    for command, known in UNKNOWN.items():
+        tex = re.sub(re.escape(command) + r"(?![a-zA-Z])", lambda _, known=known: known, tex)
     mathml = convert(tex.strip(), display="block" if tag == "div" else "inline")
     return f'<{tag} class="formula">{mathml}</{tag}>'
 
@@ -33,11 +38,7 @@ def on_page_content(content: str, **_: Any) -> str:
 
 
 def to_markdown(text: str) -> str:
-    """A docstring's formulas as Markdown has them; the bars that docstrings escape are plain.
-
-    >>> to_markdown(r"The modulus \\|Phi\\|, :math:`x^2`.")
-    'The modulus |Phi|, $x^2$.'
-    """
+    """A docstring's formulas as Markdown has them; escaped bars are plain, and ``<t, x>`` is no tag of HTML."""
 
     def block(match: re.Match[str]) -> str:
         indent, tex = match.groups()
@@ -50,7 +51,8 @@ def to_markdown(text: str) -> str:
         return f"\0{len(formulas) - 1}\0"
 
     text = INLINE.sub(keep, BLOCK.sub(lambda match: keep_block(block(match)), text))
-    text = text.replace(r"\|", "|")
+    text = CODE_OR_ANGLE.sub(lambda match: match.group(1) or "&lt;", text).replace(r"\|", "|")
+    text = DOCTEST.sub(lambda match: f"{match[1]}```pycon\n{match[0]}\n{match[1]}```", text)
     return re.sub("\0(\\d+)\0", lambda match: f"${formulas[int(match.group(1))]}$", text).replace("\1", r"\|")
 
 
