@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TextIO
 
 import typer
 
@@ -66,7 +66,14 @@ def main() -> None:
         sys.exit(130)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Our own warnings in one line, as errors are told; those of other packages are for their programmers."""
     if issubclass(category, UserWarning) and Path(__file__).parents[1] in Path(filename).parents:
         errors.print(f"[bold yellow]ncfm:[/] {_escape(str(message))}", highlight=False, soft_wrap=True)
