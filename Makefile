@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-slow lint format results bench bench-scaling bench-peers bench-memory bench-gpu clean
+.PHONY: help install install-dev demo test test-slow lint format docs figures dist results bench bench-scaling bench-peers bench-memory bench-gpu clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -46,6 +46,21 @@ test-slow: install-dev ## the tests that take longer
 format: install-dev ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/installed-docs ## build the site into site/, any warning an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(INSTALL) -e ".[docs]"
+	@touch $@
+
+figures: install ## draw the pictures of docs/method.md again
+	$(BIN)/python tools/figures.py
+
+dist: install-dev ## wheel and source archive in dist/, tried out of an empty folder
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python tools/check_dist.py dist
 
 results: install ## rewrite the README's table from results/accuracy.csv
 	$(BIN)/python tools/readme_tables.py

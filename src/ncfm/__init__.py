@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from ncfm.discrepancy import characteristic_function, gaussian_mmd, ncfd
     from ncfm.distillation import DistillResult, Interrupted
     from ncfm.evaluation import EvaluationResult
+    from ncfm.metric import CharacteristicDiscrepancy
+    from ncfm.two_sample import TwoSampleResult, two_sample_test
 
 __all__ = [
+    "CharacteristicDiscrepancy",
     "DistillResult",
     "EvaluationResult",
     "ImageSet",
     "Interrupted",
     "NcfmError",
     "SyntheticSet",
+    "TwoSampleResult",
     "__version__",
     "characteristic_function",
     "compare",
@@ -44,6 +48,7 @@ __all__ = [
     "load_images",
     "ncfd",
     "pretrain",
+    "two_sample_test",
 ]
 
 _HOMES = {
@@ -53,6 +58,8 @@ _HOMES = {
     "ncfm.discrepancy": ("characteristic_function", "gaussian_mmd", "ncfd"),
     "ncfm.distillation": ("DistillResult", "Interrupted"),
     "ncfm.evaluation": ("EvaluationResult",),
+    "ncfm.metric": ("CharacteristicDiscrepancy",),
+    "ncfm.two_sample": ("TwoSampleResult", "two_sample_test"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -28,6 +28,7 @@ from ncfm.frequencies import (
     ScaleMixtureFrequencies,
     StudentTFrequencies,
 )
+from ncfm.loggers import import_logger, make_logger
 from ncfm.objectives import (
     CharacteristicMatching,
     CovarianceMatching,
@@ -54,6 +55,8 @@ class Machine(NamedTuple):
 
 def build_machine(config: MachineConfig, image_size: int) -> Machine:
     """Device, precision and compilation for images of this size."""
+    if config.log is not None:
+        import_logger(config.log)  # told now, not after the teachers
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     kernels.enable(config.kernels != "off")
@@ -288,6 +291,7 @@ def run_distillation(
         compile_step=machine.compile_step,
         checkpoint_seconds=config.machine.checkpoint_seconds,
         diagnose_every=config.machine.diagnose_every,
+        logger=make_logger(config.machine.log, arguments.get("folder"), config.model_dump(mode="json")),
         **arguments,
     )
 
@@ -324,5 +328,6 @@ def run_trajectory_matching(
         early_stop_patience=d.early_stop_patience,
         seed=config.seed,
         checkpoint_seconds=config.machine.checkpoint_seconds,
+        logger=make_logger(config.machine.log, arguments.get("folder"), config.model_dump(mode="json")),
         **arguments,
     )

@@ -222,6 +222,8 @@ class MachineConfig(_Section):
     checkpoint_seconds: float = Field(30.0, gt=0)
     diagnose_every: int | None = Field(None, ge=1)
     """Iterations between looks at the adversary, written to diagnosis.jsonl; changes no result."""
+    log: Literal["tensorboard", "wandb"] | None = None
+    """Where the metrics go beside metrics.jsonl; the package comes with the extra of that name."""
 
 
 class RunConfig(_Section):

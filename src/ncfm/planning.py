@@ -126,7 +126,8 @@ def _distilling(
     images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Machine, ipc: int, steps: int
 ) -> tuple[Stage, int | None]:
     clock = _Clock(machine.device)
-    short = config.model_copy(update={"distill": config.distill.model_copy(update={"iterations": WARM_UP + steps})})
+    few = config.distill.model_copy(update={"iterations": WARM_UP + steps})
+    short = config.model_copy(update={"distill": few, "machine": config.machine.model_copy(update={"log": None})})
     result = run_distillation(images, pool, short, machine, ipc=ipc, on_iteration=clock.tick, log_every=10**9)
     return Stage("distilling", "iteration", config.distill.iterations, clock.median), result.images_per_pass
 

@@ -213,9 +213,12 @@ def distill_into(
 
 
 def _note(metrics: Mapping[str, float]) -> str:
-    """The loss of an iteration, to be shown beside the progress."""
+    """The loss of an iteration with its time and memory, to be shown beside the progress."""
     name = "discrepancy" if "discrepancy" in metrics else "gap"
-    return f"{name} {metrics[name]:.4f}"
+    note = f"{name} {metrics[name]:.4f}"
+    if "seconds_per_iteration" in metrics:  # there are none before the first metrics
+        note += f", {metrics['seconds_per_iteration']:.3g} s/it, {metrics['memory_mb']:.0f} MiB"
+    return note
 
 
 def judge(

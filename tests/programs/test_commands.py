@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -157,6 +158,30 @@ def test_progress_goes_to_standard_error(ncfm_, tmp_path):
     assert "teachers: 1 steps" in done.err
     assert "distilling: 2 steps" in done.err
     json.loads(done.out)
+
+
+def test_a_log_has_few_lines_and_no_control_codes(ncfm_, tmp_path):
+    done = ncfm_(*distill(tmp_path / "run"))
+    assert len(done.err.splitlines()) == 4  # begin and end of two stages
+    assert len(done.out.splitlines()) == 2
+    assert all(character == "\n" or character.isprintable() for character in done.err + done.out)
+    assert "distilling: done in 0:00:0" in done.err
+    assert " s/it, " in done.err
+
+
+def test_warnings_are_told_in_one_line(ncfm_, tmp_path, monkeypatch):
+    def warn(*arguments, **options):
+        warnings.warn_explicit("twins [two] in the set", UserWarning, ncfm.api.__file__, 1)
+        warnings.warn_explicit("not for the user", FutureWarning, ncfm.api.__file__, 1)
+        warnings.warn_explicit("not ours", UserWarning, torch.__file__, 1)
+        raise ncfm.NcfmError("enough")
+
+    monkeypatch.setattr(ncfm.api, "distill", warn)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # put back afterwards
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        done = ncfm_(*distill(tmp_path / "run"))
+    assert done.err.splitlines() == ["ncfm: twins [two] in the set", "ncfm: enough"]
 
 
 def test_the_default_folder_is_named_after_data_and_ipc(ncfm_, tmp_path, monkeypatch):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,8 +99,15 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
+LINE_SECONDS = 60.0  # between two lines of a stage where there is no terminal
+
+
 class BarReporter:
-    """Progress bars with an estimate of the time left; one plain line a stage where there is no terminal."""
+    """Progress bars with an estimate of the time left; few plain lines where there is no terminal.
+
+    Without a terminal a stage has a line when it begins, one a minute at most while it lasts, and one when it ends:
+    nothing that moves the cursor, so that a log stays readable.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
@@ -113,7 +122,9 @@ class BarReporter:
             console=errors,
             disable=quiet or not errors.is_terminal,
         )
-        self._stage, self._total = "", 0
+        self._in_lines = not quiet and not errors.is_terminal
+        self._stage, self._total, self._note = "", 0, ""
+        self._began = self._spoke = time.monotonic()
         self._task = None if quiet else self._bars.add_task("", note="", visible=False)
 
     def __enter__(self) -> BarReporter:
@@ -125,19 +136,35 @@ class BarReporter:
 
     def begin(self, stage: str, total: int) -> None:
         """Start a bar."""
-        self._stage, self._total = stage, total
+        self._stage, self._total, self._note = stage, total, ""
+        self._began = self._spoke = time.monotonic()
         if self.quiet:
             return
         self._task = self._bars.add_task(stage, total=total, note="")
-        if not errors.is_terminal:
-            errors.print(f"{stage}: {total} steps", highlight=False)
+        if self._in_lines:
+            self._say(f"{stage}: {total} steps")
 
     def update(self, done: int, note: str = "") -> None:
         """Move the bar."""
+        self._note = note
         if self._task is not None:
             self._bars.update(self._task, completed=done, note=note)
+        if self._in_lines and done < self._total and time.monotonic() - self._spoke >= LINE_SECONDS:
+            self._spoke = time.monotonic()
+            left = (self._spoke - self._began) * (self._total - done) / max(done, 1)
+            self._say(f"{self._stage}: {done} of {self._total}, {_clock(left)} left", note)
 
     def end(self) -> None:
         """Fill the bar."""
         if self._task is not None:
             self._bars.update(self._task, completed=self._total)
+        if self._in_lines:
+            self._say(f"{self._stage}: done in {_clock(time.monotonic() - self._began)}", self._note)
+
+    def _say(self, line: str, note: str = "") -> None:
+        errors.print(f"{line}, {note}" if note else line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _clock(seconds: float) -> str:
+    """Hours, minutes and seconds: ``1:02:03``."""
+    return str(timedelta(seconds=round(seconds)))

@@ -90,6 +90,7 @@ def command(
         f"Distilled {synthetic.num_classes} classes x {synthetic.ipc} images "
         f"({synthetic.decoded_ipc} a class after decoding) in {result.iterations} iterations, {result.seconds:.0f} s.",
         highlight=False,
+        soft_wrap=True,
     )
     console.print(
         f"Look at {out / PICTURE_FILE} and {out / REPORT_FILE}; judge it with: ncfm evaluate {out}",

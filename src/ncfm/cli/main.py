@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import warnings
+from pathlib import Path
+from typing import Annotated, TextIO
 
 import typer
 
@@ -68,6 +70,8 @@ def root(
 
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C."""
+    if not sys.warnoptions:  # who asks Python for warnings gets them its way
+        warnings.showwarning = _show_warning
     try:
         app()
     except NcfmError as error:
@@ -76,6 +80,19 @@ def main() -> None:
     except KeyboardInterrupt:
         errors.print("ncfm: stopped. Finished teachers, sets and scores are kept; run the same command again.")
         sys.exit(130)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Our own warnings in one line, as errors are told; those of other packages are for their programmers."""
+    if issubclass(category, UserWarning) and Path(__file__).parents[1] in Path(filename).parents:
+        errors.print(f"[bold yellow]ncfm:[/] {_escape(str(message))}", highlight=False, soft_wrap=True)
 
 
 def _escape(text: str) -> str:

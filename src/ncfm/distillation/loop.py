@@ -13,6 +13,7 @@ from ncfm.augment import SiameseAugment
 from ncfm.data.images import ImageSet
 from ncfm.distillation.running import Budget, DistillResult, Run
 from ncfm.distillation.step import MinMaxStep, Player
+from ncfm.loggers import MetricLogger
 from ncfm.objectives import Objective
 from ncfm.synthetic import SyntheticSet, start_images
 from ncfm.teachers import TeacherPool
@@ -55,6 +56,7 @@ def distill(
     log_every: int = 10,
     diagnose_every: int | None = None,
     on_iteration: Callable[[int, dict[str, float]], None] | None = None,
+    logger: MetricLogger | None = None,
 ) -> DistillResult:
     """Distil a real set into ``ipc`` stored images per class.
 
@@ -83,7 +85,8 @@ def distill(
         checkpoint_seconds: time between saved states.
         log_every: iterations between metrics.
         diagnose_every: iterations between looks at the adversary, see `ncfm.diagnosis`; None for none.
-        on_iteration: called after each iteration with its number and the last logged metrics.
+        on_iteration: called after each iteration with its number and what it says of itself, see `Run.play`.
+        logger: told the metrics as they are logged; closed in the end.
 
     Raises:
         NcfmError: for settings that do not fit the data or each other.
@@ -128,7 +131,7 @@ def distill(
         compile_networks=compile_networks,
         compile_step=compile_step,
     )
-    run = Run(step, folder, diagnose_every=diagnose_every, late=device.type == "cuda")
+    run = Run(step, folder, diagnose_every=diagnose_every, late=device.type == "cuda", logger=logger)
     if resume:
         run.resume()
     run.play(budget, checkpoint_seconds=checkpoint_seconds, log_every=log_every, on_iteration=on_iteration)

@@ -30,6 +30,7 @@ from ncfm._seeding import Streams
 from ncfm.diagnosis import Diagnosis
 from ncfm.distillation.film import MOMENTS, Frame, cut_film, frame_images, write_frame
 from ncfm.distillation.state import Progress, load_state, take_snapshot
+from ncfm.loggers import MetricLogger
 from ncfm.synthetic import SyntheticSet
 from ncfm.training import schedule_factor
 
@@ -151,18 +152,27 @@ class Run:
         folder: where metrics and state are written; nothing is written if None.
         diagnose_every: iterations between two diagnoses, which go to `DIAGNOSIS_FILE`; None for none.
         late: read an iteration's measurements during the next one, by when a GPU has passed them.
+        logger: told the metrics as they are logged, with time and memory; closed when `play` ends.
     """
 
     def __init__(
-        self, step: Step, folder: Path | None, *, diagnose_every: int | None = None, late: bool = False
+        self,
+        step: Step,
+        folder: Path | None,
+        *,
+        diagnose_every: int | None = None,
+        late: bool = False,
+        logger: MetricLogger | None = None,
     ) -> None:
         self.step, self.folder, self.diagnose_every, self.late = step, folder, diagnose_every, late
+        self.logger = logger
         self.progress = Progress()
         self.history: list[dict[str, float]] = []
         self.diagnoses: list[dict[str, Any]] = []
         self._frames: list[Frame] = []  # to be written
         self._measured: list[tuple[int, float, Record]] = []  # to be logged: iteration, seconds, what it measured
         self._peak: Callable[[], float] = lambda: 0.0  # memory taken since the iterations began
+        self._costs: dict[str, float] = {}  # as they were last told
         self._writing = BackgroundTask()
 
     def save(self, *, wait: bool = True) -> None:
@@ -213,7 +223,8 @@ class Run:
             budget: how long.
             checkpoint_seconds: time between saved states.
             log_every: iterations between metrics.
-            on_iteration: called after each iteration with its number and the last logged metrics.
+            on_iteration: called after each iteration with its number and the last logged metrics, beside them
+                ``seconds_per_iteration`` and ``memory_mb`` (see `costs`).
 
         Raises:
             Interrupted: on Ctrl-C or SIGTERM, after the running iteration was finished and its state saved.
@@ -227,7 +238,8 @@ class Run:
             if self.folder is not None:
                 cut_film(self.folder, -1)  # of a run whose state was taken away
             self._shoot()
-        with stop_requests() as asked, contextlib.closing(self._writing):
+        closing = contextlib.nullcontext() if self.logger is None else contextlib.closing(self.logger)
+        with stop_requests() as asked, contextlib.closing(self._writing), closing:
             while not budget.is_spent(progress) and not budget.has_stalled(progress):
                 for group in self.step.optimizers()["images_optimizer"].param_groups:
                     group["lr"] = budget.lr_at(progress)
@@ -248,7 +260,7 @@ class Run:
                 self._log(before=progress.iteration if self.late and not last else None)
                 if on_iteration is not None:
                     told = self.history[-1] if self.history else _entry(progress.iteration, progress.seconds, record)
-                    on_iteration(progress.iteration, told)
+                    on_iteration(progress.iteration, told | self._costs)
                 if asked.is_set():
                     self.save()
                     raise Interrupted(_stopped_message(progress, budget, self.folder))
@@ -305,6 +317,17 @@ class Run:
         """Turn what was measured (before an iteration) into numbers of the history."""
         while self._measured and (before is None or self._measured[0][0] < before):
             self.history.append(_entry(*self._measured.pop(0)))
+            self._costs = self.costs()
+            if self.logger is not None:
+                metrics = {name: value for name, value in self.history[-1].items() if name != "iteration"}
+                self.logger.log(int(self.history[-1]["iteration"]), metrics | self._costs)
+
+    def costs(self) -> dict[str, float]:
+        """Seconds of an iteration, a mean since the metrics before the last ones, and the peak of memory in MiB that
+        iterations have taken beside what the process held when they began."""
+        before, last = ([{"iteration": 0.0, "seconds": 0.0}, *self.history])[-2:]
+        seconds = (last["seconds"] - before["seconds"]) / max(last["iteration"] - before["iteration"], 1.0)
+        return {"seconds_per_iteration": seconds, "memory_mb": max(self.progress.peak_memory_mb, self._peak())}
 
     def _watch(self, loss: float) -> None:
         """Follow the smoothed loss for early stopping."""

@@ -30,6 +30,7 @@ from ncfm.distillation.step import Player
 from ncfm.distillation.unrolling import Gap, Loss, replayed, unrolled
 from ncfm.experts import ExpertPool
 from ncfm.formation import decode, decoded_ipc, stitch
+from ncfm.loggers import MetricLogger
 from ncfm.soft_labels import SoftLabels
 from ncfm.synthetic import SyntheticSet, check_enough, start_images
 from ncfm.training import channels_last, predict
@@ -243,6 +244,7 @@ def distill_trajectories(
     checkpoint_seconds: float = 30.0,
     log_every: int = 10,
     on_iteration: Callable[[int, dict[str, float]], None] | None = None,
+    logger: MetricLogger | None = None,
 ) -> DistillResult:
     """Distil a real set by matching the trajectories of experts.
 
@@ -267,7 +269,7 @@ def distill_trajectories(
         label_lr: Adam's learning rate of the labels' logits.
         step_size: of the student, where it starts.
         step_size_lr: Adam's learning rate of its logarithm.
-        seconds, early_stop_patience, seed, folder, resume, checkpoint_seconds, log_every, on_iteration: as in
+        seconds, early_stop_patience, seed, folder, resume, checkpoint_seconds, log_every, on_iteration, logger: as in
             `ncfm.distillation.distill`.
 
     Raises:
@@ -301,7 +303,7 @@ def distill_trajectories(
         mode=mode,
         bound=bound,
     )
-    run = Run(step, folder, late=experts.device.type == "cuda")
+    run = Run(step, folder, late=experts.device.type == "cuda", logger=logger)
     if resume:
         run.resume()
     run.play(budget, checkpoint_seconds=checkpoint_seconds, log_every=log_every, on_iteration=on_iteration)

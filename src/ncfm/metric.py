@@ -1,0 +1,268 @@
+"""The discrepancy as a module: a loss for anything that makes samples, with frequencies that are fixed, drawn afresh
+or learned.
+
+`ncfm.discrepancy.ncfd` is the formula; here is what a training loop wants around it: frequencies that move with the
+device, a random stream that is saved, an adversary with an optimizer of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ncfm._checks import NcfmError, check_at_least, check_fraction, check_known, check_matrix_pair, check_positive
+from ncfm._seeding import generator as named_generator
+from ncfm._typing import Features, Frequencies, Labels, PerGroup
+from ncfm.discrepancy import ncfd
+from ncfm.frequencies import (
+    DirectFrequencies,
+    FrequencySampler,
+    GaussianFrequencies,
+    ScaleMixtureFrequencies,
+    StudentTFrequencies,
+)
+
+FIXED_FAMILIES = {"gaussian": GaussianFrequencies, "student": StudentTFrequencies}
+LEARNED_FAMILIES = {"mixture": ScaleMixtureFrequencies, "direct": DirectFrequencies}
+
+
+class CharacteristicDiscrepancy(nn.Module):
+    r"""`ncfd` of two samples, differentiable in both of them.
+
+    Where it looks is said by ``frequencies``:
+
+    - a family that is drawn afresh at every call: "gaussian", "student" (see `ncfm.frequencies`). With
+      ``redraw=False`` one draw is made at the start and kept, so that equal calls give equal values.
+    - a family that is learned: "mixture", "direct". `forward` only looks there; `ascend` moves the adversary, with an
+      optimizer of its own, on samples that are detached. No gradient of a loss reaches the adversary, and none of the
+      adversary's reaches the samples.
+    - a sampler of `ncfm.frequencies` (or of one's own), or a tensor (k, d), which is kept as it is.
+
+    Frequencies want the scale of the samples: far below 1 / (distance of two rows) only means are compared, far above
+    it nothing but noise is seen. ``1 / ncfm.discrepancy.median_bandwidth(x, y)`` is a start; "student" looks at many
+    scales at once.
+
+    The random stream is the module's own and part of its ``state_dict``, as are kept frequencies, the adversary and
+    its optimizer: a training that is loaded goes on as if it had not stopped.
+
+    Args:
+        num_features: width d of the samples.
+        frequencies: see above.
+        num_frequencies: k, of a family.
+        scale: of a family; 1.5 fits features of norm 1.
+        redraw: False keeps the first draw of a fixed family or sampler.
+        amplitude_weight: alpha in [0, 1]; 1 compares amplitudes (spread) only, 0 phases (location) only.
+        corrected: correct the amplitudes for the sizes of the samples, see `ncfm.discrepancy.modulus`.
+        adversary_lr: Adam's learning rate of a learned family.
+        chunk_size: rows projected at once, see `ncfm.characteristic_function`.
+        seed: of the frequencies, and of the adversary's initial weights.
+
+    Raises:
+        NcfmError: for settings that make no sense.
+
+    Reference:
+        Wang et al., "Dataset Distillation with Neural Characteristic Function: A Minmax Perspective", CVPR 2025,
+        arXiv 2502.20653 (the discrepancy). Ansari, Scarlett and Soh, "A Characteristic Function Approach to Deep
+        Implicit Generative Modeling", CVPR 2020, arXiv 1909.07425 (characteristic functions as a generator's loss).
+
+    >>> discrepancy = CharacteristicDiscrepancy(2, scale=1.0)
+    >>> x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    >>> bool(discrepancy(x, x + 1) > 2 * discrepancy(x[:250], x[250:]))
+    True
+    """
+
+    frequencies: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        frequencies: str | FrequencySampler | Frequencies = "gaussian",
+        *,
+        num_frequencies: int = 256,
+        scale: float = 1.5,
+        redraw: bool = True,
+        amplitude_weight: float = 0.5,
+        corrected: bool = False,
+        adversary_lr: float = 1e-3,
+        chunk_size: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_at_least(num_features, 1, "num_features")
+        check_fraction(amplitude_weight, "amplitude_weight")
+        check_positive(adversary_lr, "adversary_lr")
+        self.num_features, self.amplitude_weight, self.corrected = num_features, amplitude_weight, corrected
+        self.adversary_lr, self.chunk_size = adversary_lr, chunk_size
+        self._generator = named_generator(seed, "frequencies")
+        self._optimizer: torch.optim.Optimizer | None = None
+        kept, self.sampler = None, None
+        if isinstance(frequencies, Tensor):
+            kept = _checked_frequencies(frequencies, num_features)
+        else:
+            sampler = frequencies
+            if isinstance(sampler, str):
+                sampler = _family(sampler, num_features, num_frequencies, scale, seed)
+            self.sampler = cast("nn.Module", _checked_sampler(sampler, num_features))
+            if not redraw:
+                if self.is_learned:
+                    raise NcfmError("Learned frequencies are drawn at every call; leave out redraw=False.")
+                kept = cast("FrequencySampler", self.sampler).sample(self._generator)
+        self.register_buffer("frequencies", kept)
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether there is an adversary to train with `ascend`."""
+        return self.sampler is not None and any(True for _ in self.sampler.parameters())
+
+    def forward(
+        self,
+        x: Features,
+        y: Features,
+        *,
+        labels: tuple[Labels, Labels] | None = None,
+        generator: Generator | None = None,
+    ) -> PerGroup:
+        """Discrepancy of two samples.
+
+        Args:
+            x: (..., n, d), such as real samples.
+            y: (..., m, d) of the same groups, such as generated ones. Samples in half precision are taken in float32.
+            labels: classes of the rows, (n,) and (m,): every class is compared on its own.
+            generator: draws the frequencies in place of the module's own stream.
+
+        Returns:
+            () for x of shape (n, d), (...) for groups; (C,) with labels, classes in ascending order.
+
+        Raises:
+            NcfmError: if shapes do not fit, or a class is on one side only.
+        """
+        x, y = self._checked(x, y)
+        with torch.no_grad():
+            t = self.draw(generator).to(x)
+        return self._compare(x, y, t, labels)
+
+    def ascend(self, x: Features, y: Features, *, labels: tuple[Labels, Labels] | None = None) -> Tensor:
+        """Move the adversary once to where the samples differ more, both frozen; returns the value () before it.
+
+        Raises:
+            NcfmError: if nothing is learned, or shapes do not fit.
+        """
+        if not self.is_learned:
+            raise NcfmError(
+                f"Nothing to train: frequencies are fixed; learned families: {', '.join(LEARNED_FAMILIES)}."
+            )
+        x, y = self._checked(x.detach(), y.detach())
+        optimizer = self._own_optimizer()
+        with torch.enable_grad():
+            value = self._compare(x, y, self.draw().to(x), labels).mean()
+            tensors = optimizer.param_groups[0]["params"]
+            gradients = torch.autograd.grad(value, tensors)
+        for tensor, gradient in zip(tensors, gradients, strict=True):
+            tensor.grad = gradient
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return value.detach()
+
+    def draw(self, generator: Generator | None = None) -> Frequencies:
+        """Frequencies (k, d) of one call: those kept, or a fresh draw."""
+        if self.frequencies is not None:
+            return self.frequencies
+        return cast("FrequencySampler", self.sampler).sample(generator or self._generator)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The random stream, and the adversary's optimizer if it has moved."""
+        optimizer = None if self._optimizer is None else self._optimizer.state_dict()
+        return {"generator": self._generator.get_state(), "optimizer": optimizer}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Go on where `get_extra_state` was asked."""
+        self._generator.set_state(state["generator"].cpu())
+        self._optimizer = None
+        if state["optimizer"] is not None:
+            self._own_optimizer().load_state_dict(state["optimizer"])
+
+    def extra_repr(self) -> str:
+        """What is compared, for ``print``."""
+        where = "" if self.frequencies is None else f", frequencies={tuple(self.frequencies.shape)}"
+        return f"num_features={self.num_features}, amplitude_weight={self.amplitude_weight}{where}"
+
+    def _own_optimizer(self) -> torch.optim.Optimizer:
+        """The adversary's optimizer, on the adversary's device."""
+        parameters = list(cast("nn.Module", self.sampler).parameters())
+        if self._optimizer is None:
+            self._optimizer = torch.optim.Adam(parameters, lr=self.adversary_lr, maximize=True)
+        moments = [state["exp_avg"] for state in self._optimizer.state.values()]
+        if moments and moments[0].device != parameters[0].device:  # the module moved, its moments did not
+            self._optimizer.load_state_dict(self._optimizer.state_dict())
+        return self._optimizer
+
+    def _checked(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        check_matrix_pair(x, y, "samples")
+        if x.shape[-1] != self.num_features:
+            raise NcfmError(
+                f"Expected samples of width {self.num_features}, got {x.shape[-1]}; give num_features={x.shape[-1]}, "
+                "and images as images.flatten(1)."
+            )
+        if not (x.is_floating_point() and y.is_floating_point()):
+            raise NcfmError(f"Expected floating-point samples, got {x.dtype} and {y.dtype}; convert with .float().")
+        common = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+        return x.to(common), y.to(common)
+
+    def _compare(self, x: Tensor, y: Tensor, t: Tensor, labels: tuple[Tensor, Tensor] | None) -> Tensor:
+        options: dict[str, Any] = {
+            "amplitude_weight": self.amplitude_weight,
+            "corrected": self.corrected,
+            "chunk_size": self.chunk_size,
+        }
+        if labels is None:
+            return ncfd(x, y, t, **options)
+        classes = _common_classes(x, y, *labels)
+        return torch.stack([ncfd(x[labels[0] == c], y[labels[1] == c], t, **options) for c in classes])
+
+
+def _family(name: str, num_features: int, num_frequencies: int, scale: float, seed: int) -> FrequencySampler:
+    """The sampler of a family."""
+    check_known(name, [*FIXED_FAMILIES, *LEARNED_FAMILIES], "family of frequencies")
+    if name in FIXED_FAMILIES:
+        return FIXED_FAMILIES[name](num_features, num_frequencies, scale=scale)
+    return LEARNED_FAMILIES[name](
+        num_features, num_frequencies, scale=scale, seed_generator=named_generator(seed, "adversary")
+    )
+
+
+def _checked_sampler(sampler: FrequencySampler, num_features: int) -> FrequencySampler:
+    if not (isinstance(sampler, nn.Module) and isinstance(sampler, FrequencySampler)):
+        raise NcfmError(
+            f"frequencies must be a family ({', '.join([*FIXED_FAMILIES, *LEARNED_FAMILIES])}), a sampler of "
+            f"ncfm.frequencies or a tensor (k, d), got {type(sampler).__name__}."
+        )
+    if sampler.num_features != num_features:
+        raise NcfmError(
+            f"The sampler draws frequencies of width {sampler.num_features}, the samples have {num_features}; "
+            "build both with one num_features."
+        )
+    return sampler
+
+
+def _checked_frequencies(t: Tensor, num_features: int) -> Tensor:
+    if t.ndim != 2 or t.shape[1] != num_features or not len(t) or not t.is_floating_point():
+        raise NcfmError(
+            f"Expected floating-point frequencies of shape (k, {num_features}), got {tuple(t.shape)} of {t.dtype}."
+        )
+    return t.detach().clone()
+
+
+def _common_classes(x: Tensor, y: Tensor, of_x: Tensor, of_y: Tensor) -> list[int]:
+    """The classes of both sides, ascending."""
+    if x.ndim != 2 or of_x.shape != x.shape[:1] or of_y.shape != y.shape[:1]:
+        raise NcfmError(
+            f"labels go with samples (n, d) and (m, d), one label a row; got {tuple(of_x.shape)} and "
+            f"{tuple(of_y.shape)} for samples {tuple(x.shape)} and {tuple(y.shape)}."
+        )
+    classes, others = (sorted(set(labels.tolist())) for labels in (of_x, of_y))
+    if classes != others:
+        lone = sorted(set(classes) ^ set(others))
+        raise NcfmError(f"Classes {lone} are on one side only; give both sides rows of every class.")
+    return classes
