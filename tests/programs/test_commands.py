@@ -40,6 +40,7 @@ COMMANDS = [
     "compare",
     "score",
     "continual",
+    "report",
     "diagnose",
     "search",
     "pretrain",
@@ -108,8 +109,10 @@ def test_distill_writes_a_run_folder(ncfm_, tmp_path):
     assert "Distilled 10 classes x 1 images (4 a class after decoding) in 2 iterations" in done.out
     assert files_of(out) == [
         "config.json",
+        *(f"film/000000{i}.safetensors" for i in range(3)),
         "images.png",
         "metrics.jsonl",
+        "report.html",
         "state.safetensors",
         "synthetic/images.safetensors",
         "synthetic/set.json",
@@ -131,7 +134,7 @@ def test_nothing_is_pickled(ncfm_, tmp_path, own_cache):
     found = [p for folder in (tmp_path, own_cache) for p in folder.rglob("*") if p.is_file()]
     assert len(found) >= 10
     for path in found:
-        assert path.suffix in {".json", ".jsonl", ".safetensors", ".png", ".csv"}, path
+        assert path.suffix in {".json", ".jsonl", ".safetensors", ".png", ".csv", ".html"}, path
         assert not path.read_bytes().startswith((b"\x80", b"PK\x03\x04")), path
 
 

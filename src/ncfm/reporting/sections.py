@@ -436,8 +436,8 @@ def verdict(run: RunFolder, real: RealLook) -> tuple[str, bool]:
     copies, total = int(real.copies.sum()), len(real.copies)
     if copies:
         text = (
-            f"{copies} of {total} training images of the set are nearly copies of a real one. Who gets this set gets "
-            "those images."
+            f"{copies} of {total} training images of the set are nearly copies of a real one: it can be told which. "
+            "Who gets this set gets to know those images."
         )
     else:
         text = f"None of the {total} training images of the set is nearly a copy of a real one."
