@@ -19,6 +19,7 @@ from ncfm.report import (
     AccuracyRow,
     append_rows,
     image_grid,
+    methods_table,
     networks_table,
     read_rows,
     results,
@@ -197,6 +198,21 @@ def test_a_table_of_networks_by_hand(tmp_path):
     assert networks_table(read_rows(path)).splitlines()[2:] == [
         "| cifar10 | 10 | vgg11 | 91.2 ± 1.2 | 88.0 to 94.0 | 68.0 | 3 | quick@epochs=40 | 8 |",
         "| cifar10 | 10 | mlp | 91.2 ± 1.2 | 88.0 to 94.0 | - | 3 | quick@epochs=40 | 8 |",
+    ]
+
+
+def test_a_table_of_methods_by_hand(tmp_path):
+    path = tmp_path / "rows.csv"
+    ours = dataclasses.replace(
+        ROW, method="ncfm", variant="gaussian,distill.seconds=60.0", iterations=48, distill_seconds=60.0, storage=1.25
+    )
+    ours = dataclasses.replace(ours, teacher_seconds=7.6, distill_memory_mb=512.4)
+    none = dataclasses.replace(ours, method="random", variant="", accuracy_mean=0.95, iterations=None)
+    none = dataclasses.replace(none, distill_seconds=None, teacher_seconds=None, distill_memory_mb=None)
+    append_rows(path, [ours, none])
+    assert methods_table(read_rows(path)).splitlines()[2:] == [
+        "| digits | 1 | random | 95.0 ± 1.2 | 88.0 to 94.0 | 1.25 | - | - | - | - | - |",
+        "| digits | 1 | ncfm (gaussian) | 91.2 ± 1.2 | 88.0 to 94.0 | 1.25 | 48 | 1.25 | 60 | 8 | 512 |",
     ]
 
 

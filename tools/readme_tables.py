@@ -1,13 +1,13 @@
 """Rewrite the results tables from results/accuracy.csv; with --check only say whether they are up to date.
 
 The README has the methods by their recipes, docs/results.md every row, docs/evaluation.md the networks that were
-trained on one set.
+trained on one set, docs/peers.md the methods at equal time.
 """
 
 import sys
 from pathlib import Path
 
-from ncfm.report import latest, networks_table, read_rows, results_table
+from ncfm.report import latest, methods_table, networks_table, read_rows, results_table
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results: made by `make results` -->", "<!-- end of results -->"
@@ -32,6 +32,11 @@ def is_of_networks(row: dict[str, str]) -> bool:
     return command.startswith("ncfm evaluate") and "--networks" in command and "@" not in row["protocol"]
 
 
+def is_at_equal_time(row: dict[str, str]) -> bool:
+    """Whether a row is one of methods that had the same time to distil."""
+    return row["command"].startswith("ncfm compare") and "--minutes" in row["command"]
+
+
 def main() -> None:
     """Rewrite or check."""
     rows = read_rows(ROOT / "results" / "accuracy.csv")
@@ -39,6 +44,7 @@ def main() -> None:
     tables = {
         "README.md": results_table(latest(filter(is_plain, rows))),
         "docs/results.md": results_table(rows),
+        "docs/peers.md": methods_table(latest(filter(is_at_equal_time, rows))),
         "docs/evaluation.md": networks_table(latest(filter(is_of_networks, rows))),
     }
     for name, table in tables.items():

@@ -1,7 +1,16 @@
 """What people and programs read afterwards: pictures, result rows, tables."""
 
 from ncfm.report.figures import image_grid, save_image_grid
-from ncfm.report.results import AccuracyRow, CostRow, append_rows, latest, networks_table, read_rows, results_table
+from ncfm.report.results import (
+    AccuracyRow,
+    CostRow,
+    append_rows,
+    latest,
+    methods_table,
+    networks_table,
+    read_rows,
+    results_table,
+)
 
 __all__ = [
     "AccuracyRow",
@@ -9,6 +18,7 @@ __all__ = [
     "append_rows",
     "image_grid",
     "latest",
+    "methods_table",
     "networks_table",
     "read_rows",
     "results_table",

@@ -314,6 +314,28 @@ def networks_table(rows: Iterable[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def methods_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of methods side by side, the best first: accuracy, and what iterations cost."""
+    lines = [
+        "| data | IPC | method | accuracy | 95 % interval | storage | iterations | s / iteration | distil, s "
+        "| teachers or experts, s | memory, MiB |",
+        "|---|---:|---|---:|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for r in sorted(rows, key=lambda row: (row["dataset"], int(row["ipc"]), -float(row["accuracy_mean"]))):
+        settings = [part for part in r["variant"].split(",") if part and not part.startswith("distill.seconds")]
+        method = r["method"] + (f" ({', '.join(settings)})" if settings else "")
+        played = r["iterations"] not in ("", "0")
+        each = f"{float(r['distill_seconds']) / int(r['iterations']):.3g}" if played else "-"
+        lines.append(
+            f"| {r['dataset']} | {r['ipc']} | {method} "
+            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} "
+            f"| {_percent(r['accuracy_low'])} to {_percent(r['accuracy_high'])} | {float(r['storage']):.4g} "
+            f"| {r['iterations'] or '-'} | {each} | {_whole(r['distill_seconds'])} "
+            f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_memory_mb'])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def _percent(text: str) -> str:
     return f"{100 * float(text):.1f}" if text else "-"
 
