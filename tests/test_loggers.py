@@ -16,7 +16,7 @@ from ncfm.loggers import EVENTS_FOLDER, TensorBoardLogger, WandbLogger, import_l
 from ncfm.runs import resolve_config
 from tiny import SETTINGS
 
-TOLD = {"discrepancy", "calibration", "seconds", "seconds_per_iteration", "memory_mb"}
+TOLD = {"discrepancy", "amplitude", "phase", "calibration", "seconds", "seconds_per_iteration", "memory_mb"}
 
 
 class FakeWriter:

@@ -52,10 +52,6 @@ class Objective(Protocol):
         """
         ...
 
-    def measure(self, real: Features, synthetic: Features, generator: Generator) -> Measured:
-        """`discrepancy` with the same draws, and its parts beside."""
-        ...
-
     def state(self) -> dict[str, Tensor]:
         """The memory by name: what is filled in place to go on where another run stopped; mostly empty.
 
@@ -75,14 +71,6 @@ class _NoAdversary:
 
     def to(self, device: torch.device) -> None:
         """Nothing to move."""
-
-
-class _NoParts:
-    """A discrepancy that is not made of amplitudes and phases."""
-
-    def measure(self: Objective, real: Features, synthetic: Features, generator: Generator) -> Measured:
-        """The discrepancy alone."""
-        return Measured(self.discrepancy(real, synthetic, generator))
 
 
 class _NoMemory:
@@ -148,7 +136,7 @@ class CharacteristicMatching(_NoMemory):
         return Measured(*parts)
 
 
-class MeanMatching(_NoAdversary, _NoParts, _NoMemory):
+class MeanMatching(_NoAdversary, _NoMemory):
     """Distribution matching: squared distance of the class means; nothing adversarial, no randomness.
 
     Reference:
@@ -160,7 +148,7 @@ class MeanMatching(_NoAdversary, _NoParts, _NoMemory):
         return mean_gap(real, synthetic)
 
 
-class PointMatching(_NoAdversary, _NoParts, _NoMemory):
+class PointMatching(_NoAdversary, _NoMemory):
     """Point matching: mean squared distance of synthetic features from real ones paired with them at random.
 
     The plainest thing one could minimise, and the yardstick of the others: it pulls every image to the mean of its
@@ -172,7 +160,7 @@ class PointMatching(_NoAdversary, _NoParts, _NoMemory):
         return paired_gap(real, synthetic)
 
 
-class KernelMatching(_NoAdversary, _NoParts, _NoMemory):
+class KernelMatching(_NoAdversary, _NoMemory):
     r"""Kernel matching: squared Gaussian-kernel MMD of every class, the mean over several bandwidths.
 
     By default the bandwidths are multiples of the median distance between the real and synthetic features of the
@@ -211,7 +199,7 @@ class KernelMatching(_NoAdversary, _NoParts, _NoMemory):
         return gaussian_mmd(real, synthetic, bandwidth=widths, exact=False)
 
 
-class CovarianceMatching(_NoAdversary, _NoParts):
+class CovarianceMatching(_NoAdversary):
     r"""Diversified semantic matching: means, covariances, and the means that earlier extractors saw.
 
     .. math:: \|\mu_x - \mu_y\|^2 + w_{cov} \|S_x - S_y\|_F^2 + w_{hist} \|\mu_{hist} - \mu_y\|^2
@@ -289,3 +277,10 @@ class CovarianceMatching(_NoAdversary, _NoParts):
                 f"Expected features of {classes} classes and width {width}, got shape {tuple(features.shape)}; "
                 "build the objective with the data's num_classes and the extractor's num_features."
             )
+
+
+def measure(objective: Objective, real: Features, synthetic: Features, generator: Generator) -> Measured:
+    """The discrepancy of an objective, and its parts if it has some; the draws are those of `Objective.discrepancy`."""
+    if isinstance(objective, CharacteristicMatching):
+        return objective.measure(real, synthetic, generator)
+    return Measured(objective.discrepancy(real, synthetic, generator))

@@ -61,6 +61,16 @@ def test_the_pages_with_examples_are_all_found():
 
 @pytest.mark.parametrize("page", RUNNING, ids=[page.stem for page in RUNNING])
 def test_python_of_a_page_runs_from_top_to_bottom(page, briefly):
+    if page.name == "sharing.md":  # which speaks of a set that exists, and of its exports
+        shared = ncfm.distill("digits", ipc=2).synthetic
+        shared.save("runs/cifar10-ipc10")
+        for form, place in (
+            ("hf", "cifar10-distilled"),
+            ("parquet", "set.parquet"),
+            ("npz", "set.npz"),
+            ("pt", "set.pt"),
+        ):
+            ncfm.export(shared, place, to=form)
     scope = {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(no test split|set aside|more than once|fewer)")
@@ -106,7 +116,8 @@ def test_every_setting_of_the_pages_exists():
         named = re.findall(r"`([a-z]+\.[a-z_]+)(?:=[^`]*)?`", page.read_text(encoding="utf-8"))
         named += [key for name, line in commands() if name == page.name for key in re.findall(r"--set (\S+?)=", line)]
         wrong = [n for n in named if n.split(".")[0] in sections - {"data"} and n not in known_keys() and "(" not in n]
-        assert [n for n in wrong if not n.endswith((".md", ".py", ".html"))] == [], page
+        files = (".md", ".py", ".html", ".safetensors", ".pt")
+        assert [n for n in wrong if not n.endswith(files)] == [], page
 
 
 def test_every_page_is_in_the_navigation():

@@ -24,7 +24,7 @@ from ncfm.data.images import ImageSplit, draw_class_batches, normalizer, to_floa
 from ncfm.diagnosis import Diagnosis, diagnose
 from ncfm.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.formation import decode, decoded_ipc
-from ncfm.objectives import CharacteristicMatching, Measured, Objective
+from ncfm.objectives import CharacteristicMatching, Measured, Objective, measure
 from ncfm.teachers import TeacherPool
 from ncfm.training import batch_norms, channels_last, recompute_batch_norms
 
@@ -254,7 +254,7 @@ class MinMaxStep:
         """Discrepancies (C,) with their parts, and calibration loss () of the synthetic images: all that has a
         gradient."""
         training = self.training_images(draw)
-        measured = self.objective.measure(real, self.features_of(training), generator)
+        measured = measure(self.objective, real, self.features_of(training), generator)
         return measured, self.calibrate(training)
 
     def calibrate(self, training: GroupedImages) -> Tensor:
