@@ -209,10 +209,12 @@ def test_a_table_of_methods_by_hand(tmp_path):
     ours = dataclasses.replace(ours, teacher_seconds=7.6, distill_memory_mb=512.4)
     none = dataclasses.replace(ours, method="random", variant="", accuracy_mean=0.95, iterations=None)
     none = dataclasses.replace(none, distill_seconds=None, teacher_seconds=None, distill_memory_mb=None)
-    append_rows(path, [ours, none])
+    asked = dataclasses.replace(ours, accuracy_mean=0.5, variant="", protocol="brief@labels=teacher(T=1 weight=1)")
+    append_rows(path, [ours, none, asked])
     assert methods_table(read_rows(path)).splitlines()[2:] == [
         "| digits | 1 | random | 95.0 ± 1.2 | 88.0 to 94.0 | 1.25 | - | - | - | - | - |",
         "| digits | 1 | ncfm (gaussian) | 91.2 ± 1.2 | 88.0 to 94.0 | 1.25 | 48 | 1.25 | 60 | 8 | 512 |",
+        "| digits | 1 | ncfm (labels=teacher) | 50.0 ± 1.2 | 88.0 to 94.0 | 1.25 | 48 | 1.25 | 60 | 8 | 512 |",
     ]
 
 

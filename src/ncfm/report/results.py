@@ -7,6 +7,7 @@ import datetime
 import io
 import math
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -323,6 +324,8 @@ def methods_table(rows: Iterable[dict[str, str]]) -> str:
     ]
     for r in sorted(rows, key=lambda row: (row["dataset"], int(row["ipc"]), -float(row["accuracy_mean"]))):
         settings = [part for part in r["variant"].split(",") if part and not part.startswith("distill.seconds")]
+        labels = re.search(r"labels=\w+", r["protocol"])  # what students learn from, if not hard labels
+        settings += [] if labels is None else [labels.group()]
         method = r["method"] + (f" ({', '.join(settings)})" if settings else "")
         played = r["iterations"] not in ("", "0")
         each = f"{float(r['distill_seconds']) / int(r['iterations']):.3g}" if played else "-"
