@@ -77,8 +77,8 @@ class Scale(NamedTuple):
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round values in low .. high: multiples of 1, 2 or 5 times a power of ten, about so many.
 
-    >>> ticks(0.0, 0.31)
-    [0.0, 0.1, 0.2, 0.3]
+    >>> ticks(0.0, 0.42)
+    [0.0, 0.1, 0.2, 0.3, 0.4]
     """
     span = max(high - low, 1e-12)
     raw = span / max(about, 1)
