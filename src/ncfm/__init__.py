@@ -18,12 +18,13 @@ from ncfm._version import __version__
 from ncfm.synthetic import SyntheticSet, load
 
 if TYPE_CHECKING:
-    from ncfm.api import distill, evaluate, export, pretrain
+    from ncfm.api import distill, evaluate, pretrain
     from ncfm.comparison import compare
     from ncfm.data import ImageSet, images_of, load_images
     from ncfm.discrepancy import characteristic_function, gaussian_mmd, ncfd
     from ncfm.distillation import DistillResult, Interrupted
     from ncfm.evaluation import EvaluationResult
+    from ncfm.exports import export
     from ncfm.metric import CharacteristicDiscrepancy
     from ncfm.two_sample import TwoSampleResult, two_sample_test
 
@@ -52,12 +53,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ncfm.api": ("distill", "evaluate", "export", "pretrain"),
+    "ncfm.api": ("distill", "evaluate", "pretrain"),
     "ncfm.comparison": ("compare",),
     "ncfm.data": ("ImageSet", "images_of", "load_images"),
     "ncfm.discrepancy": ("characteristic_function", "gaussian_mmd", "ncfd"),
     "ncfm.distillation": ("DistillResult", "Interrupted"),
     "ncfm.evaluation": ("EvaluationResult",),
+    "ncfm.exports": ("export",),
     "ncfm.metric": ("CharacteristicDiscrepancy",),
     "ncfm.two_sample": ("TwoSampleResult", "two_sample_test"),
 }

@@ -11,7 +11,6 @@ from ncfm.config import make_config, nest
 from ncfm.data.images import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.evaluation import EvaluationResult
-from ncfm.exports import Exported, formats
 from ncfm.foreign import is_set, read_foreign
 from ncfm.runs import (
     Reporter,
@@ -29,7 +28,7 @@ from ncfm.runs import (
 from ncfm.synthetic import SyntheticSet, load
 from ncfm.teachers import TeacherPool
 
-__all__ = ["distill", "evaluate", "export", "load", "pretrain"]
+__all__ = ["distill", "evaluate", "load", "pretrain"]
 
 
 def pretrain(
@@ -145,27 +144,3 @@ def evaluate(
     soft = build_targets(config, synthetic.soft_labels if isinstance(synthetic, SyntheticSet) else None, pool)
     train = synthetic.decoded() if isinstance(synthetic, SyntheticSet) else synthetic
     return judge(train, images, config, machine, "students", reporter, soft=soft, fresh=fresh)
-
-
-def export(
-    synthetic: SyntheticSet | str | Path,
-    out: str | Path,
-    *,
-    to: str,
-    stored: bool = False,
-    bits: int | None = None,
-    force: bool = False,
-    repository: str | None = None,
-) -> Exported:
-    """Write a set, or that in a folder, in a form that another program reads: see `ncfm.exports.export`.
-
-    Args:
-        synthetic: a set, its folder, or its run folder.
-        out, to, stored, bits, force, repository: as there; ``to`` is "ncfm", "hf", "parquet", "png", "npz", "pt" or
-            "ddranking".
-
-    Raises:
-        NcfmError: if there is no set, the options do not fit, or the place is taken.
-    """
-    opened = synthetic if isinstance(synthetic, SyntheticSet) else load(synthetic)
-    return formats.export(opened, out, to=to, stored=stored, bits=bits, force=force, repository=repository)

@@ -10,7 +10,7 @@ import typer
 from ncfm import api
 from ncfm._checks import NcfmError
 from ncfm.cli._common import AsJson, OwnSet, console, print_json
-from ncfm.exports import FORMATS, hub
+from ncfm.exports import FORMATS, export, hub
 
 
 def command(
@@ -44,7 +44,7 @@ def command(
         hub.check_repository(push)
         hub_api = hub.hub_api()  # before anything is written
     synthetic = api.load(path)
-    done = api.export(synthetic, out, to=to, stored=stored, bits=bits, force=force, repository=push)
+    done = export(synthetic, out, to=to, stored=stored, bits=bits, force=force, repository=push)
     address = None
     if push is not None and hub_api is not None:
         question = f"Send {done.num_images} images ({done.num_bytes:,} bytes) to the hub as {push}?"

@@ -57,7 +57,7 @@ class Exported(NamedTuple):
 
 
 def export(
-    synthetic: SyntheticSet,
+    synthetic: SyntheticSet | str | Path,
     out: str | Path,
     *,
     to: str,
@@ -71,7 +71,7 @@ def export(
     The images are those to train on, decoded, class by class; a file or folder appears whole or not at all.
 
     Args:
-        synthetic: the set.
+        synthetic: the set, its folder, or its run folder.
         out: a file that ends as the format does, or a folder.
         to: a name of `FORMATS`.
         stored: write mosaics as they are stored in place of decoded images; they have no soft labels.
@@ -80,10 +80,11 @@ def export(
         repository: ``owner/name`` of the hub, for the card of "hf".
 
     Raises:
-        NcfmError: for unknown formats, options that a format does not have, or a place that is taken; NcfmFailure if it
-            cannot be written.
+        NcfmError: if there is no set, for unknown formats, options that a format does not have, or a place that is
+            taken; NcfmFailure if it cannot be written.
     """
     chosen = FORMATS[check_known(to, FORMATS, "format")]
+    synthetic = synthetic if isinstance(synthetic, SyntheticSet) else SyntheticSet.load(synthetic)
     path = Path(out).expanduser()
     bits = chosen.bits[0] if bits is None else check_bits(bits, chosen.bits)
     if stored and True not in chosen.images:

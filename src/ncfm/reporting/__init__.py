@@ -13,7 +13,7 @@ from ncfm._checks import NcfmError
 from ncfm._files import write_text
 from ncfm.report.page import Page, render
 from ncfm.report.results import today
-from ncfm.reporting import sections
+from ncfm.reporting import accuracy, closeness, curves, pictures, summary
 from ncfm.reporting.folder import RunFolder, Score, open_run, read_beside, read_own_scores, settings_table
 from ncfm.reporting.real import RealLook, look_at_real
 from ncfm.runs import Reporter, Silent
@@ -65,28 +65,28 @@ def write_report(
 
 def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealLook | None = None) -> Page:
     """All sections of the report; the reasons for those left out are added to ``run.missing``."""
-    rows, rows_note = sections.class_rows(run, real)
-    chart, differences = sections.standing(run, others)
-    by_class, confused = sections.class_charts(run)
-    chart_of_features, features_note = (None, "") if real is None else sections.feature_map(real)
-    said, has_copies = ("", False) if real is None else sections.verdict(run, real)
-    film = sections.film_view(run)
+    rows, rows_note = pictures.class_rows(run, real)
+    chart, differences = accuracy.standing(run, others)
+    by_class, confused = accuracy.class_charts(run)
+    chart_of_features, features_note = (None, "") if real is None else closeness.feature_map(real)
+    said, has_copies = ("", False) if real is None else closeness.verdict(run, real)
+    film = pictures.film_view(run)
     name = run.path.resolve().name
     place = name if run.path.is_absolute() else str(run.path)  # a page tells no places of a machine
     return Page(
         title=name,
         lead=_lead(run),
-        accuracy=sections.accuracy_fact(run),
-        facts=sections.headline_facts(run),
+        accuracy=summary.accuracy_fact(run),
+        facts=summary.headline_facts(run),
         load=f"import ncfm\n\nimages, labels = ncfm.load({json.dumps(place)}).decoded()",
         evaluate=shlex.join(["ncfm", "evaluate", place, "--runs", "5"]),
         rows=rows,
         rows_note=rows_note,
         film=film,
-        curves=sections.metric_charts(run),
-        frequencies=sections.diagnosis_charts(run),
+        curves=curves.metric_charts(run),
+        frequencies=curves.diagnosis_charts(run),
         standing=chart,
-        scores=sections.scores_table(run.scores) if run.scores else None,
+        scores=accuracy.scores_table(run.scores) if run.scores else None,
         differences=differences,
         per_class=by_class,
         confused=confused,
@@ -95,13 +95,13 @@ def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealLook | Non
         class_names=() if real is None else real.class_names,
         verdict=said,
         has_copies=has_copies,
-        likeness=() if real is None else sections.likeness_charts(real),
-        likeness_note="" if real is None else sections.likeness_note(run, real),
-        pairs=() if real is None else sections.pair_views(real),
+        likeness=() if real is None else closeness.likeness_charts(real),
+        likeness_note="" if real is None else closeness.likeness_note(run, real),
+        pairs=() if real is None else closeness.pair_views(real),
         settings=settings_table(run),
-        provenance=sections.provenance(run),
+        provenance=summary.provenance(run),
         command=str(run.facts.get("command", "")),
-        remade=sections.remade(run),
+        remade=summary.remade(run),
         missing=run.missing,
         written_by=f"Written by ncfm report on {today()}.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,50 +125,28 @@ def _compare(
     count = min(len(train), max(MAX_PIXELS // images.image_size**2, 1))
     at = torch.randperm(len(train), generator=rng)  # in random order: its first are samples
     some = at[: min(MAPPED, count)]
-    at = at[:count].sort().values
-    judged = some[:JUDGED]
-    exclude = torch.cat([torch.full((len(decoded),), -1), torch.searchsorted(at, judged)])
-
-    pool = train_teachers(images, config, machine, reporter)
-    normalize = normalizer(pool.statistics, machine.device)
-    extract = FeatureExtractor(
-        pool.trained(0),
-        normalize=config.distill.normalize_features,
-        precision=machine.precision,
-        chunk_size=machine.chunk_size,
-    )
-
-    def features(x: Tensor) -> Tensor:
-        return extract.without_gradient(normalize(x.to(machine.device))).cpu()
-
+    at, judged = at[:count].sort().values, some[:JUDGED]
+    features = _feature_space(images, config, machine, reporter)
     # Real images as they would be stored: a mosaic's tile that has not moved is then at distance 0.
     factor = synthetic.factor if synthetic.mode == "single" else 1
 
     def pixels(x: Tensor) -> Tensor:
         return as_stored(x, factor).flatten(1)
 
-    def real_parts(stage: str) -> Iterator[Tensor]:
+    def real_parts(stage: str, space: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
         reporter.begin(stage, count)
         for i, part in enumerate(at.split(AT_ONCE)):
-            yield to_float(train.batch(part).cpu())
+            yield space(to_float(train.batch(part).cpu()))
             reporter.update(min((i + 1) * AT_ONCE, count))
         reporter.end()
 
     some_real = to_float(train.batch(some).cpu())
-    of_some = features(some_real)
-    by_pixel = nearest(
-        torch.cat([decoded.flatten(1), pixels(some_real[: len(judged)])]),
-        (pixels(part) for part in real_parts("nearest pixels")),
-        exclude=exclude,
-    )
-    own = features(decoded)
-    by_feature = nearest(
-        torch.cat([own, of_some[: len(judged)]]),
-        (features(part) for part in real_parts("nearest features")),
-        exclude=exclude,
-    )
+    of_some, own = features(some_real), features(decoded)
+    queries = decoded.flatten(1), pixels(some_real[: len(judged)])
     root = math.sqrt(decoded[0].numel())
-    pixel, feature = (_likeness(found, at, len(decoded), unit) for found, unit in ((by_pixel, root), (by_feature, 1.0)))
+    pixel = _likeness(*queries, real_parts("nearest pixels", pixels), at, judged, unit=root)
+    queries = own, of_some[: len(judged)]
+    feature = _likeness(*queries, real_parts("nearest features", features), at, judged, unit=1.0)
     plane = principal_plane(of_some)
     samples = draw_class_batches(train, min(SHOWN, int(train.counts.max())), rng).cpu()
     return RealLook(
@@ -192,6 +170,21 @@ def _compare(
     )
 
 
+def _feature_space(
+    images: ImageSet, config: RunConfig, machine: Machine, reporter: Reporter
+) -> Callable[[Tensor], Tensor]:
+    """Features (n, d) of images (n, c, h, w) in [0, 1] under the first teacher of the run's recipe."""
+    pool = train_teachers(images, config, machine, reporter)
+    normalize = normalizer(pool.statistics, machine.device)
+    extract = FeatureExtractor(
+        pool.trained(0),
+        normalize=config.distill.normalize_features,
+        precision=machine.precision,
+        chunk_size=machine.chunk_size,
+    )
+    return lambda x: extract.without_gradient(normalize(x.to(machine.device))).cpu()
+
+
 def _decoded(synthetic: SyntheticSet) -> tuple[Tensor, Tensor]:
     """Training images (M, c, h, w) of the set with labels (M,), the first ones of every class if there are many."""
     decoded = decode(synthetic.images, synthetic.factor, synthetic.mode, synthetic.bound)  # (C, m, c, h, w)
@@ -200,7 +193,21 @@ def _decoded(synthetic: SyntheticSet) -> tuple[Tensor, Tensor]:
     return decoded.flatten(0, 1).clamp(0, 1), labels
 
 
-def _likeness(found: Neighbours, at: Tensor, synthetic: int, unit: float) -> Likeness:
-    """Neighbours of the synthetic images and of the real ones apart, positions those of the split."""
-    own = Neighbours(at[found.at[:synthetic]], found.distance[:synthetic] / unit, found.second[:synthetic] / unit)
-    return Likeness(own, found.distance[synthetic:] / unit)
+def _likeness(
+    of_set: Tensor, of_real: Tensor, parts: Iterator[Tensor], at: Tensor, judged: Tensor, *, unit: float
+) -> Likeness:
+    """The nearest real images in one space.
+
+    Args:
+        of_set: (M, d) the synthetic images there.
+        of_real: (q, d) the real ones that serve as a measure; each is compared with all but itself.
+        parts: all real images there, in the order of ``at``.
+        at: their positions in the split, ascending.
+        judged: (q,) positions of those that serve as a measure.
+        unit: distances are told in.
+    """
+    exclude = torch.cat([torch.full((len(of_set),), -1), torch.searchsorted(at, judged)])
+    found = nearest(torch.cat([of_set, of_real]), parts, exclude=exclude)
+    m = len(of_set)
+    own = Neighbours(at[found.at[:m]], found.distance[:m] / unit, found.second[:m] / unit)
+    return Likeness(own, found.distance[m:] / unit)
