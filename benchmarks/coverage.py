@@ -21,7 +21,8 @@ from rich.console import Console
 import ncfm
 from ncfm._typing import Interval
 from ncfm.evaluation import interval
-from ncfm.report.results import Conditions, CoverageRow, append_rows
+from ncfm.report.results import Conditions, append_rows
+from ncfm.report.rows import CoverageRow
 
 NORMAL_95 = 1.959964
 

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from benchmarks.problem import Problem, race
 from benchmarks.step import cost_row
-from ncfm.report.results import CostRow, append_rows
+from ncfm.report.results import append_rows
+from ncfm.report.rows import CostRow
 
 CURVES: dict[str, tuple[int, ...]] = {
     "num_classes": (10, 30, 100, 300, 1000),

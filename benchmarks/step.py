@@ -10,7 +10,8 @@ from rich.table import Table
 
 from benchmarks.problem import Problem, Timings, matmul_ceiling, operations_of, race
 from ncfm._device import choose_device
-from ncfm.report.results import CostRow, append_rows, code_version, command_line, today
+from ncfm.report.results import append_rows, code_version, command_line, today
+from ncfm.report.rows import CostRow
 
 POINTS = ((64, 1024), (1024, 4096))  # real images a class, frequencies
 

@@ -16,7 +16,8 @@ from ncfm import kernels
 from ncfm._device import choose_device, describe_device, peak_memory_mb
 from ncfm.data.images import ImageSplit
 from ncfm.evaluation import evaluate, get_protocol
-from ncfm.report.results import CostRow, append_rows, code_version, command_line, today
+from ncfm.report.results import append_rows, code_version, command_line, today
+from ncfm.report.rows import CostRow
 
 
 def main() -> None:

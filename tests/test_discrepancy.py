@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from ncfm import discrepancy
 from ncfm._checks import NcfmError
 from ncfm._typing import Phi
 from ncfm.discrepancy import (
     ROOT_EPSILON,
     amplitude_gap,
+    characteristic,
     characteristic_function,
     covariance_gap,
     gaussian_mmd,
@@ -582,7 +582,7 @@ def test_gradient_rows_leave_the_value_and_estimate_the_gradient_without_bias():
 def test_by_default_no_more_projections_are_held_than_allowed(monkeypatch):
     x, t = normal(0, 2, 50, 3), normal(2, 6, 3)
     whole = characteristic_function(x, t)
-    monkeypatch.setattr(discrepancy, "MAX_PROJECTIONS", 2 * 6 * 7)  # 7 of the 50 rows
+    monkeypatch.setattr(characteristic, "MAX_PROJECTIONS", 2 * 6 * 7)  # 7 of the 50 rows
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(
         lambda saved: kept.append(saved.numel()) or saved, lambda saved: saved

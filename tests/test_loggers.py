@@ -13,7 +13,7 @@ import torch
 import ncfm
 from ncfm import NcfmError
 from ncfm.loggers import EVENTS_FOLDER, TensorBoardLogger, WandbLogger, import_logger, make_logger
-from ncfm.runs import resolve_config
+from ncfm.settings import resolve_config
 from tiny import SETTINGS
 
 TOLD = {"discrepancy", "amplitude", "phase", "calibration", "seconds", "seconds_per_iteration", "memory_mb"}

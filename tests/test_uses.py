@@ -15,7 +15,7 @@ from ncfm._typing import LabelledImages
 from ncfm.data.images import ImageSplit
 from ncfm.evaluation.continual import class_order, learn_continually, restrict, step_sizes
 from ncfm.evaluation.search import SearchResult, convnet_grid
-from ncfm.runs import resolve_config, variant_of
+from ncfm.settings import resolve_config, variant_of
 from ncfm.soft_labels import TeacherTargets
 from strategies import rng
 from tiny import SETTINGS, few

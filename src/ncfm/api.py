@@ -12,19 +12,9 @@ from ncfm.data.images import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.evaluation import EvaluationResult
 from ncfm.foreign import is_set, read_foreign
-from ncfm.runs import (
-    Reporter,
-    Settings,
-    Silent,
-    check_folder,
-    describe_run,
-    distill_into,
-    judge,
-    prepare,
-    resolve_config,
-    train_pool,
-    train_teachers,
-)
+from ncfm.progress import Reporter, Silent
+from ncfm.runs import distill_into, judge, prepare, train_pool, train_teachers
+from ncfm.settings import Settings, check_folder, describe_run, resolve_config
 from ncfm.synthetic import SyntheticSet, load
 from ncfm.teachers import TeacherPool
 

@@ -25,25 +25,19 @@ from ncfm.distillation.state import STATE_FILE
 from ncfm.evaluation import EvaluationResult, equal_steps, interval
 from ncfm.experts import ExpertPool
 from ncfm.methods import METHODS, Method, read_ablation
+from ncfm.progress import Reporter, Silent
 from ncfm.report.figures import save_image_grid
 from ncfm.report.plots import CostPoint
-from ncfm.report.results import AccuracyRow, append_rows
-from ncfm.runs import (
-    PICTURE_FILE,
-    Reporter,
+from ncfm.report.results import append_rows
+from ncfm.report.rows import AccuracyRow
+from ncfm.runs import PICTURE_FILE, distill_into, judge, prepare, scores, train_pool, train_teachers
+from ncfm.settings import (
     Settings,
-    Silent,
     check_folder,
     describe_run,
-    distill_into,
-    judge,
     matches_trajectories,
     needs_teachers,
-    prepare,
     resolve_config,
-    scores,
-    train_pool,
-    train_teachers,
     variant_of,
 )
 from ncfm.synthetic import SCORES_FILE, SyntheticSet, read_scores

@@ -31,9 +31,8 @@ _AS_STORED = {"distill.factor": 1, "distill.init": "real"}
 def _in_place_of_ncfd(objective: str, matching_weight: float) -> dict[str, Any]:
     """Another objective in the loop of NCFM, beside the calibration with about the weight that NCFD has there.
 
-    Objectives have different scales. The weight makes the gradient on the images as long as that of NCFD at its own
-    weight of 10: measured at the start of CIFAR-10 with 10 images a class (norms over the first iterations: NCFD 0.08,
-    mean 0.035, points 0.17, kernels 0.022, covariances 0.08).
+    Objectives have different scales. The weight makes the gradient on the images about as long as that of NCFD at its
+    own weight of 10, as measured at the start of CIFAR-10 with 10 images a class by ``benchmarks.weights``.
     """
     return {"objective.name": objective, "distill.matching_weight": matching_weight}
 

@@ -17,7 +17,8 @@ from ncfm.build import Machine, build_protocol, build_teacher_recipe, run_distil
 from ncfm.config import RunConfig
 from ncfm.data.images import ImageSet
 from ncfm.networks import on_device
-from ncfm.runs import Settings, prepare, resolve_config
+from ncfm.runs import prepare
+from ncfm.settings import Settings, resolve_config
 from ncfm.synthetic import SyntheticSet, start_images
 from ncfm.teachers import TeacherPool, network_for, teacher_key, untrained_pool
 from ncfm.training import TrainingRecipe, accuracy, fit, steps_per_epoch

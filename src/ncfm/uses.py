@@ -19,7 +19,9 @@ from ncfm.evaluation.continual import ContinualResult, learn_continually
 from ncfm.evaluation.inference import Estimate
 from ncfm.evaluation.scores import augmentation_robust_interval, label_robust_interval
 from ncfm.evaluation.search import SearchResult
-from ncfm.runs import Reporter, Settings, Silent, judge, prepare, train_students, train_teachers
+from ncfm.progress import Reporter, Silent
+from ncfm.runs import judge, prepare, train_students, train_teachers
+from ncfm.settings import Settings
 from ncfm.soft_labels import SoftTargets, StudentTargets
 from ncfm.synthetic import SyntheticSet
 from ncfm.teachers import TeacherPool, untrained_pool

@@ -34,7 +34,8 @@ from ncfm.cli._common import (
 from ncfm.config import make_config, nest
 from ncfm.evaluation.continual import ContinualResult
 from ncfm.report.plots import plot_continual
-from ncfm.report.results import ContinualRow, append_rows
+from ncfm.report.results import append_rows
+from ncfm.report.rows import ContinualRow
 
 
 def command(

@@ -31,8 +31,10 @@ from ncfm.evaluation import PROTOCOLS, EvaluationResult, interval
 from ncfm.evaluation.inference import compare_runs, runs_needed
 from ncfm.foreign import is_set
 from ncfm.report.published import published
-from ncfm.report.results import AccuracyRow, append_rows
-from ncfm.runs import CONFIG_FILE, scores
+from ncfm.report.results import append_rows
+from ncfm.report.rows import AccuracyRow
+from ncfm.runs import scores
+from ncfm.settings import CONFIG_FILE
 from ncfm.synthetic import SCORES_FILE, SyntheticSet, read_scores
 
 

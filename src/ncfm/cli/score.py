@@ -28,7 +28,8 @@ from ncfm.cli._common import (
     row_facts,
     settings_of,
 )
-from ncfm.report.results import Row, ScoreRow, append_rows
+from ncfm.report.results import append_rows
+from ncfm.report.rows import Row, ScoreRow
 
 
 def command(

@@ -35,7 +35,8 @@ from ncfm.cli._common import (
 from ncfm.config import make_config, nest
 from ncfm.evaluation.search import SearchResult, convnet_grid
 from ncfm.report.plots import plot_search
-from ncfm.report.results import SearchRow, append_rows
+from ncfm.report.results import append_rows
+from ncfm.report.rows import SearchRow
 
 
 def command(

@@ -51,8 +51,8 @@ PROTOCOLS = {
             num_runs=3,
             looks=1,
         ),
-        # For large networks on a small machine: few epochs of many small steps. Chosen on a share of CIFAR-10's
-        # training split: VGG-11 gains much by the slow start, and CutMix pays only in longer trainings.
+        # For large networks on a small machine: few epochs of many small steps. Chosen among a dozen recipes on a share
+        # of CIFAR-10's training split, with VGG-11 and the ConvNet.
         Protocol(
             "brief",
             TrainingRecipe(

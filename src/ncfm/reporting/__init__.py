@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from ncfm._checks import NcfmError
 from ncfm._files import write_text
+from ncfm.progress import Reporter, Silent
 from ncfm.report.page import Page, render
 from ncfm.report.results import today
 from ncfm.reporting import accuracy, closeness, curves, pictures, summary
 from ncfm.reporting.folder import RunFolder, Score, open_run, read_beside, read_own_scores, settings_table
 from ncfm.reporting.real import RealLook, look_at_real
-from ncfm.runs import Reporter, Silent
 
 REPORT_FILE = "report.html"
 

@@ -20,7 +20,7 @@ from ncfm.distillation.film import FILM_FOLDER, Frame, read_film
 from ncfm.distillation.running import DIAGNOSIS_FILE, METRICS_FILE, read_lines
 from ncfm.distillation.state import STATE_FILE
 from ncfm.evaluation import interval
-from ncfm.runs import CONFIG_FILE
+from ncfm.settings import CONFIG_FILE
 from ncfm.synthetic import FACTS_FILE, SCORES_FILE, SET_FOLDER, SyntheticSet, read_scores
 
 COMPARISON_FILE = "comparison.json"  # of `ncfm compare`, in the folder above its runs

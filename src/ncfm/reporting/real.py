@@ -18,7 +18,8 @@ from ncfm.data.images import ImageSet, draw_class_batches, normalizer, to_float,
 from ncfm.evaluation.likeness import Neighbours, nearest, principal_plane
 from ncfm.features import FeatureExtractor
 from ncfm.formation import as_stored, decode
-from ncfm.runs import Reporter, prepare, train_teachers
+from ncfm.progress import Reporter
+from ncfm.runs import prepare, train_teachers
 from ncfm.synthetic import SyntheticSet
 
 SHOWN = 10  # real images of a class to look at

@@ -10,7 +10,7 @@ from ncfm.report.page import Fact
 from ncfm.report.published import published
 from ncfm.reporting.folder import RunFolder, setting_text
 from ncfm.reporting.texts import duration, percent, spaced
-from ncfm.runs import resolve_config
+from ncfm.settings import resolve_config
 
 
 def accuracy_fact(run: RunFolder) -> Fact | None:

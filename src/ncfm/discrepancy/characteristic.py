@@ -1,7 +1,4 @@
-"""Discrepancies between two samples of feature vectors: pure functions of tensors.
-
-x holds n rows of one sample, y holds m rows of the other, both of width d; t holds k frequencies. Leading axes are
-groups (classes): every group is compared on its own, all in one pass.
+"""The characteristic function of a sample, and the discrepancy of two: NCFD, with its amplitude and phase.
 
 Reference:
     Wang et al., "Dataset Distillation with Neural Characteristic Function: A Minmax Perspective", CVPR 2025,
@@ -10,14 +7,12 @@ Reference:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmError, check_at_least, check_fraction, check_matrix_pair, check_positive
+from ncfm._checks import NcfmError, check_at_least, check_fraction, check_matrix_pair
 from ncfm._typing import Features, Frequencies, PerFrequency, PerGroup, Phi
 
 ROOT_EPSILON = 1e-8
@@ -266,166 +261,3 @@ def root_mean_gap(x: Features, y: Features, frequencies: Frequencies) -> PerGrou
     phi_x, phi_y = (characteristic_function(z, frequencies) for z in (x, y))
     square = (phi_x.real - phi_y.real).square() + (phi_x.imag - phi_y.imag).square()
     return square.mean(-1).sqrt()
-
-
-def squared_distances(x: Features, y: Features, *, exact: bool = True) -> Tensor:
-    r"""Squared Euclidean distances :math:`\|x_i - y_j\|^2` of all pairs of rows.
-
-    Args:
-        x: (..., n, d).
-        y: (..., m, d).
-        exact: take the differences themselves: every distance is right to its own rounding. Otherwise
-            :math:`\|x\|^2 + \|y\|^2 - 2 \langle x, y \rangle` about a row of x, one matrix product and several times
-            faster: all distances are right to some ten roundings of the largest one (with TF32 to a thousandth of it),
-            and none is negative.
-
-    Returns:
-        (..., n, m). The gradient is 0 where two rows coincide, in both ways of computing.
-    """
-    if exact:
-        # The slope of the root is undefined where rows coincide; cdist takes 0 for it, which is right for the square.
-        return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
-    origin = x[..., :1, :].detach()  # distances do not depend on it, but the rounding of norms far from 0 does
-    x, y = x - origin, y - origin
-    squared = x.square().sum(-1)[..., :, None] + y.square().sum(-1)[..., None, :] - 2 * (x @ y.mT)
-    return squared.clamp(min=0)
-
-
-@torch.no_grad()
-def median_bandwidth(x: Features, y: Features) -> PerGroup:
-    r"""Median heuristic: the median distance between two different rows of x and y pooled, for each group.
-
-    This is median(\|a - b\|), not sqrt(median(\|a - b\|^2) / 2), which is in use too: a pair at the median distance has
-    a kernel of exp(-1/2) = .61. Of an even number of distances it is the lower of the middle two. It is always
-    above 0: at least a thousandth of the root-mean-square distance (most pairs may coincide), and 1 where all rows
-    coincide. It costs O((n + m)^2 d) and has no gradient.
-
-    Args:
-        x: (..., n, d).
-        y: (..., m, d).
-
-    Raises:
-        NcfmError: if shapes do not fit.
-
-    Reference:
-        Gretton et al., "A Kernel Two-Sample Test", JMLR 13, 2012, section 8.
-    """
-    check_matrix_pair(x, y)
-    pooled = torch.cat([x, y], dim=-2)
-    first, second = torch.triu_indices(pooled.shape[-2], pooled.shape[-2], 1, device=pooled.device)
-    squared = squared_distances(pooled, pooled, exact=False)[..., first, second]  # (..., pairs)
-    spread = squared.mean(-1).sqrt()
-    return torch.where(spread > 0, torch.maximum(squared.median(-1).values.sqrt(), 1e-3 * spread), 1.0)
-
-
-def gaussian_mmd(
-    x: Features, y: Features, *, bandwidth: float | Sequence[float] | Tensor, exact: bool = True
-) -> PerGroup:
-    r"""Squared maximum mean discrepancy of the kernel :math:`\exp(-\|a - b\|^2 / (2 s^2))`, s the bandwidth.
-
-    Of several bandwidths the kernels are averaged, and so are the discrepancies. The plain (V-statistic) estimate,
-    pairs of a point with itself included, which is the one that equals the mean of \|Phi_x - Phi_y\|^2 over frequencies
-    t ~ N(0, I / s^2). Quadratic cost: O((n + m)^2 d).
-
-    Args:
-        x: (..., n, d).
-        y: (..., m, d).
-        bandwidth: one or several numbers above 0; as a tensor () or (b,) for all groups or (..., b) for each, the last
-            axis being averaged over. Whether a tensor's are above 0 is not checked: that would wait for the device.
-        exact: how distances are computed, see `squared_distances`. If not, a kernel value is off by at most half the
-            error of a squared distance over s^2: about 1e-6 in float32 for features of norm 1 and a bandwidth of 1.
-
-    Raises:
-        NcfmError: if shapes do not fit, or a bandwidth is not above 0.
-
-    Reference:
-        Gretton et al., "A Kernel Two-Sample Test", JMLR 13, 2012.
-    """
-    check_matrix_pair(x, y)
-    widths = _bandwidths(bandwidth, x.shape[:-2])
-
-    def mean_kernels(a: Tensor, b: Tensor) -> Tensor:
-        squared = squared_distances(a, b, exact=exact)
-        return torch.stack([torch.exp(squared / (-2 * s**2)).mean((-2, -1)) for s in widths]).mean(0)
-
-    return mean_kernels(x, x) + mean_kernels(y, y) - 2 * mean_kernels(x, y)
-
-
-def _bandwidths(bandwidth: float | Sequence[float] | Tensor, groups: torch.Size) -> Sequence[float | Tensor]:
-    """The bandwidths to average over: numbers, or tensors that go with (..., n, m)."""
-    if isinstance(bandwidth, Tensor):
-        widths = bandwidth.reshape(1) if bandwidth.ndim == 0 else bandwidth
-        if widths.shape[:-1] not in ((), groups) or not widths.shape[-1]:
-            raise NcfmError(
-                f"Expected bandwidths of shape (), (b,) or {(*groups, 'b')} for these groups, "
-                f"got {tuple(bandwidth.shape)}."
-            )
-        return widths[..., None, None, :].unbind(-1)
-    numbers = list(bandwidth) if isinstance(bandwidth, Sequence) else [bandwidth]
-    check_at_least(len(numbers), 1, "number of bandwidths")
-    for number in numbers:
-        check_positive(number, "bandwidth")
-    return numbers
-
-
-def mean_gap(x: Features, y: Features) -> PerGroup:
-    r"""Squared distance of the means, :math:`\|\mathrm{mean}(x) - \mathrm{mean}(y)\|^2`.
-
-    Reference:
-        Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023.
-    """
-    check_matrix_pair(x, y)
-    return (x.mean(-2) - y.mean(-2)).square().sum(-1)
-
-
-def paired_gap(x: Features, y: Features) -> PerGroup:
-    r"""Mean squared distance of pairs, :math:`\frac{1}{m} \sum_j \|y_j - x_{j \bmod n}\|^2`: point matching.
-
-    Row j of y goes with row j mod n of x. Real batches are drawn in random order, so the pairing is a random one, and
-    the order of the rows matters: the only discrepancy here that does not compare distributions. It is 0 only where
-    every pair coincides, and its expectation is smallest for y at the mean of x.
-
-    Args:
-        x: (..., n, d) real features.
-        y: (..., m, d) synthetic features; the mean is over these rows.
-
-    Raises:
-        NcfmError: if shapes do not fit.
-    """
-    check_matrix_pair(x, y)
-    partner = torch.arange(y.shape[-2], device=x.device) % x.shape[-2]
-    return (y - x[..., partner, :]).square().sum(-1).mean(-1)
-
-
-def covariance_gap(x: Features, y: Features) -> PerGroup:
-    r"""Squared Frobenius distance of the covariance matrices (of 1/n, not 1/(n - 1)), :math:`\|S_x - S_y\|_F^2`.
-
-    With the centred rows :math:`\bar X, \bar Y` it is
-
-    .. math:: \frac{\|\bar X \bar X^T\|_F^2}{n^2} + \frac{\|\bar Y \bar Y^T\|_F^2}{m^2}
-              - 2 \frac{\|\bar X \bar Y^T\|_F^2}{n m},
-
-    products of n x n, m x m and n x m at a cost of O((n^2 + n m + m^2) d). The d x d matrices themselves are formed
-    only where they cost less, O((n + m) d^2), which is where d is below about n + m.
-
-    Args:
-        x: (..., n, d).
-        y: (..., m, d).
-
-    Returns:
-        (...). From the products it is right to rounding of the squared norms of both matrices, and where they agree it
-        may come out that much below 0: cut off, it would lose its gradient too.
-
-    Raises:
-        NcfmError: if shapes do not fit.
-
-    Reference:
-        Li et al., "Diversified Semantic Distribution Matching for Dataset Distillation", ACM MM 2024 (the gap).
-    """
-    check_matrix_pair(x, y)
-    n, m, d = x.shape[-2], y.shape[-2], x.shape[-1]
-    x, y = ((z - z.mean(-2, keepdim=True)) / math.sqrt(z.shape[-2]) for z in (x, y))
-    if (n + m) * d < n * n + n * m + m * m:
-        return (x.mT @ x - y.mT @ y).square().sum((-2, -1))
-    of_x, of_y, shared = ((a @ b.mT).square().sum((-2, -1)) for a, b in ((x, x), (y, y), (x, y)))
-    return of_x + of_y - 2 * shared
