@@ -8,7 +8,7 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,8 @@ def compare(
 ) -> list[Scored]:
     """Put methods side by side: the same storage, the same students, the same recipe.
 
+    What comes to the same settings under two names, such as the usual form in two ablations, is made once.
+
     Args:
         data, ipc, recipe, settings, seed, data_dir, reporter: as in `distill`; settings hold for all methods, over
             what makes a method.
@@ -145,18 +147,24 @@ def compare(
     images, machine = prepare(data, config, data_dir)
     pools = _Pools(images, machine, reporter or Silent())
     folder = None if out is None else Path(out).expanduser()
-    scored = []
+    jobs = []
     for name, method in chosen.items():
         budget = {"distill.seconds": seconds} if seconds is not None and method.distilled else {}
         for own_seed in range(config.seed, config.seed + seeds):
             shared = {"teachers.seed": config.seed} if own_seed != config.seed else {}
-            own = resolve_config(
-                data, ipc, recipe, {**method.settings, **budget, **shared, **(settings or {})}, own_seed
-            )
+            own = method.settings_over(config, {**budget, **shared, **(settings or {})})
             place = _folder_of(name, folder, own_seed - config.seed)
-            scored.append(_score(name, method, pools, own, ipc, place))
+            jobs.append(_Job(name, method, resolve_config(data, ipc, recipe, own, own_seed), place))
+    scored: list[Scored] = []
+    made: dict[tuple[str, str], Scored] = {}
+    for job in jobs:
+        if job.same not in made:
+            places = [other.place for other in jobs if other.same == job.same]
+            place = next((place for place in places if place is not None and place.exists()), job.place)
+            made[job.same] = _score(job.name, job.method, pools, job.config, ipc, place)
             if results is not None:
-                append_rows(Path(results), [accuracy_row(scored[-1], images.name, ipc, own)])
+                append_rows(Path(results), [accuracy_row(made[job.same], images.name, ipc, job.config)])
+        scored.append(replace(made[job.same], name=job.name))
     return scored
 
 
@@ -236,6 +244,21 @@ def _folder_of(name: str, folder: Path | None, repeat: int) -> Path | None:
         return None
     plain = re.sub(r"[^A-Za-z0-9.=]+", "-", name).strip("-")
     return folder / (plain if repeat == 0 else f"{plain}.seed{repeat}")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A set to make and judge."""
+
+    name: str
+    method: Method
+    config: RunConfig
+    place: Path | None
+
+    @property
+    def same(self) -> tuple[str, str]:
+        """What jobs have in common that come to the same."""
+        return self.method.name, self.config.model_dump_json()
 
 
 class _Pools:

@@ -167,7 +167,7 @@ def record_experts(
                 precision=precision,
                 after_epoch=after_epoch,
             )
-            trajectory = Trajectory(torch.stack(states), time.perf_counter() - began)
+            trajectory = Trajectory(torch.stack(states), round(time.perf_counter() - began, 3))
             with best_effort():
                 facts = asdict(recipe) | {"network": network, "data": images.name}
                 write_json(cache / f"{key}.json", facts | {"seconds": round(trajectory.seconds, 3)})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ncfm._checks import NcfmError, nearest
-from ncfm.config import RECIPES, make_config, nest
+from ncfm.config import RECIPES, RunConfig, dotted, make_config, nest
 
 ABLATIONS = RECIPES / "ablations"
 
@@ -22,6 +22,24 @@ class Method:
     description: str
     settings: Mapping[str, Any] = field(default_factory=dict)  # dotted; what a user sets comes over them
     distilled: bool = True  # by iterations; else chosen from real images
+    multiples: Mapping[str, float] = field(default_factory=dict)  # dotted; of what recipe and user say
+
+    def settings_over(self, config: RunConfig, own: Mapping[str, Any]) -> dict[str, Any]:
+        """What makes the method, under a user's ``own`` settings; ``config`` has those and the recipe's.
+
+        Raises:
+            NcfmError: for a multiple of what is no number.
+        """
+        usual = dotted(config)
+        multiplied = {key: _multiple(key, usual.get(key), factor) for key, factor in self.multiples.items()}
+        return {**self.settings, **own, **multiplied}
+
+
+def _multiple(key: str, value: Any, factor: float) -> Any:
+    """A number times a factor; a whole number stays one, and at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise NcfmError(f"Expected a number to multiply by {factor}, but {key} is {value!r}.")
+    return max(round(factor * value), 1) if isinstance(value, int) else factor * value
 
 
 # Students of trajectory matching see the images as they are stored, as in its papers.
@@ -103,6 +121,8 @@ def read_ablation(name: str) -> dict[str, Method]:
         method = "ncfm"                              # of METHODS; default ncfm
         [variants."alpha=0"]
         "objective.amplitude_weight" = 0.0
+        [variants."half the iterations"]
+        "distill.iterations" = { times = 0.5 }       # of what recipe and user say
 
     Raises:
         NcfmError: if it is missing or wrong, with all wrong settings of the first variant that has any.
@@ -120,9 +140,16 @@ def read_ablation(name: str) -> dict[str, Method]:
     for label, settings in variants.items():
         if not isinstance(settings, dict):
             raise NcfmError(f'{path}: expected settings of variant {label!r}, such as "distill.factor" = 1.')
+        multiples = {key: value["times"] for key, value in settings.items() if _is_multiple(value)}
+        plain = {key: value for key, value in settings.items() if key not in multiples}
+        method = Method(base.name, label, {**base.settings, **plain}, base.distilled, multiples)
         try:
-            make_config(nest({**base.settings, **settings}))
+            make_config(nest(method.settings_over(make_config(), {})))
         except NcfmError as error:
             raise NcfmError(f"{path}, variant {label!r}: {error}") from error
-        found[label] = Method(base.name, label, {**base.settings, **settings}, base.distilled)
+        found[label] = method
     return found
+
+
+def _is_multiple(value: Any) -> bool:
+    return isinstance(value, dict) and list(value) == ["times"] and isinstance(value["times"], int | float)

@@ -285,7 +285,7 @@ def _train(
         precision=precision,
         after_epoch=None if on_epoch is None else lambda epoch: on_epoch(index, epoch),
     )
-    return Teacher(initial, _copy(module), time.perf_counter() - began)
+    return Teacher(initial, _copy(module), round(time.perf_counter() - began, 3))  # as the cache has it
 
 
 def _from_cache(cache: Path, key: str, names: Collection[str]) -> Teacher | None:

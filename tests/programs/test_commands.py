@@ -525,6 +525,21 @@ def test_ablations_and_seeds_share_teachers(ncfm_, tmp_path):
     ]
 
 
+def test_what_comes_to_the_same_is_made_once_whatever_its_name(ncfm_, tmp_path):
+    rows, own, other = tmp_path / "rows.csv", tmp_path / "own.toml", tmp_path / "other.toml"
+    own.write_text('[variants.plain]\n[variants.default]\n"distill.descent_steps" = 1\n')
+    other.write_text('[variants.first]\n"distill.ascent_steps" = 1\n[variants.k]\n"objective.amplitude_weight" = 0.0\n')
+    options = ["--ipc", 1, "--recipe", "none", "--out", tmp_path / "all", "--results", rows, "--json"]
+    first = json.loads(ncfm_("compare", "digits", "--ablation", own, *options, *sets()).out)
+    assert [row["name"] for row in first] == ["own: plain", "own: default"]
+    second = json.loads(ncfm_("compare", "digits", "--ablation", f"{other},{own}", *options, *sets()).out)
+    assert [row["name"] for row in second] == ["other: first", "other: k", "own: plain", "own: default"]
+    assert len({str(row["confusion"]) for row in (*first, second[0], *second[2:])}) == 1
+    folders = {path.name for path in (tmp_path / "all").iterdir() if path.is_dir()}
+    assert folders == {"own-plain", "other-k"}  # found where it was, though asked for by another name first
+    assert len(results.read_rows(rows)) == 2
+
+
 @pytest.mark.parametrize("method", ["mse", "mmd", "dsdm", "dm", "mtt", "datm", "rded", "rded-teacher"])
 def test_every_peer_runs(ncfm_, tmp_path, method):
     few = {

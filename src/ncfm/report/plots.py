@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COLORS = ("#1f5fa8", "#c8691c", "#3c8a4e", "#8a4fa3", "#7a7a7a", "#b03a48")
 MARKERS = ("o", "s", "^", "D", "v", "P")  # told apart without colours too
+COST_RANGE = 4.0  # an axis of costs spans at least this factor: methods given equal time end an iteration apart
 
 
 def plot_continual(found: Mapping[str, ContinualResult], path: Path, title: str) -> None:
@@ -84,6 +85,9 @@ def plot_costs(points: Sequence[CostPoint], path: Path, title: str) -> None:
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter(NullFormatter())
+        low, high = axis.get_xlim()
+        stretch = max(math.sqrt(COST_RANGE * low / high), 1)
+        axis.set_xlim(low / stretch, high * stretch)
         axis.set_xlabel(label)
     axes[0].set_ylabel("accuracy, %")
     axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
