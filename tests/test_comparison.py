@@ -75,6 +75,13 @@ def test_every_ablation_of_the_package_is_valid_and_has_variants_that_differ(nam
 
 def test_the_ablation_of_the_discrepancy_has_the_weights_of_the_methods():
     variants = read_ablation("discrepancy")
+    assert {name: variant.name for name, variant in variants.items()} == {
+        "ncfd": "ncfm",
+        "mmd": "mmd",
+        "mean": "mean",
+        "dsdm": "dsdm",
+        "mse": "mse",
+    }
     assert variants.pop("ncfd").settings == {}
     assert {name: variant.settings for name, variant in variants.items()} == {
         name: METHODS[name].settings for name in ("mmd", "mean", "dsdm", "mse")

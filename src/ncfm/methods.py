@@ -142,7 +142,8 @@ def read_ablation(name: str) -> dict[str, Method]:
             raise NcfmError(f'{path}: expected settings of variant {label!r}, such as "distill.factor" = 1.')
         multiples = {key: value["times"] for key, value in settings.items() if _is_multiple(value)}
         plain = {key: value for key, value in settings.items() if key not in multiples}
-        method = Method(base.name, label, {**base.settings, **plain}, base.distilled, multiples)
+        made = METHODS.get(str(plain.get("objective.name")), base)  # rows of another objective have its name
+        method = Method(made.name, label, {**base.settings, **plain}, base.distilled, multiples)
         try:
             make_config(nest(method.settings_over(make_config(), {})))
         except NcfmError as error:
