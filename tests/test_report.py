@@ -16,7 +16,9 @@ from PIL import Image
 
 from ncfm._checks import NcfmError, NcfmFailure
 from ncfm.report import (
+    Ablated,
     AccuracyRow,
+    ablation_table,
     append_rows,
     image_grid,
     methods_table,
@@ -216,6 +218,23 @@ def test_a_table_of_methods_by_hand(tmp_path):
         "| digits | 1 | ncfm (gaussian) | 91.2 ± 1.2 | 88.0 to 94.0 | 1.25 | 48 | 1.25 | 60 | 8 | 512 |",
         "| digits | 1 | ncfm (labels=teacher) | 50.0 ± 1.2 | 88.0 to 94.0 | 1.25 | 48 | 1.25 | 60 | 8 | 512 |",
     ]
+
+
+def test_a_table_of_ablations_by_hand():
+    usual = {0: 0.5, 1: 0.5, 2: 0.5}
+    # Of three numbers with a deviation of 10 the interval reaches 4.303 * 10 / sqrt(3) = 24.8 to both sides.
+    variants = [
+        Ablated("minmax", "learned", usual, 0.444),
+        Ablated("alpha", "alpha=0", {0: 0.5, 1: 0.6, 2: 0.7}, 1.234),
+        Ablated("factor", "factor=3", {0: 0.4, 1: 0.4}, 0.1),
+    ]
+    assert ablation_table(variants, usual).splitlines()[2:] == [
+        "| minmax | learned | 50.0 ± 0.0 | 50.0 to 50.0 | - | - | 71.8 | 0.44 |",
+        "| alpha | alpha=0 | 60.0 ± 10.0 | 35.2 to 84.8 | +10.0 | -14.8 to +34.8 | 70.1 | 1.2 |",
+        "| factor | factor=3 | 40.0 ± 0.0 | 40.0 to 40.0 | -10.0 | -10.0 to -10.0 | - | 0.1 |",
+    ]
+    one = ablation_table([Ablated("factor", "factor=3", {0: 0.4}, 0.1)], usual).splitlines()[2]
+    assert one == "| factor | factor=3 | 40.0 | - | -10.0 | - | - | 0.1 |"
 
 
 def test_a_table_of_one_student_has_no_interval(tmp_path):

@@ -1,13 +1,18 @@
-"""Rewrite the results tables from results/accuracy.csv; with --check only say whether they are up to date.
+"""Rewrite the results tables from the files under results/; with --check only say whether they are up to date.
 
 The README has the methods by their recipes, docs/results.md every row, docs/evaluation.md the networks that were
-trained on one set, docs/peers.md the methods at equal time.
+trained on one set, docs/peers.md the methods at equal time, docs/ablations.md the ablations.
 """
 
+import statistics
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from ncfm.report import latest, methods_table, networks_table, read_rows, results_table
+from ncfm.comparison import METHODS_BY_ROW
+from ncfm.methods import ablation_names, read_ablation
+from ncfm.report import Ablated, ablation_table, latest, methods_table, networks_table, read_rows, results_table
+from ncfm.settings import resolve_config, variant_of
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results: made by `make results` -->", "<!-- end of results -->"
@@ -37,8 +42,28 @@ def is_at_equal_time(row: dict[str, str]) -> bool:
     return row["command"].startswith("ncfm compare") and "--minutes" in row["command"]
 
 
+REDUCED = ("cifar10", 10, "cifar10-ipc10-reduced")  # what ablations were run on
+
+
+def ablated(rows: list[dict[str, str]]) -> Iterator[Ablated]:
+    """The package's ablations that have rows: each variant's are those that say its settings."""
+    data, ipc, recipe = REDUCED
+    usual = resolve_config(data, ipc, recipe, None, None)
+    for ablation in ablation_names():
+        for label, method in read_ablation(ablation).items():
+            config = resolve_config(data, ipc, recipe, method.settings_over(usual, {}), None)
+            said = variant_of(data, ipc, config, usual=METHODS_BY_ROW[method.name])
+            own = [row for row in rows if (row["method"], row["variant"]) == (method.name, said)]
+            if own:
+                each = [float(row["distill_seconds"]) / int(row["iterations"]) for row in own]
+                accuracies = {int(row["seed"]): float(row["accuracy_mean"]) for row in own}
+                yield Ablated(ablation, label, accuracies, statistics.median(each))
+
+
 def main() -> None:
     """Rewrite or check."""
+    found = list(ablated(latest(read_rows(ROOT / "results" / "ablations.csv"))))
+    plain = next(v.accuracies for v in found if (v.ablation, v.variant) == ("minmax", "learned"))
     rows = read_rows(ROOT / "results" / "accuracy.csv")
     stale = []
     tables = {
@@ -46,6 +71,7 @@ def main() -> None:
         "docs/results.md": results_table(rows),
         "docs/peers.md": methods_table(latest(filter(is_at_equal_time, rows))),
         "docs/evaluation.md": networks_table(latest(filter(is_of_networks, rows))),
+        "docs/ablations.md": ablation_table(found, plain),
     }
     for name, table in tables.items():
         path = ROOT / name
@@ -56,7 +82,7 @@ def main() -> None:
             if "--check" not in sys.argv[1:]:
                 path.write_text(wanted, encoding="utf-8")
     if "--check" in sys.argv[1:] and stale:
-        sys.exit(f"{' and '.join(stale)}: not what results/accuracy.csv says; run `make results`.")
+        sys.exit(f"{' and '.join(stale)}: not what the files under results/ say; run `make results`.")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """What people and programs read afterwards: pictures, result rows, tables."""
 
 from ncfm.report.figures import image_grid, save_image_grid
-from ncfm.report.results import append_rows, latest, methods_table, networks_table, read_rows, results_table
+from ncfm.report.results import append_rows, latest, read_rows
 from ncfm.report.rows import AccuracyRow, CostRow
+from ncfm.report.tables import Ablated, ablation_table, methods_table, networks_table, results_table
 
 __all__ = [
+    "Ablated",
     "AccuracyRow",
     "CostRow",
+    "ablation_table",
     "append_rows",
     "image_grid",
     "latest",

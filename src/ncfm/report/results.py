@@ -7,7 +7,6 @@ import datetime
 import io
 import math
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -22,7 +21,6 @@ import torch
 from ncfm._checks import NcfmError
 from ncfm._device import describe_device, peak_memory_mb
 from ncfm._files import write_text
-from ncfm.report.published import published
 from ncfm.report.rows import AccuracyRow, Row
 
 COLUMNS = tuple(f.name for f in fields(AccuracyRow))
@@ -116,74 +114,6 @@ def latest(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
     """Of rows that measured the same thing the last one, in the order of their first appearance."""
     what = ("dataset", "ipc", "method", "variant", "network", "protocol", "seed")
     return list({tuple(row[column] for column in what): row for row in rows}.values())
-
-
-def results_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of accuracy rows, in percent with 95 % intervals: what the README shows."""
-    lines = [
-        "| data | IPC | method | accuracy | 95 % interval | students | network | protocol | teachers, s | distil, s |",
-        "|---|---:|---|---:|---|---:|---|---|---:|---:|",
-    ]
-    for r in rows:
-        method = r["method"] + (f" ({r['variant']})" if r["variant"] else "")
-        low, high = _percent(r["accuracy_low"]), _percent(r["accuracy_high"])
-        interval = f"{low} to {high}" if r["accuracy_low"] else "-"
-        lines.append(
-            f"| {r['dataset']} | {r['ipc']} | {method} "
-            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} | {interval} "
-            f"| {r['num_runs']} | {r['network']} | {r['protocol']} "
-            f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_seconds'])} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def networks_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of networks trained on one set, the paper's accuracies beside ours where it has them."""
-    lines = [
-        "| data | IPC | network | accuracy | 95 % interval | the paper's | students | protocol | seconds |",
-        "|---|---:|---|---:|---|---:|---:|---|---:|",
-    ]
-    for r in rows:
-        paper = published(r["dataset"], int(r["ipc"]), r["network"])
-        lines.append(
-            f"| {r['dataset']} | {r['ipc']} | {r['network']} "
-            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} "
-            f"| {_percent(r['accuracy_low'])} to {_percent(r['accuracy_high'])} | {'-' if paper is None else paper} "
-            f"| {r['num_runs']} | {r['protocol']} | {_whole(r['evaluate_seconds'])} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def methods_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of methods side by side, the best first: accuracy, and what iterations cost."""
-    lines = [
-        "| data | IPC | method | accuracy | 95 % interval | storage | iterations | s / iteration | distil, s "
-        "| teachers or experts, s | memory, MiB |",
-        "|---|---:|---|---:|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for r in sorted(rows, key=lambda row: (row["dataset"], int(row["ipc"]), -float(row["accuracy_mean"]))):
-        settings = [part for part in r["variant"].split(",") if part and not part.startswith("distill.seconds")]
-        labels = re.search(r"labels=\w+", r["protocol"])  # what students learn from, if not hard labels
-        settings += [] if labels is None else [labels.group()]
-        method = r["method"] + (f" ({', '.join(settings)})" if settings else "")
-        played = r["iterations"] not in ("", "0")
-        each = f"{float(r['distill_seconds']) / int(r['iterations']):.3g}" if played else "-"
-        lines.append(
-            f"| {r['dataset']} | {r['ipc']} | {method} "
-            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} "
-            f"| {_percent(r['accuracy_low'])} to {_percent(r['accuracy_high'])} | {float(r['storage']):.4g} "
-            f"| {r['iterations'] or '-'} | {each} | {_whole(r['distill_seconds'])} "
-            f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_memory_mb'])} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _percent(text: str) -> str:
-    return f"{100 * float(text):.1f}" if text else "-"
-
-
-def _whole(text: str) -> str:
-    return f"{float(text):.0f}" if text else "-"
 
 
 def _cell(value: object) -> str:

@@ -1,0 +1,115 @@
+"""Markdown tables of what results files say."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ncfm.evaluation import interval
+from ncfm.report.published import ABLATIONS, published
+
+
+def results_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of accuracy rows, in percent with 95 % intervals: what the README shows."""
+    lines = [
+        "| data | IPC | method | accuracy | 95 % interval | students | network | protocol | teachers, s | distil, s |",
+        "|---|---:|---|---:|---|---:|---|---|---:|---:|",
+    ]
+    for r in rows:
+        method = r["method"] + (f" ({r['variant']})" if r["variant"] else "")
+        low, high = _percent(r["accuracy_low"]), _percent(r["accuracy_high"])
+        interval = f"{low} to {high}" if r["accuracy_low"] else "-"
+        lines.append(
+            f"| {r['dataset']} | {r['ipc']} | {method} "
+            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} | {interval} "
+            f"| {r['num_runs']} | {r['network']} | {r['protocol']} "
+            f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_seconds'])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def networks_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of networks trained on one set, the paper's accuracies beside ours where it has them."""
+    lines = [
+        "| data | IPC | network | accuracy | 95 % interval | the paper's | students | protocol | seconds |",
+        "|---|---:|---|---:|---|---:|---:|---|---:|",
+    ]
+    for r in rows:
+        paper = published(r["dataset"], int(r["ipc"]), r["network"])
+        lines.append(
+            f"| {r['dataset']} | {r['ipc']} | {r['network']} "
+            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} "
+            f"| {_percent(r['accuracy_low'])} to {_percent(r['accuracy_high'])} | {'-' if paper is None else paper} "
+            f"| {r['num_runs']} | {r['protocol']} | {_whole(r['evaluate_seconds'])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def methods_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of methods side by side, the best first: accuracy, and what iterations cost."""
+    lines = [
+        "| data | IPC | method | accuracy | 95 % interval | storage | iterations | s / iteration | distil, s "
+        "| teachers or experts, s | memory, MiB |",
+        "|---|---:|---|---:|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for r in sorted(rows, key=lambda row: (row["dataset"], int(row["ipc"]), -float(row["accuracy_mean"]))):
+        settings = [part for part in r["variant"].split(",") if part and not part.startswith("distill.seconds")]
+        labels = re.search(r"labels=\w+", r["protocol"])  # what students learn from, if not hard labels
+        settings += [] if labels is None else [labels.group()]
+        method = r["method"] + (f" ({', '.join(settings)})" if settings else "")
+        played = r["iterations"] not in ("", "0")
+        each = f"{float(r['distill_seconds']) / int(r['iterations']):.3g}" if played else "-"
+        lines.append(
+            f"| {r['dataset']} | {r['ipc']} | {method} "
+            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} "
+            f"| {_percent(r['accuracy_low'])} to {_percent(r['accuracy_high'])} | {float(r['storage']):.4g} "
+            f"| {r['iterations'] or '-'} | {each} | {_whole(r['distill_seconds'])} "
+            f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_memory_mb'])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+class Ablated(NamedTuple):
+    """A variant of an ablation, over the seeds of its sets."""
+
+    ablation: str
+    variant: str
+    accuracies: dict[int, float]  # of a set's students, in the mean, by seed; fractions
+    seconds: float  # an iteration takes, median over the seeds
+
+
+def ablation_table(variants: Sequence[Ablated], usual: dict[int, float]) -> str:
+    """A Markdown table of variants beside the usual form.
+
+    Intervals are over sets, not students: three sets of one variant are three numbers. The difference from ``usual``,
+    the accuracies of the usual form by seed, is taken seed by seed, as sets of one seed start from the same images.
+    """
+    lines = [
+        "| ablation | variant | accuracy | 95 % interval | less the usual form | 95 % interval | the paper's "
+        "| s / iteration |",
+        "|---|---|---:|---|---:|---|---:|---:|",
+    ]
+    for v in variants:
+        own = interval(list(v.accuracies.values()))
+        gap = interval([value - usual[seed] for seed, value in v.accuracies.items() if seed in usual])
+        same = all(usual.get(seed) == value for seed, value in v.accuracies.items())
+        less = "-" if same else f"{100 * gap.mean:+.1f}"
+        spread = "-" if same or math.isnan(gap.low) else f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
+        alone = math.isnan(own.low)
+        paper = ABLATIONS.get((v.ablation, v.variant))
+        lines.append(
+            f"| {v.ablation} | {v.variant} | {100 * own.mean:.1f}{'' if alone else f' ± {100 * own.std:.1f}'} "
+            f"| {'-' if alone else f'{100 * own.low:.1f} to {100 * own.high:.1f}'} | {less} | {spread} "
+            f"| {'-' if paper is None else paper} | {v.seconds:.2g} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _percent(text: str) -> str:
+    return f"{100 * float(text):.1f}" if text else "-"
+
+
+def _whole(text: str) -> str:
+    return f"{float(text):.0f}" if text else "-"
