@@ -37,8 +37,8 @@ lint: install-dev ## style, types, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
-	$(BIN)/python -m pytest
+test: lint ## all of these and the tests, a process for every core
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: install-dev ## the tests that take longer
 	$(BIN)/python -m pytest -m slow
