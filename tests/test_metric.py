@@ -174,6 +174,15 @@ def test_a_loss_leaves_the_adversary_alone_and_the_adversary_the_samples(family)
 
 
 @every_learned
+def test_what_an_ascent_returns_is_the_mean_before_it(family):
+    x, y = pair()
+    labels = torch.arange(len(x)) % 2, torch.arange(len(y)) % 2
+    module = CharacteristicDiscrepancy(D, family)
+    held = copy.deepcopy(module)
+    assert_close(module.ascend(x, y, labels=labels), held(x, y, labels=labels).mean().detach())
+
+
+@every_learned
 def test_the_adversary_learns_where_the_samples_differ(family):
     # They differ along the first axis only.
     x = normal(0, 300, D).float()

@@ -136,6 +136,17 @@ def test_the_generator_is_the_only_randomness():
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_the_usual_scale_is_one_over_the_median_distance():
+    x, y = normal(0, 30, D), 3 * normal(1, 20, D)
+    found = two_sample_test(x, y, num_frequencies=40, permutations=1, generator=rng(3))
+    draws = rng(3)
+    torch.randperm(50, generator=draws)  # the rows that the median is of: all
+    z = torch.randn(40, D, generator=draws, dtype=torch.float64)
+    distances = torch.pdist(torch.cat([x, y])).sort().values
+    t = z / distances[(len(distances) - 1) // 2]
+    assert found.statistic == pytest.approx(float(ncfd(x, y, t)), abs=1e-9)
+
+
 def test_many_rows_take_the_median_of_some():
     x = normal(0, 1500, 1)
     found = two_sample_test(x[:700], x[700:] + 0.5, num_frequencies=30, permutations=99)
