@@ -67,7 +67,7 @@ results: install ## rewrite the tables of README and docs from the files under r
 
 ablations: install ## every ablation, three sets a variant, on CIFAR-10 at a reduced schedule; hours
 	$(BIN)/ncfm compare cifar10 --ipc 10 --recipe cifar10-ipc10-reduced --seeds 3 --out runs/ablations \
-		--ablation minmax,alpha,discrepancy,calibration,factor,family,ratio,frequencies,normalisation,correction,teachers \
+		--ablation minmax,alpha,discrepancy,calibration,factor,family,ratio,frequencies,normalisation,correction,teachers,bandwidth,weight,adversary \
 		--results results/ablations.csv
 
 bench: install ## time an iteration against the published way of computing, on CIFAR-10; rows go to results/cost.csv

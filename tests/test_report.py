@@ -27,6 +27,7 @@ from ncfm.report import (
     results,
     results_table,
     save_image_grid,
+    variants_table,
 )
 from ncfm.report.figures import BACKGROUND, GAP, LABEL_HEIGHT
 from ncfm.report.results import COLUMNS, code_version, today
@@ -224,17 +225,32 @@ def test_a_table_of_ablations_by_hand():
     usual = {0: 0.5, 1: 0.5, 2: 0.5}
     # Of three numbers with a deviation of 10 the interval reaches 4.303 * 10 / sqrt(3) = 24.8 to both sides.
     variants = [
-        Ablated("minmax", "learned", usual, 0.444),
-        Ablated("alpha", "alpha=0", {0: 0.5, 1: 0.6, 2: 0.7}, 1.234),
-        Ablated("factor", "factor=3", {0: 0.4, 1: 0.4}, 0.1),
+        Ablated("minmax", "learned", usual),
+        Ablated("alpha", "alpha=0", {0: 0.5, 1: 0.6, 2: 0.7}),
+        Ablated("factor", "factor=3", {0: 0.4, 1: 0.4}),
     ]
     assert ablation_table(variants, usual).splitlines()[2:] == [
-        "| minmax | learned | 50.0 ± 0.0 | 50.0 to 50.0 | - | - | 71.8 | 0.44 |",
-        "| alpha | alpha=0 | 60.0 ± 10.0 | 35.2 to 84.8 | +10.0 | -14.8 to +34.8 | 70.1 | 1.2 |",
-        "| factor | factor=3 | 40.0 ± 0.0 | 40.0 to 40.0 | -10.0 | -10.0 to -10.0 | - | 0.1 |",
+        "| minmax | learned | 50.0 ± 0.0 | 50.0 to 50.0 | - | - | 71.8 |",
+        "| alpha | alpha=0 | 60.0 ± 10.0 | 35.2 to 84.8 | +10.0 | -14.8 to +34.8 | 70.1 |",
+        "| factor | factor=3 | 40.0 ± 0.0 | 40.0 to 40.0 | -10.0 | -10.0 to -10.0 | - |",
     ]
-    one = ablation_table([Ablated("factor", "factor=3", {0: 0.4}, 0.1)], usual).splitlines()[2]
-    assert one == "| factor | factor=3 | 40.0 | - | -10.0 | - | - | 0.1 |"
+    one = ablation_table([Ablated("factor", "factor=3", {0: 0.4})], usual).splitlines()[2]
+    assert one == "| factor | factor=3 | 40.0 | - | -10.0 | - | - |"
+
+
+def test_a_table_of_variants_tells_what_differs(tmp_path):
+    path = tmp_path / "rows.csv"
+    said = ["distill.iterations=9", "distill.iterations=9,gaussian", "gaussian,distill.iterations=9"]
+    rows = [
+        dataclasses.replace(ROW, variant=variant, accuracy_mean=mean, seed=seed)
+        for seed, (variant, mean) in enumerate(zip(said, (0.5, 0.6, 0.7), strict=True))
+    ]
+    append_rows(path, [*rows, dataclasses.replace(ROW, method="mse", variant=said[0], accuracy_mean=0.3)])
+    assert variants_table(read_rows(path)).splitlines()[2:] == [
+        "| gaussian | 2 | 65.0 | 1.5 to 128.5 |",  # t of 1 degree of freedom is 12.7: 65 +- 12.7 * 7.07 / sqrt(2)
+        "| the usual form | 1 | 50.0 | - |",
+        "| mse: the usual form | 1 | 30.0 | - |",
+    ]
 
 
 def test_a_table_of_one_student_has_no_interval(tmp_path):

@@ -4,7 +4,6 @@ The README has the methods by their recipes, docs/results.md every row, docs/eva
 trained on one set, docs/peers.md the methods at equal time, docs/ablations.md the ablations.
 """
 
-import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,18 +45,20 @@ REDUCED = ("cifar10", 10, "cifar10-ipc10-reduced")  # what ablations were run on
 
 
 def ablated(rows: list[dict[str, str]]) -> Iterator[Ablated]:
-    """The package's ablations that have rows: each variant's are those that say its settings."""
+    """The package's ablations whose variants all have rows, which are those that say their settings."""
     data, ipc, recipe = REDUCED
     usual = resolve_config(data, ipc, recipe, None, None)
     for ablation in ablation_names():
-        for label, method in read_ablation(ablation).items():
+        variants = read_ablation(ablation)
+        found = []
+        for label, method in variants.items():
             config = resolve_config(data, ipc, recipe, method.settings_over(usual, {}), None)
             said = variant_of(data, ipc, config, usual=METHODS_BY_ROW[method.name])
-            own = [row for row in rows if (row["method"], row["variant"]) == (method.name, said)]
+            own = [row for row in rows if (row["dataset"], row["method"], row["variant"]) == (data, method.name, said)]
             if own:
-                each = [float(row["distill_seconds"]) / int(row["iterations"]) for row in own]
-                accuracies = {int(row["seed"]): float(row["accuracy_mean"]) for row in own}
-                yield Ablated(ablation, label, accuracies, statistics.median(each))
+                found.append(Ablated(ablation, label, {int(r["seed"]): float(r["accuracy_mean"]) for r in own}))
+        if len(found) == len(variants):
+            yield from found
 
 
 def main() -> None:

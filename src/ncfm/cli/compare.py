@@ -31,6 +31,7 @@ from ncfm.report.plots import plot_costs
 from ncfm.runs import PICTURE_FILE
 
 DEFAULT = "ncfm,random,herding,mosaic,full"
+LISTED = 8  # pictures of sets that are named one by one
 
 
 def command(
@@ -115,7 +116,8 @@ def command(
         return
     console.print(_table(title, entries))
     pictures = [str(plot)] if points else []
-    pictures += [str(place / PICTURE_FILE) for place in sorted(out.iterdir()) if (place / PICTURE_FILE).is_file()]
+    of_sets = [place / PICTURE_FILE for place in sorted(out.iterdir()) if (place / PICTURE_FILE).is_file()]
+    pictures += [str(picture) for picture in of_sets] if len(of_sets) <= LISTED else [f"{out}/*/{PICTURE_FILE}"]
     if pictures:
         console.print(f"Pictures: {', '.join(pictures)}", highlight=False, soft_wrap=True, markup=False)
 
@@ -135,7 +137,7 @@ def _table(title: str, entries: list[comparison.Entry]) -> Table:
         collapse_padding=True,
         pad_edge=False,
     )
-    table.add_column("method", no_wrap=True)
+    table.add_column("method", overflow="fold")
     headings = ("accuracy %", "95 % interval", "stored\na class", "distil\ns", "iter.\ns", "MiB")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)

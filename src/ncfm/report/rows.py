@@ -185,4 +185,25 @@ class CoverageRow:
     date: str
 
 
-Row = AccuracyRow | CostRow | ScoreRow | ContinualRow | SearchRow | CoverageRow | WeightRow
+@dataclass(frozen=True)
+class AdversaryRow:
+    """One row of ``results/adversary.csv``: what an adversary found in images that stand still."""
+
+    dataset: str
+    ipc: int
+    form: str
+    criterion: str  # that it ascended
+    steps: int
+    lr: float
+    gap: float  # squared, of the characteristic functions, on real images that it was not trained on
+    gap_over_fixed: float  # over that at fixed Gaussian frequencies of the same scale
+    modulus_squared: float  # of the real characteristic function at its frequencies
+    frequency_rms: float
+    device: str
+    threads: int
+    command: str
+    commit: str
+    date: str
+
+
+Row = AccuracyRow | CostRow | ScoreRow | ContinualRow | SearchRow | CoverageRow | WeightRow | AdversaryRow
