@@ -207,7 +207,12 @@ def test_a_table_of_networks_by_hand(tmp_path):
 def test_a_table_of_methods_by_hand(tmp_path):
     path = tmp_path / "rows.csv"
     ours = dataclasses.replace(
-        ROW, method="ncfm", variant="gaussian,distill.seconds=60.0", iterations=48, distill_seconds=60.0, storage=1.25
+        ROW,
+        method="ncfm",
+        variant="gaussian,teachers.network=convnetw32,distill.seconds=60.0",
+        iterations=48,
+        distill_seconds=60.0,
+        storage=1.25,
     )
     ours = dataclasses.replace(ours, teacher_seconds=7.6, distill_memory_mb=512.4)
     none = dataclasses.replace(ours, method="random", variant="", accuracy_mean=0.95, iterations=None)
@@ -240,16 +245,19 @@ def test_a_table_of_ablations_by_hand():
 
 def test_a_table_of_variants_tells_what_differs(tmp_path):
     path = tmp_path / "rows.csv"
-    said = ["distill.iterations=9", "distill.iterations=9,gaussian", "gaussian,distill.iterations=9"]
-    rows = [
-        dataclasses.replace(ROW, variant=variant, accuracy_mean=mean, seed=seed)
-        for seed, (variant, mean) in enumerate(zip(said, (0.5, 0.6, 0.7), strict=True))
-    ]
-    append_rows(path, [*rows, dataclasses.replace(ROW, method="mse", variant=said[0], accuracy_mean=0.3)])
+    plain, other = "distill.iterations=9", "gaussian,distill.iterations=9"
+    measured = [("ncfm", plain, 0, 0.5), ("ncfm", other, 0, 0.6), ("ncfm", other, 1, 0.7), ("mse", plain, 0, 0.3)]
+    append_rows(
+        path,
+        [
+            dataclasses.replace(ROW, method=method, variant=variant, seed=seed, accuracy_mean=mean)
+            for method, variant, seed, mean in measured
+        ],
+    )
     assert variants_table(read_rows(path)).splitlines()[2:] == [
-        "| gaussian | 2 | 65.0 | 1.5 to 128.5 |",  # t of 1 degree of freedom is 12.7: 65 +- 12.7 * 7.07 / sqrt(2)
+        "| gaussian | 2 | 65.0 | +10.0 |",  # the usual form has no second seed
         "| the usual form | 1 | 50.0 | - |",
-        "| mse: the usual form | 1 | 30.0 | - |",
+        "| mse: the usual form | 1 | 30.0 | -20.0 |",
     ]
 
 

@@ -10,18 +10,27 @@ from pathlib import Path
 
 from ncfm.comparison import METHODS_BY_ROW
 from ncfm.methods import ablation_names, read_ablation
-from ncfm.report import Ablated, ablation_table, latest, methods_table, networks_table, read_rows, results_table
+from ncfm.report import (
+    Ablated,
+    ablation_table,
+    latest,
+    methods_table,
+    networks_table,
+    read_rows,
+    results_table,
+    variants_table,
+)
 from ncfm.settings import resolve_config, variant_of
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- results: made by `make results` -->", "<!-- end of results -->"
 
 
-def with_table(text: str, table: str) -> str:
-    """The text with what is between the markers replaced."""
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{table}\n{END}{after}"
+def with_table(text: str, name: str, table: str) -> str:
+    """The text with what is between the markers of a name replaced."""
+    begin, end = f"<!-- {name}: made by `make results` -->", f"<!-- end of {name} -->"
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n\n{table}\n{end}{after}"
 
 
 def is_plain(row: dict[str, str]) -> bool:
@@ -63,21 +72,24 @@ def ablated(rows: list[dict[str, str]]) -> Iterator[Ablated]:
 
 def main() -> None:
     """Rewrite or check."""
-    found = list(ablated(latest(read_rows(ROOT / "results" / "ablations.csv"))))
-    plain = next(v.accuracies for v in found if (v.ablation, v.variant) == ("minmax", "learned"))
     rows = read_rows(ROOT / "results" / "accuracy.csv")
+    of_ablations = latest(read_rows(ROOT / "results" / "ablations.csv"))
+    found = list(ablated(of_ablations))
+    usual = next(v.accuracies for v in found if (v.ablation, v.variant) == ("minmax", "learned"))
+    on_validation = [row for row in of_ablations if row["dataset"].endswith("@validation")]
     stale = []
     tables = {
-        "README.md": results_table(latest(filter(is_plain, rows))),
-        "docs/results.md": results_table(rows),
-        "docs/peers.md": methods_table(latest(filter(is_at_equal_time, rows))),
-        "docs/evaluation.md": networks_table(latest(filter(is_of_networks, rows))),
-        "docs/ablations.md": ablation_table(found, plain),
+        ("README.md", "results"): results_table(latest(filter(is_plain, rows))),
+        ("docs/results.md", "results"): results_table(rows),
+        ("docs/peers.md", "results"): methods_table(latest(filter(is_at_equal_time, rows))),
+        ("docs/evaluation.md", "results"): networks_table(latest(filter(is_of_networks, rows))),
+        ("docs/ablations.md", "results"): ablation_table(found, usual),
+        ("docs/ablations.md", "variants"): variants_table(on_validation),
     }
-    for name, table in tables.items():
+    for (name, place), table in tables.items():
         path = ROOT / name
         text = path.read_text(encoding="utf-8")
-        wanted = with_table(text, table)
+        wanted = with_table(text, place, table)
         if wanted != text:
             stale.append(name)
             if "--check" not in sys.argv[1:]:

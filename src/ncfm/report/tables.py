@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from ncfm.evaluation import interval
@@ -48,14 +49,18 @@ def networks_table(rows: Iterable[dict[str, str]]) -> str:
 
 
 def methods_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of methods side by side, the best first: accuracy, and what iterations cost."""
+    """A Markdown table of methods side by side, the best first: accuracy, and what iterations cost.
+
+    The budget of time and the network, which the methods of a data set share, are left to the text beside.
+    """
     lines = [
         "| data | IPC | method | accuracy | 95 % interval | storage | iterations | s / iteration | distil, s "
         "| teachers or experts, s | memory, MiB |",
         "|---|---:|---|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
     for r in sorted(rows, key=lambda row: (row["dataset"], int(row["ipc"]), -float(row["accuracy_mean"]))):
-        settings = [part for part in r["variant"].split(",") if part and not part.startswith("distill.seconds")]
+        shared = ("distill.seconds", "teachers.network")
+        settings = [part for part in r["variant"].split(",") if part and not part.startswith(shared)]
         labels = re.search(r"labels=\w+", r["protocol"])  # what students learn from, if not hard labels
         settings += [] if labels is None else [labels.group()]
         method = r["method"] + (f" ({', '.join(settings)})" if settings else "")
@@ -105,20 +110,27 @@ def ablation_table(variants: Sequence[Ablated], usual: dict[int, float]) -> str:
     return "\n".join(lines) + "\n"
 
 
+USUAL = "the usual form"
+
+
 def variants_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of rows that share a schedule, the best first: what each says beyond what all say."""
+    """A Markdown table of rows that share a schedule, the best first: what each says beyond what all say.
+
+    Differences from the usual form are told seed by seed: sets of one seed share their luck, and there are few seeds.
+    """
     said = [(row, row["variant"].split(",")) for row in rows]
     common = set.intersection(*(set(parts) for _, parts in said))
-    groups: dict[str, list[float]] = {}
+    groups: dict[str, dict[str, float]] = {}
     for row, parts in said:
-        own = ", ".join(part for part in parts if part not in common) or "the usual form"
+        own = ", ".join(part for part in parts if part not in common) or USUAL
         method = "" if row["method"] == "ncfm" else f"{row['method']}: "
-        groups.setdefault(method + own, []).append(float(row["accuracy_mean"]))
-    lines = ["| settings | sets | accuracy | 95 % interval |", "|---|---:|---:|---|"]
-    for name, accuracies in sorted(groups.items(), key=lambda group: -interval(group[1]).mean):
-        found = interval(accuracies)
-        spread = "-" if math.isnan(found.low) else f"{100 * found.low:.1f} to {100 * found.high:.1f}"
-        lines.append(f"| {name} | {len(accuracies)} | {100 * found.mean:.1f} | {spread} |")
+        groups.setdefault(method + own, {})[row["seed"]] = 100 * float(row["accuracy_mean"])
+    lines = ["| settings | sets | accuracy | less the usual form, seed by seed |", "|---|---:|---:|---|"]
+    usual = groups.get(USUAL, {})
+    for name, by_seed in sorted(groups.items(), key=lambda group: -fmean(group[1].values())):
+        less = [f"{by_seed[seed] - usual[seed]:+.1f}" for seed in sorted(by_seed, key=int) if seed in usual]
+        told = "-" if name == USUAL or not less else ", ".join(less)
+        lines.append(f"| {name} | {len(by_seed)} | {fmean(by_seed.values()):.1f} | {told} |")
     return "\n".join(lines) + "\n"
 
 
