@@ -36,7 +36,8 @@ def with_table(text: str, name: str, table: str) -> str:
 def is_plain(row: dict[str, str]) -> bool:
     """Whether a row is a method by its recipe, judged as the recipe says, beside others."""
     compared = row["command"].startswith("ncfm compare") and not row["network"].endswith("-batch")
-    return compared and "=" not in row["variant"] and "labels=" not in row["protocol"]
+    by_recipe = "=" not in row["variant"] and "--minutes" not in row["command"]
+    return compared and by_recipe and "labels=" not in row["protocol"]
 
 
 def is_of_networks(row: dict[str, str]) -> bool:
