@@ -40,7 +40,10 @@ lint: install-dev ## style, types, import contract
 test: lint ## all of these and the tests, a process for every core
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+# DD-Ranking asks for torchvision, which would bring another torch; the test has what it uses of it.
 test-slow: install-dev ## the tests that take longer
+	$(INSTALL) -e ".[dev,tensorboard,wandb]"
+	$(INSTALL) --no-deps ddranking==0.2.0
 	$(BIN)/python -m pytest -m slow
 
 format: install-dev ## rewrite the code in the house style

@@ -196,7 +196,7 @@ def test_ddranking_has_images_normalised_as_its_own_and_logits(data, mean, std, 
     assert_close(labels.softmax(1), chosen.soft_labels.log_probabilities().exp())
     told = (folder / "README.md").read_text()
     assert "LabelRobustScoreSoft" in told
-    assert "ipc=8, im_size=(8, 8), soft_label_mode='S'" in told
+    assert 'ipc=8, im_size=(8, 8), soft_label_mode="S"' in told
 
 
 def test_ddranking_without_soft_labels_has_class_indices(tmp_path):

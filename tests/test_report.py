@@ -23,6 +23,7 @@ from ncfm.report import (
     image_grid,
     methods_table,
     networks_table,
+    race_table,
     read_rows,
     results,
     results_table,
@@ -241,6 +242,26 @@ def test_a_table_of_ablations_by_hand():
     ]
     one = ablation_table([Ablated("factor", "factor=3", {0: 0.4})], usual).splitlines()[2]
     assert one == "| factor | factor=3 | 40.0 | - | -10.0 | - | - |"
+
+
+def test_a_table_of_a_race_has_what_the_lines_tell():
+    measured = [
+        ("1", "ncfm", 0.5, 400),
+        ("1", "datm, unrolled, 2 steps", 1.0, 500),
+        ("1", "datm, unrolled, 80 steps by the line of 2 and 4", 8.0, 3000),
+        ("10", "ncfm", 2.0, 800),
+        ("10", "datm, replayed, 80 steps by the line of 4 and 8", 30.0, 400),
+    ]
+    rows = [
+        {"ipc": ipc, "implementation": name, "seconds_median": str(seconds), "peak_memory_mb": str(memory)}
+        for ipc, name, seconds, memory in measured
+    ]
+    assert race_table(rows).splitlines()[2:] == [
+        "| 1 | ncfm | 0.5 | - | 400 | - |",
+        "| 1 | datm, unrolled, 80 steps | 8 | 16 | 3000 | 7.5 |",
+        "| 10 | ncfm | 2 | - | 800 | - |",
+        "| 10 | datm, replayed, 80 steps | 30 | 15 | 400 | 0.5 |",
+    ]
 
 
 def test_a_table_of_variants_tells_what_differs(tmp_path):

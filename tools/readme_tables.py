@@ -1,7 +1,7 @@
 """Rewrite the results tables from the files under results/; with --check only say whether they are up to date.
 
 The README has the methods by their recipes, docs/results.md every row, docs/evaluation.md the networks that were
-trained on one set, docs/peers.md the methods at equal time, docs/ablations.md the ablations.
+trained on one set, docs/peers.md the methods at equal time and the race with DATM, docs/ablations.md the ablations.
 """
 
 import sys
@@ -16,6 +16,7 @@ from ncfm.report import (
     latest,
     methods_table,
     networks_table,
+    race_table,
     read_rows,
     results_table,
     variants_table,
@@ -78,11 +79,13 @@ def main() -> None:
     found = list(ablated(of_ablations))
     usual = next(v.accuracies for v in found if (v.ablation, v.variant) == ("minmax", "learned"))
     on_validation = [row for row in of_ablations if row["dataset"].endswith("@validation")]
+    raced = [row for row in read_rows(ROOT / "results" / "cost.csv") if row["benchmark"] == "peers"]
     stale = []
     tables = {
         ("README.md", "results"): results_table(latest(filter(is_plain, rows))),
         ("docs/results.md", "results"): results_table(rows),
         ("docs/peers.md", "results"): methods_table(latest(filter(is_at_equal_time, rows))),
+        ("docs/peers.md", "race"): race_table(raced),
         ("docs/evaluation.md", "results"): networks_table(latest(filter(is_of_networks, rows))),
         ("docs/ablations.md", "results"): ablation_table(found, usual),
         ("docs/ablations.md", "variants"): variants_table(on_validation),

@@ -86,18 +86,13 @@ def write_ddranking(content: Content, folder: Path) -> None:
     _save(normalize(content.images, statistics).contiguous(), folder / "images.pt")
     _save(content.labels if soft is None else soft, folder / "labels.pt")
     write_index(content, folder)
-    evaluator, argument = (
-        ("LabelRobustScoreHard", "hard_labels") if soft is None else ("LabelRobustScoreSoft", "soft_labels")
-    )
+    use = _HARD if soft is None else _SOFT
     write_text(
         folder / "README.md",
-        _USE.format(
-            evaluator=evaluator,
-            argument=argument,
+        (use + _PIXELS).format(
             dataset=repr(name or "..."),
             ipc=synthetic.decoded_ipc,
             size=content.images.shape[-1],
-            mode="" if soft is None else ", soft_label_mode='S'",
             mean=", ".join(f"{v:g}" for v in statistics.mean),
             std=", ".join(f"{v:g}" for v in statistics.std),
         ),
@@ -109,15 +104,40 @@ def _save(value: object, path: Path) -> None:
         torch.save(value, file)
 
 
-_USE = """# For DD-Ranking
+_HARD = """# For DD-Ranking
 
     import torch
-    from ddranking.metrics import {evaluator}
+    from ddranking.metrics import LabelRobustScoreHard
 
     images, labels = (torch.load(name, weights_only=True) for name in ("images.pt", "labels.pt"))
-    metric = {evaluator}(dataset={dataset}, ipc={ipc}, im_size=({size}, {size}){mode})
-    metric.compute_metrics(image_tensor=images, {argument}=labels)
+    metric = LabelRobustScoreHard(
+        dataset={dataset}, ipc={ipc}, im_size=({size}, {size}), eval_full_data=True,
+        aug_params={{"beta": 1.0}}, lr_scheduler="cosineannealing",
+    )
+    metric.compute_metrics(image_tensor=images, hard_labels=labels)
 
+The last line's arguments of `metric` are there since version 0.2.0 has defaults that do not fit each other. That version
+prints the accuracies, and then stops before its scores, as it writes lists of different lengths; `ncfm score` has them.
+"""
+
+_SOFT = """# For DD-Ranking
+
+    import torch
+    from ddranking.metrics import LabelRobustScoreSoft
+
+    images, labels = (torch.load(name, weights_only=True) for name in ("images.pt", "labels.pt"))
+    metric = LabelRobustScoreSoft(
+        dataset={dataset}, ipc={ipc}, im_size=({size}, {size}), soft_label_mode="S", eval_full_data=True,
+        loss_fn_kwargs={{}}, teacher_model_names=[], lr_scheduler="cosineannealing", random_data_format="tensor",
+    )
+    metric.compute_metrics(image_tensor=images, soft_labels=labels)
+
+The last line's arguments of `metric` are there since version 0.2.0 has defaults that do not fit each other. That version
+prints the accuracies of this set, and then stops at the random images beside it, for which it asks a teacher that it
+does not have in this mode; `ncfm score` has the scores.
+"""
+
+_PIXELS = """
 `ipc` is the number of images of a class that students are trained on, after decoding: DD-Ranking draws as many random
 real images. Pixels are normalised by mean {mean} and deviation {std}.
 """

@@ -3,7 +3,15 @@
 from ncfm.report.figures import image_grid, save_image_grid
 from ncfm.report.results import append_rows, latest, read_rows
 from ncfm.report.rows import AccuracyRow, CostRow
-from ncfm.report.tables import Ablated, ablation_table, methods_table, networks_table, results_table, variants_table
+from ncfm.report.tables import (
+    Ablated,
+    ablation_table,
+    methods_table,
+    networks_table,
+    race_table,
+    results_table,
+    variants_table,
+)
 
 __all__ = [
     "Ablated",
@@ -15,6 +23,7 @@ __all__ = [
     "latest",
     "methods_table",
     "networks_table",
+    "race_table",
     "read_rows",
     "results_table",
     "save_image_grid",

@@ -76,6 +76,30 @@ def methods_table(rows: Iterable[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def race_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of NCFM's iteration beside those of the trajectory matching that it was raced against.
+
+    Only rows that tell of the published number of steps, by a line through those that were timed.
+    """
+    lines = [
+        "| IPC | iteration | s | times ncfm's | process, MiB | times ncfm's |",
+        "|---:|---|---:|---:|---:|---:|",
+    ]
+    own: dict[str, dict[str, str]] = {}
+    for r in rows:
+        if r["implementation"] == "ncfm":
+            own[r["ipc"]] = r
+        elif " by " not in r["implementation"]:
+            continue
+        seconds, memory = (float(r[name]) for name in ("seconds_median", "peak_memory_mb"))
+        usual = own[r["ipc"]]
+        ratios = (seconds / float(usual["seconds_median"]), memory / float(usual["peak_memory_mb"]))
+        slower, larger = ("-", "-") if r is usual else (f"{ratio:.3g}" for ratio in ratios)
+        name = r["implementation"].split(" by ")[0]
+        lines.append(f"| {r['ipc']} | {name} | {seconds:.3g} | {slower} | {memory:.0f} | {larger} |")
+    return "\n".join(lines) + "\n"
+
+
 class Ablated(NamedTuple):
     """A variant of an ablation, over the seeds of its sets."""
 
