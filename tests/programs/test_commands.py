@@ -495,6 +495,11 @@ def test_diagnose_in_words_numbers_and_a_picture(ncfm_, tmp_path):
     entries = json.loads(ncfm_("diagnose", run, "--json").out)
     mean = sum(entries[1]["fixed.modulus"]) / 10
     assert float(rows[1][6]) == pytest.approx(mean, abs=0.006)
+    by_class = ncfm_("diagnose", run, "--classes").out
+    rows = [line.split() for line in by_class.splitlines() if line.strip()[:1].isdigit()]
+    assert [row[0] for row in rows] == [str(i) for i in range(10)]
+    assert [float(row[6]) for row in rows] == pytest.approx(entries[1]["fixed.modulus"], abs=0.006)
+    assert [float(row[7]) for row in rows] == pytest.approx(entries[1]["learned.excess"], abs=0.006)
 
 
 def test_a_run_that_was_not_looked_at_says_how(ncfm_, tmp_path):

@@ -1,7 +1,7 @@
 """DD-Ranking itself takes what the export for it wrote: version 0.2.0, put in by `make test-slow`.
 
-Its students are trained; its scores cannot be had, since `compute_metrics` of that version fails before it has them: for
-hard labels it writes lists of different lengths as one table, for soft labels it asks `self.teacher_model`, which it lacks.
+Its students are trained; its scores cannot be had, since `compute_metrics` of that version fails before it has them:
+for hard labels it writes lists of different lengths as one table, for soft labels it asks a teacher that it lacks.
 
 It imports torchvision, timm and kornia. Where they are missing they are replaced by as much of them as its metrics use
 here: a CIFAR-10, two transforms. Everything else that runs is its own code.

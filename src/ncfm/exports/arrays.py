@@ -116,7 +116,7 @@ _HARD = """# For DD-Ranking
     )
     metric.compute_metrics(image_tensor=images, hard_labels=labels)
 
-The last line's arguments of `metric` are there since version 0.2.0 has defaults that do not fit each other. That version
+The last line's arguments of `metric` are there since version 0.2.0 has defaults that do not fit each other. It
 prints the accuracies, and then stops before its scores, as it writes lists of different lengths; `ncfm score` has them.
 """
 
@@ -132,7 +132,7 @@ _SOFT = """# For DD-Ranking
     )
     metric.compute_metrics(image_tensor=images, soft_labels=labels)
 
-The last line's arguments of `metric` are there since version 0.2.0 has defaults that do not fit each other. That version
+The last line's arguments of `metric` are there since version 0.2.0 has defaults that do not fit each other. It
 prints the accuracies of this set, and then stops at the random images beside it, for which it asks a teacher that it
 does not have in this mode; `ncfm score` has the scores.
 """

@@ -94,39 +94,54 @@ def plot_costs(points: Sequence[CostPoint], path: Path, title: str) -> None:
     _save(figure, path, title)
 
 
-def plot_diagnosis(entries: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
-    """Where an adversary looked over the iterations: four panels, learned frequencies beside fixed ones.
+NAMED_CLASSES = 30  # a longer axis of classes has numbers only
 
-    NCFD and the excess over sampling noise (means over classes, bands from the lowest class to the highest), the
-    modulus of the real characteristic function beside the learned bandwidths, and the share of the amplitude.
+
+def plot_diagnosis(entries: Sequence[Mapping[str, Any]], path: Path, title: str, class_names: Sequence[str]) -> None:
+    """Where an adversary looked over the iterations: learned frequencies beside fixed ones.
+
+    Four panels over the iterations: NCFD and the excess over sampling noise (means over classes, bands from the lowest
+    class to the highest), the modulus of the real characteristic function beside the learned bandwidths, and the share
+    of the amplitude. Below them NCFD and the share of the amplitude by class, at the last look.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    axes = figure.subplots(2, 2)
+    figure = Figure(figsize=(10, 10.5), layout="constrained")
+    axes = figure.subplots(3, 2)
     at = [entry["iteration"] for entry in entries]
     panels = {"discrepancy": "NCFD", "excess": "squared gap over sampling noise"}
     panels |= {"modulus": "modulus of Phi_x", "amplitude_share": "share of the amplitude"}
-    for axis, (field, label) in zip(axes.flat, panels.items(), strict=True):
-        for i, kind in enumerate(("learned", "fixed")):
+    kinds = (("learned", "-", COLORS[0], MARKERS[0]), ("fixed", "--", COLORS[1], MARKERS[1]))
+    for axis, (field, label) in zip(axes[:2].flat, panels.items(), strict=True):
+        for kind, line, color, _ in kinds:
             values = [entry[f"{kind}.{field}"] for entry in entries]
-            means = [sum(v) / len(v) for v in values]
-            axis.plot(at, means, "-" if i == 0 else "--", color=COLORS[i], label=kind)
-            axis.fill_between(
-                at, list(map(min, values)), list(map(max, values)), color=COLORS[i], alpha=0.12, linewidth=0
-            )
+            axis.plot(at, [sum(v) / len(v) for v in values], line, color=color, label=kind)
+            axis.fill_between(at, list(map(min, values)), list(map(max, values)), color=color, alpha=0.12, linewidth=0)
         axis.set_xlabel("iteration")
         axis.set_ylabel(label)
         axis.grid(True, alpha=0.25)
     axes[0, 0].legend()
     axes[0, 1].axhline(1.0, color="#7a7a7a", linewidth=1)
-    bandwidths = axes[1, 0].twinx()
-    spectra = [entry["learned.bandwidths"] for entry in entries]
-    for j in range(len(spectra[0])):
-        bandwidths.plot(at, [spectrum[j] for spectrum in spectra], ":", color=COLORS[2], linewidth=1)
-    bandwidths.set_ylabel("bandwidth of the learned, 5 to 95 % (dotted)", color=COLORS[2])
-    bandwidths.set_ylim(bottom=0)
+    _plot_bandwidths(axes[1, 0].twinx(), at, [entry["learned.bandwidths"] for entry in entries])
+    for axis, field in zip(axes[2], ("discrepancy", "amplitude_share"), strict=True):
+        for kind, _, color, marker in kinds:
+            values = entries[-1][f"{kind}.{field}"]
+            axis.plot(range(len(values)), values, marker, color=color, label=kind)
+        axis.set_ylabel(f"{panels[field]}, iteration {at[-1]}")
+        axis.grid(True, alpha=0.25)
+        if len(class_names) <= NAMED_CLASSES:
+            axis.set_xticks(range(len(class_names)), class_names, rotation=40, ha="right", parse_math=False)
+        else:
+            axis.set_xlabel("class")
     _save(figure, path, title)
+
+
+def _plot_bandwidths(axis: Axes, at: Sequence[int], spectra: Sequence[Sequence[float]]) -> None:
+    """The quantiles of the learned bandwidths over the iterations."""
+    for quantile in zip(*spectra, strict=True):
+        axis.plot(at, quantile, ":", color=COLORS[2], linewidth=1)
+    axis.set_ylabel("bandwidth of the learned, 5 to 95 % (dotted)", color=COLORS[2])
+    axis.set_ylim(bottom=0)
 
 
 def _figure(columns: int = 1) -> tuple[Figure, list[Axes]]:
