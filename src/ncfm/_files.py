@@ -46,6 +46,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
                 os.fsync(file.fileno())
             temporary.chmod(0o644)  # mkstemp makes files that only the owner may read
             temporary.replace(path)
+            _sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
@@ -53,6 +54,38 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             f"Could not write {path}: {error}. What was there before is unchanged; "
             "free some space, then run the command again (distill: with --resume)."
         ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in a folder last through a power cut, where the system lets a folder be synced."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def keep_before(path: Path, before: Path) -> None:
+    """Keep what ``path`` has as ``before``, in place of what that had; at no moment is there neither.
+
+    Raises:
+        NcfmFailure: if the folder cannot be written.
+    """
+    if not path.is_file():
+        return
+    link = before.with_name(f".{before.name}.tmp")
+    try:
+        link.unlink(missing_ok=True)
+        try:
+            os.link(path, link)
+        except OSError:  # a file system without links: for a moment there is only the one before
+            path.replace(before)
+            return
+        link.replace(before)
+        link.unlink(missing_ok=True)  # if both were one file already, to replace it did nothing
+    except OSError as error:
+        raise NcfmFailure(f"Could not write {before}: {error}. What was there before is unchanged.") from error
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:

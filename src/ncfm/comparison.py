@@ -21,7 +21,7 @@ from ncfm.build import Machine, build_protocol, build_targets
 from ncfm.config import RunConfig, TeachersConfig
 from ncfm.data.images import ImageSet
 from ncfm.distillation import DistillResult
-from ncfm.distillation.state import STATE_FILE
+from ncfm.distillation.state import has_state
 from ncfm.evaluation import EvaluationResult, equal_steps, interval
 from ncfm.experts import ExpertPool
 from ncfm.methods import METHODS, Method, read_ablation
@@ -361,7 +361,7 @@ def _distill_or_load(
 ) -> DistillResult:
     """Distil, continuing what the folder has."""
     images = pools.images
-    resume = folder is not None and (folder / STATE_FILE).is_file()
+    resume = folder is not None and has_state(folder)
     check_folder(folder, describe_run(images.name, ipc, config), resume)
     return distill_into(
         images,

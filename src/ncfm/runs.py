@@ -27,7 +27,7 @@ from ncfm.build import (
 from ncfm.config import RunConfig, dotted
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
-from ncfm.distillation.state import STATE_FILE
+from ncfm.distillation.state import has_state
 from ncfm.evaluation import EvaluationResult, StudentMemory, interval, students_key
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
@@ -116,7 +116,7 @@ def distill_into(
     common: dict[str, Any] = {
         "ipc": ipc,
         "folder": folder,
-        "resume": resume and folder is not None and (folder / STATE_FILE).is_file(),
+        "resume": resume and folder is not None and has_state(folder),
         "on_iteration": lambda i, metrics: reporter.update(
             i if budget is None else min(int(metrics["seconds"]), math.ceil(budget)), _note(metrics)
         ),

@@ -12,7 +12,7 @@ from ncfm._files import read_json
 from ncfm.config import RunConfig, check_recipe, dotted, make_config, nest, read_recipe, recipe_names
 from ncfm.data.images import ImageSet
 from ncfm.data.named import SUBSETS
-from ncfm.distillation.state import STATE_FILE
+from ncfm.distillation.state import has_state
 from ncfm.methods import METHODS, Method
 
 CONFIG_FILE = "config.json"
@@ -119,7 +119,7 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
                 f"{folder} holds a run with other settings ({'; '.join(differing[:5])}); "
                 "give the same ones, or choose another --out."
             )
-    elif (folder / STATE_FILE).is_file():
+    elif has_state(folder):
         raise NcfmError(
             f"{folder} already holds a run; continue it with --resume, or choose another folder with --out."
         )

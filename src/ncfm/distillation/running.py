@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from ncfm._files import BackgroundTask, write_text
 from ncfm._seeding import Streams
 from ncfm.diagnosis import Diagnosis
 from ncfm.distillation.film import MOMENTS, Frame, cut_film, frame_images, write_frame
+from ncfm.distillation.guard import PATIENCE, Guard, check_patience
 from ncfm.distillation.state import Progress, load_state, take_snapshot
 from ncfm.loggers import MetricLogger
 from ncfm.synthetic import SyntheticSet
@@ -58,6 +59,7 @@ class DistillResult:
     history: list[dict[str, float]]  # the logged metrics
     images_per_pass: int | None  # with gradient; None if all went at once
     peak_memory_mb: float  # that iterations took beside what the process held before
+    taken_back: int = 0  # iterations that were not finite
 
     @property
     def seconds_per_iteration(self) -> float:
@@ -170,7 +172,8 @@ class Run:
         self.history: list[dict[str, float]] = []
         self.diagnoses: list[dict[str, Any]] = []
         self._frames: list[Frame] = []  # to be written
-        self._measured: list[tuple[int, float, Record]] = []  # to be logged: iteration, seconds, what it measured
+        self._guard = Guard(step)
+        self._measured: list[_Measured] = []  # to be logged
         self._peak: Callable[[], float] = lambda: 0.0  # memory taken since the iterations began
         self._costs: dict[str, float] = {}  # as they were last told
         self._writing = BackgroundTask()
@@ -178,6 +181,7 @@ class Run:
     def save(self, *, wait: bool = True) -> None:
         """Write the metrics and the film, then the state that counts them; in the background unless told to wait."""
         self._log()
+        self.progress.taken_back = int(self._guard.taken_back)
         self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, self._peak())
         tensors = self.step.tensors()
         check_state(tensors, self.progress.iteration)
@@ -205,8 +209,9 @@ class Run:
         if self.folder is None:
             raise NcfmError("resume needs the folder of an interrupted run (--out).")
         self.progress = load_state(self.folder, self.step.tensors(), self.step.optimizers(), self.step.streams)
-        self.history = read_lines(self.folder / METRICS_FILE, self.progress.iteration)
-        self.diagnoses = read_lines(self.folder / DIAGNOSIS_FILE, self.progress.iteration)
+        self._guard.taken_back += self.progress.taken_back
+        self.history = read_lines(self.folder / METRICS_FILE, self.progress.iteration, mend=True)
+        self.diagnoses = read_lines(self.folder / DIAGNOSIS_FILE, self.progress.iteration, mend=True)
         cut_film(self.folder, self.progress.iteration)
 
     def play(
@@ -228,7 +233,7 @@ class Run:
 
         Raises:
             Interrupted: on Ctrl-C or SIGTERM, after the running iteration was finished and its state saved.
-            NcfmFailure: for a loss that is not finite, or memory that does not suffice for single images.
+            NcfmFailure: for too many iterations that are not finite, or memory that does not suffice for single images.
         """
         progress = self.progress
         self._peak = measure_peak_memory(self.step.tensors()["images"].device)
@@ -247,19 +252,19 @@ class Run:
                 progress.iteration += 1
                 progress.seconds = time.perf_counter() - began
                 if budget.patience is not None:
-                    self._watch(float(next(iter(record._asdict().values()))))
+                    self._watch(float(next(iter(record._asdict().values()))))  # waits for the device
                 last = budget.is_spent(progress)
                 before, moment = moment, budget.moment(progress, MOMENTS - 1)
                 if moment != before:
                     self._shoot()
                 if progress.iteration % log_every == 0 or progress.iteration == 1 or last:
-                    self._measured.append((progress.iteration, progress.seconds, record))
+                    self._measured.append(self._measure(record))
                 if self.diagnose_every is not None and (progress.iteration % self.diagnose_every == 0 or last):
                     self._diagnose()
                 # A GPU is read an iteration later: by then it has passed what is read, and nobody waits.
-                self._log(before=progress.iteration if self.late and not last else None)
+                self._log(before=progress.iteration if self.late and not last else None, last=last)
                 if on_iteration is not None:
-                    told = self.history[-1] if self.history else _entry(progress.iteration, progress.seconds, record)
+                    told = self.history[-1] if self.history else self._measure(record).entry()
                     on_iteration(progress.iteration, told | self._costs)
                 if asked.is_set():
                     self.save()
@@ -269,6 +274,11 @@ class Run:
                     saved = time.perf_counter()
             self._shoot()
             self.save()
+        if progress.taken_back:
+            warnings.warn(
+                f"{progress.taken_back} of {progress.iteration} iterations were not finite and were taken back.",
+                stacklevel=2,
+            )
 
     def _step_that_fits(self) -> Record:
         """Play an iteration; if memory does not suffice, the same one again in smaller passes.
@@ -282,7 +292,7 @@ class Run:
         state = self.step.streams.state()
         while True:
             try:
-                return self.step()
+                return self._guard()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -313,14 +323,25 @@ class Run:
         if found is not None:
             self.diagnoses.append({"iteration": self.progress.iteration, **found.as_dict()})
 
-    def _log(self, before: int | None = None) -> None:
+    def _log(self, before: int | None = None, *, last: bool = False) -> None:
         """Turn what was measured (before an iteration) into numbers of the history."""
-        while self._measured and (before is None or self._measured[0][0] < before):
-            self.history.append(_entry(*self._measured.pop(0)))
+        while self._measured and (before is None or self._measured[0].iteration < before):
+            measured = self._measured.pop(0)
+            in_a_row = int(measured.in_a_row)
+            # The last one decides whether there was any that was sound.
+            patience = min(PATIENCE, measured.iteration) if last else PATIENCE
+            check_patience(measured.iteration, in_a_row, measured.in_words(), patience)
+            if in_a_row:
+                continue  # nothing of it stays but the count
+            self.history.append(measured.entry())
             self._costs = self.costs()
             if self.logger is not None:
                 metrics = {name: value for name, value in self.history[-1].items() if name != "iteration"}
                 self.logger.log(int(self.history[-1]["iteration"]), metrics | self._costs)
+
+    def _measure(self, record: Record) -> _Measured:
+        """What the last iteration measured, to be read later."""
+        return _Measured(self.progress.iteration, self.progress.seconds, record, self._guard.in_a_row)
 
     def costs(self) -> dict[str, float]:
         """Seconds of an iteration, a mean since the metrics before the last ones, and the peak of memory in MiB that
@@ -331,6 +352,8 @@ class Run:
 
     def _watch(self, loss: float) -> None:
         """Follow the smoothed loss for early stopping."""
+        if not math.isfinite(loss):
+            return
         p = self.progress
         p.smoothed = loss if p.smoothed is None else SMOOTHING * p.smoothed + (1 - SMOOTHING) * loss
         if p.best is None or p.smoothed < p.best * (1 - MIN_GAIN):
@@ -341,33 +364,59 @@ def _lines(entries: Iterable[Mapping[str, Any]]) -> str:
     return "".join(json.dumps(entry) + "\n" for entry in entries)
 
 
-def read_lines(path: Path, up_to: int | None = None) -> list[dict[str, Any]]:
+def read_lines(path: Path, up_to: int | None = None, *, mend: bool = False) -> list[dict[str, Any]]:
     """Entries of a run's file of JSON lines, those after an iteration left out; none if there is no such file.
+
+    Args:
+        path: the file.
+        up_to: the iteration.
+        mend: leave damaged lines out, with a warning. They tell of a run, and are not needed to go on with it.
 
     Raises:
         NcfmFailure: if the file is damaged.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     try:
-        entries = [json.loads(line) for line in lines]
-        return [entry for entry in entries if up_to is None or entry["iteration"] <= up_to]
-    except (ValueError, KeyError, TypeError) as error:
-        raise NcfmFailure(f"{path} is damaged ({error}); remove it to resume without what was measured.") from error
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    except OSError as error:
+        raise NcfmFailure(f"Could not read {path}: {error}.") from error
+    entries = [entry for entry in map(_read_line, lines) if entry is not None]
+    if len(entries) < len(lines):
+        said = f"{path} is damaged in {len(lines) - len(entries)} of its lines"
+        if not mend:
+            raise NcfmFailure(f"{said}.")
+        warnings.warn(f"{said}, which were left out.", stacklevel=2)
+    return [entry for entry in entries if up_to is None or entry["iteration"] <= up_to]
 
 
-def _entry(iteration: int, seconds: float, record: Record) -> dict[str, float]:
-    """An entry of the metrics.
+def _read_line(line: str) -> dict[str, Any] | None:
+    """An entry; None if the line is damaged."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    known = isinstance(entry, dict) and isinstance(entry.get("iteration"), int | float)
+    return entry if known else None
 
-    Raises:
-        NcfmFailure: if a loss is not finite.
-    """
-    measured = {name: float(value) for name, value in record._asdict().items() if value is not None}
-    if not math.isfinite(math.fsum(measured.values())):
-        said = " and ".join(f"{value} ({name.replace('_', ' ')})" for name, value in measured.items())
-        raise NcfmFailure(
-            f"The loss became {said} in iteration {iteration}; lower image_lr or use --set machine.precision=float32."
-        )
-    return {"iteration": float(iteration), **measured, "seconds": round(seconds, 3)}
+
+class _Measured(NamedTuple):
+    """What an iteration measured, as tensors: to read them waits for the device."""
+
+    iteration: int
+    seconds: float  # of the run, up to its end
+    record: Record
+    in_a_row: Tensor  # () of `Guard`
+
+    def numbers(self) -> dict[str, float]:
+        """By name."""
+        return {name: float(value) for name, value in self.record._asdict().items() if value is not None}
+
+    def in_words(self) -> str:
+        """For a message."""
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.numbers().items())
+
+    def entry(self) -> dict[str, float]:
+        """An entry of the metrics."""
+        return {"iteration": float(self.iteration), **self.numbers(), "seconds": round(self.seconds, 3)}
 
 
 def check_state(tensors: dict[str, Tensor], iteration: int) -> None:

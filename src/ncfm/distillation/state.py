@@ -1,22 +1,27 @@
-"""The state of a run on disk: one safetensors file that holds everything to go on, bit for bit."""
+"""The state of a run on disk: one safetensors file that holds everything to go on, bit for bit, and the one before it.
+
+A state has a checksum of its content. One that is damaged is set aside, and the run goes on from the one before.
+"""
 
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ncfm._checks import NcfmError
-from ncfm._files import read_tensors, write_tensors
+from ncfm._checks import NcfmError, NcfmFailure
+from ncfm._files import content_hash, keep_before, read_tensors, write_tensors
 from ncfm._seeding import Streams
 
-STATE_FILE = "state.safetensors"
+STATE_FILE, STATE_BEFORE_FILE = "state.safetensors", "state-before.safetensors"
+DAMAGED = ".damaged"  # appended to the name of a state that is set aside
 FORMAT = "ncfm-state-1"
 
 
@@ -30,6 +35,8 @@ class Progress:
     best: float | None = None  # lowest smoothed value so far
     best_iteration: int = 0
     peak_memory_mb: float = 0.0  # that iterations took beside what the process held before, over all sittings
+    taken_back: int = 0  # iterations that were not finite, see `Guard`
+    spectrum: list[float] | None = None  # of the adversary's frequencies at the start, see `ncfm.diagnosis.spectrum`
 
 
 @dataclass(frozen=True)
@@ -42,9 +49,18 @@ class Snapshot:
     def write(self, folder: Path) -> None:
         """Write the state in one file, atomically: progress, images, adversary, optimizers and generators together.
 
-        One file, because two could come from different iterations when a process is killed between them.
+        One file, because two could come from different iterations when a process is killed between them. The state
+        that was there is kept as the one before.
         """
-        write_tensors(folder / STATE_FILE, self.tensors, {"format": FORMAT, "progress": self.progress})
+        checksum = _checksum(self.tensors, self.progress)
+        keep_before(folder / STATE_FILE, folder / STATE_BEFORE_FILE)
+        metadata = {"format": FORMAT, "progress": self.progress, "checksum": checksum}
+        write_tensors(folder / STATE_FILE, self.tensors, metadata)
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a folder has a state to go on from."""
+    return any((folder / name).is_file() for name in (STATE_FILE, STATE_BEFORE_FILE))
 
 
 def take_snapshot(
@@ -53,7 +69,7 @@ def take_snapshot(
     """Copy everything that a run needs to go on."""
     named = dict(tensors)
     for name, optimizer in optimizers.items():
-        named |= _flatten(name, optimizer)
+        named |= optimizer_tensors(name, optimizer)
     named |= {f"stream.{name}": value for name, value in streams.state().items()}
     copies = {name: torch.empty_like(value, device="cpu").copy_(value.detach()) for name, value in named.items()}
     return Snapshot(copies, json.dumps(asdict(progress)))
@@ -64,45 +80,87 @@ def load_state(
 ) -> Progress:
     """Continue from a saved state: fill the tensors in place, restore optimizers and generators.
 
+    If the last state is damaged it gets another name, a warning tells so, and the state before it is used.
+
     Raises:
-        NcfmError: if the file is missing, damaged, of another format, or of a run of another shape.
+        NcfmError: if there is no state, or it is of another format or of a run of another shape; NcfmFailure if
+            all that there are are damaged.
     """
-    path = folder / STATE_FILE
-    if not path.is_file():
+    if not has_state(folder):
         raise NcfmError(
             f"Nothing to resume: {folder} has no {STATE_FILE}. Start without --resume, or name the folder of an "
             "interrupted run."
         )
-    stored = read_tensors(path)
-    progress = Progress(**_progress(path))
+    path, stored, progress = _read_last(folder)
     for name, tensor in tensors.items():
         if name not in stored or stored[name].shape != tensor.shape:
             found = tuple(stored[name].shape) if name in stored else "nothing"
             raise NcfmError(f"{path}: expected {name} of shape {tuple(tensor.shape)}, found {found}: another run's.")
-        tensor.detach().copy_(stored[name])
     ours = tuple(f"{name}." for name in ("stream", *optimizers))
     foreign = [name for name in stored if name not in tensors and not name.startswith(ours)]
     if foreign:
         raise NcfmError(f"{path} is of another run: it has {foreign[0]}, which this one has not.")
+    for name, tensor in tensors.items():
+        tensor.detach().copy_(stored[name])
     for name, optimizer in optimizers.items():
         _restore(name, optimizer, stored)
     streams.load_state({k.removeprefix("stream."): v for k, v in stored.items() if k.startswith("stream.")})
     return progress
 
 
-def _progress(path: Path) -> dict[str, Any]:
+def _read_last(folder: Path) -> tuple[Path, dict[str, Tensor], Progress]:
+    """The last state that is whole.
+
+    Raises:
+        NcfmError: if it is of another format; NcfmFailure if none is whole.
+    """
+    broken: list[NcfmFailure] = []
+    for path in (folder / name for name in (STATE_FILE, STATE_BEFORE_FILE)):
+        if not path.is_file():
+            continue
+        try:
+            stored, progress = _read(path)
+        except NcfmFailure as error:
+            broken.append(error)
+            continue
+        if broken:
+            aside = folder / (STATE_FILE + DAMAGED)
+            (folder / STATE_FILE).replace(aside)  # else it would become the one before the next
+            warnings.warn(
+                f"{broken[0]} It is kept as {aside.name}; going on from the state before it, after iteration "
+                f"{progress.iteration}.",
+                stacklevel=2,
+            )
+        return path, stored, progress
+    raise NcfmFailure(f"{broken[0]} There is no whole state before it; start again in another folder (--out).")
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
+    """A state.
+
+    Raises:
+        NcfmError: if it is of another format; NcfmFailure if it is damaged.
+    """
+    stored = read_tensors(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise NcfmError(f"Could not read {path}: {error}.") from error
-    if metadata.get("format") != FORMAT:
-        raise NcfmError(f"{path} is not a state of this program (expected format {FORMAT!r}).")
-    progress: dict[str, Any] = json.loads(metadata["progress"])
-    return progress
+        if metadata.get("format") != FORMAT:
+            raise NcfmError(f"{path} is not a state of this program (expected format {FORMAT!r}).")
+        # States of earlier versions have no checksum.
+        if metadata.get("checksum", None) not in (None, _checksum(stored, metadata["progress"])):
+            raise NcfmFailure(f"Could not read {path}: its content does not agree with its checksum; it is damaged.")
+        return stored, Progress(**json.loads(metadata["progress"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise NcfmFailure(f"Could not read {path}: {error}. It is damaged.") from error
 
 
-def _flatten(name: str, optimizer: Optimizer) -> dict[str, Tensor]:
+def _checksum(tensors: Mapping[str, Tensor], progress: str) -> str:
+    """SHA-256 of names, tensors and progress."""
+    return content_hash(progress, *(part for name in sorted(tensors) for part in (name, tensors[name])))
+
+
+def optimizer_tensors(name: str, optimizer: Optimizer) -> dict[str, Tensor]:
     """An optimizer's per-tensor state as named tensors: ``name.<tensor index>.<key>``."""
     state = optimizer.state_dict()["state"]
     return {

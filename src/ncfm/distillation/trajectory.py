@@ -320,6 +320,7 @@ def distill_trajectories(
         history=run.history,
         images_per_pass=step.images_per_pass,
         peak_memory_mb=run.progress.peak_memory_mb,
+        taken_back=run.progress.taken_back,
     )
 
 
