@@ -27,10 +27,15 @@ ROWS_AT_ONCE = 4096  # of a tensor, where all of it is gone through
 RESIDENT_LIMIT = 2**29  # bytes of mapped files that a process may hold before it gives them back
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], *, before: Path | None = None) -> None:
     """Let ``write`` fill a temporary file beside ``path``, sync it, and rename it over ``path``.
 
     A reader, or a process killed at any moment, sees the old file or the new one, never half of one.
+
+    Args:
+        path: the file.
+        write: fills the temporary one.
+        before: in the same folder; gets what ``path`` had.
 
     Raises:
         NcfmFailure: if the disk is full or the folder cannot be written; the old file is untouched.
@@ -45,6 +50,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.chmod(0o644)  # mkstemp makes files that only the owner may read
+            if before is not None:
+                _keep(path, before)
             temporary.replace(path)
             _sync_folder(path.parent)
         finally:
@@ -66,26 +73,19 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def keep_before(path: Path, before: Path) -> None:
-    """Keep what ``path`` has as ``before``, in place of what that had; at no moment is there neither.
-
-    Raises:
-        NcfmFailure: if the folder cannot be written.
-    """
+def _keep(path: Path, before: Path) -> None:
+    """Keep what ``path`` has as ``before``, in place of what that had; at no moment is there neither."""
     if not path.is_file():
         return
     link = before.with_name(f".{before.name}.tmp")
+    link.unlink(missing_ok=True)
     try:
-        link.unlink(missing_ok=True)
-        try:
-            os.link(path, link)
-        except OSError:  # a file system without links: for a moment there is only the one before
-            path.replace(before)
-            return
-        link.replace(before)
-        link.unlink(missing_ok=True)  # if both were one file already, to replace it did nothing
-    except OSError as error:
-        raise NcfmFailure(f"Could not write {before}: {error}. What was there before is unchanged.") from error
+        os.link(path, link)
+    except OSError:  # a file system without links: for a moment there is only the one before
+        path.replace(before)
+        return
+    link.replace(before)
+    link.unlink(missing_ok=True)  # if both were one file already, to replace it did nothing
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
@@ -149,10 +149,16 @@ def read_json(path: Path) -> Any:
         raise NcfmFailure(f"Could not read {path} as JSON: {error}.") from error
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write named tensors as a safetensors file, atomically. Nothing is pickled."""
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    before: Path | None = None,
+) -> None:
+    """Write named tensors as a safetensors file, as `write_atomically` does. Nothing is pickled."""
     flat = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    write_atomically(path, lambda p: save_file(flat, p, dict(metadata or {})))
+    write_atomically(path, lambda p: save_file(flat, p, dict(metadata or {})), before=before)
 
 
 def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:

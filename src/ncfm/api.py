@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ncfm._checks import NcfmError, check_at_least
+from ncfm._locks import sole_user
 from ncfm._typing import LabelledImages
 from ncfm.build import build_targets
 from ncfm.config import make_config, nest
@@ -75,11 +76,12 @@ def distill(
     config = resolve_config(data, ipc, recipe, settings, seed)
     folder = None if out is None else Path(out).expanduser()
     name = data if isinstance(data, str) else data.name
-    check_folder(folder, describe_run(name, ipc, config), resume)  # before minutes of work, not after
-    images, machine = prepare(data, config, data_dir)
-    reporter = reporter or Silent()
-    pool = train_pool(images, config, machine, reporter)
-    return distill_into(images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter)
+    with sole_user(folder):
+        check_folder(folder, describe_run(name, ipc, config), resume)  # before minutes of work, not after
+        images, machine = prepare(data, config, data_dir)
+        reporter = reporter or Silent()
+        pool = train_pool(images, config, machine, reporter)
+        return distill_into(images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter)
 
 
 def evaluate(

@@ -14,6 +14,7 @@ from typing import Any
 
 from ncfm._checks import check_at_least, check_known, check_positive
 from ncfm._files import write_json, write_text
+from ncfm._locks import sole_user
 from ncfm._seeding import generator
 from ncfm._typing import Interval, LabelledImages
 from ncfm.baselines import BY_TEACHERS, select
@@ -144,28 +145,29 @@ def compare(
         check_positive(seconds, "seconds")
     chosen = choose_methods(methods, ablations)
     config = resolve_config(data, ipc, recipe, settings, seed)
-    images, machine = prepare(data, config, data_dir)
-    pools = _Pools(images, machine, reporter or Silent())
     folder = None if out is None else Path(out).expanduser()
-    jobs = []
-    for name, method in chosen.items():
-        budget = {"distill.seconds": seconds} if seconds is not None and method.distilled else {}
-        for own_seed in range(config.seed, config.seed + seeds):
-            shared = {"teachers.seed": config.seed} if own_seed != config.seed else {}
-            own = method.settings_over(config, {**budget, **shared, **(settings or {})})
-            place = _folder_of(name, folder, own_seed - config.seed)
-            jobs.append(_Job(name, method, resolve_config(data, ipc, recipe, own, own_seed), place))
-    scored: list[Scored] = []
-    made: dict[tuple[str, str], Scored] = {}
-    for job in jobs:
-        if job.same not in made:
-            places = [other.place for other in jobs if other.same == job.same]
-            place = next((place for place in places if place is not None and place.exists()), job.place)
-            made[job.same] = _score(job.name, job.method, pools, job.config, ipc, place)
-            if results is not None:
-                append_rows(Path(results), [accuracy_row(made[job.same], images.name, ipc, job.config)])
-        scored.append(replace(made[job.same], name=job.name))
-    return scored
+    with sole_user(folder):
+        images, machine = prepare(data, config, data_dir)
+        pools = _Pools(images, machine, reporter or Silent())
+        jobs = []
+        for name, method in chosen.items():
+            budget = {"distill.seconds": seconds} if seconds is not None and method.distilled else {}
+            for own_seed in range(config.seed, config.seed + seeds):
+                shared = {"teachers.seed": config.seed} if own_seed != config.seed else {}
+                own = method.settings_over(config, {**budget, **shared, **(settings or {})})
+                place = _folder_of(name, folder, own_seed - config.seed)
+                jobs.append(_Job(name, method, resolve_config(data, ipc, recipe, own, own_seed), place))
+        scored: list[Scored] = []
+        made: dict[tuple[str, str], Scored] = {}
+        for job in jobs:
+            if job.same not in made:
+                places = [other.place for other in jobs if other.same == job.same]
+                place = next((place for place in places if place is not None and place.exists()), job.place)
+                made[job.same] = _score(job.name, job.method, pools, job.config, ipc, place)
+                if results is not None:
+                    append_rows(Path(results), [accuracy_row(made[job.same], images.name, ipc, job.config)])
+            scored.append(replace(made[job.same], name=job.name))
+        return scored
 
 
 def choose_methods(methods: Sequence[str], ablations: Sequence[str]) -> dict[str, Method]:
@@ -363,16 +365,17 @@ def _distill_or_load(
     images = pools.images
     resume = folder is not None and has_state(folder)
     check_folder(folder, describe_run(images.name, ipc, config), resume)
-    return distill_into(
-        images,
-        pool,
-        config,
-        pools.machine,
-        ipc=ipc,
-        folder=folder,
-        resume=resume,
-        reporter=pools.reporter,
-        stage=stage,
-        method=method,
-        variant=variant,
-    )
+    with sole_user(folder):
+        return distill_into(
+            images,
+            pool,
+            config,
+            pools.machine,
+            ipc=ipc,
+            folder=folder,
+            resume=resume,
+            reporter=pools.reporter,
+            stage=stage,
+            method=method,
+            variant=variant,
+        )

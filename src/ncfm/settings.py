@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ncfm._checks import NcfmError
+from ncfm._checks import NcfmError, NcfmFailure
 from ncfm._files import read_json
 from ncfm.config import RunConfig, check_recipe, dotted, make_config, nest, read_recipe, recipe_names
 from ncfm.data.images import ImageSet
@@ -108,7 +109,11 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
     elif resume:
         if not (folder / CONFIG_FILE).is_file():
             raise NcfmError(f"Nothing to resume: {folder} is no run folder (it has no {CONFIG_FILE}).")
-        stored = read_json(folder / CONFIG_FILE)
+        try:
+            stored = read_json(folder / CONFIG_FILE)
+        except NcfmFailure as error:
+            warnings.warn(f"{error} Going on with the settings that are given now.", stacklevel=2)
+            return
         if isinstance(stored, dict) and isinstance(stored.get("config"), dict):
             # Settings that did not exist then have their defaults: what that version did. A key that is gone differs.
             with contextlib.suppress(NcfmError):

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 import ncfm
 from ncfm import _files, runs, teachers
+from ncfm._locks import sole_user
 from ncfm.cli.main import main
 from ncfm.data.images import to_uint8
 from ncfm.distillation import MinMaxStep, StepRecord
@@ -953,6 +954,30 @@ def test_a_damaged_state_is_a_failure(ncfm_, tmp_path):
     assert "damaged" in done.err
 
 
+def test_a_damaged_configuration_does_not_stop_a_resumed_run(ncfm_, tmp_path, monkeypatch):
+    assert ncfm_(*distill(tmp_path / "straight", distill__iterations=4)).code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(MinMaxStep, "__call__", interrupted_in_iteration(2))
+        assert ncfm_(*distill(tmp_path / "run", distill__iterations=4)).code == 130
+    config = tmp_path / "run" / "config.json"
+    whole = config.read_text()
+    config.write_text(whole[:100])
+    done = ncfm_(*distill(tmp_path / "run", "--resume", distill__iterations=4))
+    assert done.code == 0
+    assert "Going on with the settings that are given" in done.err
+    assert config.read_text() == whole
+    a, b = (ncfm.load(tmp_path / name).images for name in ("run", "straight"))
+    assert torch.equal(a, b)
+
+
+def test_two_processes_on_one_folder(ncfm_, tmp_path):
+    with sole_user(tmp_path / "run"):
+        for command in (distill(tmp_path / "run"), ("compare", "digits", "--ipc", 1, "--out", tmp_path / "run")):
+            done = ncfm_(*command)
+            assert done.code == 2
+            assert f"in use by process {os.getpid()}" in done.err
+
+
 def test_a_damaged_set_is_a_failure(ncfm_, tmp_path):
     ncfm_(*distill(tmp_path))
     path = tmp_path / "synthetic" / "images.safetensors"
@@ -971,7 +996,8 @@ def test_a_loss_that_is_not_finite_is_a_failure(ncfm_, tmp_path, monkeypatch):
     monkeypatch.setattr(MinMaxStep, "__call__", broken)
     done = ncfm_(*distill(tmp_path))
     assert done.code == 1
-    assert "The loss became nan" in done.err
+    assert "The loss or a gradient was not finite" in done.err
+    assert "discrepancy nan" in done.err
     assert not (tmp_path / STATE_FILE).exists()
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ncfm._checks import NcfmError, NcfmFailure
-from ncfm._files import content_hash, keep_before, read_tensors, write_tensors
+from ncfm._files import content_hash, read_tensors, write_tensors
 from ncfm._seeding import Streams
 
 STATE_FILE, STATE_BEFORE_FILE = "state.safetensors", "state-before.safetensors"
@@ -52,10 +52,8 @@ class Snapshot:
         One file, because two could come from different iterations when a process is killed between them. The state
         that was there is kept as the one before.
         """
-        checksum = _checksum(self.tensors, self.progress)
-        keep_before(folder / STATE_FILE, folder / STATE_BEFORE_FILE)
-        metadata = {"format": FORMAT, "progress": self.progress, "checksum": checksum}
-        write_tensors(folder / STATE_FILE, self.tensors, metadata)
+        metadata = {"format": FORMAT, "progress": self.progress, "checksum": _checksum(self.tensors, self.progress)}
+        write_tensors(folder / STATE_FILE, self.tensors, metadata, before=folder / STATE_BEFORE_FILE)
 
 
 def has_state(folder: Path) -> bool:

@@ -21,6 +21,7 @@ import torch
 from ncfm._checks import NcfmError
 from ncfm._device import describe_device, peak_memory_mb
 from ncfm._files import write_text
+from ncfm._locks import taking_turns
 from ncfm.report.rows import AccuracyRow, Row
 
 COLUMNS = tuple(f.name for f in fields(AccuracyRow))
@@ -78,18 +79,19 @@ def append_rows(path: Path, rows: Sequence[Row]) -> None:
         NcfmError: if the file has columns that this version does not know.
     """
     columns = tuple(f.name for f in fields(rows[0])) if rows else COLUMNS
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    before = csv.DictReader(io.StringIO(text))
-    if set(before.fieldnames or ()) - set(columns):
-        raise NcfmError(f"{path} has other columns than this version writes; expected {','.join(columns)}.")
-    whole = [{column: row.get(column) or "" for column in columns} for row in before]
-    known = {_measurement(row) for row in whole}
     cells = [{key: _cell(value) for key, value in asdict(row).items()} for row in rows]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([*whole, *(row for row in cells if _measurement(row) not in known)])
-    write_text(path, buffer.getvalue())
+    with taking_turns(path):
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        before = csv.DictReader(io.StringIO(text))
+        if set(before.fieldnames or ()) - set(columns):
+            raise NcfmError(f"{path} has other columns than this version writes; expected {','.join(columns)}.")
+        whole = [{column: row.get(column) or "" for column in columns} for row in before]
+        known = {_measurement(row) for row in whole}
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*whole, *(row for row in cells if _measurement(row) not in known)])
+        write_text(path, buffer.getvalue())
 
 
 def _measurement(row: Mapping[str, str]) -> tuple[str, ...]:
