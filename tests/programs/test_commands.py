@@ -954,6 +954,7 @@ def test_a_damaged_state_is_a_failure(ncfm_, tmp_path):
     assert "damaged" in done.err
 
 
+@pytest.mark.filterwarnings("default::UserWarning")
 def test_a_damaged_configuration_does_not_stop_a_resumed_run(ncfm_, tmp_path, monkeypatch):
     assert ncfm_(*distill(tmp_path / "straight", distill__iterations=4)).code == 0
     with monkeypatch.context() as patch:
