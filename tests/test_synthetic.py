@@ -20,6 +20,7 @@ from ncfm.synthetic import (
     INITS,
     SyntheticSet,
     choose_random,
+    extended,
     start_images,
 )
 from strategies import rng
@@ -510,3 +511,43 @@ def test_damaged_soft_labels_are_told(digits, tmp_path, damage):
         path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(NcfmError, match=r"labels\.safetensors"):
         SyntheticSet.load(folder)
+
+
+# --- sets that grow -----------------------------------------------------------------------------------------
+
+
+def of_classes(names, ipc=2, side=8, **options):
+    images = torch.rand(len(names), ipc, 1, side, side, generator=rng(len(names)))
+    return SyntheticSet(images, names, Statistics((0.5,), (0.2,)), **options)
+
+
+def test_an_extended_start_has_the_earlier_images_first_in_their_classes():
+    earlier, start = of_classes(("b", "a")), of_classes(("a", "new", "b"), ipc=3)
+    grown = extended(start, earlier)
+    assert torch.equal(grown.images[0, :2], earlier.images[1])  # by name, not by place
+    assert torch.equal(grown.images[2, :2], earlier.images[0])
+    assert torch.equal(grown.images[:, 2], start.images[:, 2])
+    assert torch.equal(grown.images[1], start.images[1])
+    assert not torch.equal(start.images[0, :2], grown.images[0, :2])  # the start itself is as it was
+
+
+@pytest.mark.parametrize(
+    ("earlier", "message"),
+    [
+        (of_classes(("a", "x")), "classes that the data have not: x"),
+        (of_classes(("a",), ipc=4), "4 images a class, more than the 3"),
+        (of_classes(("a",), side=16), r"\(1, 16, 16\), the data of \(1, 8, 8\)"),
+        (of_classes(("a",), factor=2), r"factor 2, this run 1; give distill\.factor=2"),
+        (of_classes(("a",), mode="multi"), "mode multi"),
+    ],
+)
+def test_what_cannot_be_extended_is_told(earlier, message):
+    with pytest.raises(NcfmError, match=message):
+        extended(of_classes(("a", "b"), ipc=3), earlier)
+
+
+def test_the_bound_matters_only_where_there_is_one():
+    start, earlier = of_classes(("a",), bound=4), of_classes(("a",), bound=5)
+    assert torch.equal(extended(start, earlier).images, earlier.images)
+    with pytest.raises(NcfmError, match="bound 5, this run 4"):
+        extended(of_classes(("a",), bound=4, mode="bounded"), of_classes(("a",), bound=5, mode="bounded"))

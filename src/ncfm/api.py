@@ -16,7 +16,7 @@ from ncfm.foreign import is_set, read_foreign
 from ncfm.progress import Reporter, Silent
 from ncfm.runs import distill_into, judge, prepare, train_pool, train_teachers
 from ncfm.settings import Settings, check_folder, describe_run, resolve_config
-from ncfm.synthetic import SyntheticSet, load
+from ncfm.synthetic import SyntheticSet, check_extension, load
 from ncfm.teachers import TeacherPool
 
 __all__ = ["distill", "evaluate", "load", "pretrain"]
@@ -74,11 +74,15 @@ def distill(
     """
     check_at_least(ipc, 1, "ipc (images per class)")
     config = resolve_config(data, ipc, recipe, settings, seed)
+    d = config.distill
     folder = None if out is None else Path(out).expanduser()
     name = data if isinstance(data, str) else data.name
     with sole_user(folder):
         check_folder(folder, describe_run(name, ipc, config), resume)  # before minutes of work, not after
         images, machine = prepare(data, config, data_dir)
+        if d.extend is not None:  # before minutes of work, too
+            shape = (ipc, images.channels, images.image_size, images.image_size)
+            check_extension(load(d.extend), images.class_names, shape, (d.factor, d.mode, d.bound))
         reporter = reporter or Silent()
         pool = train_pool(images, config, machine, reporter)
         return distill_into(images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter)

@@ -38,6 +38,7 @@ from ncfm.objectives import (
     PointMatching,
 )
 from ncfm.soft_labels import SoftLabels, SoftTargets, StudentTargets, TeacherTargets
+from ncfm.synthetic import SyntheticSet
 from ncfm.teachers import TeacherPool, pretrain
 from ncfm.training import TrainingRecipe
 
@@ -270,6 +271,7 @@ def run_distillation(
         mode=d.mode,
         bound=d.bound,
         init=d.init,
+        extend=None if d.extend is None else SyntheticSet.load(d.extend),
         augment=d.augment,
         real_batch_per_class=d.real_batch_per_class,
         image_lr=d.image_lr,
@@ -299,8 +301,14 @@ def run_distillation(
 def run_trajectory_matching(
     images: ImageSet, experts: ExpertPool, config: RunConfig, *, ipc: int, **arguments: Any
 ) -> DistillResult:
-    """Match trajectories (MTT, DATM) with the configuration's settings; ``arguments`` go on as they are."""
+    """Match trajectories (MTT, DATM) with the configuration's settings; ``arguments`` go on as they are.
+
+    Raises:
+        NcfmError: beside what `distill_trajectories` raises, for a set to extend.
+    """
     d, t = config.distill, config.trajectory
+    if d.extend is not None:
+        raise NcfmError("distill.extend is for the objectives that match distributions, not trajectories.")
     datm = config.objective.name == "datm"
     return distill_trajectories(
         images,

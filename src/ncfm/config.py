@@ -116,6 +116,8 @@ class DistillConfig(_Section):
     bound: int = Field(128, ge=1)
     """bounded: training images per class at most."""
     init: Literal["noise", "real", "mosaic"] = "mosaic"
+    extend: str | None = None
+    """A set, or its run folder, whose images the start has first in each class; init makes the others."""
     augment: str = "color_crop_cutout_flip_scale_rotate"
     """Shared by the real and the synthetic half of a class."""
     real_batch_per_class: int = Field(64, ge=1)

@@ -94,6 +94,8 @@ def variant_of(data: str, ipc: int, config: RunConfig, *, distilled: bool = True
         named = ["gaussian"]
         del changed["frequencies.family"]
     changed.pop("teachers.seed", None)  # told by the seed
+    if changed.get("distill.extend"):
+        changed["distill.extend"] = Path(changed["distill.extend"]).name
     return ",".join([*named, *(f"{key}={value}" for key, value in changed.items())])
 
 

@@ -72,6 +72,11 @@ class SyntheticSet:
         return self.images.shape[0]
 
     @property
+    def formation(self) -> tuple[int, str, int]:
+        """Factor, mode and bound, as `ncfm.formation.decode` takes them."""
+        return self.factor, self.mode, self.bound
+
+    @property
     def ipc(self) -> int:
         """Stored images per class."""
         return self.images.shape[1]
@@ -332,6 +337,44 @@ def start_images(real: ImageSet, *, ipc: int, factor: int, init: str, generator:
     tiles = factor if init == "mosaic" else 1
     chosen = choose_random(real, ipc * tiles**2, generator)  # (C, ipc * tiles^2, c, h, w)
     return stitch(chosen.flatten(0, 1), tiles).unflatten(0, shape[:2]).contiguous()
+
+
+def extended(start: SyntheticSet, earlier: SyntheticSet) -> SyntheticSet:
+    """A start whose first images of each class are those of an earlier set, which may have fewer classes and images.
+
+    Args:
+        start: as `start_images` makes it; what ``earlier`` has not is taken from it.
+        earlier: of the same kind of images; its classes are found by name.
+
+    Raises:
+        NcfmError: as `check_extension`.
+    """
+    check_extension(earlier, start.class_names, tuple(start.images.shape[1:]), start.formation)
+    images = start.images.clone()
+    images[[start.class_names.index(name) for name in earlier.class_names], : earlier.ipc] = earlier.images
+    return start.with_images(images)
+
+
+def check_extension(
+    earlier: SyntheticSet, class_names: Sequence[str], shape: tuple[int, ...], formation: tuple[int, str, int]
+) -> None:
+    """Check that a set can be extended to one of some classes, of images (ipc, c, h, w) each, and a formation.
+
+    Raises:
+        NcfmError: if it has classes that are not among them, more images in a class, images of another size, or
+            another factor, mode or bound.
+    """
+    unknown = [name for name in earlier.class_names if name not in class_names]
+    if unknown:
+        raise NcfmError(f"The set to extend has classes that the data have not: {', '.join(unknown[:5])}.")
+    ipc, size, own = shape[0], shape[1:], tuple(earlier.images.shape[2:])
+    if own != size:
+        raise NcfmError(f"The set to extend has images of (channels, height, width) {own}, the data of {size}.")
+    if earlier.ipc > ipc:
+        raise NcfmError(f"The set to extend has {earlier.ipc} images a class, more than the {ipc} asked for.")
+    for name, theirs, ours in zip(("factor", "mode", "bound"), earlier.formation, formation, strict=True):
+        if theirs != ours and (name != "bound" or formation[1] == "bounded"):
+            raise NcfmError(f"The set to extend has {name} {theirs}, this run {ours}; give distill.{name}={theirs}.")
 
 
 def choose_random(real: ImageSet, per_class: int, generator: Generator) -> Tensor:

@@ -1054,6 +1054,36 @@ def interrupted_in_iteration(number):
     return play
 
 
+def test_a_set_grows(ncfm_, tmp_path):
+    small, grown = tmp_path / "small", tmp_path / "grown"
+    assert ncfm_(*distill(small)).code == 0
+    more = ("distill", "digits", "--ipc", 2, "--recipe", "none", "--out", grown, "--extend", small)
+    assert ncfm_(*more, *sets(distill__iterations=0)).code == 0
+    before, after = ncfm.load(small), ncfm.load(grown)
+    assert torch.equal(after.images[:, :1], before.images)
+    assert after.facts["config"]["distill"]["extend"] == str(small)
+    assert "distill.extend=small" in after.facts["variant"].split(",")
+    done = ncfm_("distill", "digits", "--ipc", 1, "--recipe", "none", "--out", tmp_path / "less", "--extend", grown)
+    assert done.code == 2
+    assert "2 images a class, more than the 1" in done.err
+    assert not (tmp_path / "less").exists()  # told before the teachers are trained
+
+
+def test_an_extended_run_resumes_as_if_never_stopped(ncfm_, tmp_path, monkeypatch):
+    assert ncfm_(*distill(tmp_path / "small")).code == 0
+
+    def grow(name, *options):
+        command = ("distill", "digits", "--ipc", 2, "--recipe", "none", "--out", tmp_path / name)
+        return ncfm_(*command, "--extend", tmp_path / "small", *options, *sets(distill__iterations=4)).code
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MinMaxStep, "__call__", interrupted_in_iteration(2))
+        assert grow("run") == 130
+    assert grow("run", "--resume") == grow("straight") == 0
+    a, b = (ncfm.load(tmp_path / name).images for name in ("run", "straight"))
+    assert torch.equal(a, b)
+
+
 def test_ctrl_c_while_teachers_are_trained(ncfm_, tmp_path, monkeypatch):
     def fit(*arguments, **options):
         os.kill(os.getpid(), signal.SIGINT)

@@ -36,6 +36,10 @@ def command(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Run folder; default runs/DATA-ipcN.")
     ] = None,
+    extend: Annotated[
+        Path | None,
+        typer.Option("--extend", metavar="SET", help="Start from this set: with more images a class, or more classes."),
+    ] = None,
     iterations: Annotated[int | None, typer.Option("--iterations", metavar="N", help="Outer iterations.")] = None,
     device: Device = None,
     seed: Seed = None,
@@ -54,7 +58,12 @@ def command(
     (`report.html`); `ncfm report` writes it again with accuracies and real images.
     """
     out = out or Path("runs") / f"{Path(data.removeprefix('hf:')).stem}-ipc{ipc}"
-    settings = settings_of(set_, distill__iterations=iterations, machine__device=device)
+    settings = settings_of(
+        set_,
+        distill__iterations=iterations,
+        distill__extend=None if extend is None else str(extend),
+        machine__device=device,
+    )
     with BarReporter(quiet) as reporter:
         try:
             result = api.distill(

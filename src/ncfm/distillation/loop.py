@@ -15,7 +15,7 @@ from ncfm.distillation.running import Budget, DistillResult, Run
 from ncfm.distillation.step import MinMaxStep, Player
 from ncfm.loggers import MetricLogger
 from ncfm.objectives import Objective
-from ncfm.synthetic import SyntheticSet, start_images
+from ncfm.synthetic import SyntheticSet, extended, start_images
 from ncfm.teachers import TeacherPool
 
 
@@ -30,6 +30,7 @@ def distill(
     mode: str = "single",
     bound: int = 128,
     init: str = "mosaic",
+    extend: SyntheticSet | None = None,
     augment: str = "color_crop_cutout_flip_scale_rotate",
     real_batch_per_class: int = 64,
     image_lr: float = 0.01,
@@ -68,6 +69,7 @@ def distill(
         iterations: outer iterations.
         factor, mode, bound: multi-formation, see `ncfm.formation.decode`.
         init: "noise", "real" or "mosaic".
+        extend: a set whose images come first in each class of the start, see `ncfm.synthetic.extended`.
         augment: DSA strategy of the matching.
         real_batch_per_class: fresh real images of every class in an iteration.
         image_lr: Adam's learning rate on pixels in [0, 1].
@@ -105,6 +107,8 @@ def distill(
         mode,
         bound,
     )
+    if extend is not None:
+        start = extended(start, extend)
     images, adversary = _players(start, objective, device, image_lr, adversary_lr)
     step = MinMaxStep(
         real.train.to(device),
