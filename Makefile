@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu clean
+.PHONY: help install install-dev demo test test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu faults clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -93,6 +93,9 @@ bench-peers: install ## an iteration of NCFM against one of DATM at IPC 1, 10 an
 bench-memory: install ## 300,000 images of 1000 classes mapped or in memory; first and second use of CIFAR-10
 	$(BIN)/python -m benchmarks.beyond_memory --results results/cost.csv
 	$(BIN)/python -m benchmarks.loading --results results/cost.csv
+
+faults: install ## kill, stop, crowd, starve and cut runs hundreds of times; rows go to results/faults.csv
+	$(BIN)/python -m benchmarks.faults --results results/faults.csv
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

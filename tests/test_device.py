@@ -198,6 +198,7 @@ def read(files, path):
         (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."), True),
         (RuntimeError("shapes cannot be multiplied"), False),
+        (RuntimeError("could not create a primitive"), True),
         (ValueError("out of memory"), False),
     ],
 )

@@ -19,8 +19,10 @@ from ncfm.synthetic import (
     IMAGES_FILE,
     INITS,
     SyntheticSet,
+    add_scores,
     choose_random,
     extended,
+    read_scores,
     start_images,
 )
 from strategies import rng
@@ -511,6 +513,13 @@ def test_damaged_soft_labels_are_told(digits, tmp_path, damage):
         path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(NcfmError, match=r"labels\.safetensors"):
         SyntheticSet.load(folder)
+
+
+def test_an_evaluation_is_remembered_once_however_long_it_took(tmp_path):
+    path = tmp_path / "scores.json"
+    add_scores(path, [{"accuracy_mean": 0.5, "seconds": 1.0}])
+    add_scores(path, [{"accuracy_mean": 0.5, "seconds": 2.0}, {"accuracy_mean": 0.6, "seconds": 1.0}])
+    assert read_scores(path) == [{"accuracy_mean": 0.5, "seconds": 1.0}, {"accuracy_mean": 0.6, "seconds": 1.0}]
 
 
 # --- sets that grow -----------------------------------------------------------------------------------------

@@ -65,7 +65,8 @@ def ablated(rows: list[dict[str, str]]) -> Iterator[Ablated]:
         for label, method in variants.items():
             config = resolve_config(data, ipc, recipe, method.settings_over(usual, {}), None)
             said = variant_of(data, ipc, config, usual=METHODS_BY_ROW[method.name])
-            own = [row for row in rows if (row["dataset"], row["method"], row["variant"]) == (data, method.name, said)]
+            wanted = (data, method.name, said, config.evaluate.protocol)
+            own = [r for r in rows if (r["dataset"], r["method"], r["variant"], r["protocol"]) == wanted]
             if own:
                 found.append(Ablated(ablation, label, {int(r["seed"]): float(r["accuracy_mean"]) for r in own}))
         if len(found) == len(variants):

@@ -187,10 +187,14 @@ def available_memory(device: torch.device) -> int | None:
     return max(min(limits), 0)
 
 
+OUT_OF_MEMORY = (  # what libraries say: PyTorch, the system, oneDNN, C++
+    *("can't allocate memory", "out of memory", "Cannot allocate memory"),
+    *("could not create a primitive", "could not create a memory object", "std::bad_alloc"),
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(
-        text in str(error) for text in ("can't allocate memory", "out of memory", "Cannot allocate memory")
-    )
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ncfm._checks import NcfmError, NcfmFailure, check_at_least, check_factor, check_finite, check_known
 from ncfm._files import content_hash, read_json, read_tensors, write_json, write_tensors
+from ncfm._locks import taking_turns
 from ncfm._typing import LabelledImages, Statistics, Whitening
 from ncfm._version import __version__
 from ncfm.data.images import ImageSet, draw_class_batches, normalize, to_float, to_uint8
@@ -298,6 +299,22 @@ def read_scores(path: Path) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise NcfmFailure(f"{path} is not a list of evaluations; remove it to judge again.")
     return entries
+
+
+def add_scores(path: Path, new: Sequence[Mapping[str, Any]]) -> None:
+    """Add evaluations to those that a run folder remembers, but those that it has, however long they took.
+
+    Raises:
+        NcfmError: as `read_scores`; NcfmFailure if the file cannot be written.
+    """
+
+    def said(entry: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in entry.items() if key != "seconds"}
+
+    with taking_turns(path):
+        known = read_scores(path)
+        added = [dict(entry) for entry in new if said(entry) not in map(said, known)]
+        write_json(path, known + added)
 
 
 def _scores_of_run(folder: Path, known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1002,6 +1002,16 @@ def test_a_loss_that_is_not_finite_is_a_failure(ncfm_, tmp_path, monkeypatch):
     assert not (tmp_path / STATE_FILE).exists()
 
 
+def test_too_little_memory_is_a_failure_in_a_sentence(ncfm_, tmp_path, monkeypatch):
+    def fit(*arguments, **options):
+        raise RuntimeError("could not create a primitive")  # oneDNN
+
+    monkeypatch.setattr(teachers, "fit", fit)
+    done = ncfm_(*distill(tmp_path))
+    assert done.code == 1
+    assert "Not enough memory (could not create a primitive)" in done.err
+
+
 # --- a full disk --------------------------------------------------------------------------------------------
 
 

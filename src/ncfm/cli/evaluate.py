@@ -11,7 +11,6 @@ from rich.table import Table
 
 from ncfm import api
 from ncfm._checks import NcfmError
-from ncfm._files import write_json
 from ncfm.cli._common import (
     AsJson,
     BarReporter,
@@ -35,7 +34,7 @@ from ncfm.report.results import append_rows
 from ncfm.report.rows import AccuracyRow
 from ncfm.runs import scores
 from ncfm.settings import CONFIG_FILE
-from ncfm.synthetic import SCORES_FILE, SyntheticSet, read_scores
+from ncfm.synthetic import SCORES_FILE, SyntheticSet, add_scores
 
 
 def command(
@@ -102,10 +101,8 @@ def command(
                 append_rows(results, [_row(judged_set, evaluation, on, chosen, seed)])
     for place, evaluations in found.items():
         if (Path(place) / CONFIG_FILE).is_file():
-            remembered = read_scores(Path(place) / SCORES_FILE)
             other = {} if on is None else {"data": on}  # not what the set was made from, as far as anybody knows
-            new = [entry for e in evaluations if (entry := scores(e) | other) not in remembered]
-            write_json(Path(place) / SCORES_FILE, remembered + new)
+            add_scores(Path(place) / SCORES_FILE, [scores(e) | other for e in evaluations])
     if as_json:
         print_json([scores(e) | ({"set": place} if against else {}) for place in found for e in found[place]])
         return

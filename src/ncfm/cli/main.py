@@ -10,6 +10,7 @@ from typing import Annotated, TextIO
 import typer
 
 from ncfm._checks import NcfmError
+from ncfm._device import is_out_of_memory
 from ncfm.cli import (
     compare,
     continual,
@@ -77,6 +78,17 @@ def main() -> None:
     except NcfmError as error:
         errors.print(f"[bold red]ncfm:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        said = str(error).partition("\n")[0] or type(error).__name__
+        errors.print(
+            f"[bold red]ncfm:[/] Not enough memory ({_escape(said)}). Finished teachers, sets and scores are kept; "
+            "run the same command again with more memory, or with smaller settings.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         errors.print("ncfm: stopped. Finished teachers, sets and scores are kept; run the same command again.")
         sys.exit(130)

@@ -63,6 +63,8 @@ def command_line() -> str:
 
 def _without_place(argument: str) -> str:
     """An argument as it is, but a path from the root by its last part: rows are for other machines than this one."""
+    if Path(argument).is_absolute():
+        return Path(argument).name or argument
     option, equals, value = argument.rpartition("=")
     return option + equals + Path(value).name if Path(value).is_absolute() and Path(value).name else argument
 

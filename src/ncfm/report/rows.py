@@ -206,4 +206,22 @@ class AdversaryRow:
     date: str
 
 
-Row = AccuracyRow | CostRow | ScoreRow | ContinualRow | SearchRow | CoverageRow | WeightRow | AdversaryRow
+@dataclass(frozen=True)
+class FaultRow:
+    """One row of ``results/faults.csv``: what happened to a command, how often, and how often it ended as ever."""
+
+    fault: str
+    stage: str
+    tried: int
+    survived: int
+    lost_iterations_mean: float  # of distilling: played, and not in the state
+    lost_iterations_max: int
+    left_behind: int  # temporary files, over all trials
+    device: str
+    threads: int
+    command: str
+    commit: str
+    date: str
+
+
+Row = AccuracyRow | CostRow | ScoreRow | ContinualRow | SearchRow | CoverageRow | WeightRow | AdversaryRow | FaultRow
