@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from ncfm._seeding import generator
-from ncfm.diagnosis import QUANTILES, diagnose, look
+from ncfm.diagnosis import QUANTILES, Spectrum, collapse, diagnose, look, spectrum
 from ncfm.discrepancy import characteristic_function, ncfd
 from ncfm.distillation import distill
 from ncfm.distillation.running import DIAGNOSIS_FILE
-from ncfm.frequencies import GaussianFrequencies
+from ncfm.frequencies import DirectFrequencies, GaussianFrequencies
 from ncfm.objectives import CharacteristicMatching
-from strategies import normal
-from tiny import few, mixture, random_pool
+from strategies import normal, rng
+from tiny import WIDTH, few, mixture, random_pool
 
 C, N, M, D, K = 3, 200, 40, 6, 4000
 
@@ -112,3 +112,63 @@ def test_a_run_that_is_looked_at_is_the_same_run(digits, tmp_path):
     entries = [json.loads(line) for line in (tmp_path / DIAGNOSIS_FILE).read_text().splitlines()]
     assert [entry["iteration"] for entry in entries] == [2, 4, 5]
     assert len(entries[0]["learned.discrepancy"]) == images.num_classes
+
+
+# --- an adversary that collapses ----------------------------------------------------------------------------
+
+
+def test_the_spectrum_of_frequencies_in_closed_form():
+    """k rows of one direction have one; the axes, each once, have d; lengths are told apart from directions."""
+    one = torch.ones(6, 1) * torch.tensor([[3.0, 4.0, 0.0, 0.0]])
+    assert spectrum(one) == pytest.approx((2.5, 1.0))
+    assert spectrum(torch.eye(4) * 5) == pytest.approx((2.5, 4.0))
+    assert spectrum(torch.cat([torch.eye(4), torch.zeros(8, 4)])).directions == pytest.approx(4)
+    # Two directions with variances 1 and 3: (1 + 3)^2 / (1 + 9).
+    assert spectrum(torch.tensor([[1.0, 0], [0, 3**0.5]])).directions == pytest.approx(1.6)
+    assert spectrum(torch.zeros(3, 4)) == (0, 0)
+
+
+@pytest.mark.parametrize(("k", "d"), [(400, 100), (100, 400)])
+def test_normal_frequencies_take_kd_over_k_plus_d_directions(k, d):
+    assert spectrum(torch.randn(k, d, generator=rng(0))).directions == pytest.approx(k * d / (k + d), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (Spectrum(1.0, 80.0), None),
+        (Spectrum(0.11, 8.1), None),
+        (Spectrum(0.09, 80.0), "length went from 1 to 0.09"),
+        (Spectrum(11.0, 80.0), "length went from 1 to 11"),
+        (Spectrum(1.0, 7.0), "of 80 directions 7 are left"),
+    ],
+)
+def test_what_counts_as_a_collapse(now, said):
+    found = collapse(Spectrum(1.0, 80.0), now)
+    assert found is None if said is None else said in found
+
+
+def direct():
+    return CharacteristicMatching(DirectFrequencies(WIDTH, 64, seed_generator=rng(0)))
+
+
+def test_a_collapsed_adversary_is_told_once(digits, tmp_path):
+    images, objective = few(digits), direct()
+    pool = random_pool(images)
+
+    def push(iteration, metrics):
+        if iteration == 2:  # all rows into one direction
+            with torch.no_grad():
+                objective.adversary.bias_out.fill_(100.0)
+
+    options = {"ipc": 1, "iterations": 6, "real_batch_per_class": 2, "checkpoint_seconds": 1e-9}
+    with pytest.warns(UserWarning, match="collapsed by iteration 2: of .* directions 1 are left") as heard:
+        distill(images, pool, objective, folder=tmp_path, on_iteration=push, **options)
+    assert len(heard) == 1
+
+
+def test_an_adversary_that_works_is_not_told_of(digits):
+    images = few(digits)
+    pool = random_pool(images)
+    for objective in (mixture(64), direct()):
+        distill(images, pool, objective, ipc=1, iterations=6, real_batch_per_class=2, checkpoint_seconds=1e-9)

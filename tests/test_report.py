@@ -20,6 +20,7 @@ from ncfm.report import (
     AccuracyRow,
     ablation_table,
     append_rows,
+    faults_table,
     image_grid,
     methods_table,
     networks_table,
@@ -32,6 +33,7 @@ from ncfm.report import (
 )
 from ncfm.report.figures import BACKGROUND, GAP, LABEL_HEIGHT
 from ncfm.report.results import COLUMNS, code_version, today
+from ncfm.report.rows import FaultRow
 
 ROW = AccuracyRow(
     dataset="digits",
@@ -262,6 +264,20 @@ def test_a_table_of_a_race_has_what_the_lines_tell():
         "| 10 | ncfm | 2 | - | 800 | - |",
         "| 10 | datm, replayed, 80 steps | 30 | 15 | 400 | 0.5 |",
     ]
+
+
+def test_a_table_of_faults_by_hand(tmp_path):
+    path = tmp_path / "faults.csv"
+    here = dataclasses.asdict(ROW)
+    row = FaultRow("kill -9", "distilling", 40, 39, 1.25, 3, 2, *(here[key] for key in LAST))
+    append_rows(path, [row, dataclasses.replace(row, stage="exporting", left_behind=0)])
+    assert faults_table(read_rows(path)).splitlines()[2:] == [
+        "| kill -9 | distilling | 40 | 39 | 1.2 (3) | 2 |",
+        "| kill -9 | exporting | 40 | 39 | - | 0 |",
+    ]
+
+
+LAST = ("device", "threads", "command", "commit", "date")
 
 
 def test_a_table_of_variants_tells_what_differs(tmp_path):

@@ -1,7 +1,8 @@
 """Rewrite the results tables from the files under results/; with --check only say whether they are up to date.
 
 The README has the methods by their recipes, docs/results.md every row, docs/evaluation.md the networks that were
-trained on one set, docs/peers.md the methods at equal time and the race with DATM, docs/ablations.md the ablations.
+trained on one set, docs/peers.md the methods at equal time and the race with DATM, docs/ablations.md the ablations,
+docs/faults.md what runs survived.
 """
 
 import sys
@@ -13,6 +14,7 @@ from ncfm.methods import ablation_names, read_ablation
 from ncfm.report import (
     Ablated,
     ablation_table,
+    faults_table,
     latest,
     methods_table,
     networks_table,
@@ -87,6 +89,7 @@ def main() -> None:
         ("docs/results.md", "results"): results_table(rows),
         ("docs/peers.md", "results"): methods_table(latest(filter(is_at_equal_time, rows))),
         ("docs/peers.md", "race"): race_table(raced),
+        ("docs/faults.md", "faults"): faults_table(read_rows(ROOT / "results" / "faults.csv")),
         ("docs/evaluation.md", "results"): networks_table(latest(filter(is_of_networks, rows))),
         ("docs/ablations.md", "results"): ablation_table(found, usual),
         ("docs/ablations.md", "variants"): variants_table(on_validation),

@@ -47,6 +47,38 @@ class Diagnosis(NamedTuple):
         }
 
 
+class Spectrum(NamedTuple):
+    """Of what lengths and how many directions some frequencies are."""
+
+    length: float  # root mean square of their coordinates
+    directions: float  # participation ratio of the second moment M of t: tr(M)^2 / tr(M^2), from 1 to min(k, d)
+
+
+@torch.no_grad()
+def spectrum(t: Frequencies) -> Spectrum:
+    """The spectrum of frequencies t, (k, d). Of k independent normal ones there are about k d / (k + d) directions."""
+    gram = t @ t.T if len(t) <= t.shape[1] else t.T @ t  # they have the same traces
+    trace = gram.diagonal().sum()
+    directions = trace.square() / gram.square().sum().clamp_min(torch.finfo(gram.dtype).tiny)
+    return Spectrum(float(t.square().mean().sqrt()), float(directions))
+
+
+COLLAPSED = 0.1  # of the length or the directions at the start: no adversary that works leaves so little
+
+
+def collapse(start: Spectrum, now: Spectrum) -> str | None:
+    """What is wrong with an adversary's frequencies, in words; None if nothing is.
+
+    Lengths near 0 see nothing but that both laws have mass 1, lengths far beyond the start's nothing but the noise of
+    finite samples, and few directions only a shadow of the features.
+    """
+    if not COLLAPSED * start.length <= now.length <= start.length / COLLAPSED:
+        return f"their length went from {start.length:.3g} to {now.length:.3g}"
+    if now.directions < COLLAPSED * start.directions:
+        return f"of {start.directions:.0f} directions {now.directions:.0f} are left"
+    return None
+
+
 @torch.no_grad()
 def diagnose(objective: CharacteristicMatching, real: Features, synthetic: Features, generator: Generator) -> Diagnosis:
     """Look at one iteration's features.

@@ -27,7 +27,7 @@ from ncfm._checks import NcfmError, NcfmFailure, check_at_least, check_known, ch
 from ncfm._device import is_out_of_memory, measure_peak_memory
 from ncfm._files import BackgroundTask, write_text
 from ncfm._seeding import Streams
-from ncfm.diagnosis import Diagnosis
+from ncfm.diagnosis import Diagnosis, Spectrum, collapse
 from ncfm.distillation.film import MOMENTS, Frame, cut_film, frame_images, write_frame
 from ncfm.distillation.guard import PATIENCE, Guard, check_patience
 from ncfm.distillation.state import Progress, load_state, take_snapshot
@@ -98,6 +98,10 @@ class Step(Protocol):
 
     def diagnose(self) -> Diagnosis | None:
         """Look at where the adversary looks; None if there is nothing of the kind."""
+        ...
+
+    def spectrum(self) -> Spectrum | None:
+        """Of the adversary's frequencies; None if there is nothing of the kind."""
         ...
 
     def halve_chunks(self) -> bool:
@@ -173,6 +177,7 @@ class Run:
         self.diagnoses: list[dict[str, Any]] = []
         self._frames: list[Frame] = []  # to be written
         self._guard = Guard(step)
+        self._warned = False  # of the adversary
         self._measured: list[_Measured] = []  # to be logged
         self._peak: Callable[[], float] = lambda: 0.0  # memory taken since the iterations began
         self._costs: dict[str, float] = {}  # as they were last told
@@ -185,6 +190,7 @@ class Run:
         self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, self._peak())
         tensors = self.step.tensors()
         check_state(tensors, self.progress.iteration)
+        self._watch_adversary()
         if self.folder is None:
             return
         folder, texts = self.folder, {METRICS_FILE: _lines(self.history)}
@@ -243,6 +249,7 @@ class Run:
             if self.folder is not None:
                 cut_film(self.folder, -1)  # of a run whose state was taken away
             self._shoot()
+            self._watch_adversary()
         closing = contextlib.nullcontext() if self.logger is None else contextlib.closing(self.logger)
         with stop_requests() as asked, contextlib.closing(self._writing), closing:
             while not budget.is_spent(progress) and not budget.has_stalled(progress):
@@ -349,6 +356,22 @@ class Run:
         before, last = ([{"iteration": 0.0, "seconds": 0.0}, *self.history])[-2:]
         seconds = (last["seconds"] - before["seconds"]) / max(last["iteration"] - before["iteration"], 1.0)
         return {"seconds_per_iteration": seconds, "memory_mb": max(self.progress.peak_memory_mb, self._peak())}
+
+    def _watch_adversary(self) -> None:
+        """Compare the adversary's frequencies with those of the start, and warn once if they have collapsed."""
+        now, p = self.step.spectrum(), self.progress
+        if now is None:
+            return
+        if p.spectrum is None:
+            p.spectrum = list(now)
+        wrong = collapse(Spectrum(*p.spectrum), now)
+        if wrong and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"The adversary has collapsed by iteration {p.iteration}: {wrong}. What it finds is no longer worth "
+                "matching; lower distill.adversary_lr, or bound it (frequencies.spread, frequencies.fixed_bandwidth).",
+                stacklevel=2,
+            )
 
     def _watch(self, loss: float) -> None:
         """Follow the smoothed loss for early stopping."""

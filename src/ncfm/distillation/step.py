@@ -21,7 +21,7 @@ from ncfm._seeding import Streams
 from ncfm._typing import Features, GroupedImages
 from ncfm.augment import AugmentParameters, SiameseAugment
 from ncfm.data.images import ImageSplit, draw_class_batches, normalizer, to_float
-from ncfm.diagnosis import Diagnosis, diagnose
+from ncfm.diagnosis import Diagnosis, Spectrum, diagnose, spectrum
 from ncfm.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.formation import decode, decoded_ipc
 from ncfm.objectives import CharacteristicMatching, Measured, Objective, measure
@@ -229,6 +229,13 @@ class MinMaxStep:
             real = self.real_features(draw, rng)
             synthetic = self.features_of(self.training_images(draw))
         return diagnose(self.objective, real, synthetic, rng)
+
+    def spectrum(self) -> Spectrum | None:
+        """Of frequencies that the adversary gives, each time for the same noise; None if there is nothing learned."""
+        if self.adversary is None or not isinstance(self.objective, CharacteristicMatching):
+            return None
+        rng = torch.Generator(device=self.images.tensors[0].device).manual_seed(0)
+        return spectrum(self.objective.sampler.sample(rng))
 
     def descend(self, real: Features, draw: AugmentParameters, *, with_ascent: bool = False) -> StepRecord:
         """One step of the images, the adversary frozen; or of both at once from one backward pass."""

@@ -166,6 +166,9 @@ class TrajectoryStep:
     def diagnose(self) -> None:
         """There are no frequencies to look at."""
 
+    def spectrum(self) -> None:
+        """Nor here."""
+
     def __call__(self) -> TrajectoryRecord:
         """Play one iteration: draw expert and start, train, compare, move."""
         expert = int(torch.randint(len(self.experts), (), generator=self.streams["experts"]))

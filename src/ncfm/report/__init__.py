@@ -6,6 +6,7 @@ from ncfm.report.rows import AccuracyRow, CostRow
 from ncfm.report.tables import (
     Ablated,
     ablation_table,
+    faults_table,
     methods_table,
     networks_table,
     race_table,
@@ -19,6 +20,7 @@ __all__ = [
     "CostRow",
     "ablation_table",
     "append_rows",
+    "faults_table",
     "image_grid",
     "latest",
     "methods_table",

@@ -100,6 +100,22 @@ def race_table(rows: Iterable[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def faults_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of what happened to commands, and how often they ended as if nothing had."""
+    lines = [
+        "| fault | to | tried | survived | iterations lost, mean (most) | temporary files left |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for r in rows:
+        counted = r["stage"] == "distilling" and r["fault"] in COUNTED
+        lost = f"{float(r['lost_iterations_mean']):.1f} ({r['lost_iterations_max']})" if counted else "-"
+        lines.append(f"| {r['fault']} | {r['stage']} | {r['tried']} | {r['survived']} | {lost} | {r['left_behind']} |")
+    return "\n".join(lines) + "\n"
+
+
+COUNTED = ("kill -9", "SIGTERM, Ctrl-C")  # faults of which it is known how far the run was
+
+
 class Ablated(NamedTuple):
     """A variant of an ablation, over the seeds of its sets."""
 
