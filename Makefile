@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu faults clean
+.PHONY: help install install-dev demo test test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu faults fuzz clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -96,6 +96,9 @@ bench-memory: install ## 300,000 images of 1000 classes mapped or in memory; fir
 
 faults: install ## kill, stop, crowd, starve and cut runs hundreds of times; rows go to results/faults.csv
 	$(BIN)/python -m benchmarks.faults --results results/faults.csv
+
+fuzz: install ## give damaged and made-up files to everything that reads files, 120,000; rows go to results/fuzz.csv
+	$(BIN)/python -m benchmarks.fuzz --results results/fuzz.csv
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

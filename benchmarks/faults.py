@@ -523,6 +523,7 @@ def main() -> None:
 
 def _rows(campaign: Campaign) -> list[FaultRow]:
     here = asdict(Conditions.here(torch.device("cpu")))
+    here.pop("peak_memory_mb")
     return [
         FaultRow(
             fault=fault,

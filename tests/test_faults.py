@@ -1,4 +1,4 @@
-"""The short version of the fault campaign, `python -m benchmarks.faults`: a process of its own, since it forks."""
+"""The short versions of the fault campaign and of the fuzzing: processes of their own, since they fork."""
 
 from __future__ import annotations
 
@@ -10,6 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_nothing_but_our_own_errors_comes_of_damaged_files(tmp_path):
+    results = tmp_path / "fuzz.csv"
+    command = [sys.executable, "-m", "benchmarks.fuzz", "--inputs", "960", "--seed", "1", "--results", str(results)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with results.open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 24
+    assert sum(int(row["refused"]) for row in rows) > 400
+    assert all(int(row["read"]) + int(row["refused"]) == int(row["inputs"]) for row in rows)
 
 
 @pytest.mark.slow

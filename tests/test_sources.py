@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 from ncfm._checks import NcfmError
 from ncfm.data import decoding, images_of, load_images
 from ncfm.data.decoding import CHUNK
+from ncfm.data.idx import read_idx
 from ncfm.data.images import ImageSet, with_test_split
 from ncfm.data.named import SUBSETS
 
@@ -938,3 +940,47 @@ def test_one_set_from_everywhere_is_bit_identical(tmp_path):
     ]
     assert len({images.fingerprint for images in sets}) == 1
     assert all(torch.equal(images.test.images, sets[0].test.images) for images in sets)
+
+
+# --- found by fuzzing ---------------------------------------------------------------------------------------
+
+
+class Items(torch.utils.data.Dataset):
+    def __init__(self, *items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+PIXELS = np.zeros((8, 8), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (None, "expected items .image, label., but item 1 is None"),
+        ((PIXELS,), "item 1 is"),
+        ({"image": PIXELS, "label": 0}, "item 1 is"),
+        ((PIXELS, "cat"), "whole numbers, got 'cat'"),
+        ((PIXELS, 0.5), "whole numbers, got 0.5"),
+        ((PIXELS, float("nan")), "whole numbers, got nan"),
+        ((PIXELS, 10**12), "labels below 1,048,576, found 1000000000000"),
+    ],
+)
+def test_items_that_are_no_image_and_label_are_told(item, message):
+    with pytest.raises(NcfmError, match=message):
+        images_of(Items((PIXELS, 0), item))
+
+
+def test_an_idx_file_that_claims_more_than_it_has_is_refused_before_room_is_made(tmp_path):
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(bytes([0, 0, 8, 3]) + (2**10).to_bytes(4, "big") * 3 + b"few")
+    tracemalloc.start()
+    with pytest.raises(NcfmError, match="damaged: expected 1073741824 bytes"):
+        read_idx(path, axes=3)
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from ncfm.data.raw import RawSplit
 
 STEMS = {"train": "train", "test": "t10k"}
 LARGEST = 2**33  # bytes an IDX file may say it has
+PIECE = 2**20  # bytes that are read at a time
 
 
 def has_idx(folder: Path) -> bool:
@@ -69,12 +71,20 @@ def read_idx(path: Path, *, axes: int) -> np.ndarray:
             size = math.prod(shape)
             if size > LARGEST:
                 raise NcfmError(f"{path} says that it has {size} bytes of pixels; refused.")
-            data = file.read(size + 1)
+            data = _read_at_most(file, size + 1)
     except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
         raise NcfmError(f"Could not read {path}: {error}.") from error
     if len(data) != size:
         raise NcfmError(f"{path} is damaged: expected {size} bytes after the header, found {len(data)} or more.")
     return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _read_at_most(file: BufferedIOBase, size: int) -> bytes:
+    """Piece by piece: no room is made for what a header claims before it is there."""
+    found = bytearray()
+    while len(found) < size and (piece := file.read(min(PIECE, size - len(found)))):
+        found += piece
+    return bytes(found)
 
 
 def _find(folder: Path, stem: str, kind: str) -> Path | None:

@@ -53,7 +53,7 @@ def _read_split(paths: Sequence[Path], image_column: str | None, label_column: s
         if any(file.schema_arrow.names != names for file in files):
             raise pa.ArrowInvalid("their columns differ")
         labels = [label for file in files for label in file.read(columns=[label_name]).column(0).to_pylist()]
-    except (pa.ArrowInvalid, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
         raise NcfmError(f"Could not read {', '.join(map(str, paths))} as parquet: {error}.") from error
     class_names = _names_in_schema(files[0].schema_arrow.metadata, label_name)
     groups = [(file, group) for file in files for group in range(file.num_row_groups)]
@@ -62,7 +62,10 @@ def _read_split(paths: Sequence[Path], image_column: str | None, label_column: s
     @lru_cache(maxsize=2)
     def cells(number: int) -> list[Encoded]:
         file, group = groups[number]
-        values = file.read_row_group(group, columns=[image_name]).column(0).to_pylist()
+        try:
+            values = file.read_row_group(group, columns=[image_name]).column(0).to_pylist()
+        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+            raise NcfmError(f"Could not read the images of {place}, row group {group}: {error}.") from error
         first = ends[number] - len(values)
         return [encoded_cell(value, place, first + i) for i, value in enumerate(values)]
 

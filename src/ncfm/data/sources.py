@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ncfm._checks import NcfmError, nearest
+from ncfm._checks import NcfmError, describe, nearest
 from ncfm.data.cache import cached_set, source_key
 from ncfm.data.decoding import decode_all
 from ncfm.data.folders import TRAIN_NAMES, listing, read_folder
@@ -32,6 +32,9 @@ class Wanted(NamedTuple):
     image_size: int | None
     channels: int | None
     max_unreadable: float
+
+
+MOST_CLASSES = 2**20  # without names there are as many as the largest label says
 
 
 def load_images(
@@ -147,22 +150,44 @@ def _in_memory(source: Any, class_names: Sequence[str] | None, split: str) -> Ra
             raise NcfmError(f"{split}: expected as many labels as images, got {len(labels)} and {len(images)}.")
     else:
         # Items are made twice, once for the label and once for the image: kept, they might be more than memory holds.
-        images, labels = _ItemImages(source), [source[i][1] for i in range(len(source))]
+        images, labels = _ItemImages(source, split), [_item(source, i, split)[1] for i in range(len(source))]
     lazily = Lazily(len(images), lambda start, stop: [_pixels(images[i], split) for i in range(start, stop)])
-    return RawSplit(lazily, [int(v) for v in labels], tuple(map(str, class_names)) if class_names else None)
+    whole = [_whole(label, split) for label in labels]
+    return RawSplit(lazily, whole, tuple(map(str, class_names)) if class_names else None)
+
+
+def _item(source: Any, index: int, split: str) -> tuple[Any, Any]:
+    """An item of a data set, which is an image and a label."""
+    item = source[index]
+    try:
+        image, label = item[0], item[1]
+    except (TypeError, IndexError, KeyError) as error:
+        raise NcfmError(f"{split}: expected items (image, label), but item {index} is {describe(item)}.") from error
+    return image, label
+
+
+def _whole(label: Any, split: str) -> int:
+    """A label as a number."""
+    try:
+        number = int(label)
+        if number == label:
+            return number
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise NcfmError(f"{split}: expected labels that are whole numbers, got {label!r}.")
 
 
 class _ItemImages:
     """The images of a data set of (image, label) items."""
 
-    def __init__(self, source: Any) -> None:
-        self._source = source
+    def __init__(self, source: Any, split: str) -> None:
+        self._source, self._split = source, split
 
     def __len__(self) -> int:
         return len(self._source)
 
     def __getitem__(self, index: int) -> Any:
-        return self._source[index][0]
+        return _item(self._source, index, self._split)[0]
 
 
 def _pixels(image: Any, split: str) -> np.ndarray:
@@ -337,8 +362,10 @@ def _common_names(name: str, train: RawSplit, test: RawSplit | None) -> tuple[st
         raise NcfmError(f"{name}: train and test must name the same classes, but {found}.")
     if train.class_names is not None:
         return train.class_names
-    labels = [*train.labels, *(test.labels if test is not None else ())]
-    return tuple(str(c) for c in range(max(labels, default=-1) + 1))
+    largest = max([*train.labels, *(test.labels if test is not None else ())], default=-1)
+    if largest >= MOST_CLASSES:
+        raise NcfmError(f"{name}: expected labels below {MOST_CLASSES:,}, found {largest}; number the classes from 0.")
+    return tuple(str(c) for c in range(largest + 1))
 
 
 def _first(splits: Splits, names: Iterable[str]) -> RawSplit | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from ncfm._checks import NcfmError
+from ncfm._checks import NcfmError, NcfmFailure
 from ncfm._device import describe_device, peak_memory_mb
 from ncfm._files import write_text
 from ncfm._locks import taking_turns
@@ -106,12 +106,15 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """All rows of a results file, as text.
 
     Raises:
-        NcfmError: if it is missing.
+        NcfmError: if it is missing; NcfmFailure if it is damaged.
     """
     if not path.is_file():
         raise NcfmError(f"Expected a results file {path}, but there is none.")
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise NcfmFailure(f"Could not read {path} as a table: {error}.") from error
 
 
 def latest(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:

@@ -224,4 +224,31 @@ class FaultRow:
     date: str
 
 
-Row = AccuracyRow | CostRow | ScoreRow | ContinualRow | SearchRow | CoverageRow | WeightRow | AdversaryRow | FaultRow
+@dataclass(frozen=True)
+class FuzzRow:
+    """One row of ``results/fuzz.csv``: damaged and made-up files that a reader was given."""
+
+    reader: str
+    inputs: int
+    read: int
+    refused: int  # with the package's own error
+    findings: int  # anything else: another exception, a crash, a hang, too much memory
+    device: str
+    threads: int
+    command: str
+    commit: str
+    date: str
+
+
+Row = (
+    AccuracyRow
+    | CostRow
+    | ScoreRow
+    | ContinualRow
+    | SearchRow
+    | CoverageRow
+    | WeightRow
+    | AdversaryRow
+    | FaultRow
+    | FuzzRow
+)
