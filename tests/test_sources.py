@@ -945,7 +945,7 @@ def test_one_set_from_everywhere_is_bit_identical(tmp_path):
 # --- found by fuzzing ---------------------------------------------------------------------------------------
 
 
-class Items(torch.utils.data.Dataset):
+class Plain(torch.utils.data.Dataset):
     def __init__(self, *items):
         self.items = items
 
@@ -973,7 +973,7 @@ PIXELS = np.zeros((8, 8), np.uint8)
 )
 def test_items_that_are_no_image_and_label_are_told(item, message):
     with pytest.raises(NcfmError, match=message):
-        images_of(Items((PIXELS, 0), item))
+        images_of(Plain((PIXELS, 0), item))
 
 
 def test_an_idx_file_that_claims_more_than_it_has_is_refused_before_room_is_made(tmp_path):
