@@ -21,6 +21,7 @@ from ncfm.report import (
     ablation_table,
     append_rows,
     faults_table,
+    fuzz_table,
     image_grid,
     methods_table,
     networks_table,
@@ -274,6 +275,15 @@ def test_a_table_of_faults_by_hand(tmp_path):
     assert faults_table(read_rows(path)).splitlines()[2:] == [
         "| kill -9 | distilling | 40 | 39 | 1.2 (3) | 2 |",
         "| kill -9 | exporting | 40 | 39 | - | 0 |",
+    ]
+
+
+def test_a_table_of_fuzzing_has_a_sum():
+    rows = [{"reader": name, "inputs": "10", "read": "4", "refused": "5", "findings": "1"} for name in "ab"]
+    assert fuzz_table(rows).splitlines()[2:] == [
+        "| a | 10 | 4 | 5 | 1 |",
+        "| b | 10 | 4 | 5 | 1 |",
+        "| all | 20 | 8 | 10 | 2 |",
     ]
 
 

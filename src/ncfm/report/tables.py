@@ -113,6 +113,16 @@ def faults_table(rows: Iterable[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def fuzz_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of readers and the damaged files that they were given, with a sum."""
+    lines = ["| reader | inputs | read | refused | findings |", "|---|---:|---:|---:|---:|"]
+    found = list(rows)
+    total = {name: str(sum(int(r[name]) for r in found)) for name in ("inputs", "read", "refused", "findings")}
+    for r in (*found, {"reader": "all", **total}):
+        lines.append(f"| {r['reader']} | {r['inputs']} | {r['read']} | {r['refused']} | {r['findings']} |")
+    return "\n".join(lines) + "\n"
+
+
 COUNTED = ("kill -9", "SIGTERM, Ctrl-C")  # faults of which it is known how far the run was
 
 
