@@ -103,6 +103,7 @@ def test_methods_come_before_variants_named_by_their_ablation():
         ("method = 'nfcm'\n[variants.x]", "expected a method"),
         ("other = 1\n[variants.x]", "nothing else"),
         ("[variants.x]\n'distill.init' = { times = 2 }", "a number to multiply by 2.*distill.init is 'mosaic'"),
+        ("[variants.x]\n'distill.iterations' = { times = inf }", "a finite number to multiply distill.iterations by"),
         ("[variants.x]\n'distill.iteration' = { times = 2 }", "distill.iteration is None"),
         ("[variants.x]\n'distill.iterations' = { twice = 2 }", "distill.iterations"),
         ("[variants]\nx = 1", "expected settings of variant 'x'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ def _multiple(key: str, value: Any, factor: float) -> Any:
     """A number times a factor; a whole number stays one, and at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise NcfmError(f"Expected a number to multiply by {factor}, but {key} is {value!r}.")
+    if not math.isfinite(factor):
+        raise NcfmError(f"Expected a finite number to multiply {key} by, got {factor}.")
     return max(round(factor * value), 1) if isinstance(value, int) else factor * value
 
 
