@@ -68,8 +68,10 @@ def ablated(rows: list[dict[str, str]]) -> Iterator[Ablated]:
         for label, method in variants.items():
             config = resolve_config(data, ipc, recipe, method.settings_over(usual, {}), None)
             said = variant_of(data, ipc, config, usual=METHODS_BY_ROW[method.name])
-            wanted = (data, method.name, said, config.evaluate.protocol)
-            own = [r for r in rows if (r["dataset"], r["method"], r["variant"], r["protocol"]) == wanted]
+            wanted = (data, str(ipc), method.name, said, config.evaluate.protocol)
+            own = [
+                r for r in rows if tuple(r[c] for c in ("dataset", "ipc", "method", "variant", "protocol")) == wanted
+            ]
             if own:
                 found.append(Ablated(ablation, label, {int(r["seed"]): float(r["accuracy_mean"]) for r in own}))
         if len(found) == len(variants):
@@ -82,7 +84,8 @@ def main() -> None:
     of_ablations = latest(read_rows(ROOT / "results" / "ablations.csv"))
     found = list(ablated(of_ablations))
     usual = next(v.accuracies for v in found if (v.ablation, v.variant) == ("minmax", "learned"))
-    on_validation = [row for row in of_ablations if row["dataset"].endswith("@validation")]
+    network = resolve_config(*REDUCED, None, None).evaluate.network
+    on_validation = [r for r in of_ablations if r["dataset"].endswith("@validation") and r["network"] == network]
     raced = [row for row in read_rows(ROOT / "results" / "cost.csv") if row["benchmark"] == "peers"]
     stale = []
     tables = {
