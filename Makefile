@@ -38,7 +38,7 @@ lint: install-dev ## style, types, import contract
 	$(BIN)/lint-imports
 
 test: lint ## all of these and the tests, a process for every core
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n logical --dist worksteal
 
 # DD-Ranking asks for torchvision, which would bring another torch; the test has what it uses of it.
 test-slow: install-dev ## the tests that take longer
