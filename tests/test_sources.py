@@ -7,6 +7,8 @@ import io
 import json
 import struct
 import tracemalloc
+import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -983,4 +985,24 @@ def test_an_idx_file_that_claims_more_than_it_has_is_refused_before_room_is_made
     with pytest.raises(NcfmError, match="damaged: expected 1073741824 bytes"):
         read_idx(path, axes=3)
     assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("side", [9000, 12_000, 60_000])
+def test_an_image_that_claims_gigabytes_is_refused_by_its_header(tmp_path, side):
+    """A PNG file of some kilobytes can unfold to as much as one likes."""
+    for name in "ab":
+        path = tmp_path / "train" / name / "0.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(PIXELS).save(path)
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    checksum = zlib.crc32(b"IHDR" + header).to_bytes(4, "big")
+    content = (tmp_path / "train/a/0.png").read_bytes()
+    (tmp_path / "train/a/0.png").write_bytes(content[:16] + header + checksum + content[33:])
+    tracemalloc.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's own, from 89 million pixels on
+        with pytest.raises(NcfmError, match=r"header says|exceeds limit"):
+            load_images(str(tmp_path))
+    assert tracemalloc.get_traced_memory()[1] < 2**24
     tracemalloc.stop()

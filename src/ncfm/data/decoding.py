@@ -24,6 +24,7 @@ from ncfm.data.store import MemoryRows, NewRows
 # programs (EPS).
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SHOWN = 20  # faults in a message
+MOST_PIXELS = 2**26  # of one image; 67 million
 CHUNK = 64  # images a task: a task for every small image costs about as much as decoding it
 
 
@@ -167,7 +168,16 @@ def _common_size(heads: Sequence[Head], place: str) -> int:
 
 
 def _open(source: bytes | Path) -> Image.Image:
-    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+    """An image of which the header is read, and no pixels yet.
+
+    Raises:
+        ValueError: for more pixels than anybody distils: a small file may claim gigabytes of them.
+    """
+    image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+    if image.width * image.height > MOST_PIXELS:
+        image.close()
+        raise ValueError(f"its header says {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
+    return image
 
 
 def _decode(source: Encoded, place: str) -> np.ndarray | str:
