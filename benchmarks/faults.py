@@ -352,14 +352,13 @@ def full_disks(campaign: Campaign, sizes: int) -> None:
     """A disk that is full after some more blocks; then one with space, and the command again."""
     for stage in STAGES:
         used = sum(path.stat().st_size + 4096 for path in (campaign.home / stage.name).rglob("*"))
-        for i in range(sizes):
+        for _ in range(sizes):
             with _small_disk(campaign.work, "64m") as resize:
                 shutil.copytree(campaign.home / stage.name, campaign.work, dirs_exist_ok=True)
                 resize(f"size={used + 4096 * round(2 ** campaign.rng.uniform(0, 8))}")
                 ended = Command(stage.arguments(campaign.work), campaign.work).end()
                 resize("size=64m")
                 campaign.note("full disk", stage, told(ended) or campaign.again(stage))
-            del i
 
 
 def read_only(campaign: Campaign) -> None:
