@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu faults fuzz clean
+.PHONY: help install install-dev demo test test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu faults fuzz soak clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -99,6 +99,9 @@ faults: install ## kill, stop, crowd, starve and cut runs hundreds of times; row
 
 fuzz: install ## give damaged and made-up files to everything that reads files, 120,000; rows go to results/fuzz.csv
 	$(BIN)/python -m benchmarks.fuzz --results results/fuzz.csv
+
+soak: install ## two hours of one process, its memory and open files watched; rows go to results/soak.csv
+	$(BIN)/python -m benchmarks.soak --results results/soak.csv --plot docs/images/soak.png
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -240,6 +240,22 @@ class FuzzRow:
     date: str
 
 
+@dataclass(frozen=True)
+class SoakRow:
+    """One row of ``results/soak.csv``: what a process held at a moment of a long run."""
+
+    minutes: float  # since it began
+    iteration: int  # of distilling, at the last checkpoint; 0 before the first
+    resident_mb: float
+    open_files: int
+    process_threads: int
+    device: str
+    threads: int  # that compute
+    command: str
+    commit: str
+    date: str
+
+
 Row = (
     AccuracyRow
     | CostRow
@@ -251,4 +267,5 @@ Row = (
     | AdversaryRow
     | FaultRow
     | FuzzRow
+    | SoakRow
 )
