@@ -83,7 +83,7 @@ def test_batch_norm_statistics_are_those_of_the_iterations_real_images(images):
     again.pool.draw(again.streams["teachers"])
     draw = again.augment.draw(10, 8, again.streams["augment"])
     at = draw_class_batches(images.train, 6, again.streams["batches"])
-    seen = again._real_images(at, draw).transpose(0, 1).flatten(0, 1)
+    seen = again._real_images(images.train, at, draw).transpose(0, 1).flatten(0, 1)
     maps = [convolution(part).detach() for part in seen.split(16)]
     assert_close(after[0], torch.stack([m.mean((0, 2, 3)) for m in maps]).mean(0), atol=1e-5, rtol=1e-4)
     assert_close(after[1], torch.stack([m.var((0, 2, 3)) for m in maps]).mean(0), atol=1e-5, rtol=1e-4)
@@ -443,12 +443,12 @@ def test_a_schedule_of_the_images_leaves_the_adversarys_rate(images, pool, monke
 
 def test_the_loop_gives_the_adversary_an_optimizer_that_ascends(images):
     objective = mixture(16)
-    start = loop.SyntheticSet(torch.rand(10, 1, 1, 8, 8), images.class_names, images.statistics)
+    start = torch.rand(10, 1, 1, 8, 8)
     pixels, adversary = loop._players(start, objective, torch.device("cpu"), 0.01, 1e-3)
     assert isinstance(pixels, Player)
     assert adversary.optimizer.param_groups[0]["maximize"]
     assert not pixels.optimizer.param_groups[0]["maximize"]
-    assert pixels.tensors[0].data_ptr() != start.images.data_ptr()  # the start stays as it was
+    assert pixels.tensors[0].data_ptr() != start.data_ptr()  # the start stays as it was
     assert {id(p) for p in adversary.tensors} == {id(p) for p in objective.sampler.parameters()}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from ncfm._checks import NcfmError, check_at_least
 from ncfm._locks import sole_user
+from ncfm._ranks import Ranks
 from ncfm._typing import LabelledImages
 from ncfm.build import build_targets
 from ncfm.config import make_config, nest
@@ -77,8 +79,11 @@ def distill(
     d = config.distill
     folder = None if out is None else Path(out).expanduser()
     name = data if isinstance(data, str) else data.name
-    with sole_user(folder):
-        check_folder(folder, describe_run(name, ipc, config), resume)  # before minutes of work, not after
+    ranks = Ranks.here()
+    with contextlib.ExitStack() as held:
+        # Before minutes of work, not after. With several ranks the first one holds the folder for all.
+        ranks.after_first(lambda: held.enter_context(sole_user(folder)))
+        ranks.after_first(lambda: check_folder(folder, describe_run(name, ipc, config), resume))
         images, machine = prepare(data, config, data_dir)
         if d.extend is not None:  # before minutes of work, too
             shape = (ipc, images.channels, images.image_size, images.image_size)

@@ -45,6 +45,10 @@ class AugmentParameters:
         """The same draw on another device."""
         return AugmentParameters(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
 
+    def of(self, groups: slice) -> AugmentParameters:
+        """The draw of some of the groups."""
+        return AugmentParameters(*(getattr(self, f.name)[groups] for f in fields(self)))
+
     @classmethod
     def cat(cls, draws: Sequence[AugmentParameters]) -> AugmentParameters:
         """Several draws as one, group after group."""

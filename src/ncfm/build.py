@@ -13,6 +13,7 @@ from ncfm import kernels
 from ncfm._checks import NcfmError
 from ncfm._device import allow_tf32, choose_compiled, choose_device, choose_precision
 from ncfm._files import content_hash
+from ncfm._ranks import ALONE, Ranks
 from ncfm._seeding import generator
 from ncfm._typing import Images
 from ncfm.config import FrequenciesConfig, MachineConfig, RunConfig
@@ -52,6 +53,7 @@ class Machine(NamedTuple):
     compile_step: bool
     chunk_size: int
     side_by_side: bool  # students
+    ranks: Ranks = ALONE  # who shares the work
 
 
 def build_machine(config: MachineConfig, image_size: int) -> Machine:
@@ -61,7 +63,8 @@ def build_machine(config: MachineConfig, image_size: int) -> Machine:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     kernels.enable(config.kernels != "off")
-    device = choose_device(config.device)
+    ranks = Ranks.here()
+    device = ranks.own_device(choose_device(config.device))
     if device.type == "cuda":
         allow_tf32(config.tf32)
     # On a CPU 64 images of 32 px keep a layer's activations in the last-level cache; a GPU wants large passes.
@@ -74,7 +77,7 @@ def build_machine(config: MachineConfig, image_size: int) -> Machine:
     whole = compiling and config.compile == "step"
     # On a CPU a student keeps all cores busy by itself, and the stacked pass cannot use the kernels.
     side_by_side = device.type == "cuda" if config.students == "auto" else config.students == "together"
-    return Machine(device, precision, compiling, whole, chunk_size, side_by_side)
+    return Machine(device, precision, compiling, whole, chunk_size, side_by_side, ranks)
 
 
 def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None = None) -> ImageSet:
@@ -128,6 +131,7 @@ def build_teachers(
         precision=machine.precision,
         compile_networks=machine.compile_networks,
         on_epoch=on_epoch,
+        ranks=machine.ranks,
     )
 
 
@@ -259,11 +263,11 @@ def run_distillation(
     images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Machine, *, ipc: int, **arguments: Any
 ) -> DistillResult:
     """Distil with the configuration's settings; ``arguments`` go to `ncfm.distillation.distill` as they are."""
-    d = config.distill
+    d, own = config.distill, machine.ranks.share(images.num_classes)
     return distill(
         images,
         pool,
-        build_objective(config, int(pool.blended.num_features), images.num_classes),  # type: ignore[arg-type]
+        build_objective(config, int(pool.blended.num_features), own.stop - own.start),  # type: ignore[arg-type]
         ipc=ipc,
         iterations=d.iterations,
         seconds=d.seconds,
@@ -293,7 +297,12 @@ def run_distillation(
         compile_step=machine.compile_step,
         checkpoint_seconds=config.machine.checkpoint_seconds,
         diagnose_every=config.machine.diagnose_every,
-        logger=make_logger(config.machine.log, arguments.get("folder"), config.model_dump(mode="json")),
+        logger=make_logger(
+            config.machine.log if machine.ranks.is_first else None,
+            arguments.get("folder"),
+            config.model_dump(mode="json"),
+        ),
+        ranks=machine.ranks,
         **arguments,
     )
 

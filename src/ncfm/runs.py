@@ -12,6 +12,7 @@ from typing import Any
 from ncfm._checks import NcfmError
 from ncfm._device import describe_device
 from ncfm._files import write_json
+from ncfm._ranks import Ranks
 from ncfm._typing import LabelledImages, Statistics
 from ncfm.build import (
     Machine,
@@ -46,7 +47,7 @@ from ncfm.settings import (
     variant_of,
 )
 from ncfm.soft_labels import StudentTargets
-from ncfm.synthetic import SET_FOLDER
+from ncfm.synthetic import SET_FOLDER, SyntheticSet
 from ncfm.teachers import TeacherPool, untrained_pool
 
 PICTURE_FILE = "images.png"
@@ -55,7 +56,8 @@ PICTURE_FILE = "images.png"
 def prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None) -> tuple[ImageSet, Machine]:
     """The real set, and where to compute."""
     code_version()  # remembered now: of the code as loaded, whatever becomes of the files while this runs
-    images = build_data(data, config, data_dir)
+    # In turn: what the first rank decodes the others find in the cache.
+    images: ImageSet = Ranks.here().in_turn(lambda: build_data(data, config, data_dir))
     if images.problems:
         more = f", and {len(images.problems) - 3} more (ncfm data tells all)" if len(images.problems) > 3 else ""
         warnings.warn(f"{images.name}: {'; '.join(images.problems[:3])}{more}", stacklevel=2)
@@ -109,8 +111,11 @@ def distill_into(
 
     ``method`` and ``variant`` are what the artefact says it is; by default what the objective and the settings say.
     """
+    if isinstance(pool, ExpertPool) and not machine.ranks.is_alone:
+        raise NcfmError(f"{config.objective.name} works in one process; start it without torchrun.")
     if folder is not None:
-        write_json(folder / CONFIG_FILE, describe_run(images.name, ipc, config))
+        told = describe_run(images.name, ipc, config)
+        machine.ranks.after_first(lambda: write_json(folder / CONFIG_FILE, told))
     budget = config.distill.seconds
     reporter.begin(stage, config.distill.iterations if budget is None else math.ceil(budget))
     common: dict[str, Any] = {
@@ -149,9 +154,14 @@ def distill_into(
         labels = build_soft_labels(config, pool, result.synthetic.decoded().images)
     result = replace(result, synthetic=replace(result.synthetic, facts=facts, soft_labels=labels))
     if folder is not None:
-        result.synthetic.save(folder / SET_FOLDER)
-        save_image_grid(folder / PICTURE_FILE, result.synthetic.images, result.synthetic.class_names)
+        machine.ranks.after_first(lambda: _write(result.synthetic, folder))
     return result
+
+
+def _write(synthetic: SyntheticSet, folder: Path) -> None:
+    """The set and its picture."""
+    synthetic.save(folder / SET_FOLDER)
+    save_image_grid(folder / PICTURE_FILE, synthetic.images, synthetic.class_names)
 
 
 def _note(metrics: Mapping[str, float]) -> str:
@@ -245,6 +255,7 @@ def train_students(
         side_by_side=machine.side_by_side,
         memory=memory,
         on_epoch=on_epoch,
+        ranks=machine.ranks,
         **determined,
     )
 

@@ -32,6 +32,7 @@ from ncfm._files import (
     write_json,
     write_tensors,
 )
+from ncfm._ranks import ALONE, Ranks
 from ncfm._seeding import derive_seed, generator
 from ncfm._typing import Images, Statistics
 from ncfm.data.images import ImageSet
@@ -206,6 +207,7 @@ def pretrain(
     compile_networks: bool = False,
     cache: Path | None = None,
     on_epoch: Callable[[int, int], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> TeacherPool:
     """Train a pool of teachers on the training split, or take them from the cache.
 
@@ -224,6 +226,7 @@ def pretrain(
         compile_networks: compile training and the pool's networks.
         cache: folder of the cache; default ``~/.cache/ncfm/teachers``.
         on_epoch: called with (teacher, finished epochs), also once for a teacher found in the cache.
+        ranks: who trains the teachers, one after the other each; all get the whole pool.
 
     Raises:
         NcfmError: if ``num_teachers`` is below 1, or training diverges.
@@ -233,8 +236,8 @@ def pretrain(
 
     module = on_device(network_for(images, network, seed=0), device)
     forward = compiled(module, compile_networks)
-    teachers = []
-    for index in range(num_teachers):
+    own: dict[int, Teacher] = {}
+    for index in ranks.mine(num_teachers):
         own_seed = derive_seed(seed, "teachers", index)
         key = teacher_key(images, network, recipe, own_seed, precision)
         teacher = _from_cache(cache, key, module.state_dict().keys()) if is_own(network) else None
@@ -245,14 +248,31 @@ def pretrain(
                 _to_cache(cache, key, teacher, asdict(recipe) | {"network": network, "data": images.name})
         elif on_epoch is not None:
             on_epoch(index, recipe.epochs)
-        teachers.append(teacher)
+        own[index] = teacher
     return TeacherPool(
-        teachers,
+        _exchange(own, num_teachers, module, ranks),
         lambda seed: network_for(images, network, seed=seed),
         statistics=images.statistics,
         device=device,
         compile_networks=compile_networks,
     )
+
+
+def _exchange(own: dict[int, Teacher], number: int, module: nn.Module, ranks: Ranks) -> list[Teacher]:
+    """All teachers, from the ranks that have them; ``module`` is of their architecture."""
+    if ranks.is_alone:
+        return [own[index] for index in range(number)]
+    seconds: dict[str, float] = {}
+    for told in ranks.collect({str(index): teacher.seconds for index, teacher in own.items()}):
+        seconds |= told
+    teachers = []
+    for index in range(number):
+        teacher = own.get(index) or Teacher(_copy(module), _copy(module), seconds[str(index)])
+        for weights in (teacher.initial, teacher.trained):
+            # By name: a file gives them in another order than a network.
+            ranks.hand_out([weights[name] for name in sorted(weights)], source=index % ranks.count)
+        teachers.append(teacher)
+    return teachers
 
 
 def teacher_key(images: ImageSet, network: str, recipe: TrainingRecipe, seed: int, precision: torch.dtype) -> str:

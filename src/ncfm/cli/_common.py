@@ -95,7 +95,9 @@ def row_facts(synthetic: SyntheticSet, on: str | None, settings: Mapping[str, An
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON on standard output."""
+    """Print a value as JSON on standard output, unless another rank does."""
+    if console.quiet:
+        return
     typer.echo(json.dumps(value, indent=2))
 
 
@@ -110,7 +112,7 @@ class BarReporter:
     """
 
     def __init__(self, quiet: bool = False) -> None:
-        self.quiet = quiet
+        quiet = self.quiet = quiet or console.quiet  # of several ranks one speaks
         self._bars = Progress(
             TextColumn("[bold]{task.description:<20}"),
             BarColumn(bar_width=30),

@@ -9,6 +9,7 @@ import typer
 
 from ncfm import api
 from ncfm._files import best_effort
+from ncfm._ranks import Ranks
 from ncfm.cli._common import (
     AsJson,
     BarReporter,
@@ -80,7 +81,8 @@ def command(
         except Interrupted as stop:
             raise Interrupted(f"{stop} Run the same command with --resume to go on.") from stop
     with best_effort():  # the set is there, whatever becomes of its report
-        write_report(out, with_data=False)
+        if Ranks.here().is_first:
+            write_report(out, with_data=False)
     synthetic = result.synthetic
     if as_json:
         print_json(

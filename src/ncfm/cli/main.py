@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from ncfm._checks import NcfmError
 from ncfm._device import is_out_of_memory
+from ncfm._ranks import LostRank, Ranks, joined
 from ncfm.cli import (
     compare,
     continual,
@@ -26,7 +28,7 @@ from ncfm.cli import (
     score,
     search,
 )
-from ncfm.cli._common import errors
+from ncfm.cli._common import console, errors
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,31 +61,49 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
+SHARED_OUT = ("distill", "evaluate", "pretrain")  # commands that several ranks do together
+
+
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
     """Turn an image-classification set into a few synthetic images per class, and judge the result."""
+    if not Ranks.here().is_alone and context.invoked_subcommand not in SHARED_OUT:
+        raise NcfmError(
+            f"ncfm {context.invoked_subcommand} works in one process, start it without torchrun; several processes "
+            f"share out: {', '.join(SHARED_OUT)}."
+        )
 
 
 def main() -> None:
-    """Run the command line; exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C."""
+    """Run the command line; exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
+
+    Started by torchrun, all processes do the work and the first one speaks; what goes wrong any of them tells.
+    """
     if not sys.warnoptions:  # who asks Python for warnings gets them its way
         warnings.showwarning = _show_warning
+    who = "ncfm"
     try:
-        app()
+        with joined() as ranks:
+            if not ranks.is_first:
+                who = f"ncfm, rank {ranks.rank}"
+                console.quiet = True
+                warnings.showwarning = _show_nothing
+            app()
     except NcfmError as error:
-        errors.print(f"[bold red]ncfm:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+        errors.print(f"[bold red]{who}:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        _exit(error.exit_code, at_once=isinstance(error, LostRank) or isinstance(error.__cause__, LostRank))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         said = str(error).partition("\n")[0] or type(error).__name__
         errors.print(
-            f"[bold red]ncfm:[/] Not enough memory ({_escape(said)}). Finished teachers, sets and scores are kept; "
+            f"[bold red]{who}:[/] Not enough memory ({_escape(said)}). Finished teachers, sets and scores are kept; "
             "run the same command again with more memory, or with smaller settings.",
             highlight=False,
             soft_wrap=True,
@@ -92,6 +112,19 @@ def main() -> None:
     except KeyboardInterrupt:
         errors.print("ncfm: stopped. Finished teachers, sets and scores are kept; run the same command again.")
         sys.exit(130)
+
+
+def _exit(code: int, *, at_once: bool) -> None:
+    """End the process. At once where a rank was lost: threads of the backend still wait for it."""
+    if at_once:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _show_nothing(*_: object, **__: object) -> None:
+    """Of a rank that does not speak."""
 
 
 def _show_warning(

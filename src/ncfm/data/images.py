@@ -55,6 +55,15 @@ class ImageSplit:
         """The same split with its labels, and its images if they fit there, on another device."""
         return ImageSplit(to_if_it_fits(self.images, device), self.labels.to(device), self.counts, self.offsets)
 
+    def of_classes(self, classes: slice) -> ImageSplit:
+        """The images of some classes in a row, numbered from 0; nothing is copied."""
+        counts = self.counts[classes]
+        first = int(self.offsets[classes][0])
+        rows = slice(first, first + int(counts.sum()))
+        return ImageSplit(
+            self.images[rows], self.labels[rows] - (classes.start or 0), counts, self.offsets[classes] - first
+        )
+
     def batch(self, at: Tensor) -> StoredImages:
         """Images at positions (n,), on the device of the labels."""
         images = self.images[at.to(self.images.device)]

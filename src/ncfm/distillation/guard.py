@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ncfm._checks import NcfmFailure
+from ncfm._ranks import ALONE, Ranks
 from ncfm.distillation.state import optimizer_tensors
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ class Guard:
 
     An iteration is sound if what it measured and everything that it changed (images, adversary, optimizers, memory) is
     finite. Of one that is not nothing stays but its draws: the next one has other images, teachers and frequencies. On
-    a GPU this takes no waiting: both outcomes are at hand, and a mask chooses.
+    a GPU this takes no waiting: both outcomes are at hand, and a mask chooses. What one rank takes back all do.
     """
 
-    def __init__(self, step: Step) -> None:
-        self.step = step
+    def __init__(self, step: Step, ranks: Ranks = ALONE) -> None:
+        self.step, self.ranks = step, ranks
         device = step.tensors()["images"].device
         self.in_a_row = torch.zeros((), dtype=torch.int64, device=device)  # taken back, up to the last iteration
         self.taken_back = torch.zeros((), dtype=torch.int64, device=device)  # in all
@@ -37,6 +38,7 @@ class Guard:
         after = self._state()
         told = [value for value in record._asdict().values() if value is not None]
         sound = torch.stack([torch.isfinite(tensor).all() for tensor in (*told, *after.values())]).all()
+        sound = self.ranks.sum([(~sound).to(torch.int64)])[0] == 0
         self.in_a_row = torch.where(sound, 0, self.in_a_row + 1)
         self.taken_back = self.taken_back + ~sound
         if sound.device.type != "cpu" or not sound:  # to ask a CPU costs nothing

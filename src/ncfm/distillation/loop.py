@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ncfm._checks import check_factor
+from ncfm._ranks import ALONE, Ranks
 from ncfm._seeding import Streams
 from ncfm.augment import SiameseAugment
 from ncfm.data.images import ImageSet
@@ -58,6 +60,7 @@ def distill(
     diagnose_every: int | None = None,
     on_iteration: Callable[[int, dict[str, float]], None] | None = None,
     logger: MetricLogger | None = None,
+    ranks: Ranks = ALONE,
 ) -> DistillResult:
     """Distil a real set into ``ipc`` stored images per class.
 
@@ -89,6 +92,8 @@ def distill(
         diagnose_every: iterations between looks at the adversary, see `ncfm.diagnosis`; None for none.
         on_iteration: called after each iteration with its number and what it says of itself, see `Run.play`.
         logger: told the metrics as they are logged; closed in the end.
+        ranks: who shares the classes; the objective is then built for the classes of this one's share. The first one
+            writes, and all get the whole set.
 
     Raises:
         NcfmError: for settings that do not fit the data or each other.
@@ -109,9 +114,9 @@ def distill(
     )
     if extend is not None:
         start = extended(start, extend)
-    images, adversary = _players(start, objective, device, image_lr, adversary_lr)
+    images, adversary = _players(start.images[ranks.share(real.num_classes)], objective, device, image_lr, adversary_lr)
     step = MinMaxStep(
-        real.train.to(device),
+        real.train.to(device) if ranks.is_alone else real.train,
         images,
         adversary,
         objective=objective,
@@ -134,13 +139,22 @@ def distill(
         gradient_chunk_size=gradient_chunk_size,
         compile_networks=compile_networks,
         compile_step=compile_step,
+        ranks=ranks,
     )
-    run = Run(step, folder, diagnose_every=diagnose_every, late=device.type == "cuda", logger=logger)
+    run = Run(
+        step,
+        folder,
+        diagnose_every=diagnose_every,
+        late=device.type == "cuda",
+        logger=logger,
+        ranks=ranks,
+        num_classes=real.num_classes,
+    )
     if resume:
         run.resume()
     run.play(budget, checkpoint_seconds=checkpoint_seconds, log_every=log_every, on_iteration=on_iteration)
     return DistillResult(
-        synthetic=start.with_images(images.tensors[0].detach().cpu().clone()),
+        synthetic=start.with_images(run.images().cpu().clone()),
         start=start,
         iterations=run.progress.iteration,
         seconds=run.progress.seconds,
@@ -153,10 +167,10 @@ def distill(
 
 
 def _players(
-    start: SyntheticSet, objective: Objective, device: torch.device, image_lr: float, adversary_lr: float
+    start: Tensor, objective: Objective, device: torch.device, image_lr: float, adversary_lr: float
 ) -> tuple[Player, Player | None]:
     """The images, which descend, and the adversary, which ascends (None if there is nothing to learn)."""
-    pixels = start.images.to(device, copy=True).requires_grad_()
+    pixels = start.to(device, copy=True).requires_grad_()
     images = Player([pixels], torch.optim.Adam([pixels], lr=image_lr))
     objective.to(device)
     if objective.adversary is None:

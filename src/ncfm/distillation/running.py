@@ -26,11 +26,12 @@ from torch.optim import Optimizer
 from ncfm._checks import NcfmError, NcfmFailure, check_at_least, check_known, check_positive
 from ncfm._device import is_out_of_memory, measure_peak_memory
 from ncfm._files import BackgroundTask, write_text
+from ncfm._ranks import ALONE, LostRank, Ranks
 from ncfm._seeding import Streams
 from ncfm.diagnosis import Diagnosis, Spectrum, collapse
 from ncfm.distillation.film import MOMENTS, Frame, cut_film, frame_images, write_frame
 from ncfm.distillation.guard import PATIENCE, Guard, check_patience
-from ncfm.distillation.state import Progress, load_state, take_snapshot
+from ncfm.distillation.state import Progress, Snapshot, load_state, take_snapshot
 from ncfm.loggers import MetricLogger
 from ncfm.synthetic import SyntheticSet
 from ncfm.training import schedule_factor
@@ -108,6 +109,11 @@ class Step(Protocol):
         """After an allocation failed: smaller passes from now on. False if they cannot be smaller."""
         ...
 
+    @property
+    def can_be_repeated(self) -> bool:
+        """Whether an iteration that memory did not suffice for can be played again; not if other ranks are past it."""
+        ...
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -159,6 +165,8 @@ class Run:
         diagnose_every: iterations between two diagnoses, which go to `DIAGNOSIS_FILE`; None for none.
         late: read an iteration's measurements during the next one, by when a GPU has passed them.
         logger: told the metrics as they are logged, with time and memory; closed when `play` ends.
+        ranks: who plays the iterations together. The first writes; when one asks to stop, all do.
+        num_classes: that they share.
     """
 
     def __init__(
@@ -169,14 +177,18 @@ class Run:
         diagnose_every: int | None = None,
         late: bool = False,
         logger: MetricLogger | None = None,
+        ranks: Ranks = ALONE,
+        num_classes: int = 0,
     ) -> None:
+        self.ranks, self.num_classes = ranks, num_classes
         self.step, self.folder, self.diagnose_every, self.late = step, folder, diagnose_every, late
         self.logger = logger
         self.progress = Progress()
         self.history: list[dict[str, float]] = []
         self.diagnoses: list[dict[str, Any]] = []
         self._frames: list[Frame] = []  # to be written
-        self._guard = Guard(step)
+        self._guard = Guard(step, ranks)
+        self._saved_at = 0  # iteration of the state that was saved last
         self._warned = False  # of the adversary
         self._measured: list[_Measured] = []  # to be logged
         self._peak: Callable[[], float] = lambda: 0.0  # memory taken since the iterations began
@@ -193,11 +205,14 @@ class Run:
         self._watch_adversary()
         if self.folder is None:
             return
+        snapshot = self._take_snapshot()
+        self._saved_at = self.progress.iteration
+        if not self.ranks.is_first:
+            return
         folder, texts = self.folder, {METRICS_FILE: _lines(self.history)}
         if self.diagnose_every is not None:
             texts[DIAGNOSIS_FILE] = _lines(self.diagnoses)
         frames, self._frames = self._frames, []
-        snapshot = take_snapshot(self.progress, tensors, self.step.optimizers(), self.step.streams)
 
         def write() -> None:
             for name, text in texts.items():
@@ -210,12 +225,36 @@ class Run:
         if wait:
             self._writing.wait()
 
+    def _take_snapshot(self) -> Snapshot:
+        return take_snapshot(
+            self.progress,
+            self.step.tensors(),
+            self.step.optimizers(),
+            self.step.streams,
+            ranks=self.ranks,
+            num_classes=self.num_classes,
+        )
+
+    def images(self) -> Tensor:
+        """All stored images (C, ipc, c, h, w), put together from all ranks."""
+        return self.ranks.gather(self.step.tensors()["images"].detach(), self.num_classes)
+
     def resume(self) -> None:
         """Continue from the folder's state; metrics and frames after it are dropped, they will be made again."""
         if self.folder is None:
             raise NcfmError("resume needs the folder of an interrupted run (--out).")
-        self.progress = load_state(self.folder, self.step.tensors(), self.step.optimizers(), self.step.streams)
+        self.progress = load_state(
+            self.folder,
+            self.step.tensors(),
+            self.step.optimizers(),
+            self.step.streams,
+            ranks=self.ranks,
+            num_classes=self.num_classes,
+        )
+        self._saved_at = self.progress.iteration
         self._guard.taken_back += self.progress.taken_back
+        if not self.ranks.is_first:
+            return
         self.history = read_lines(self.folder / METRICS_FILE, self.progress.iteration, mend=True)
         self.diagnoses = read_lines(self.folder / DIAGNOSIS_FILE, self.progress.iteration, mend=True)
         cut_film(self.folder, self.progress.iteration)
@@ -239,14 +278,32 @@ class Run:
 
         Raises:
             Interrupted: on Ctrl-C or SIGTERM, after the running iteration was finished and its state saved.
-            NcfmFailure: for too many iterations that are not finite, or memory that does not suffice for single images.
+            NcfmFailure: for too many iterations that are not finite, memory that does not suffice for single images, or
+                a rank that is lost.
         """
+        try:
+            self._play(budget, checkpoint_seconds, log_every, on_iteration)
+        except LostRank as lost:
+            said = "Nothing was saved" if self.folder is None or not self._saved_at else f"{self.folder} has the state"
+            raise NcfmFailure(
+                f"{lost} {said} of iteration {self._saved_at}: run the same command with --resume to go on from there, "
+                "with as many ranks as you like."
+            ) from lost
+
+    def _play(
+        self,
+        budget: Budget,
+        checkpoint_seconds: float,
+        log_every: int,
+        on_iteration: Callable[[int, dict[str, float]], None] | None,
+    ) -> None:
+        """`play`, whatever becomes of the others."""
         progress = self.progress
         self._peak = measure_peak_memory(self.step.tensors()["images"].device)
         began, saved = time.perf_counter() - progress.seconds, time.perf_counter()
         moment = budget.moment(progress, MOMENTS - 1)
         if progress.iteration == 0:
-            if self.folder is not None:
+            if self.folder is not None and self.ranks.is_first:
                 cut_film(self.folder, -1)  # of a run whose state was taken away
             self._shoot()
             self._watch_adversary()
@@ -257,7 +314,10 @@ class Run:
                     group["lr"] = budget.lr_at(progress)
                 record = self._step_that_fits()
                 progress.iteration += 1
-                progress.seconds = time.perf_counter() - began
+                now = time.perf_counter()
+                stopping, saving, progress.seconds = self._agree(
+                    asked.is_set(), now - saved > checkpoint_seconds, now - began
+                )
                 if budget.patience is not None:
                     self._watch(float(next(iter(record._asdict().values()))))  # waits for the device
                 last = budget.is_spent(progress)
@@ -273,10 +333,10 @@ class Run:
                 if on_iteration is not None:
                     told = self.history[-1] if self.history else self._measure(record).entry()
                     on_iteration(progress.iteration, told | self._costs)
-                if asked.is_set():
+                if stopping or (self.ranks.is_alone and asked.is_set()):
                     self.save()
                     raise Interrupted(_stopped_message(progress, budget, self.folder))
-                if time.perf_counter() - saved > checkpoint_seconds:
+                if saving:
                     self.save(wait=False)
                     saved = time.perf_counter()
             self._shoot()
@@ -286,6 +346,15 @@ class Run:
                 f"{progress.taken_back} of {progress.iteration} iterations were not finite and were taken back.",
                 stacklevel=2,
             )
+
+    def _agree(self, asked: bool, due: bool, seconds: float) -> tuple[bool, bool, float]:
+        """Whether to stop, which any rank may ask for, whether to save, and the time: both by the first one's clock."""
+        if self.ranks.is_alone:
+            return asked, due, seconds
+        first = float(self.ranks.is_first)
+        (told,) = self.ranks.sum([torch.tensor([float(asked), first * due, first * seconds], dtype=torch.float64)])
+        stopping, saving, time_spent = told.tolist()
+        return stopping > 0, saving > 0, time_spent
 
     def _step_that_fits(self) -> Record:
         """Play an iteration; if memory does not suffice, the same one again in smaller passes.
@@ -303,6 +372,11 @@ class Run:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                if not self.step.can_be_repeated:
+                    raise NcfmFailure(
+                        "Not enough memory for an iteration, and ranks that meet several times in it cannot play it "
+                        "again; start with smaller passes (--set machine.gradient_chunk_size=N), or with more ranks."
+                    ) from error
                 if not self.step.halve_chunks():
                     raise NcfmFailure(
                         "Not enough memory for an iteration, not even in passes of one image; lower ipc, "
@@ -323,7 +397,7 @@ class Run:
         iteration = self.progress.iteration
         if self.folder is None or iteration in [frame.iteration for frame in self._frames]:
             return
-        self._frames.append(Frame(iteration, frame_images(self.step.tensors()["images"])))
+        self._frames.append(Frame(iteration, frame_images(self.images())))
 
     def _diagnose(self) -> None:
         found = self.step.diagnose()

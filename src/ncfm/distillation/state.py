@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from ncfm._checks import NcfmError, NcfmFailure
 from ncfm._files import content_hash, read_tensors, write_tensors
+from ncfm._ranks import ALONE, Ranks
 from ncfm._seeding import Streams
 
 STATE_FILE, STATE_BEFORE_FILE = "state.safetensors", "state-before.safetensors"
@@ -61,24 +62,45 @@ def has_state(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (STATE_FILE, STATE_BEFORE_FILE))
 
 
+def is_by_class(name: str, value: Tensor) -> bool:
+    """Whether ranks share a tensor of the state out: images, their moments and an objective's memory have the classes
+    as their first axis; the adversary and all counters are the same everywhere."""
+    return value.ndim > 0 and name.split(".")[0] in ("images", "images_optimizer", "memory")
+
+
 def take_snapshot(
-    progress: Progress, tensors: dict[str, Tensor], optimizers: dict[str, Optimizer], streams: Streams
+    progress: Progress,
+    tensors: dict[str, Tensor],
+    optimizers: dict[str, Optimizer],
+    streams: Streams,
+    *,
+    ranks: Ranks = ALONE,
+    num_classes: int = 0,
 ) -> Snapshot:
-    """Copy everything that a run needs to go on."""
+    """Copy everything that a run needs to go on; of several ranks what they share out is put together first."""
     named = dict(tensors)
     for name, optimizer in optimizers.items():
         named |= optimizer_tensors(name, optimizer)
+    if not ranks.is_alone:
+        named |= {n: ranks.gather(value, num_classes) for n, value in named.items() if is_by_class(n, value)}
     named |= {f"stream.{name}": value for name, value in streams.state().items()}
     copies = {name: torch.empty_like(value, device="cpu").copy_(value.detach()) for name, value in named.items()}
     return Snapshot(copies, json.dumps(asdict(progress)))
 
 
 def load_state(
-    folder: Path, tensors: dict[str, Tensor], optimizers: dict[str, Optimizer], streams: Streams
+    folder: Path,
+    tensors: dict[str, Tensor],
+    optimizers: dict[str, Optimizer],
+    streams: Streams,
+    *,
+    ranks: Ranks = ALONE,
+    num_classes: int = 0,
 ) -> Progress:
     """Continue from a saved state: fill the tensors in place, restore optimizers and generators.
 
-    If the last state is damaged it gets another name, a warning tells so, and the state before it is used.
+    A state is whole, however many ranks have written it; of several each takes the classes of its share. If the last
+    state is damaged it gets another name, a warning tells so, and the state before it is used.
 
     Raises:
         NcfmError: if there is no state, or it is of another format or of a run of another shape; NcfmFailure if
@@ -89,7 +111,10 @@ def load_state(
             f"Nothing to resume: {folder} has no {STATE_FILE}. Start without --resume, or name the folder of an "
             "interrupted run."
         )
-    path, stored, progress = _read_last(folder)
+    path, stored, progress = ranks.in_turn(lambda: _read_last(folder))
+    if not ranks.is_alone:
+        own = ranks.share(num_classes)
+        stored = {n: value[own] if is_by_class(n, value) else value for n, value in stored.items()}
     for name, tensor in tensors.items():
         if name not in stored or stored[name].shape != tensor.shape:
             found = tuple(stored[name].shape) if name in stored else "nothing"

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from ncfm._checks import check_at_least
 from ncfm._device import available_memory
+from ncfm._ranks import ALONE, Ranks
 from ncfm._seeding import Streams
 from ncfm._typing import Features, GroupedImages
 from ncfm.augment import AugmentParameters, SiameseAugment
@@ -62,11 +63,16 @@ class Player:
 
 
 def ascend(
-    objective: Objective, adversary: Player, real: Features, synthetic: Features, generator: Generator
+    objective: Objective,
+    adversary: Player,
+    real: Features,
+    synthetic: Features,
+    generator: Generator,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
-    """One step of the adversary with the images frozen; returns the discrepancies (C,) before it."""
+    """One step of the adversary with the images frozen; returns the discrepancies (C,) before it, of this rank."""
     discrepancy = objective.discrepancy(real.detach(), synthetic.detach(), generator)
-    adversary.move(torch.autograd.grad(discrepancy.sum(), adversary.tensors))
+    adversary.move(ranks.sum(torch.autograd.grad(discrepancy.sum(), adversary.tensors)))
     return discrepancy.detach()
 
 
@@ -76,9 +82,13 @@ class MinMaxStep:
     All classes go through together: real batch (C, n, c, h, w), features (C, n, d), one projection, means by class.
     No loop over classes.
 
+    Several ranks share the classes out. Each draws the random numbers of all classes and uses its own, so that the
+    images move as those of one process do; the adversary, which all have, moves by the sum of their gradients.
+
     Args:
-        real: the training split, uint8, on the device.
-        images: the descending player; its one tensor is (C, ipc, c, h, w) in [0, 1].
+        real: the training split, uint8, on the device; with several ranks where it lies, of all classes.
+        images: the descending player; its one tensor is (C, ipc, c, h, w) in [0, 1], with several ranks of the rank's
+            classes.
         adversary: the ascending player; None if the objective has none, or for a run without min-max.
         objective: what is matched.
         pool: where extractors and calibrating teachers are drawn.
@@ -100,6 +110,10 @@ class MinMaxStep:
             stay outside.
         gradient_chunk_size: synthetic images per pass with gradient, see `FeatureExtractor`; by default all, or what
             fits into `MEMORY_SHARE` of the memory that is free.
+        ranks: who shares the classes.
+
+    Raises:
+        NcfmError: for more ranks than classes, or fewer steps than make sense.
     """
 
     def __init__(
@@ -128,20 +142,27 @@ class MinMaxStep:
         gradient_chunk_size: int | None = None,
         compile_networks: bool = False,
         compile_step: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         check_at_least(ascent_steps, 0, "ascent_steps")
         check_at_least(descent_steps, 1, "descent_steps")
-        self.real, self.images, self.adversary = real, images, adversary
+        self.ranks, self.num_classes = ranks, len(real.counts)
+        self.classes = ranks.share(self.num_classes)
+        self.whole, self.images, self.adversary = real, images, adversary
+        device = images.tensors[0].device
+        self.real = real if ranks.is_alone else real.of_classes(self.classes).to(device)
+        self.first_image = int(real.offsets[self.classes][0])
         self.objective, self.pool, self.streams, self.augment = objective, pool, streams, augment
         self.real_batch_per_class = real_batch_per_class
         # Real images become floats so many at a time: the uint8 set and the features are all that grows with n.
-        self.real_rows = max(REAL_CHUNKS * chunk_size // len(real.counts), 1)
+        self.real_rows = max(REAL_CHUNKS * chunk_size // len(self.real.counts), 1)
+        self.statistics_rows = max(REAL_CHUNKS * chunk_size // self.num_classes, 1)
         self.formation = (factor, mode, bound)
         self.matching_weight, self.calibration_weight = matching_weight, calibration_weight
         self.ascent_steps = ascent_steps if adversary is not None else 0
         self.descent_steps = descent_steps
         self.extractor, self.precision = extractor, precision
-        self.normalize = normalizer(pool.statistics, images.tensors[0].device)
+        self.normalize = normalizer(pool.statistics, device)
         self.recompute_batch_norms = recompute_batch_norms and bool(batch_norms(pool.blended))
         self.extract = FeatureExtractor(
             pool.blended,
@@ -151,7 +172,7 @@ class MinMaxStep:
             compile_network=compile_networks,
         )
         # Shapes never change. On CUDA the compiled parts run as graphs, launched whole.
-        mode = "reduce-overhead" if real.labels.device.type == "cuda" else "default"
+        mode = "reduce-overhead" if device.type == "cuda" else "default"
         self._losses = torch.compile(self._losses_of, dynamic=False, mode=mode) if compile_step else self._losses_of
         self.extract.gradient_chunk_size = gradient_chunk_size or self._fitting_chunk()
 
@@ -197,21 +218,26 @@ class MinMaxStep:
             return False
         self.extract.gradient_chunk_size = max(now // 2, 1)
         self.extract.chunk_size = max(self.extract.chunk_size // 2, 1)
-        self.real_rows = max(self.real_rows // 2, 1)
+        self.real_rows, self.statistics_rows = max(self.real_rows // 2, 1), max(self.statistics_rows // 2, 1)
         return True
+
+    @property
+    def can_be_repeated(self) -> bool:
+        """Alone, or if the ranks meet once an iteration, at its end."""
+        return self.ranks.is_alone or (self.descent_steps == 1 and self.ascent_steps <= 1)
 
     def __call__(self) -> StepRecord:
         """Play one iteration: draw, extract, ascend, descend, clamp."""
         self.pool.draw(self.streams["teachers"], self.extractor)
         stored = self.images.tensors[0]
-        draw = self.augment.draw(stored.shape[0], stored.shape[-1], self.streams["augment"])
-        real = self.real_features(draw, self.streams["batches"])
+        drawn = self.augment.draw(self.num_classes, stored.shape[-1], self.streams["augment"])
+        real, draw = self.real_features(drawn, self.streams["batches"]), drawn.of(self.classes)
         together = self.ascent_steps == self.descent_steps == 1
         if self.adversary is not None and self.ascent_steps and not together:
             with torch.no_grad():
                 synthetic = self.features_of(self.training_images(draw))
             for _ in range(self.ascent_steps):
-                ascend(self.objective, self.adversary, real, synthetic, self.streams["frequencies"])
+                ascend(self.objective, self.adversary, real, synthetic, self.streams["frequencies"], self.ranks)
         for _ in range(self.descent_steps):
             record = self.descend(real, draw, with_ascent=together)
         self.objective.remember(real)
@@ -224,10 +250,11 @@ class MinMaxStep:
             return None
         rng, stored = self.streams["diagnosis"], self.images.tensors[0]
         self.pool.draw(rng, self.extractor)
-        draw = self.augment.draw(stored.shape[0], stored.shape[-1], rng)
+        draw = self.augment.draw(self.num_classes, stored.shape[-1], rng)
         with torch.no_grad():
             real = self.real_features(draw, rng)
-            synthetic = self.features_of(self.training_images(draw))
+            synthetic = self.features_of(self.training_images(draw.of(self.classes)))
+        real, synthetic = (self.ranks.gather(features, self.num_classes) for features in (real, synthetic))
         return diagnose(self.objective, real, synthetic, rng)
 
     def spectrum(self) -> Spectrum | None:
@@ -242,6 +269,8 @@ class MinMaxStep:
         if self.calibration_weight:
             self.pool.draw_trained(self.streams["calibration"])
         measured, calibration = self._losses(real, draw, self.streams["frequencies"])
+        share = len(self.real.counts) / self.num_classes  # of a mean over all classes
+        calibration = share * calibration
         # The calibration does not depend on the adversary, so one loss serves both: each player takes the gradient of
         # its own tensors, and the adversary's optimizer goes up instead of down.
         loss = self.matching_weight * measured.discrepancy.sum() + self.calibration_weight * calibration
@@ -249,13 +278,15 @@ class MinMaxStep:
         theirs = self.adversary.tensors if with_ascent and self.adversary is not None else []
         gradients = torch.autograd.grad(loss, [*mine, *theirs])
         self.images.move(gradients[: len(mine)])
+        means = [share * part.detach().mean() for part in measured if part is not None]
+        # One message for all that ranks have to tell. Copies: a compiled step writes its next losses over these.
+        told = self.ranks.sum([*gradients[len(mine) :], calibration.detach().clone(), *means])
         if with_ascent and self.adversary is not None:
-            self.adversary.move(gradients[len(mine) :])
+            self.adversary.move(told[: len(theirs)])
         with torch.no_grad():
             mine[0].clamp_(0, 1)
-        # Copies: a compiled step writes its next losses over these.
-        parts = (None if part is None else part.mean() for part in measured[1:])
-        return StepRecord(measured.discrepancy.detach().mean(), calibration.detach().clone(), *parts)
+        calibrated, discrepancy, *parts = told[len(theirs) :]
+        return StepRecord(discrepancy, calibrated, *parts)
 
     def _losses_of(self, real: Features, draw: AugmentParameters, generator: Generator) -> tuple[Measured, Tensor]:
         """Discrepancies (C,) with their parts, and calibration loss () of the synthetic images: all that has a
@@ -268,8 +299,9 @@ class MinMaxStep:
         """Cross-entropy of augmented synthetic images (C, m, c, h, w) under the trained teacher drawn last."""
         if self.calibration_weight == 0:
             return training.new_zeros(())
-        classes, m = training.shape[:2]
-        labels = torch.arange(classes, device=training.device).repeat_interleave(m)
+        m = training.shape[1]
+        classes = torch.arange(self.num_classes, device=training.device)[self.classes]
+        labels = classes.repeat_interleave(m)
         with torch.autocast(training.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
             images = channels_last(training.flatten(0, 1))
             logits = in_chunks(self.pool.classify, images, self.extract.gradient_chunk_size)
@@ -277,22 +309,25 @@ class MinMaxStep:
 
     @torch.no_grad()
     def real_features(self, draw: AugmentParameters, generator: Generator) -> Features:
-        """Features (C, n, d) of a fresh random real batch, augmented as the synthetic images are; no gradient."""
-        at = draw_class_batches(self.real, self.real_batch_per_class, generator)
-        parts = at.split(self.real_rows, dim=1)
+        """Features (C, n, d) of a fresh random real batch, augmented by the draw of all classes; no gradient."""
+        at = draw_class_batches(self.whole, self.real_batch_per_class, generator)
         if self.recompute_batch_norms:
-            first = self._real_images(parts[0], draw).transpose(0, 1)  # every batch has images of all classes
+            # Every batch has images of all classes, on every rank: a part of them has other statistics.
+            first = self._real_images(self.whole, at[:, : self.statistics_rows], draw).transpose(0, 1)
             recompute_batch_norms(self.pool.blended, first.flatten(0, 1).split(max(self.extract.chunk_size, 2)))
-        features = [self._features_at(part, draw) for part in parts]
+        at, draw = at[self.classes] - self.first_image, draw.of(self.classes)
+        features = [self._features_at(part, draw) for part in at.split(self.real_rows, dim=1)]
         return features[0] if len(features) == 1 else torch.cat(features, dim=1)
 
     def _features_at(self, at: Tensor, draw: AugmentParameters) -> Features:
         """Features (C, n, d) of the real images at positions (C, n)."""
-        return self.extract.without_gradient(self._real_images(at, draw).flatten(0, 1)).unflatten(0, at.shape)
+        images = self._real_images(self.real, at, draw)
+        return self.extract.without_gradient(images.flatten(0, 1)).unflatten(0, at.shape)
 
-    def _real_images(self, at: Tensor, draw: AugmentParameters) -> GroupedImages:
-        """The real images at positions (C, n) as a network sees them, (C, n, c, h, w)."""
-        batch = to_float(self.real.batch(at.flatten())).unflatten(0, at.shape)
+    def _real_images(self, split: ImageSplit, at: Tensor, draw: AugmentParameters) -> GroupedImages:
+        """Images of a split at positions (C, n) as a network sees them, (C, n, c, h, w)."""
+        stored = split.batch(at.flatten()).to(self.images.tensors[0].device, non_blocking=True)
+        batch = to_float(stored).unflatten(0, at.shape)
         return self.augment.apply(self.normalize(batch), draw)
 
     def training_images(self, draw: AugmentParameters) -> GroupedImages:

@@ -163,6 +163,11 @@ class TrajectoryStep:
         self.differentiation = "replayed"
         return True
 
+    @property
+    def can_be_repeated(self) -> bool:
+        """Always: nothing has moved before all gradients are there."""
+        return True
+
     def diagnose(self) -> None:
         """There are no frequencies to look at."""
 

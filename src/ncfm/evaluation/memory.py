@@ -33,6 +33,21 @@ class Student:
     seconds: float  # its training and testing took
     conditions: Mapping[str, Any]  # under which it was trained: the command, the machine; as the caller tells it
 
+    @classmethod
+    def from_json(cls, stored: Any) -> Student:
+        """What `dataclasses.asdict` and JSON made of one.
+
+        Raises:
+            KeyError, TypeError, ValueError: if it is something else.
+        """
+        return cls(
+            accuracies=tuple(map(float, stored["accuracies"])),
+            confusion=tuple(tuple(map(int, row)) for row in stored["confusion"]),
+            calibration_error=float(stored["calibration_error"]),
+            seconds=float(stored["seconds"]),
+            conditions=dict(stored["conditions"]),
+        )
+
 
 class StudentMemory:
     """Results of students in a folder, a file each.
@@ -61,14 +76,7 @@ class StudentMemory:
         if not self.recall or not path.exists():
             return None
         try:
-            stored = read_json(path)
-            return Student(
-                accuracies=tuple(map(float, stored["accuracies"])),
-                confusion=tuple(tuple(map(int, row)) for row in stored["confusion"]),
-                calibration_error=float(stored["calibration_error"]),
-                seconds=float(stored["seconds"]),
-                conditions=dict(stored["conditions"]),
-            )
+            return Student.from_json(read_json(path))
         except (NcfmError, KeyError, TypeError, ValueError):
             return None
 

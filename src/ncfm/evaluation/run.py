@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ncfm._checks import NcfmError, check_at_least, check_finite, check_labels
 from ncfm._device import compiled
+from ncfm._ranks import ALONE, Ranks
 from ncfm._seeding import derive_seed, generator
 from ncfm._typing import Interval, LabelledImages, Statistics
 from ncfm.data.images import ImageSplit, to_if_it_fits
@@ -103,6 +104,7 @@ def evaluate(
     side_by_side: bool = False,
     memory: StudentMemory | None = None,
     on_epoch: Callable[[int], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> EvaluationResult:
     """Train ``protocol.num_runs`` fresh students on ``train`` and test each on ``test``.
 
@@ -122,7 +124,8 @@ def evaluate(
         side_by_side: train all students in one stacked pass (`fit_side_by_side`): the same result up to rounding;
             faster where launching operators costs more than running them, on a GPU with a small set.
         memory: of students trained before; those that it has are not trained again.
-        on_epoch: called with the number of finished epochs of all students together.
+        on_epoch: called with the number of finished epochs of all students together, as far as this rank knows.
+        ranks: who shares the students out; all get all results.
 
     Raises:
         NcfmError: for pixels that are not finite, labels or sizes that do not fit, or a diverging training.
@@ -130,8 +133,9 @@ def evaluate(
     train = LabelledImages(*train)
     _check(train, test, num_classes, protocol, soft)
     found = {} if memory is None else {run: memory.get(run) for run in range(protocol.num_runs)}
-    students: dict[int, Student] = {run: student for run, student in found.items() if student is not None}
+    students = _exchange({run: student for run, student in found.items() if student is not None}, ranks)
     missing = [run for run in range(protocol.num_runs) if run not in students]
+    missing = [missing[i] for i in ranks.mine(len(missing))]
     done = protocol.recipe.epochs * len(students)
     if on_epoch is not None and done:
         on_epoch(done)
@@ -149,6 +153,7 @@ def evaluate(
 
         for run, student in zip(runs, room.train(runs, after_epoch), strict=True):
             students[run] = student if memory is None else memory.put(run, student)
+    students = _exchange(students, ranks)
     return EvaluationResult(
         tuple(students[run] for run in range(protocol.num_runs)),
         network,
@@ -156,6 +161,16 @@ def evaluate(
         protocol.recipe.epochs,
         len(train.images),
     )
+
+
+def _exchange(own: dict[int, Student], ranks: Ranks) -> dict[int, Student]:
+    """What the ranks know of students, by their number, put together."""
+    if ranks.is_alone:
+        return own
+    known: dict[int, Student] = {}
+    for told in ranks.collect({str(run): asdict(student) for run, student in own.items()}):
+        known |= {int(run): Student.from_json(student) for run, student in told.items()}
+    return known
 
 
 class _Classroom:

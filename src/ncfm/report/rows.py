@@ -256,6 +256,30 @@ class SoakRow:
     date: str
 
 
+@dataclass(frozen=True)
+class RankRow:
+    """One row of ``results/ranks.csv``: what several ranks came to beside one process, or how long they took.
+
+    Differences are of pixels in [0, 1].
+    """
+
+    case: str
+    ranks: int
+    iterations: int  # compared after so many, or timed
+    difference_max: float | None  # of their images from those of one process
+    difference_mean: float | None
+    rounding_max: float | None  # of one process whose teachers differ in their last bit
+    rounding_mean: float | None
+    same_twice: bool | None  # two runs of as many ranks, to the bit; and the adversaries of all ranks
+    seconds_median: float | None  # of an iteration
+    speedup: float | None  # over one rank
+    device: str
+    threads: int  # of a rank
+    command: str
+    commit: str
+    date: str
+
+
 Row = (
     AccuracyRow
     | CostRow
@@ -268,4 +292,5 @@ Row = (
     | FaultRow
     | FuzzRow
     | SoakRow
+    | RankRow
 )

@@ -1,0 +1,250 @@
+"""`python -m benchmarks.ranks`: whether several ranks come to what one process comes to, and how much faster.
+
+Equality: a few iterations on the digits (10 classes, which 3 and 4 ranks share unevenly) by 1, 2, 3 and 4 ranks. They
+make the same draws and sum the adversary's gradient in another order, so the images agree up to rounding; how far
+rounding leads shows one process whose teachers' weights differ in their last bit. Two
+runs with as many ranks agree to the bit.
+
+Speed (``--scaling``): an iteration on images of noise, classes shared by 1 and by as many ranks as there are cores, a
+thread each; in turns, so that whatever else the machine does meets both alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks.problem import FOREVER, Problem
+from ncfm._ranks import Ranks
+from ncfm.build import build_data, build_machine, run_distillation
+from ncfm.config import make_config, nest
+from ncfm.data.images import ImageSet
+from ncfm.report.results import Conditions, append_rows
+from ncfm.report.rows import RankRow
+from ncfm.teachers import Teacher, TeacherPool, Weights, network_for
+
+CASES: dict[str, dict[str, Any]] = {
+    "ncfm": {},
+    "two moves of each player": {"distill.ascent_steps": 2, "distill.descent_steps": 2},
+    "BatchNorm": {"teachers.network": "convnet1w8-batch"},
+    "dsdm (a memory)": {"objective.name": "dsdm"},
+}
+SETTINGS: dict[str, Any] = {
+    "teachers.network": "convnet1w8",
+    "frequencies.number": 64,
+    "distill.real_batch_per_class": 8,
+    "machine.threads": 1,
+    "machine.compile": "off",
+}
+
+
+def play(settings: dict[str, Any], iterations: int, *, nudged: bool = False) -> tuple[Tensor, bool]:
+    """All images after some iterations on the digits; and whether all ranks have the same adversary, to the bit."""
+    changed = {"distill.iterations": iterations} | settings
+    config = make_config(nest(SETTINGS | changed))
+    images = build_data("digits", config)
+    machine = build_machine(config.machine, images.image_size)
+    pool = _pool(images, config.teachers.network, 1 + 2**-23 if nudged else 1.0)
+    with tempfile.TemporaryDirectory() as folder:
+        result = run_distillation(images, pool, config, machine, ipc=2, log_every=1, folder=Path(folder))
+    told = machine.ranks.collect(result.history[-1]["discrepancy"])
+    return result.synthetic.images, len(set(told)) == 1
+
+
+def _pool(images: ImageSet, network: str, factor: float) -> TeacherPool:
+    """Two teachers of random weights, times a factor."""
+
+    def weights(seed: int) -> Weights:
+        state = network_for(images, network, seed=seed).state_dict()
+        return {name: value * factor if value.is_floating_point() else value for name, value in state.items()}
+
+    return TeacherPool(
+        [Teacher(weights(2 * i), weights(2 * i + 1), 0.0) for i in range(2)],
+        lambda seed: network_for(images, network, seed=seed),
+        statistics=images.statistics,
+        device=torch.device("cpu"),
+    )
+
+
+def together(count: int, work: Callable[..., Any], *arguments: Any) -> Any:
+    """What the first of some ranks, processes forked from this one, gives back.
+
+    Raises:
+        RuntimeError: if one fails.
+    """
+    if count == 1:
+        return work(*arguments)
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def join(rank: int) -> None:
+            torch.set_num_threads(1)
+            dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=count)
+            given = work(*arguments)
+            if rank == 0:
+                there.send(given)
+            dist.destroy_process_group()
+
+        processes = [context.Process(target=join, args=(rank,), daemon=True) for rank in range(count)]
+        for process in processes:
+            process.start()
+        while not here.poll(0.1):
+            if any(process.exitcode for process in processes):
+                raise RuntimeError(f"a rank of {count} ended with {[p.exitcode for p in processes]}")
+        given = here.recv()
+        for process in processes:
+            process.join()
+    return given
+
+
+def compare(name: str, counts: list[int], iterations: int) -> list[RankRow]:
+    """How far the images of so many ranks are from those of one process."""
+    conditions = asdict(Conditions.here(torch.device("cpu")))
+    del conditions["peak_memory_mb"]
+    alone, _ = play(CASES[name], iterations)
+    rounded, _ = play(CASES[name], iterations, nudged=True)
+    rows = []
+    for count in counts:
+        images, same_adversary = together(count, play, CASES[name], iterations)
+        again, _ = together(count, play, CASES[name], iterations)
+        rows.append(
+            RankRow(
+                case=name,
+                ranks=count,
+                iterations=iterations,
+                difference_max=float((images - alone).abs().max()),
+                difference_mean=float((images - alone).abs().mean()),
+                rounding_max=float((rounded - alone).abs().max()),
+                rounding_mean=float((rounded - alone).abs().mean()),
+                same_twice=torch.equal(images, again) and same_adversary,
+                seconds_median=None,
+                speedup=None,
+                **conditions,
+            )
+        )
+    return rows
+
+
+def seconds_of(problem: Problem, iterations: int) -> list[float]:
+    """Times of iterations of a problem, after one that is not counted."""
+    config, images = problem.config(), problem.images()
+    machine = build_machine(config.machine, images.image_size)
+    pool = problem.pool(images, machine.device, machine.compile_networks)
+    config = config.model_copy(
+        update={"distill": config.distill.model_copy(update={"iterations": iterations + 1, "init": "real"})}
+    )
+    moments: list[float] = []
+
+    def after(iteration: int, metrics: dict[str, float]) -> None:
+        if machine.device.type == "cuda":
+            torch.cuda.synchronize()
+        moments.append(time.perf_counter())
+
+    run_distillation(images, pool, config, machine, ipc=problem.ipc, log_every=FOREVER, on_iteration=after)
+    return [after - before for before, after in itertools.pairwise(moments)]
+
+
+def scale(problem: Problem, counts: list[int], repeats: int) -> list[RankRow]:
+    """Time an iteration by so many ranks, in turns."""
+    conditions = asdict(Conditions.here(torch.device("cpu")))
+    del conditions["peak_memory_mb"]
+    found: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(repeats):
+        for count in counts:
+            found[count] += together(count, seconds_of, problem, 2)
+    one = statistics.median(found[counts[0]])
+    return [
+        RankRow(
+            case=f"{problem.num_classes} classes, {problem.image_size} px, IPC {problem.ipc}, width {problem.width}, "
+            f"{problem.real_batch_per_class} real images, {problem.num_frequencies} frequencies",
+            ranks=count,
+            iterations=len(times),
+            difference_max=None,
+            difference_mean=None,
+            rounding_max=None,
+            rounding_mean=None,
+            same_twice=None,
+            seconds_median=statistics.median(times),
+            speedup=one / statistics.median(times),
+            **conditions,
+        )
+        for count, times in found.items()
+    ]
+
+
+def message_seconds(numbers: int, repeats: int = 50) -> float:
+    """Median time of a sum over ranks of so many float32 numbers."""
+    ranks, numbers_of = Ranks.here(), torch.randn(numbers)
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        ranks.sum([numbers_of])
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def main() -> int:
+    """Compare, time, print, append rows; 1 if the images of ranks are further away than rounding takes them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ranks", description=__doc__)
+    parser.add_argument("--iterations", type=int, default=30, help="of the comparison; and one of 1")
+    parser.add_argument("--ranks", default="2,3,4")
+    parser.add_argument("--scaling", action="store_true", help="time instead of comparing")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--results", type=Path, help="append rows to this file (results/ranks.csv)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.scaling:
+        cores = len(os.sched_getaffinity(0))
+        base = Problem(dataset="random", real_batch_per_class=16, num_frequencies=1024, device="cpu")
+        points = [
+            replace(base, ipc=10, real_batch_per_class=64),
+            replace(base, num_classes=100, ipc=1),
+            replace(base, num_classes=100, ipc=1, image_size=64, width=64),
+            replace(base, num_classes=1000, ipc=1, factor=1, image_size=32, width=32),
+        ]
+        rows = [row for point in points for row in scale(point, [1, cores], options.repeats)]
+        table = Table("problem", "ranks", "s / iteration", "times faster")
+        for row in rows:
+            table.add_row(row.case, str(row.ranks), f"{row.seconds_median:.3f}", f"{row.speedup:.2f}")
+        Console().print(table)
+        psi = 2 * 64 * 64
+        Console().print(f"A sum over {cores} ranks: {together(cores, message_seconds, psi):.2g} s for {psi} numbers.")
+        wrong = False
+    else:
+        counts = [int(count) for count in options.ranks.split(",")]
+        rows = [r for name in CASES for n in (1, options.iterations) for r in compare(name, counts, n)]
+        table = Table("case", "ranks", "iterations", "difference", "of rounding alone", "same twice")
+        for row in rows:
+            table.add_row(
+                row.case,
+                str(row.ranks),
+                str(row.iterations),
+                f"{row.difference_max:.1e}",
+                f"{row.rounding_max:.1e}",
+                "yes" if row.same_twice else "NO",
+            )
+        Console().print(table)
+        wrong = not all(row.same_twice and row.difference_mean <= 10 * row.rounding_mean for row in rows)
+    if options.results:
+        append_rows(options.results, rows)
+    return int(wrong)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
