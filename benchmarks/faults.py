@@ -20,6 +20,7 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,7 @@ SETTINGS = {
 IMAGES_PER_CLASS = 30
 OPTIONS = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
 SLOW_IMPORTS = ("ncfm.reporting", "ncfm.exports", "matplotlib.backends.backend_agg", "datasets", "torch._dynamo")
+AGENT_PATIENCE = 10.0  # seconds that ranks have to notice that one is lost, before they are told
 PATIENCE = 120.0  # seconds that a command may take: what takes longer hangs
 
 
@@ -337,6 +339,62 @@ def stops(campaign: Campaign, number: int) -> None:
         campaign.note("SIGTERM, Ctrl-C", stage, trouble or campaign.again(stage), lost)
 
 
+def lost_ranks(campaign: Campaign, number: int) -> None:
+    """kill -9 of one of several ranks at a random moment; then the command again, by as many ranks or by others.
+
+    By as many the result is the same to the bit, by others up to rounding. As torchrun does, ranks that have not ended
+    by themselves some seconds after another one has are sent SIGTERM.
+    """
+    stage = STAGES[2]
+    usual: dict[int, tuple[Any, float]] = {}
+    for i in range(number):
+        count, again = 2 + i % 3, 1 + i % 4
+        if count not in usual:
+            campaign.place(stage.name)
+            began = time.monotonic()
+            for command in _ranks(stage.arguments(campaign.work), campaign.work, count):
+                command.end()
+            usual[count] = _result_of(campaign.work), time.monotonic() - began
+        whole, seconds = usual[count]
+        campaign.place(stage.name)
+        commands = _ranks(stage.arguments(campaign.work), campaign.work, count)
+        lost_one = commands.pop(campaign.rng.randrange(count))
+        lost_one.end(after=campaign.rng.uniform(0, 1.05 * seconds))
+        ends = [command.end(after=AGENT_PATIENCE, by=signal.SIGTERM) for command in commands]
+        trouble = next((t for t in (told(end) for end in ends if end.code != -signal.SIGTERM) if t), "")
+        played = max(command.played.value for command in (lost_one, *commands))
+        lost = max(played - _iterations_saved(campaign.work / "run"), 0)
+        ends = [
+            command.end()
+            for command in _ranks([*stage.arguments(campaign.work), *stage.again(campaign.work)], campaign.work, again)
+        ]
+        if not trouble and any(end.code != 0 for end in ends):
+            trouble = f"again: {[(end.code, end.said[-200:]) for end in ends]}"
+        if not trouble:
+            found = _result_of(campaign.work)
+            alike = same(found, whole) if again == count else _near(found["set"]["images"], whole["set"]["images"])
+            trouble = "" if alike else f"{count} ranks, then {again}: another result"
+        campaign.note("rank killed", stage, trouble, lost)
+
+
+def _ranks(arguments: list[str], work: Path, count: int) -> list[Command]:
+    """A command started as torchrun starts it."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+
+    def prepare(rank: int) -> Callable[[], None]:
+        meeting = {"RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        return lambda: os.environ.update({name: str(value) for name, value in meeting.items()})
+
+    return [Command(arguments, work, prepare(rank)) for rank in range(count)]
+
+
+def _near(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether stored images differ by no more than rounding explains after some tens of iterations."""
+    return a.shape == b.shape and float((a.float() - b.float()).abs().mean()) < 1e-3
+
+
 def _iterations_saved(run: Path) -> int:
     """Of the last state; 0 without one."""
     from safetensors import safe_open
@@ -508,6 +566,7 @@ def main() -> None:
         "two at once": lambda: two_at_once(campaign, tenth),
         "short memory": lambda: short_memory(campaign, tenth),
         "clock": lambda: clock_jumps(campaign),
+        "ranks": lambda: lost_ranks(campaign, tenth),
     }
     if can_mount():
         faults["full disk"] = lambda: full_disks(campaign, max(options.kills // 40, 1))

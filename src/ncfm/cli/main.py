@@ -29,6 +29,7 @@ from ncfm.cli import (
     search,
 )
 from ncfm.cli._common import console, errors
+from ncfm.distillation import Interrupted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -96,7 +97,8 @@ def main() -> None:
                 warnings.showwarning = _show_nothing
             app()
     except NcfmError as error:
-        errors.print(f"[bold red]{who}:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        if who == "ncfm" or not isinstance(error, Interrupted):  # all stop together, and one says it
+            errors.print(f"[bold red]{who}:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
         _exit(error.exit_code, at_once=isinstance(error, LostRank) or isinstance(error.__cause__, LostRank))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):

@@ -207,12 +207,12 @@ class Run:
             return
         snapshot = self._take_snapshot()
         self._saved_at = self.progress.iteration
+        frames, self._frames = self._frames, []  # on all ranks: they meet for the frames that they have not
         if not self.ranks.is_first:
             return
         folder, texts = self.folder, {METRICS_FILE: _lines(self.history)}
         if self.diagnose_every is not None:
             texts[DIAGNOSIS_FILE] = _lines(self.diagnoses)
-        frames, self._frames = self._frames, []
 
         def write() -> None:
             for name, text in texts.items():
