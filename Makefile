@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu faults fuzz soak clean
+.PHONY: help install install-dev demo test test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu faults fuzz ranks soak clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -97,8 +97,14 @@ bench-memory: install ## 300,000 images of 1000 classes mapped or in memory; fir
 faults: install ## kill, stop, crowd, starve and cut runs hundreds of times; rows go to results/faults.csv
 	$(BIN)/python -m benchmarks.faults --results results/faults.csv
 
-fuzz: install ## give damaged and made-up files to everything that reads files, 120,000; rows go to results/fuzz.csv
+fuzz: install ## give damaged and made-up files to everything that reads files, 230,000; rows go to results/fuzz.csv
+	$(INSTALL) -e ".[fuzz]"
 	$(BIN)/python -m benchmarks.fuzz --results results/fuzz.csv
+	$(BIN)/python -m benchmarks.fuzz_guided --results results/fuzz.csv
+
+ranks: install ## several ranks beside one process: whether they agree, and how fast; rows go to results/ranks.csv
+	$(BIN)/python -m benchmarks.ranks --results results/ranks.csv
+	$(BIN)/python -m benchmarks.ranks --scaling --results results/ranks.csv
 
 soak: install ## two hours of one process, its memory and open files watched; rows go to results/soak.csv
 	$(BIN)/python -m benchmarks.soak --results results/soak.csv --plot docs/images/soak.png
