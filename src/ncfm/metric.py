@@ -139,9 +139,10 @@ class CharacteristicDiscrepancy(nn.Module):
             NcfmError: if shapes do not fit, or a class is on one side only.
         """
         x, y = self._checked(x, y)
-        with torch.no_grad():
-            t = self.draw(generator).to(x)
-        return self._compare(x, y, t, labels)
+        with _in_full_precision(x):
+            with torch.no_grad():
+                t = self.draw(generator).to(x)
+            return self._compare(x, y, t, labels)
 
     def ascend(self, x: Features, y: Features, *, labels: tuple[Labels, Labels] | None = None) -> Tensor:
         """Move the adversary once to where the samples differ more, both frozen; returns the value () before it.
@@ -155,7 +156,7 @@ class CharacteristicDiscrepancy(nn.Module):
             )
         x, y = self._checked(x.detach(), y.detach())
         optimizer = self._own_optimizer()
-        with torch.enable_grad():
+        with torch.enable_grad(), _in_full_precision(x):
             value = self._compare(x, y, self.draw().to(x), labels).mean()
             tensors = optimizer.param_groups[0]["params"]
             gradients = torch.autograd.grad(value, tensors)
@@ -220,6 +221,11 @@ class CharacteristicDiscrepancy(nn.Module):
             return ncfd(x, y, t, **options)
         classes = _common_classes(x, y, *labels)
         return torch.stack([ncfd(x[labels[0] == c], y[labels[1] == c], t, **options) for c in classes])
+
+
+def _in_full_precision(x: Tensor) -> torch.autocast:
+    """Without the autocast of a training around: what is compared are differences of means, lost in half precision."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def _family(name: str, num_features: int, num_frequencies: int, scale: float, seed: int) -> FrequencySampler:

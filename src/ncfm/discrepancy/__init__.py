@@ -1,7 +1,8 @@
 """Discrepancies between two samples of feature vectors: pure functions of tensors.
 
 x holds n rows of one sample, y holds m rows of the other, both of width d; t holds k frequencies. Leading axes are
-groups (classes): every group is compared on its own, all in one pass.
+groups (classes): every group is compared on its own, all in one pass. Whatever the precision of the samples, it is done
+in float32 at least.
 """
 
 from ncfm.discrepancy.characteristic import (

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ncfm._checks import NcfmError, check_at_least, check_fraction, check_matrix_pair
 from ncfm._typing import Features, Frequencies, PerFrequency, PerGroup, Phi
+from ncfm.discrepancy.precision import in_single
 
 ROOT_EPSILON = 1e-8
 """Added under the root of `ncfd`, a ten-thousandth in units of a gap: far below what samples of a few images differ by,
@@ -42,7 +43,7 @@ def characteristic_function(
             order that is an unbiased estimate of the gradient in t, at a fraction of its cost.
 
     Returns:
-        Real and imaginary part, (..., k) each.
+        Real and imaginary part, (..., k) each, of the wider type of x and t, at least float32.
 
     Raises:
         NcfmError: if the widths differ.
@@ -57,6 +58,7 @@ def characteristic_function(
             "build the sampler with the extractor's num_features."
         )
     check_at_least(len(t), 1, "number of frequencies")
+    x, t = in_single(x, t)
     if chunk_size is None:
         chunk_size = max(MAX_PROJECTIONS // (x.shape[:-2].numel() * len(t)), 1)
     check_at_least(chunk_size, 1, "chunk_size")

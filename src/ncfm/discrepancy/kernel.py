@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ncfm._checks import NcfmError, check_at_least, check_matrix_pair, check_positive
 from ncfm._typing import Features, PerGroup
+from ncfm.discrepancy.precision import in_single
 
 
 def squared_distances(x: Features, y: Features, *, exact: bool = True) -> Tensor:
@@ -25,6 +26,7 @@ def squared_distances(x: Features, y: Features, *, exact: bool = True) -> Tensor
     Returns:
         (..., n, m). The gradient is 0 where two rows coincide, in both ways of computing.
     """
+    x, y = in_single(x, y)
     if exact:
         # The slope of the root is undefined where rows coincide; cdist takes 0 for it, which is right for the square.
         return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
@@ -54,6 +56,7 @@ def median_bandwidth(x: Features, y: Features) -> PerGroup:
         Gretton et al., "A Kernel Two-Sample Test", JMLR 13, 2012, section 8.
     """
     check_matrix_pair(x, y)
+    x, y = in_single(x, y)
     pooled = torch.cat([x, y], dim=-2)
     first, second = torch.triu_indices(pooled.shape[-2], pooled.shape[-2], 1, device=pooled.device)
     squared = squared_distances(pooled, pooled, exact=False)[..., first, second]  # (..., pairs)
@@ -85,6 +88,7 @@ def gaussian_mmd(
         Gretton et al., "A Kernel Two-Sample Test", JMLR 13, 2012.
     """
     check_matrix_pair(x, y)
+    x, y = in_single(x, y)
     widths = _bandwidths(bandwidth, x.shape[:-2])
 
     def mean_kernels(a: Tensor, b: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 
 from ncfm._checks import check_matrix_pair
 from ncfm._typing import Features, PerGroup
+from ncfm.discrepancy.precision import in_single
 
 
 def mean_gap(x: Features, y: Features) -> PerGroup:
@@ -17,6 +18,7 @@ def mean_gap(x: Features, y: Features) -> PerGroup:
         Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023.
     """
     check_matrix_pair(x, y)
+    x, y = in_single(x, y)
     return (x.mean(-2) - y.mean(-2)).square().sum(-1)
 
 
@@ -35,6 +37,7 @@ def paired_gap(x: Features, y: Features) -> PerGroup:
         NcfmError: if shapes do not fit.
     """
     check_matrix_pair(x, y)
+    x, y = in_single(x, y)
     partner = torch.arange(y.shape[-2], device=x.device) % x.shape[-2]
     return (y - x[..., partner, :]).square().sum(-1).mean(-1)
 
@@ -65,6 +68,7 @@ def covariance_gap(x: Features, y: Features) -> PerGroup:
         Li et al., "Diversified Semantic Distribution Matching for Dataset Distillation", ACM MM 2024 (the gap).
     """
     check_matrix_pair(x, y)
+    x, y = in_single(x, y)
     n, m, d = x.shape[-2], y.shape[-2], x.shape[-1]
     x, y = ((z - z.mean(-2, keepdim=True)) / math.sqrt(z.shape[-2]) for z in (x, y))
     if (n + m) * d < n * n + n * m + m * m:
