@@ -26,10 +26,12 @@ from ncfm.report import (
     methods_table,
     networks_table,
     race_table,
+    ranks_table,
     read_rows,
     results,
     results_table,
     save_image_grid,
+    scaling_table,
     variants_table,
 )
 from ncfm.report.figures import BACKGROUND, GAP, LABEL_HEIGHT
@@ -275,6 +277,19 @@ def test_a_table_of_faults_by_hand(tmp_path):
     assert faults_table(read_rows(path)).splitlines()[2:] == [
         "| kill -9 | distilling | 40 | 39 | 1.2 (3) | 2 |",
         "| kill -9 | exporting | 40 | 39 | - | 0 |",
+    ]
+
+
+def test_tables_of_ranks_have_the_last_row_of_what_was_measured_twice():
+    compared = {"case": "ncfm", "ranks": "2", "iterations": "30", "difference_max": "0.0003", "rounding_max": "0",
+                "same_twice": "True", "seconds_median": "", "speedup": "", "device": "x"}  # fmt: skip
+    timed = compared | {"difference_max": "", "seconds_median": "1.25", "speedup": "1.9"}
+    assert ranks_table([compared | {"difference_max": "9"}, timed, compared]).splitlines()[2:] == [
+        "| ncfm | 2 | 30 | 3.0e-04 | 0 | yes |"
+    ]
+    assert ranks_table([compared | {"same_twice": "False"}]).endswith("| **no** |\n")
+    assert scaling_table([compared, timed | {"seconds_median": "9"}, timed]).splitlines()[2:] == [
+        "| ncfm | 2 | 1.25 | 1.90 | x |"
     ]
 
 

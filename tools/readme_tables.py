@@ -2,7 +2,7 @@
 
 The README has the methods by their recipes, docs/results.md every row, docs/evaluation.md the networks that were
 trained on one set, docs/peers.md the methods at equal time and the race with DATM, docs/ablations.md the ablations,
-docs/faults.md what runs survived.
+docs/faults.md what runs survived, docs/many-machines.md what several ranks came to.
 """
 
 import sys
@@ -20,8 +20,10 @@ from ncfm.report import (
     methods_table,
     networks_table,
     race_table,
+    ranks_table,
     read_rows,
     results_table,
+    scaling_table,
     variants_table,
 )
 from ncfm.settings import resolve_config, variant_of
@@ -87,6 +89,7 @@ def main() -> None:
     network = resolve_config(*REDUCED, None, None).evaluate.network
     on_validation = [r for r in of_ablations if r["dataset"].endswith("@validation") and r["network"] == network]
     raced = [row for row in read_rows(ROOT / "results" / "cost.csv") if row["benchmark"] == "peers"]
+    of_ranks = read_rows(ROOT / "results" / "ranks.csv")
     stale = []
     tables = {
         ("README.md", "results"): results_table(latest(filter(is_plain, rows))),
@@ -95,6 +98,8 @@ def main() -> None:
         ("docs/peers.md", "race"): race_table(raced),
         ("docs/faults.md", "faults"): faults_table(read_rows(ROOT / "results" / "faults.csv")),
         ("docs/faults.md", "fuzz"): fuzz_table(read_rows(ROOT / "results" / "fuzz.csv")),
+        ("docs/many-machines.md", "ranks"): ranks_table(of_ranks),
+        ("docs/many-machines.md", "scaling"): scaling_table(of_ranks),
         ("docs/evaluation.md", "results"): networks_table(latest(filter(is_of_networks, rows))),
         ("docs/ablations.md", "results"): ablation_table(found, usual),
         ("docs/ablations.md", "variants"): variants_table(on_validation),

@@ -7,6 +7,7 @@ device, a random stream that is saved, an adversary with an optimizer of its own
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, cast
 
 import torch
@@ -223,9 +224,12 @@ class CharacteristicDiscrepancy(nn.Module):
         return torch.stack([ncfd(x[labels[0] == c], y[labels[1] == c], t, **options) for c in classes])
 
 
-def _in_full_precision(x: Tensor) -> torch.autocast:
+def _in_full_precision(x: Tensor) -> contextlib.AbstractContextManager[Any]:
     """Without the autocast of a training around: what is compared are differences of means, lost in half precision."""
-    return torch.autocast(x.device.type, enabled=False)
+    kind = x.device.type
+    if not torch.amp.autocast_mode.is_autocast_available(kind):
+        return contextlib.nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def _family(name: str, num_features: int, num_frequencies: int, scale: float, seed: int) -> FrequencySampler:

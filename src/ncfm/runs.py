@@ -121,7 +121,8 @@ def distill_into(
     common: dict[str, Any] = {
         "ipc": ipc,
         "folder": folder,
-        "resume": resume and folder is not None and has_state(folder),
+        # As the first rank sees it: the others may look at the folder earlier or later.
+        "resume": machine.ranks.collect(resume and folder is not None and has_state(folder))[0],
         "on_iteration": lambda i, metrics: reporter.update(
             i if budget is None else min(int(metrics["seconds"]), math.ceil(budget)), _note(metrics)
         ),

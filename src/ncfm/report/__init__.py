@@ -11,7 +11,9 @@ from ncfm.report.tables import (
     methods_table,
     networks_table,
     race_table,
+    ranks_table,
     results_table,
+    scaling_table,
     variants_table,
 )
 
@@ -28,8 +30,10 @@ __all__ = [
     "methods_table",
     "networks_table",
     "race_table",
+    "ranks_table",
     "read_rows",
     "results_table",
+    "scaling_table",
     "save_image_grid",
     "variants_table",
 ]

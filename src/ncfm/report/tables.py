@@ -126,6 +126,32 @@ def fuzz_table(rows: Iterable[dict[str, str]]) -> str:
 COUNTED = ("kill -9", "SIGTERM, Ctrl-C")  # faults of which it is known how far the run was
 
 
+def ranks_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of what several ranks came to beside one process; the last of rows that compared the same."""
+    found = {(r["case"], int(r["ranks"]), int(r["iterations"])): r for r in rows if r["difference_max"]}
+    lines = [
+        "| what | ranks | iterations | furthest pixel | by a last bit in the teachers | same twice |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for (case, ranks, iterations), r in found.items():
+        values = (float(r[name]) for name in ("difference_max", "rounding_max"))
+        furthest, rounding = (f"{value:.1e}" if value else "0" for value in values)
+        twice = "yes" if r["same_twice"] == "True" else "**no**"
+        lines.append(f"| {case} | {ranks} | {iterations} | {furthest} | {rounding} | {twice} |")
+    return "\n".join(lines) + "\n"
+
+
+def scaling_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of how long ranks took; the last of rows that timed the same."""
+    found = {(r["case"], int(r["ranks"])): r for r in rows if r["seconds_median"]}
+    lines = ["| iteration of | ranks | seconds | times faster | machine |", "|---|---:|---:|---:|---|"]
+    for (case, ranks), r in found.items():
+        lines.append(
+            f"| {case} | {ranks} | {float(r['seconds_median']):.2f} | {float(r['speedup']):.2f} | {r['device']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 class Ablated(NamedTuple):
     """A variant of an ablation, over the seeds of its sets."""
 
