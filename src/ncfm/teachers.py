@@ -38,6 +38,7 @@ from ncfm._typing import Images, Statistics
 from ncfm.data.images import ImageSet
 from ncfm.networks.registry import create_network, is_own, on_device
 from ncfm.training import TrainingRecipe, channels_last, fit, predict
+from ncfm.unfinished import Unfinished
 
 Weights = dict[str, Tensor]
 EXTRACTORS = ("blended", "trained", "random")
@@ -243,7 +244,8 @@ def pretrain(
         teacher = _from_cache(cache, key, module.state_dict().keys()) if is_own(network) else None
         if teacher is None:
             module.load_state_dict(network_for(images, network, seed=own_seed).state_dict())
-            teacher = _train(images, module, forward, recipe, seed, index, precision, on_epoch)
+            unfinished = Unfinished(cache / f"unfinished-{key}.safetensors") if is_own(network) else None
+            teacher = _train(images, module, forward, recipe, seed, index, precision, on_epoch, unfinished)
             with best_effort():
                 _to_cache(cache, key, teacher, asdict(recipe) | {"network": network, "data": images.name})
         elif on_epoch is not None:
@@ -291,6 +293,7 @@ def _train(
     index: int,
     precision: torch.dtype,
     on_epoch: Callable[[int, int], None] | None,
+    unfinished: Unfinished | None,
 ) -> Teacher:
     initial = _copy(module)
     began = time.perf_counter()
@@ -304,6 +307,7 @@ def _train(
         forward=forward,
         precision=precision,
         after_epoch=None if on_epoch is None else lambda epoch: on_epoch(index, epoch),
+        unfinished=unfinished,
     )
     return Teacher(initial, _copy(module), round(time.perf_counter() - began, 3))  # as the cache has it
 

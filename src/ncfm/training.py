@@ -18,6 +18,7 @@ from ncfm._typing import Statistics
 from ncfm.augment import SiameseAugment, cutmix
 from ncfm.data.images import normalize, to_float, to_if_it_fits
 from ncfm.soft_labels import StudentTargets, TeacherTargets, distillation_loss
+from ncfm.unfinished import Unfinished
 
 OPTIMIZERS = ("sgd", "heavy-ball", "adamw")
 SCHEDULES = ("one-cycle", "cosine", "step", "half", "fifths", "constant")
@@ -120,6 +121,7 @@ def fit(
     precision: torch.dtype = torch.float32,
     soft: StudentTargets | None = None,
     after_epoch: Callable[[int], None] | None = None,
+    unfinished: Unfinished | None = None,
 ) -> None:
     """Train ``network`` in place by cross-entropy.
 
@@ -136,7 +138,8 @@ def fit(
         precision: of the forward pass (autocast); parameters and updates stay in float32.
         soft: to learn from beside the hard labels or in their place: soft labels of the images, or teachers who are
             asked of every batch as the network sees it, augmented and mixed (in float32, without gradient).
-        after_epoch: called with the number of finished epochs 1 .. epochs.
+        after_epoch: called with the number of finished epochs 1 .. epochs; what it raises ends the training.
+        unfinished: where a training that is cut is kept, and taken up again.
 
     Raises:
         NcfmFailure: if the loss is not finite, with the epoch where that happened.
@@ -148,7 +151,8 @@ def fit(
     optimizer, schedule = make_optimizer(
         recipe, network, recipe.epochs * steps_per_epoch(len(images), recipe.batch_size)
     )
-    for epoch in range(1, recipe.epochs + 1):
+    begun = 0 if unfinished is None else unfinished.resume(network, optimizer, schedule, generator)
+    for epoch in range(begun + 1, recipe.epochs + 1):
         training_mode(network, batch_size=min(len(images), recipe.batch_size))
         loss = torch.zeros(())
         for batch in epoch_batches(len(images), recipe.batch_size, generator):
@@ -169,8 +173,18 @@ def fit(
                 f"The training loss became {loss.item()} in epoch {epoch} of {recipe.epochs}; "
                 f"lower the learning rate (now {recipe.lr}) or use float32."
             )
-        if after_epoch is not None:
-            after_epoch(epoch)
+        state = (epoch, network, optimizer, schedule, generator)
+        try:
+            if after_epoch is not None:
+                after_epoch(epoch)
+        except BaseException:
+            if unfinished is not None:
+                unfinished.save(*state)
+            raise
+        if unfinished is not None and unfinished.is_due and epoch < recipe.epochs:
+            unfinished.save(*state)
+    if unfinished is not None:
+        unfinished.finish()
 
 
 def network_input(images: Tensor, statistics: Statistics) -> Tensor:

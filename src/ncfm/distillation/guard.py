@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ncfm._checks import NcfmFailure
 from ncfm._ranks import ALONE, Ranks
-from ncfm.distillation.state import optimizer_tensors
+from ncfm.unfinished import optimizer_tensors
 
 if TYPE_CHECKING:
     from ncfm.distillation.running import Record, Step

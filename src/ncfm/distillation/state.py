@@ -20,6 +20,7 @@ from ncfm._checks import NcfmError, NcfmFailure
 from ncfm._files import content_hash, read_tensors, write_tensors
 from ncfm._ranks import ALONE, Ranks
 from ncfm._seeding import Streams
+from ncfm.unfinished import optimizer_tensors, restore_optimizer
 
 STATE_FILE, STATE_BEFORE_FILE = "state.safetensors", "state-before.safetensors"
 DAMAGED = ".damaged"  # appended to the name of a state that is set aside
@@ -126,7 +127,7 @@ def load_state(
     for name, tensor in tensors.items():
         tensor.detach().copy_(stored[name])
     for name, optimizer in optimizers.items():
-        _restore(name, optimizer, stored)
+        restore_optimizer(name, optimizer, stored)
     streams.load_state({k.removeprefix("stream."): v for k, v in stored.items() if k.startswith("stream.")})
     return progress
 
@@ -181,24 +182,3 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
 def _checksum(tensors: Mapping[str, Tensor], progress: str) -> str:
     """SHA-256 of names, tensors and progress."""
     return content_hash(progress, *(part for name in sorted(tensors) for part in (name, tensors[name])))
-
-
-def optimizer_tensors(name: str, optimizer: Optimizer) -> dict[str, Tensor]:
-    """An optimizer's per-tensor state as named tensors: ``name.<tensor index>.<key>``."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{name}.{index}.{key}": value
-        for index, entry in state.items()
-        for key, value in entry.items()
-        if isinstance(value, Tensor)
-    }
-
-
-def _restore(name: str, optimizer: Optimizer, stored: dict[str, Tensor]) -> None:
-    """Put the stored per-tensor state back; hyper-parameters stay those the optimizer was built with."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in stored.items():
-        if key.startswith(f"{name}."):
-            _, index, entry = key.rsplit(".", 2)
-            state.setdefault(int(index), {})[entry] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
