@@ -49,8 +49,8 @@ class Unfinished:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
             return 0
         schedule.load_state_dict(schedule.state_dict() | {"last_epoch": steps, "_step_count": steps + 1})
-        for group, lr in zip(optimizer.param_groups, schedule.get_lr(), strict=True):
-            group["lr"] = lr
+        for group, lr, factor in zip(optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
+            group["lr"] = lr * factor(steps)
         self.notes = [float(note) for note in told["notes"]]
         return epoch
 
