@@ -1,23 +1,28 @@
 """`python -m benchmarks.soak`: two hours of one process, and whether its memory and its open files stay as they were.
 
 The command `ncfm distill` runs as it is, with everything that it does beside computing: checkpoints, metrics, film,
-diagnosis, a logger. Once a minute its resident memory, open files and threads are read from /proc (so: on Linux).
+diagnosis, a logger. Its resident memory, open files and threads are read from /proc (so: on Linux) far more often than
+it takes a step, because a step swings between the memory of a pass and that between two passes; what is kept is the
+peak, the floor and the mean of every minute.
 
-It has stayed flat if, over the iterations after the warm-up, the last quarter's median of memory is less than 2 % above
-that of the first quarter, and the last quarter has no more open files than the first one had.
+It has stayed flat if, over the iterations after the warm-up, the peaks and the means of the last quarter are less than
+2 % above those of the first quarter, by their medians, and the last quarter has no more open files than the first one.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from rich.console import Console
@@ -27,22 +32,50 @@ from ncfm.report.results import Conditions, append_rows
 from ncfm.report.rows import SoakRow
 
 GROWTH = 0.02  # of memory, that passes for none
-WARM_UP = 0.1  # share of the samples with iterations: allocators fill their caches there
+WARM_UP = 0.1  # share of the windows with iterations: allocators fill their caches there
+FEWEST = 8  # windows of iterations to judge by
 PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
-class Sample:
+class Look:
     """What a process held at a moment."""
 
-    minutes: float  # since it began
-    iteration: int  # of distilling, at the last checkpoint; 0 before the first
     resident_mb: float
     open_files: int
     process_threads: int
 
 
-def look(pid: int, minutes: float, run: Path) -> Sample | None:
+@dataclass(frozen=True)
+class Window:
+    """What a process held over a minute."""
+
+    minutes: float  # since it began, at the end of the window
+    iteration: int  # of distilling, as last written to the metrics; 0 before the first
+    looks: int
+    peak_mb: float
+    mean_mb: float
+    floor_mb: float
+    open_files: int  # at most
+    process_threads: int  # at most
+
+    @classmethod
+    def of(cls, looks: list[Look], minutes: float, iteration: int) -> Self:
+        """Sum up the looks of a window."""
+        resident = [look.resident_mb for look in looks]
+        return cls(
+            minutes,
+            iteration,
+            len(looks),
+            max(resident),
+            statistics.fmean(resident),
+            min(resident),
+            max(look.open_files for look in looks),
+            max(look.process_threads for look in looks),
+        )
+
+
+def look(pid: int) -> Look | None:
     """What a process holds now; None if it has ended."""
     try:
         status = dict(line.split(":", 1) for line in (PROC / str(pid) / "status").read_text().splitlines())
@@ -50,7 +83,7 @@ def look(pid: int, minutes: float, run: Path) -> Sample | None:
         resident = int(status["VmRSS"].split()[0]) / 1024
     except (OSError, KeyError):
         return None
-    return Sample(minutes, last_iteration(run), resident, open_files, int(status["Threads"]))
+    return Look(resident, open_files, int(status["Threads"]))
 
 
 def last_iteration(run: Path) -> int:
@@ -60,62 +93,73 @@ def last_iteration(run: Path) -> int:
     return int(json.loads(lines[-1])["iteration"]) if lines else 0
 
 
-def watch(process: subprocess.Popen[bytes], run: Path, every: float) -> list[Sample]:
-    """Look at a process until it ends."""
-    began, samples = time.perf_counter(), list[Sample]()
+def watch(process: subprocess.Popen[bytes], run: Path, every: float, window: float) -> list[Window]:
+    """Look at a process every so many seconds until it ends; a window that its end cuts short is left out."""
+    began = ended = time.perf_counter()
+    looks, windows = list[Look](), list[Window]()
     while process.poll() is None:
-        sample = look(process.pid, (time.perf_counter() - began) / 60, run)
-        if sample is not None:
-            samples.append(sample)
-        try:
+        seen = look(process.pid)
+        if seen is not None:
+            looks.append(seen)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(every)
-        except subprocess.TimeoutExpired:
-            continue
-    return samples
+        now = time.perf_counter()
+        if now - ended >= window and looks:
+            windows.append(Window.of(looks, (now - began) / 60, last_iteration(run)))
+            looks, ended = [], now
+    return windows
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Whether a process stayed as it was, over its iterations after the warm-up."""
 
-    growth: float  # of the median of resident memory, last quarter over first, less 1
-    mb_per_hour: float  # least-squares slope
+    peak_growth: float  # of resident memory: median of the last quarter over that of the first, less 1
+    mean_growth: float
+    mb_per_hour: float  # least-squares slope of the means
     open_files: tuple[int, int]  # at most, in the first and the last quarter
     minutes: float
 
     @property
     def is_flat(self) -> bool:
         """Neither memory nor open files have grown."""
-        return self.growth < GROWTH and self.open_files[1] <= self.open_files[0]
+        return max(self.peak_growth, self.mean_growth) < GROWTH and self.open_files[1] <= self.open_files[0]
 
 
-def judge(samples: list[Sample]) -> Verdict:
-    """Compare the first with the last quarter of the samples taken while it distilled.
+def judge(windows: list[Window]) -> Verdict:
+    """Compare the first with the last quarter of the windows in which it distilled.
 
     Raises:
-        ValueError: for fewer than eight such samples.
+        ValueError: for fewer than eight such windows.
     """
-    during = [sample for sample in samples if sample.iteration > 0]
+    during = [window for window in windows if window.iteration > 0]
     if during:
-        last = max(sample.iteration for sample in during)
-        during = [sample for sample in during if sample.iteration < last]  # what follows is not iterations
+        last = max(window.iteration for window in during)
+        during = [window for window in during if window.iteration < last]  # what follows is not iterations
     during = during[int(WARM_UP * len(during)) :]
-    if len(during) < 8:
-        raise ValueError(f"{len(during)} samples of iterations are too few to tell.")
+    if len(during) < FEWEST:
+        raise ValueError(f"{len(during)} windows of iterations are too few to tell; {FEWEST} are needed.")
     quarter = len(during) // 4
     first, end = during[:quarter], during[-quarter:]
-    medians = [statistics.median(sample.resident_mb for sample in part) for part in (first, end)]
-    hours = [sample.minutes / 60 for sample in during]
-    slope = statistics.linear_regression(hours, [sample.resident_mb for sample in during]).slope
-    files = [max(sample.open_files for sample in part) for part in (first, end)]
-    return Verdict(medians[1] / medians[0] - 1, slope, (files[0], files[1]), 60 * (hours[-1] - hours[0]))
+
+    def growth(values: Callable[[Window], float]) -> float:
+        return statistics.median(map(values, end)) / statistics.median(map(values, first)) - 1
+
+    hours = [window.minutes / 60 for window in during]
+    return Verdict(
+        growth(lambda window: window.peak_mb),
+        growth(lambda window: window.mean_mb),
+        statistics.linear_regression(hours, [window.mean_mb for window in during]).slope,
+        (max(window.open_files for window in first), max(window.open_files for window in end)),
+        60 * (hours[-1] - hours[0]),
+    )
 
 
-def rows_of(samples: list[Sample]) -> list[SoakRow]:
+def rows_of(windows: list[Window]) -> list[SoakRow]:
     """For `results/soak.csv`."""
     conditions = asdict(Conditions.here(torch.device("cpu")))
     del conditions["peak_memory_mb"]
-    return [SoakRow(**asdict(sample), **conditions) for sample in samples]
+    return [SoakRow(**asdict(window), **conditions) for window in windows]
 
 
 def draw(rows: list[SoakRow], path: Path) -> None:
@@ -126,16 +170,20 @@ def draw(rows: list[SoakRow], path: Path) -> None:
     from matplotlib import pyplot
 
     hours = [row.minutes / 60 for row in rows]
-    curves = (
-        ("resident memory, MiB", [row.resident_mb for row in rows]),
-        ("open files", [row.open_files for row in rows]),
-        ("threads", [row.process_threads for row in rows]),
-        ("iteration", [row.iteration for row in rows]),
-    )
-    figure, axes = pyplot.subplots(len(curves), 1, figsize=(7.2, 7.2), sharex=True)
-    for axis, (label, values) in zip(axes, curves, strict=True):
-        axis.plot(hours, values, color="#1f5fa8", drawstyle="steps-post" if label != "iteration" else "default")
-        axis.set_ylim(0, 1.15 * max(max(values), 1))
+    blue, pale = "#1f5fa8", "#8db3dc"
+    figure, axes = pyplot.subplots(4, 1, figsize=(7.2, 7.2), sharex=True)
+    for label, values, colour in (
+        ("peak of a minute", [row.peak_mb for row in rows], blue),
+        ("mean", [row.mean_mb for row in rows], pale),
+        ("floor", [row.floor_mb for row in rows], "#888888"),
+    ):
+        axes[0].plot(hours, values, color=colour, label=label)
+    axes[0].legend(loc="lower right", fontsize=8, ncols=3)
+    axes[1].plot(hours, [row.open_files for row in rows], color=blue, drawstyle="steps-post")
+    axes[2].plot(hours, [row.process_threads for row in rows], color=blue, drawstyle="steps-post")
+    axes[3].plot(hours, [row.iteration for row in rows], color=blue)
+    for axis, label in zip(axes, ("resident memory, MiB", "open files", "threads", "iteration"), strict=True):
+        axis.set_ylim(0, 1.15 * max(axis.get_ylim()[1], 1))
         axis.set_ylabel(label)
         axis.grid(True, alpha=0.25)
     axes[-1].set_xlabel("hours")
@@ -149,7 +197,8 @@ def main() -> int:
     """Run, watch, judge, draw, append rows; 1 if it did not stay flat, or failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=120.0, help="of distilling; teachers and students come on top")
-    parser.add_argument("--every", type=float, default=60.0, metavar="SECONDS", help="between two looks")
+    parser.add_argument("--every", type=float, default=0.5, metavar="SECONDS", help="between two looks")
+    parser.add_argument("--window", type=float, default=60.0, metavar="SECONDS", help="summed up in a row")
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--ipc", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("runs/soak"))
@@ -164,11 +213,11 @@ def main() -> int:
     command += ["--out", str(options.out), *(part for setting in settings for part in ("--set", setting))]
     process = subprocess.Popen(command)
     try:
-        samples = watch(process, options.out, options.every)
+        windows = watch(process, options.out, options.every, options.window)
     finally:
         process.terminate()
         process.wait()
-    rows = rows_of(samples)
+    rows = rows_of(windows)
     if options.results and rows:
         append_rows(options.results, rows)
     if options.plot and rows:
@@ -176,11 +225,16 @@ def main() -> int:
     if process.returncode:
         Console(stderr=True).print(f"The run ended with {process.returncode}.")
         return 1
-    verdict = judge(samples)
-    table = Table("minutes of iterations", "growth of memory", "MiB an hour", "open files", "flat")
+    try:
+        verdict = judge(windows)
+    except ValueError as error:
+        Console(stderr=True).print(str(error))
+        return 1
+    table = Table("minutes of iterations", "growth of peaks", "of means", "MiB an hour", "open files", "flat")
     table.add_row(
         f"{verdict.minutes:.1f}",
-        f"{verdict.growth:+.2%}",
+        f"{verdict.peak_growth:+.2%}",
+        f"{verdict.mean_growth:+.2%}",
         f"{verdict.mb_per_hour:+.1f}",
         " to ".join(map(str, verdict.open_files)),
         "yes" if verdict.is_flat else "NO",

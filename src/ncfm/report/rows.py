@@ -242,13 +242,16 @@ class FuzzRow:
 
 @dataclass(frozen=True)
 class SoakRow:
-    """One row of ``results/soak.csv``: what a process held at a moment of a long run."""
+    """One row of ``results/soak.csv``: what a process held over a minute of a long run."""
 
-    minutes: float  # since it began
-    iteration: int  # of distilling, at the last checkpoint; 0 before the first
-    resident_mb: float
-    open_files: int
-    process_threads: int
+    minutes: float  # since it began, at the end of the window
+    iteration: int  # of distilling, as last written to the metrics; 0 before the first
+    looks: int
+    peak_mb: float  # of resident memory
+    mean_mb: float
+    floor_mb: float
+    open_files: int  # at most
+    process_threads: int  # at most
     device: str
     threads: int  # that compute
     command: str
