@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from benchmarks.soak import Look, Verdict, Window, judge, look
+
+from ncfm.report.results import read_rows
 
 
 def windows(peaks: list[float], means: list[float] | None = None, files: list[int] | None = None) -> list[Window]:
@@ -96,7 +97,7 @@ def test_a_short_soak_reports_its_curve(tmp_path: Path) -> None:
     )
     assert ended.returncode in (0, 1), ended.stderr  # seconds are too few for memory to have settled
     assert "MiB an hour" in ended.stdout, ended.stdout + ended.stderr
-    rows = list(csv.DictReader(results.open()))
+    rows = read_rows(results)
     assert int(rows[-1]["iteration"]) > 0
     assert all(float(row["floor_mb"]) <= float(row["mean_mb"]) <= float(row["peak_mb"]) for row in rows)
     assert max(int(row["open_files"]) for row in rows) < 40
