@@ -297,3 +297,17 @@ def test_digits_by_name_are_the_same_and_cannot_be_resized(digits):
     for other in ({"image_size": 16}, {"channels": 3}):
         with pytest.raises(NcfmError, match="grey images of 8 px"):
             load_images("digits", **other)
+
+
+def test_the_first_images_of_every_class_in_the_order_of_the_data():
+    labels = torch.tensor([2, 0, 2, 0, 1, 2, 0, 2])
+    pixels = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1).expand(8, 3, 4, 4)
+    split = ImageSplit.of(pixels, labels, 3)
+    first = split.first(2)
+    assert first.images[:, 0, 0, 0].tolist() == [1, 3, 4, 0, 2]
+    assert first.labels.tolist() == [0, 0, 1, 2, 2]
+    assert first.counts.tolist() == [2, 1, 2]
+    assert first.offsets.tolist() == [0, 2, 3]
+    assert torch.equal(split.first(10).images, split.images)
+    with pytest.raises(NcfmError, match="per_class must be at least 1"):
+        split.first(0)

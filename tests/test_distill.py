@@ -115,6 +115,19 @@ def test_every_start_and_formation_runs(run, images, init, mode):
     assert result.seconds > 0
 
 
+def test_a_pool_of_first_images_is_all_that_batches_see(images, pool, monkeypatch):
+    seen = []
+    features_at = step.MinMaxStep._features_at
+    monkeypatch.setattr(
+        step.MinMaxStep, "_features_at", lambda self, at, draw: (seen.append(self.real), features_at(self, at, draw))[1]
+    )
+    distill(images, pool, mixture(16), ipc=1, iterations=1, real_batch_per_class=2, real_pool_per_class=3)
+    (split,) = {id(s): s for s in seen}.values()
+    assert split.counts.tolist() == [3] * 10
+    for c in range(10):
+        assert torch.equal(split.of_class(c), images.train.of_class(c)[:3])
+
+
 @pytest.mark.parametrize("schedule", running.IMAGE_SCHEDULES)
 def test_every_schedule_runs(run, schedule):
     assert run(image_schedule=schedule).iterations == 3

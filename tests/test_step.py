@@ -18,7 +18,7 @@ from ncfm.data.images import draw_class_batches, to_float
 from ncfm.discrepancy import ROOT_EPSILON
 from ncfm.distillation import Player, ascend, distill, loop, step
 from ncfm.frequencies import GaussianFrequencies
-from ncfm.objectives import CharacteristicMatching, MeanMatching
+from ncfm.objectives import CharacteristicMatching, CovarianceMatching, MeanMatching
 from oracles_step import iteration_loop
 from strategies import rng
 from tiny import WIDTH, Frozen, Recorder, few, make_step, mixture, random_pool
@@ -281,6 +281,60 @@ def test_an_objective_without_adversary_only_descends(make):
 def test_impossible_numbers_of_moves_are_refused(make, changes):
     with pytest.raises(NcfmError, match=f"{next(iter(changes))} must be at least"):
         make(**changes)
+
+
+# --- a step per class, as the published code does it -------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes_per_step", [1, 3])
+def test_parts_of_the_classes_add_up_to_all_of_them(images, classes_per_step):
+    pool = random_pool(images, number=1)
+    options = {"objective": MeanMatching(), "player": Frozen, "matching_weight": 3.0}
+    whole = make_step(images, pool, **options)
+    parted = make_step(images, pool, **options, classes_per_step=classes_per_step)
+    expected, found = whole(), parted()
+    gradients = [moved for (moved,) in parted.images.gradients]
+    assert len(gradients) == -(-10 // classes_per_step)
+    for index, gradient in enumerate(gradients):  # a move sees its own classes alone
+        own = slice(index * classes_per_step, (index + 1) * classes_per_step)
+        assert gradient[own].abs().amax((1, 2, 3, 4)).min() > 0
+        assert torch.count_nonzero(gradient) == torch.count_nonzero(gradient[own])
+    assert_close(sum(gradients), whole.images.gradients[0][0], rtol=1e-4, atol=1e-7)
+    assert float(found.discrepancy) == pytest.approx(float(expected.discrepancy), rel=1e-5)
+    assert float(found.calibration) == pytest.approx(float(expected.calibration), rel=1e-5)
+
+
+def test_a_step_per_class_moves_images_by_zero_gradients(make):
+    rate = 1e-3
+    moved = []
+    for classes_per_step in (None, 1):
+        played = make(lr=rate, classes_per_step=classes_per_step, calibration_weight=0.0)
+        (before,) = clones(played.images.tensors)
+        played()
+        moved.append((played.images.tensors[0] - before).detach().abs().amax((1, 2, 3, 4)) / rate)
+    assert_close(moved[0], torch.ones(10), rtol=1e-3, atol=0)  # Adam's first step is the rate
+    # A class has a gradient g in one move, s, and zeros in those after it, in which m and v decay:
+    #   sum over t = s .. 10 of  (1 - a) a^(t-s) g / (1 - a^t)  /  sqrt((1 - b) b^(t-s) g^2 / (1 - b^t)).
+    a, b = 0.9, 0.999
+    expected = [
+        sum((1 - a) * a ** (t - s) / (1 - a**t) / ((1 - b) * b ** (t - s) / (1 - b**t)) ** 0.5 for t in range(s, 11))
+        for s in range(1, 11)
+    ]
+    assert_close(moved[1], torch.tensor(expected), rtol=2e-3, atol=0)
+
+
+def test_the_adversary_moves_with_every_part(make):
+    played = make(player=Recorder, classes_per_step=4)
+    played()
+    assert len(played.adversary.gradients) == len(played.images.gradients) == 3
+
+
+def test_parts_are_refused_where_they_cannot_be(make):
+    for options in ({"compile_step": True}, {"objective": CovarianceMatching(10, WIDTH)}):
+        with pytest.raises(NcfmError, match=r"distill\.classes_per_step is for one process"):
+            make(classes_per_step=2, **options)
+    with pytest.raises(NcfmError, match="classes_per_step must be at least"):
+        make(classes_per_step=0)
 
 
 # --- all classes in one pass equal a loop over them ---------------------------------------------------------

@@ -354,7 +354,7 @@ def test_start_shape_range_and_repeatability(init, factor):
     assert first.is_contiguous()
     assert 0 <= float(first.min()) <= float(first.max()) <= 1
     assert torch.equal(first, same)
-    assert not torch.equal(first, other)
+    assert torch.equal(first, other) == (init == "first")
 
 
 def test_start_from_noise_is_uniform():
@@ -396,6 +396,18 @@ def test_a_mosaic_of_factor_one_is_a_real_start():
         start_images(real_set(), ipc=3, factor=1, init=init, generator=rng(1)) for init in ("mosaic", "real")
     )
     assert torch.equal(mosaic, real)
+
+
+def test_a_start_from_the_first_images_takes_them_in_order_and_draws_nothing():
+    generator = rng(1)
+    before = generator.get_state()
+    with pytest.warns(UserWarning, match="fewest 9"):
+        images = start_images(real_set((20, 9, 25)), ipc=3, factor=2, init="first", generator=generator)
+    tiles = levels(cut(images.flatten(0, 1), 2)).view(3, 12)
+    assert tiles[0].tolist() == list(range(12))
+    assert tiles[1].tolist() == [80 + i % 9 for i in range(12)]  # again from the first
+    assert tiles[2].tolist() == [160 + i for i in range(12)]
+    assert torch.equal(generator.get_state(), before)
 
 
 @pytest.mark.parametrize("init", ["real", "mosaic"])

@@ -9,7 +9,7 @@ from ncfm._checks import NcfmError, check_at_least
 from ncfm._locks import sole_user
 from ncfm._ranks import Ranks
 from ncfm._typing import LabelledImages
-from ncfm.build import build_targets
+from ncfm.build import build_targets, check_start
 from ncfm.config import make_config, nest
 from ncfm.data.images import ImageSet
 from ncfm.distillation import DistillResult
@@ -77,6 +77,7 @@ def distill(
     check_at_least(ipc, 1, "ipc (images per class)")
     config = resolve_config(data, ipc, recipe, settings, seed)
     d = config.distill
+    check_start(d)
     folder = None if out is None else Path(out).expanduser()
     name = data if isinstance(data, str) else data.name
     ranks = Ranks.here()

@@ -16,7 +16,8 @@ from ncfm._files import content_hash
 from ncfm._ranks import ALONE, Ranks
 from ncfm._seeding import generator
 from ncfm._typing import Images
-from ncfm.config import FrequenciesConfig, MachineConfig, RunConfig
+from ncfm.baselines.mosaics import rded
+from ncfm.config import DistillConfig, FrequenciesConfig, MachineConfig, RunConfig
 from ncfm.data.images import ImageSet, carve_validation, with_test_split
 from ncfm.data.sources import load_images
 from ncfm.distillation import DistillResult, StartRange, check_epochs, distill, distill_trajectories
@@ -259,6 +260,27 @@ def build_protocol(config: RunConfig, targets: StudentTargets | None = None) -> 
     return get_protocol(e.protocol, epochs=e.epochs, augment=e.augment, num_runs=e.runs, looks=e.looks, labels=labels)
 
 
+def check_start(config: DistillConfig) -> None:
+    """Check that no two settings say what a start has first.
+
+    Raises:
+        NcfmError: if two do.
+    """
+    if config.init == "rded" and config.extend is not None:
+        raise NcfmError("distill.extend and distill.init=rded both say what the start has first; choose one.")
+
+
+def build_extension(images: ImageSet, pool: TeacherPool, config: RunConfig, ipc: int) -> SyntheticSet | None:
+    """The set that a start has first in each class: one to extend, or mosaics of realistic crops; None for neither."""
+    d = config.distill
+    check_start(d)
+    if d.init != "rded":
+        return None if d.extend is None else SyntheticSet.load(d.extend)
+    drawn = generator(config.seed, "rded")
+    crops = rded(images, pool, ipc=ipc, factor=d.factor, generator=drawn, decode=True)
+    return replace(crops, mode=d.mode, bound=d.bound)
+
+
 def run_distillation(
     images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Machine, *, ipc: int, **arguments: Any
 ) -> DistillResult:
@@ -274,15 +296,17 @@ def run_distillation(
         factor=d.factor,
         mode=d.mode,
         bound=d.bound,
-        init=d.init,
-        extend=None if d.extend is None else SyntheticSet.load(d.extend),
+        init="mosaic" if d.init == "rded" else d.init,
+        extend=build_extension(images, pool, config, ipc),
         augment=d.augment,
         real_batch_per_class=d.real_batch_per_class,
+        real_pool_per_class=d.real_pool_per_class,
         image_lr=d.image_lr,
         image_schedule=d.image_schedule,
         adversary_lr=d.adversary_lr,
         ascent_steps=d.ascent_steps,
         descent_steps=d.descent_steps,
+        classes_per_step=d.classes_per_step,
         matching_weight=d.matching_weight,
         calibration_weight=d.calibration_weight,
         normalize_features=d.normalize_features,
@@ -318,6 +342,10 @@ def run_trajectory_matching(
     d, t = config.distill, config.trajectory
     if d.extend is not None:
         raise NcfmError("distill.extend is for the objectives that match distributions, not trajectories.")
+    if d.init == "rded":
+        raise NcfmError(
+            "distill.init=rded asks teachers, and trajectories have none; datm has trajectory.correct_start."
+        )
     datm = config.objective.name == "datm"
     return distill_trajectories(
         images,

@@ -115,18 +115,24 @@ class DistillConfig(_Section):
     mode: Literal["single", "multi", "bounded"] = "single"
     bound: int = Field(128, ge=1)
     """bounded: training images per class at most."""
-    init: Literal["noise", "real", "mosaic"] = "mosaic"
+    init: Literal["noise", "real", "mosaic", "first", "rded"] = "mosaic"
+    """mosaic, real: of random images; first: mosaics of a class's first images; rded: of the crops that the teachers
+    find most realistic."""
     extend: str | None = None
     """A set, or its run folder, whose images the start has first in each class; init makes the others."""
     augment: str = "color_crop_cutout_flip_scale_rotate"
     """Shared by the real and the synthetic half of a class."""
     real_batch_per_class: int = Field(64, ge=1)
+    real_pool_per_class: int | None = Field(None, ge=1)
+    """Images of a class that batches are drawn from, the first ones of the data; default all."""
     image_lr: float = Field(0.01, gt=0)
     image_schedule: Literal["constant", "cosine", "step", "fifths"] = "cosine"
     adversary_lr: float = Field(1e-3, gt=0)
     ascent_steps: int = Field(1, ge=0)
     """Moves of the adversary in an iteration; 0 leaves it as it starts."""
     descent_steps: int = Field(1, ge=1)
+    classes_per_step: int | None = Field(None, ge=1)
+    """Classes that a step of the optimizers sees; default all, as it should be. 1 is the published code's way."""
     matching_weight: float = Field(10.0, ge=0)
     calibration_weight: float = Field(1.0, ge=0)
     normalize_features: bool = True

@@ -21,7 +21,7 @@ from ncfm.data.images import ImageSet, draw_class_batches, normalize, to_float, 
 from ncfm.formation import decode, decoded_ipc, stitch
 from ncfm.soft_labels import SoftLabels
 
-INITS = ("noise", "real", "mosaic")
+INITS = ("noise", "real", "mosaic", "first")
 FORMAT = "ncfm-synthetic-set"
 FORMAT_VERSION = 2  # the highest that is read; written is the lowest that will do: 1 with floats, 2 with 8 bits
 BITS = (32, 8)  # of a stored pixel: float32, or one of 256 levels
@@ -340,7 +340,8 @@ def start_images(real: ImageSet, *, ipc: int, factor: int, init: str, generator:
         ipc: stored images per class, at least 1.
         factor: tiles a side of a mosaic.
         init: "noise" - uniform; "real" - random real images of the class; "mosaic" - every stored image is stitched
-            from factor^2 random real images of the class.
+            from factor^2 random real images of the class; "first" - from the first ones of the class in the data's
+            order, as the published code does: for comparing.
         generator: draws them, without replacement within a class.
 
     Raises:
@@ -351,8 +352,9 @@ def start_images(real: ImageSet, *, ipc: int, factor: int, init: str, generator:
     shape = (real.num_classes, ipc, real.channels, real.image_size, real.image_size)
     if init == "noise":
         return torch.rand(shape, generator=generator)
-    tiles = factor if init == "mosaic" else 1
-    chosen = choose_random(real, ipc * tiles**2, generator)  # (C, ipc * tiles^2, c, h, w)
+    tiles = 1 if init == "real" else factor
+    choose = choose_first if init == "first" else choose_random
+    chosen = choose(real, ipc * tiles**2, generator)  # (C, ipc * tiles^2, c, h, w)
     return stitch(chosen.flatten(0, 1), tiles).unflatten(0, shape[:2]).contiguous()
 
 
@@ -404,6 +406,13 @@ def choose_random(real: ImageSet, per_class: int, generator: Generator) -> Tenso
     """
     check_enough(real, per_class)
     at = draw_class_batches(real.train, per_class, generator)
+    return to_float(real.train.batch(at.flatten())).unflatten(0, at.shape).cpu()
+
+
+def choose_first(real: ImageSet, per_class: int, generator: Generator) -> Tensor:
+    """The first training images of every class in the data's order, as `choose_random`; nothing is drawn."""
+    check_enough(real, per_class)
+    at = real.train.offsets[:, None] + torch.arange(per_class) % real.train.counts[:, None]  # (C, per_class)
     return to_float(real.train.batch(at.flatten())).unflatten(0, at.shape).cpu()
 
 

@@ -23,6 +23,9 @@ from safetensors.torch import load_file
 import ncfm
 from ncfm import _files, runs, teachers
 from ncfm._locks import sole_user
+from ncfm._seeding import generator
+from ncfm.baselines.mosaics import rded
+from ncfm.build import build_data, build_machine, build_teachers
 from ncfm.cli.main import main
 from ncfm.data.images import to_uint8
 from ncfm.distillation import MinMaxStep, StepRecord
@@ -31,6 +34,7 @@ from ncfm.evaluation import run as evaluation_run
 from ncfm.exports import hub
 from ncfm.foreign import read_foreign
 from ncfm.report import results
+from ncfm.settings import resolve_config
 from ncfm.soft_labels import SoftLabels
 from ncfm.synthetic import SyntheticSet
 from tiny import SETTINGS
@@ -1077,6 +1081,22 @@ def test_a_set_grows(ncfm_, tmp_path):
     assert done.code == 2
     assert "2 images a class, more than the 1" in done.err
     assert not (tmp_path / "less").exists()  # told before the teachers are trained
+
+
+def test_a_start_from_realistic_crops_is_that_of_the_teachers(ncfm_, tmp_path):
+    out = tmp_path / "run"
+    assert ncfm_(*distill(out, distill__init="rded", distill__iterations=0)).code == 0
+    found = ncfm.load(out)
+    config = resolve_config("digits", 1, "none", SETTINGS, None)
+    images = build_data("digits", config)
+    pool = build_teachers(images, config, build_machine(config.machine, 8))
+    expected = rded(images, pool, ipc=1, factor=2, generator=generator(0, "rded"), decode=True)
+    assert torch.equal(found.images, expected.images)
+    assert found.formation == (2, "single", 128)
+    done = ncfm_(*distill(tmp_path / "both", "--extend", out, distill__init="rded"))
+    assert done.code == 2
+    assert "choose one" in done.err
+    assert not (tmp_path / "both").exists()
 
 
 def test_an_extended_run_resumes_as_if_never_stopped(ncfm_, tmp_path, monkeypatch):

@@ -64,6 +64,13 @@ class ImageSplit:
             self.images[rows], self.labels[rows] - (classes.start or 0), counts, self.offsets[classes] - first
         )
 
+    def first(self, per_class: int) -> ImageSplit:
+        """The first images of every class, at most so many, in the data's order."""
+        check_at_least(per_class, 1, "per_class")
+        rank = torch.arange(len(self)) - self.offsets.repeat_interleave(self.counts)
+        at = (rank < per_class).nonzero().flatten()
+        return ImageSplit.of(take(self.images, at), self.labels[at], len(self.counts))
+
     def batch(self, at: Tensor) -> StoredImages:
         """Images at positions (n,), on the device of the labels."""
         images = self.images[at.to(self.images.device)]

@@ -35,11 +35,13 @@ def distill(
     extend: SyntheticSet | None = None,
     augment: str = "color_crop_cutout_flip_scale_rotate",
     real_batch_per_class: int = 64,
+    real_pool_per_class: int | None = None,
     image_lr: float = 0.01,
     image_schedule: str = "cosine",
     adversary_lr: float = 1e-3,
     ascent_steps: int = 1,
     descent_steps: int = 1,
+    classes_per_step: int | None = None,
     matching_weight: float = 1.0,
     calibration_weight: float = 1.0,
     normalize_features: bool = True,
@@ -71,17 +73,18 @@ def distill(
         ipc: stored images per class; training sees ``formation.decoded_ipc`` of them.
         iterations: outer iterations.
         factor, mode, bound: multi-formation, see `ncfm.formation.decode`.
-        init: "noise", "real" or "mosaic".
+        init: "noise", "real", "mosaic" or "first", see `ncfm.synthetic.start_images`.
         extend: a set whose images come first in each class of the start, see `ncfm.synthetic.extended`.
         augment: DSA strategy of the matching.
         real_batch_per_class: fresh real images of every class in an iteration.
+        real_pool_per_class: images of a class that batches are drawn from, the first ones of the data; None for all.
         image_lr: Adam's learning rate on pixels in [0, 1].
         image_schedule: over the iterations: constant, cosine, step or fifths (see `TrainingRecipe`).
         seconds: a budget of time in place of the iterations; the schedule then runs over it. What a machine does in
             a time is not the same twice, so nor is the result.
         adversary_lr: Adam's learning rate of the adversary, constant.
-        ascent_steps, descent_steps, matching_weight, calibration_weight, normalize_features, extractor,
-            recompute_batch_norms: see `MinMaxStep`.
+        ascent_steps, descent_steps, classes_per_step, matching_weight, calibration_weight, normalize_features,
+            extractor, recompute_batch_norms: see `MinMaxStep`.
         early_stop_patience: stop when the smoothed discrepancy has not fallen by 0.1 % for so many iterations.
         seed: of every random stream.
         precision, chunk_size, gradient_chunk_size, compile_networks, compile_step: see `MinMaxStep`.
@@ -115,8 +118,9 @@ def distill(
     if extend is not None:
         start = extended(start, extend)
     images, adversary = _players(start.images[ranks.share(real.num_classes)], objective, device, image_lr, adversary_lr)
+    drawn_from = real.train if real_pool_per_class is None else real.train.first(real_pool_per_class)
     step = MinMaxStep(
-        real.train.to(device) if ranks.is_alone else real.train,
+        drawn_from.to(device) if ranks.is_alone else drawn_from,
         images,
         adversary,
         objective=objective,
@@ -131,6 +135,7 @@ def distill(
         calibration_weight=calibration_weight,
         ascent_steps=ascent_steps,
         descent_steps=descent_steps,
+        classes_per_step=classes_per_step,
         normalize_features=normalize_features,
         extractor=extractor,
         recompute_batch_norms=recompute_batch_norms,

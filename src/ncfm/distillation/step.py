@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
-from ncfm._checks import check_at_least
+from ncfm._checks import NcfmError, check_at_least
 from ncfm._device import available_memory
 from ncfm._ranks import ALONE, Ranks
 from ncfm._seeding import Streams
@@ -31,6 +31,7 @@ from ncfm.training import batch_norms, channels_last, recompute_batch_norms
 
 MEMORY_SHARE = 0.4  # of the free memory, for the activations of one pass; matching and calibration keep one each
 REAL_CHUNKS = 8  # passes of the extractor between two gatherings of real images
+ALL = slice(None)  # of the classes
 
 
 class StepRecord(NamedTuple):
@@ -60,6 +61,19 @@ class Player:
             tensor.grad = gradient
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def _parts(num_classes: int, classes_per_step: int | None) -> list[slice]:
+    """The classes in parts of so many, the last one of those that are left."""
+    if classes_per_step is None or classes_per_step >= num_classes:
+        return [ALL]
+    check_at_least(classes_per_step, 1, "classes_per_step")
+    return [slice(first, first + classes_per_step) for first in range(0, num_classes, classes_per_step)]
+
+
+def _total(records: Sequence[StepRecord]) -> StepRecord:
+    """Of parts of the classes, each with its share of the means, the means over all."""
+    return StepRecord._make(None if values[0] is None else sum(values) for values in zip(*records, strict=True))
 
 
 def ascend(
@@ -100,6 +114,9 @@ class MinMaxStep:
         calibration_weight: on the cross-entropy under a trained teacher; 0 switches it off.
         ascent_steps, descent_steps: moves of each player in an iteration. One of each share one backward pass and
             move at the same time; otherwise the adversary moves first. The real features are computed once.
+        classes_per_step: classes whose losses a move of the players sees, so that an iteration has ceil(C / this) moves
+            one after another; None for all. 1 is what the published code does: Adam's moments of an image then decay on
+            the zero gradients of all other classes' moves. For comparing; one process, objectives without a memory.
         normalize_features: project features onto the unit sphere.
         extractor: drawn for each iteration, see `TeacherPool.draw`.
         recompute_batch_norms: of an extractor with BatchNorm layers, collect the statistics from up to
@@ -113,7 +130,8 @@ class MinMaxStep:
         ranks: who shares the classes.
 
     Raises:
-        NcfmError: for more ranks than classes, or fewer steps than make sense.
+        NcfmError: for more ranks than classes, fewer steps than make sense, or steps of some classes where they are not
+            possible.
     """
 
     def __init__(
@@ -134,6 +152,7 @@ class MinMaxStep:
         calibration_weight: float = 1.0,
         ascent_steps: int = 1,
         descent_steps: int = 1,
+        classes_per_step: int | None = None,
         normalize_features: bool = True,
         extractor: str = "blended",
         recompute_batch_norms: bool = True,
@@ -161,6 +180,12 @@ class MinMaxStep:
         self.matching_weight, self.calibration_weight = matching_weight, calibration_weight
         self.ascent_steps = ascent_steps if adversary is not None else 0
         self.descent_steps = descent_steps
+        self.parts = _parts(len(self.real.counts), classes_per_step)
+        if len(self.parts) > 1 and (compile_step or not ranks.is_alone or objective.state()):
+            raise NcfmError(
+                "distill.classes_per_step is for one process, for objectives without a memory and without "
+                "machine.compile=step; leave it out to let every step see all classes."
+            )
         self.extractor, self.precision = extractor, precision
         self.normalize = normalizer(pool.statistics, device)
         self.recompute_batch_norms = recompute_batch_norms and bool(batch_norms(pool.blended))
@@ -239,7 +264,8 @@ class MinMaxStep:
             for _ in range(self.ascent_steps):
                 ascend(self.objective, self.adversary, real, synthetic, self.streams["frequencies"], self.ranks)
         for _ in range(self.descent_steps):
-            record = self.descend(real, draw, with_ascent=together)
+            records = [self.descend(real, draw, part, with_ascent=together) for part in self.parts]
+        record = records[0] if len(records) == 1 else _total(records)
         self.objective.remember(real)
         return record
 
@@ -264,12 +290,18 @@ class MinMaxStep:
         rng = torch.Generator(device=self.images.tensors[0].device).manual_seed(0)
         return spectrum(self.objective.sampler.sample(rng))
 
-    def descend(self, real: Features, draw: AugmentParameters, *, with_ascent: bool = False) -> StepRecord:
-        """One step of the images, the adversary frozen; or of both at once from one backward pass."""
+    def descend(
+        self, real: Features, draw: AugmentParameters, part: slice = ALL, *, with_ascent: bool = False
+    ) -> StepRecord:
+        """One step of the images, the adversary frozen; or of both at once from one backward pass.
+
+        Real features and draw are of all classes; those of a part alone make the loss, and its share of the record.
+        """
+        real, draw = real[part], draw.of(part)
         if self.calibration_weight:
             self.pool.draw_trained(self.streams["calibration"])
-        measured, calibration = self._losses(real, draw, self.streams["frequencies"])
-        share = len(self.real.counts) / self.num_classes  # of a mean over all classes
+        measured, calibration = self._losses(real, draw, self.streams["frequencies"], part)
+        share = len(real) / self.num_classes  # of a mean over all classes
         calibration = share * calibration
         # The calibration does not depend on the adversary, so one loss serves both: each player takes the gradient of
         # its own tensors, and the adversary's optimizer goes up instead of down.
@@ -288,19 +320,21 @@ class MinMaxStep:
         calibrated, discrepancy, *parts = told[len(theirs) :]
         return StepRecord(discrepancy, calibrated, *parts)
 
-    def _losses_of(self, real: Features, draw: AugmentParameters, generator: Generator) -> tuple[Measured, Tensor]:
-        """Discrepancies (C,) with their parts, and calibration loss () of the synthetic images: all that has a
-        gradient."""
-        training = self.training_images(draw)
+    def _losses_of(
+        self, real: Features, draw: AugmentParameters, generator: Generator, part: slice = ALL
+    ) -> tuple[Measured, Tensor]:
+        """Discrepancies (C,) with their parts, and calibration loss () of the synthetic images of a part of the
+        classes: all that has a gradient."""
+        training = self.training_images(draw, part)
         measured = measure(self.objective, real, self.features_of(training), generator)
-        return measured, self.calibrate(training)
+        return measured, self.calibrate(training, part)
 
-    def calibrate(self, training: GroupedImages) -> Tensor:
+    def calibrate(self, training: GroupedImages, part: slice = ALL) -> Tensor:
         """Cross-entropy of augmented synthetic images (C, m, c, h, w) under the trained teacher drawn last."""
         if self.calibration_weight == 0:
             return training.new_zeros(())
         m = training.shape[1]
-        classes = torch.arange(self.num_classes, device=training.device)[self.classes]
+        classes = torch.arange(self.num_classes, device=training.device)[self.classes][part]
         labels = classes.repeat_interleave(m)
         with torch.autocast(training.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
             images = channels_last(training.flatten(0, 1))
@@ -330,9 +364,10 @@ class MinMaxStep:
         batch = to_float(stored).unflatten(0, at.shape)
         return self.augment.apply(self.normalize(batch), draw)
 
-    def training_images(self, draw: AugmentParameters) -> GroupedImages:
-        """The synthetic images as a network sees them: decoded, normalised, augmented, (C, m, c, h, w)."""
-        decoded = decode(self.images.tensors[0], *self.formation)
+    def training_images(self, draw: AugmentParameters, part: slice = ALL) -> GroupedImages:
+        """The synthetic images of a part of the classes as a network sees them: decoded, normalised, augmented by the
+        part's draw, (C, m, c, h, w)."""
+        decoded = decode(self.images.tensors[0][part], *self.formation)
         return self.augment.apply(self.normalize(decoded), draw)
 
     def features_of(self, training: GroupedImages) -> Features:
