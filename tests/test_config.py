@@ -284,6 +284,42 @@ def test_every_packaged_recipe_begins_with_its_title():
         assert file.read_text(encoding="utf-8").startswith("# ")
 
 
+def test_a_recipe_extends_another(tmp_path):
+    (tmp_path / "base.toml").write_text(
+        'extends = "paper"\nseed = 3\n[distill]\nfactor = 1\n[evaluate]\nprotocol = "brief"\nruns = 7\n'
+    )
+    inner = tmp_path / "rows"
+    inner.mkdir()
+    (inner / "mine.toml").write_text('extends = "../base.toml"\n[distill]\nimage_lr = 0.5\n')
+    config = make_config(read_recipe(str(inner / "mine.toml")))
+    assert config.distill.image_lr == 0.5  # its own
+    assert (config.seed, config.distill.factor, config.evaluate.runs) == (3, 1, 7)  # of what it extends
+    assert (config.teachers.number, config.distill.iterations) == (20, 20000)  # of what that extends
+    (inner / "other.toml").write_text('extends = "../base.toml"\n[evaluate]\nprotocol = "quick"\n')
+    assert make_config(read_recipe(str(inner / "other.toml"))).evaluate.runs is None  # a protocol begins anew
+
+
+def test_recipes_that_extend_each_other_are_told(tmp_path):
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.toml").write_text(f'extends = "{other}.toml"\n')
+    with pytest.raises(NcfmError, match=r"a\.toml extends itself, by way of a\.toml, b\.toml"):
+        read_recipe(str(tmp_path / "a.toml"))
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("3", r'expected extends = "NAME"'),
+        ('"papre"', r"Unknown recipe 'papre'. Did you mean 'paper"),
+        ('"gone.toml"', "Expected a recipe file"),
+    ],
+)
+def test_what_cannot_be_extended_is_told(tmp_path, base, message):
+    (tmp_path / "mine.toml").write_text(f"extends = {base}\n")
+    with pytest.raises(NcfmError, match=message):
+        read_recipe(str(tmp_path / "mine.toml"))
+
+
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(NcfmError, match=r"Unknown recipe 'digits-ipc'. Did you mean 'digits-ipc1\d*'.*\.toml"):
         recipe_path("digits-ipc")

@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from ncfm._typing import LabelledImages
+from ncfm.distillation import Interrupted
+from ncfm.evaluation import Protocol, StudentMemory, evaluate
 from ncfm.networks import create_network
-from ncfm.training import TrainingRecipe, fit
+from ncfm.training import TrainingRecipe, fit, make_optimizer
 from ncfm.unfinished import Unfinished
 from strategies import rng
 
@@ -48,3 +51,75 @@ def test_a_damaged_or_foreign_state_counts_as_none(digits, tmp_path):
     assert train(digits, path, "sgd")[1] == [1, 2, 3, 4]
     path.write_bytes(content)
     assert train(digits, path, "sgd", network="convnet1w8")[1] == [1, 2, 3, 4]
+
+
+# --- students -------------------------------------------------------------------------------------------------
+
+
+def judge(digits, folder, stop_after=None, *, recall=True):
+    """Two students of 4 epochs with two looks each; stopped after so many epochs of both together."""
+    seen = []
+
+    def on_epoch(done):
+        seen.append(done)
+        if done == stop_after:
+            raise Interrupted("enough")
+
+    recipe = TrainingRecipe(epochs=4, optimizer="sgd", lr=0.01, batch_size=32, schedule="constant", augment="crop")
+    protocol = Protocol("tiny", recipe, num_runs=2, looks=2)
+    train = LabelledImages(digits.train.images[:100], digits.train.labels[:100])
+    result = evaluate(
+        train,
+        digits.test,
+        num_classes=10,
+        statistics=digits.statistics,
+        protocol=protocol,
+        network="convnet1w8-batch",
+        device=torch.device("cpu"),
+        memory=StudentMemory("key", folder=folder, recall=recall),
+        on_epoch=on_epoch,
+    )
+    return result, seen
+
+
+# Before and after a look, at a student's end, and in the second one.
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 6])
+def test_students_that_were_cut_go_on(digits, tmp_path, stop_after):
+    whole, _ = judge(digits, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        judge(digits, tmp_path / "cut", stop_after)
+    assert len(list((tmp_path / "cut").glob("unfinished-*"))) == 1
+    resumed, seen = judge(digits, tmp_path / "cut")
+    assert [done for done in seen if done > stop_after] == list(range(stop_after + 1, 9))
+    for one, other in zip(whole.students, resumed.students, strict=True):
+        assert one.accuracies == other.accuracies
+        assert len(other.accuracies) == 2
+        assert one.confusion == other.confusion
+        assert one.calibration_error == other.calibration_error
+    assert not list((tmp_path / "cut").glob("unfinished-*"))
+
+
+def test_fresh_students_do_not_go_on(digits, tmp_path):
+    with pytest.raises(Interrupted):
+        judge(digits, tmp_path, 3)
+    _, seen = judge(digits, tmp_path, recall=False)
+    assert seen == list(range(1, 9))
+
+
+def test_seconds_of_earlier_sittings_are_counted(digits, tmp_path, monkeypatch):
+    now = 0.0
+
+    def clock():
+        nonlocal now
+        now += 1.0
+        return now
+
+    path = tmp_path / "unfinished.safetensors"
+    monkeypatch.setattr("ncfm.unfinished.time.monotonic", clock)
+    with pytest.raises(KeyboardInterrupt):
+        train(digits, path, "sgd", stop_after=2)
+    kept = Unfinished(path)
+    module = create_network("convnet1w8-batch", channels=1, num_classes=10, image_size=8, seed=0)
+    recipe = TrainingRecipe(epochs=4, optimizer="sgd", lr=0.01, batch_size=32, schedule="constant")
+    assert kept.resume(module, *make_optimizer(recipe, module, 28), rng()) == 2
+    assert kept.earlier > 1

@@ -2,14 +2,20 @@
 
 The README has the methods by their recipes, docs/results.md every row, docs/evaluation.md the networks that were
 trained on one set, docs/peers.md the methods at equal time and the race with DATM, docs/ablations.md the ablations,
-docs/faults.md what runs survived, docs/many-machines.md what several ranks came to.
+docs/faults.md what runs survived, docs/many-machines.md what several ranks came to. src/ncfm/report/committed.csv has
+the last row of each recipe.
 """
 
+import csv
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ncfm import reproduction
+from ncfm.build import build_protocol
 from ncfm.comparison import METHODS_BY_ROW
+from ncfm.config import dotted
 from ncfm.methods import ablation_names, read_ablation
 from ncfm.report import (
     Ablated,
@@ -26,6 +32,7 @@ from ncfm.report import (
     scaling_table,
     variants_table,
 )
+from ncfm.reproduction import COMMITTED, Row
 from ncfm.settings import resolve_config, variant_of
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +87,47 @@ def ablated(rows: list[dict[str, str]]) -> Iterator[Ablated]:
             yield from found
 
 
+def keep(path: Path, wanted: str, stale: list[str]) -> None:
+    """Write a file that says something else, unless it is only to be checked; it is then stale."""
+    if path.is_file() and path.read_text(encoding="utf-8") == wanted:
+        return
+    stale.append(str(path.relative_to(ROOT)))
+    if "--check" not in sys.argv[1:]:
+        path.write_text(wanted, encoding="utf-8")
+
+
+def is_of_recipe(row: dict[str, str], of: Row) -> bool:
+    """Whether an accuracy row is what a recipe says: its data, protocol and network, and no other settings.
+
+    A set that was distilled before the recipe was written down has its settings in the variant, and one that was given
+    a time has that in place of iterations: where they are the recipe's, it counts.
+    """
+    config = resolve_config(of.data, of.ipc, of.name, None, None)
+    wanted = (of.data, str(of.ipc), "ncfm", config.evaluate.network, build_protocol(config).name)
+    if tuple(row[c] for c in ("dataset", "ipc", "method", "network", "protocol")) != wanted:
+        return False
+    settings = dotted(config)
+    for part in filter(None, row["variant"].removeprefix(of.schedule).split(",")):
+        key, _, value = part.partition("=")
+        if key != "distill.seconds" and value != str(settings.get(key)):
+            return False
+    return row["variant"].startswith(of.schedule)
+
+
+def committed(rows: list[dict[str, str]]) -> str:
+    """Of every recipe the last accuracy row that is its own, for `ncfm reproduce` to compare with."""
+    told = ("accuracy_mean", "accuracy_std", "num_runs", "network", "protocol", "training_images", "iterations")
+    told += ("teacher_seconds", "distill_seconds", "evaluate_seconds", "device", "threads", "commit", "date")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ("row", *told), lineterminator="\n")
+    writer.writeheader()
+    for of in reproduction.rows():
+        own = [row for row in rows if is_of_recipe(row, of)]
+        if own:
+            writer.writerow({"row": of.name} | {name: own[-1].get(name, "") for name in told})
+    return text.getvalue()
+
+
 def main() -> None:
     """Rewrite or check."""
     rows = read_rows(ROOT / "results" / "accuracy.csv")
@@ -91,6 +139,7 @@ def main() -> None:
     raced = [row for row in read_rows(ROOT / "results" / "cost.csv") if row["benchmark"] == "peers"]
     of_ranks = read_rows(ROOT / "results" / "ranks.csv")
     stale = []
+    keep(COMMITTED, committed(rows), stale)
     tables = {
         ("README.md", "results"): results_table(latest(filter(is_plain, rows))),
         ("docs/results.md", "results"): results_table(rows),
@@ -106,12 +155,7 @@ def main() -> None:
     }
     for (name, place), table in tables.items():
         path = ROOT / name
-        text = path.read_text(encoding="utf-8")
-        wanted = with_table(text, place, table)
-        if wanted != text:
-            stale.append(name)
-            if "--check" not in sys.argv[1:]:
-                path.write_text(wanted, encoding="utf-8")
+        keep(path, with_table(path.read_text(encoding="utf-8"), place, table), stale)
     if "--check" in sys.argv[1:] and stale:
         sys.exit(f"{' and '.join(stale)}: not what the files under results/ say; run `make results`.")
 

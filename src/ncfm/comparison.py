@@ -59,6 +59,7 @@ class Scored:
     distill_seconds: float | None = None
     iterations: int | None = None
     distill_memory_mb: float | None = None  # that iterations took at most, beside the data and the program
+    training_images: int | None = None  # of the real set
 
     @property
     def seconds_per_iteration(self) -> float | None:
@@ -236,6 +237,7 @@ def accuracy_row(scored: Scored, dataset: str, ipc: int, config: RunConfig) -> A
         storage=scored.storage,
         evaluate_seconds=evaluation.seconds,
         seed=config.seed,
+        training_images=scored.training_images,
         **evaluation.students[-1].conditions,
     )
 
@@ -301,6 +303,7 @@ def _score(name: str, method: Method, pools: _Pools, config: RunConfig, ipc: int
     teachers = pools.teachers(config) if config.evaluate.labels == "teacher" else None
     asked = None if teachers is None else teachers.seconds
     facts: dict[str, Any] = {"teacher_seconds": asked, "storage": float(ipc)}
+    facts["training_images"] = len(images.train)
     soft = build_targets(config, None, teachers) if teachers is not None else None
     protocol = build_protocol(config, soft)
     if method.distilled:
@@ -309,7 +312,7 @@ def _score(name: str, method: Method, pools: _Pools, config: RunConfig, ipc: int
         train = result.synthetic.decoded()
         soft = build_targets(config, result.synthetic.soft_labels, teachers)
         protocol = build_protocol(config, soft)
-        facts = {
+        facts |= {
             "teacher_seconds": pool.seconds if needs_teachers(config) else None,
             "distill_seconds": result.seconds,
             "iterations": result.iterations,

@@ -257,6 +257,15 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
     Raises:
         NcfmError: listing every unknown key (with the nearest known one) and every wrong value.
     """
+    try:
+        return RunConfig.model_validate(_merged(*layers))
+    except ValidationError as error:
+        problems = [_explain(e) for e in error.errors()]
+        raise NcfmError("The configuration is not valid:\n" + "\n".join(f"  - {p}" for p in problems)) from error
+
+
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings, later layers over earlier ones; a protocol begins anew."""
     merged: dict[str, Any] = {}
     for layer in layers:
         judged = layer.get("evaluate")
@@ -264,11 +273,7 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
             for key in ("epochs", "runs", "looks"):
                 merged["evaluate"].pop(key, None)
         _merge(merged, layer)
-    try:
-        return RunConfig.model_validate(merged)
-    except ValidationError as error:
-        problems = [_explain(e) for e in error.errors()]
-        raise NcfmError("The configuration is not valid:\n" + "\n".join(f"  - {p}" for p in problems)) from error
+    return merged
 
 
 def _merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
@@ -401,13 +406,28 @@ def check_recipe(name: str) -> None:
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """The settings of a recipe, by name or path.
+    """The settings of a recipe, by name or path, over those of the one that it names by ``extends``.
+
+    ``extends = "paper"`` is the package's, ``extends = "base.toml"`` a file seen from the recipe's own folder.
 
     Raises:
-        NcfmError: if it is missing or is not TOML.
+        NcfmError: if it is missing, is not TOML, or extends itself.
     """
-    path = recipe_path(name)
+    return _read_recipe(recipe_path(name), ())
+
+
+def _read_recipe(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        resolved = path.resolve()
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RuntimeError, ValueError) as error:
         raise NcfmError(f"Could not read the recipe {path}: {error}.") from error
+    base = settings.pop("extends", None)
+    if base is None:
+        return settings
+    if not isinstance(base, str):
+        raise NcfmError(f'Recipe {path}: expected extends = "NAME" or "FILE.toml", got {base!r}.')
+    if resolved in above:
+        raise NcfmError(f"Recipe {path} extends itself, by way of {', '.join(p.name for p in above)}.")
+    extended = recipe_path(str(path.parent / base) if base.endswith(".toml") else base)
+    return _merged(_read_recipe(extended, (*above, resolved)), settings)

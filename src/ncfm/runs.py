@@ -138,6 +138,7 @@ def distill_into(
     reporter.end()
     facts = describe_run(images.name, ipc, config) | {
         "data_fingerprint": images.fingerprint,
+        "training_images": len(images.train),
         "data_problems": list(images.problems),
         "method": method or usual_method(config).name,
         "variant": variant_of(images.name, ipc, config) if variant is None else variant,
@@ -157,6 +158,11 @@ def distill_into(
     if folder is not None:
         machine.ranks.after_first(lambda: _write(result.synthetic, folder))
     return result
+
+
+def _versions() -> str:
+    """Of Python and the libraries that compute, in a cell of a table."""
+    return " ".join(f"{name}={version}" for name, version in library_versions().items())
 
 
 def _write(synthetic: SyntheticSet, folder: Path) -> None:
@@ -243,7 +249,7 @@ def train_students(
         numerics = {key: value for key, value in dotted(config).items() if key in NUMERICS}
         memory = StudentMemory(
             students_key(train, test, numerics=repr(numerics), **determined),
-            describe=lambda: asdict(Conditions.here(machine.device)),
+            describe=lambda: asdict(Conditions.here(machine.device)) | {"versions": _versions()},
             recall=not fresh,
         )
     return evaluate_tensors(

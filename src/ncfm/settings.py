@@ -12,7 +12,6 @@ from ncfm._checks import NcfmError, NcfmFailure
 from ncfm._files import read_json
 from ncfm.config import RunConfig, check_recipe, dotted, make_config, nest, read_recipe, recipe_names
 from ncfm.data.images import ImageSet
-from ncfm.data.named import SUBSETS
 from ncfm.distillation.state import has_state
 from ncfm.methods import METHODS, Method
 
@@ -29,14 +28,13 @@ def resolve_config(
 ) -> RunConfig:
     """The configuration of a run: settings over recipe over defaults.
 
-    Without a recipe the one named ``<data>-ipc<ipc>`` is taken if the package has it (the subsets of ImageNet share
-    ``imagenet-subset-ipc<ipc>``); ``"none"`` asks for defaults.
+    Without a recipe the one named ``<data>-ipc<ipc>`` is taken if the package has it; ``"none"`` asks for defaults.
 
     Raises:
         NcfmError: for unknown recipes and keys, and wrong values, all at once.
     """
     name = data if isinstance(data, str) else data.name
-    fitting = f"{'imagenet-subset' if name in SUBSETS else name}-ipc{ipc}"
+    fitting = f"{name}-ipc{ipc}"
     if recipe is None and fitting in recipe_names():
         recipe = fitting
     layer = {} if recipe in (None, "none") else read_recipe(str(recipe))
@@ -67,8 +65,17 @@ def usual_method(config: RunConfig) -> Method:
     return METHODS["ncfm" if config.objective.name == "ncfd" else config.objective.name]
 
 
-def variant_of(data: str, ipc: int, config: RunConfig, *, distilled: bool = True, usual: Method | None = None) -> str:
-    """What differs from the package's recipe for this data and IPC (from the defaults if it has none), for results.
+def variant_of(
+    data: str,
+    ipc: int,
+    config: RunConfig,
+    *,
+    distilled: bool = True,
+    usual: Method | None = None,
+    recipe: str | None = None,
+) -> str:
+    """What differs from a recipe, by default the package's for this data and IPC (or from the defaults if it has none),
+    for results.
 
     Of a method that settings make (``usual``; by default `usual_method`) what differs from these too.
 
@@ -78,7 +85,7 @@ def variant_of(data: str, ipc: int, config: RunConfig, *, distilled: bool = True
     them.
     """
     usual = usual_method(config) if usual is None else usual
-    base = resolve_config(data.removesuffix("@validation"), ipc, None, usual.settings, None)
+    base = resolve_config(data.removesuffix("@validation"), ipc, recipe, usual.settings, None)
     sections: tuple[str, ...] = ("teachers.", "distill.", "labels.", "objective.", "frequencies.")
     if matches_trajectories(config):
         sections += ("trajectory.",)

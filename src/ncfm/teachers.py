@@ -309,7 +309,8 @@ def _train(
         after_epoch=None if on_epoch is None else lambda epoch: on_epoch(index, epoch),
         unfinished=unfinished,
     )
-    return Teacher(initial, _copy(module), round(time.perf_counter() - began, 3))  # as the cache has it
+    seconds = time.perf_counter() - began + (0.0 if unfinished is None else unfinished.earlier)
+    return Teacher(initial, _copy(module), round(seconds, 3))  # as the cache has it
 
 
 def _from_cache(cache: Path, key: str, names: Collection[str]) -> Teacher | None:

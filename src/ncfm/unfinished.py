@@ -32,14 +32,15 @@ class Unfinished:
     def __init__(self, path: Path, seconds: float = SECONDS) -> None:
         self.path, self.seconds = path, seconds
         self.notes: list[float] = []  # the caller's, kept with the state
-        self._saved = time.monotonic()
+        self.earlier = 0.0  # seconds of earlier sittings
+        self._begun = self._saved = time.monotonic()
 
     def resume(self, network: nn.Module, optimizer: Optimizer, schedule: LambdaLR, generator: Generator) -> int:
         """Fill all of them with the state on disk; the number of finished epochs, 0 if there is none."""
-        self._saved = time.monotonic()
+        self._begun = self._saved = time.monotonic()
         try:
             tensors, told = _read(self.path)
-            epoch, steps = int(told["epoch"]), int(told["steps"])
+            epoch, steps, seconds = int(told["epoch"]), int(told["steps"]), float(told["seconds"])
             weights = {name.removeprefix("network."): v for name, v in tensors.items() if name.startswith("network.")}
             if weights.keys() != network.state_dict().keys():
                 return 0
@@ -51,7 +52,7 @@ class Unfinished:
         schedule.load_state_dict(schedule.state_dict() | {"last_epoch": steps, "_step_count": steps + 1})
         for group, lr, factor in zip(optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
             group["lr"] = lr * factor(steps)
-        self.notes = [float(note) for note in told["notes"]]
+        self.notes, self.earlier = [float(note) for note in told["notes"]], seconds
         return epoch
 
     def save(
@@ -60,7 +61,8 @@ class Unfinished:
         """Write the state after an epoch. A disk that cannot be written to stops no training."""
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         tensors |= optimizer_tensors("optimizer", optimizer) | {"generator": generator.get_state()}
-        told = json.dumps({"epoch": epoch, "steps": schedule.last_epoch, "notes": self.notes})
+        spent = self.earlier + time.monotonic() - self._begun
+        told = json.dumps({"epoch": epoch, "steps": schedule.last_epoch, "seconds": spent, "notes": self.notes})
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with best_effort():
             write_tensors(self.path, tensors, {"told": told, "checksum": _checksum(tensors, told)})

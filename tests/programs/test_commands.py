@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import json
 import os
@@ -26,7 +25,6 @@ from ncfm._locks import sole_user
 from ncfm._seeding import generator
 from ncfm.baselines.mosaics import rded
 from ncfm.build import build_data, build_machine, build_teachers
-from ncfm.cli.main import main
 from ncfm.data.images import to_uint8
 from ncfm.distillation import MinMaxStep, StepRecord
 from ncfm.distillation.state import STATE_FILE
@@ -43,6 +41,7 @@ COMMANDS = [
     "distill",
     "evaluate",
     "compare",
+    "reproduce",
     "score",
     "continual",
     "report",
@@ -69,30 +68,6 @@ def distill(out, *more, ipc=1, **changes):
 def compare(out, *more, methods="ncfm,random,herding,mosaic", **changes):
     options = ["--ipc", 1, "--recipe", "none", "--methods", methods, "--out", out]
     return ["compare", "digits", *options, *more, *sets(**changes)]
-
-
-@dataclasses.dataclass
-class Done:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def ncfm_(monkeypatch, capfd):
-    """Run a command in this process. A traceback, on the screen or out of ``main``, fails the test."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ncfm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        done = Done(stopped.value.code or 0, *capfd.readouterr())
-        assert "Traceback" not in done.out + done.err
-        return done
-
-    return run
 
 
 def files_of(folder):

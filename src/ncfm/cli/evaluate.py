@@ -184,6 +184,7 @@ def _row(
         distill_seconds=facts.get("distill_seconds"),
         iterations=facts.get("iterations"),
         distill_memory_mb=facts.get("distill_memory_mb"),
+        training_images=facts.get("training_images"),
     )
     ipc = judged.ipc if isinstance(judged, SyntheticSet) else round(storage)
     return accuracy_row(scored, on or facts.get("data", "unknown"), ipc, config)

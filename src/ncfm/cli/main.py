@@ -25,6 +25,7 @@ from ncfm.cli import (
     pretrain,
     recipes,
     report,
+    reproduce,
     score,
     search,
 )
@@ -43,6 +44,7 @@ app.command("distill")(distill.command)
 app.command("evaluate")(evaluate.command)
 app.command("export")(export.command)
 app.command("compare")(compare.command)
+app.command("reproduce")(reproduce.command)
 app.command("score")(score.command)
 app.command("continual")(continual.command)
 app.command("search")(search.command)
@@ -82,7 +84,8 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
+    """Run the command line; exit codes: 0 done, 1 failed, 2 wrong usage, 75 a budget of time is used,
+    130 stopped by Ctrl-C.
 
     Started by torchrun, all processes do the work and the first one speaks; what goes wrong any of them tells.
     """

@@ -12,6 +12,7 @@ from ncfm._files import write_text
 from ncfm.cli._common import AsJson, console, print_json
 from ncfm.config import check_recipe, describe_keys, recipe_names, recipe_path
 from ncfm.methods import ablation_names, ablation_text, read_ablation
+from ncfm.reproduction import check_header
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
 
@@ -60,7 +61,7 @@ def check(
         list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Default: all of the package.")
     ] = None,
 ) -> None:
-    """Check that recipes are valid: every key known, every value in range.
+    """Check that recipes are valid: every key known, every value in range; of those of the package also their headers.
 
     Example: `ncfm recipes check mine.toml`
     """
@@ -69,6 +70,8 @@ def check(
     for name in chosen:
         try:
             check_recipe(name)
+            if not name.endswith(".toml"):
+                check_header(name)
         except NcfmError as error:
             problems.append(str(error))
     for name in [] if names else ablation_names():

@@ -274,10 +274,11 @@ class Run:
             checkpoint_seconds: time between saved states.
             log_every: iterations between metrics.
             on_iteration: called after each iteration with its number and the last logged metrics, beside them
-                ``seconds_per_iteration`` and ``memory_mb`` (see `costs`).
+                ``seconds_per_iteration`` and ``memory_mb`` (see `costs`). It may ask to stop by raising `Interrupted`.
 
         Raises:
-            Interrupted: on Ctrl-C or SIGTERM, after the running iteration was finished and its state saved.
+            Interrupted: on Ctrl-C or SIGTERM, or where ``on_iteration`` asks, after the running iteration was finished
+                and its state saved.
             NcfmFailure: for too many iterations that are not finite, memory that does not suffice for single images, or
                 a rank that is lost.
         """
@@ -332,7 +333,10 @@ class Run:
                 self._log(before=progress.iteration if self.late and not last else None, last=last)
                 if on_iteration is not None:
                     told = self.history[-1] if self.history else self._measure(record).entry()
-                    on_iteration(progress.iteration, told | self._costs)
+                    try:
+                        on_iteration(progress.iteration, told | self._costs)
+                    except Interrupted:
+                        asked.set()
                 if stopping or (self.ranks.is_alone and asked.is_set()):
                     self.save()
                     raise Interrupted(_stopped_message(progress, budget, self.folder))

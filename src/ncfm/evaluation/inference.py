@@ -101,6 +101,27 @@ def compare_runs(a: Sequence[float], b: Sequence[float], *, paired: bool = True)
     return Comparison(found.value, *t_interval(found), p_value(found), found.degrees, paired)
 
 
+def compare_summaries(a: tuple[float, float, int], b: tuple[float, float, int]) -> Comparison:
+    """Welch's test where only means, deviations and numbers of the two sets' students are known, as rows have them.
+
+    Args:
+        a: mean accuracy (a fraction), deviation, number of students of set A.
+        b: the same of set B.
+
+    Raises:
+        NcfmError: for fewer than 2 students, or accuracies that are no fractions.
+
+    >>> found = compare_summaries((0.63, 0.01, 3), (0.61, 0.01, 3))
+    >>> f"{found.difference:.3f}, from {found.low:.3f} to {found.high:.3f}, p = {found.p_value:.3f}"
+    '0.020, from -0.003 to 0.043, p = 0.070'
+    """
+    for (mean, _, runs), name in ((a, "a"), (b, "b")):
+        check_at_least(runs, 2, f"number of students of {name}")
+        check_accuracies([mean], name)
+    found = _combined(a[0] - b[0], [std**2 / runs for _, std, runs in (a, b)], [a[2] - 1, b[2] - 1])
+    return Comparison(found.value, *t_interval(found), p_value(found), found.degrees, paired=False)
+
+
 def runs_needed(std: float, difference: float, *, power: float = 0.8, level: float = 0.05, paired: bool = True) -> int:
     """Students of each set that show a true difference with the given probability: the smallest such number.
 
@@ -193,7 +214,11 @@ def contrast(terms: Sequence[tuple[float, Sequence[float]]], paired: bool) -> Co
     if any(len(sample) < 2 for _, sample in terms):
         return Contrast(value, math.nan, math.nan)
     parts = [weight**2 * statistics.variance(sample) / len(sample) for weight, sample in terms]
-    rest = [len(sample) - 1 for _, sample in terms]
+    return _combined(value, parts, [len(sample) - 1 for _, sample in terms])
+
+
+def _combined(value: float, parts: Sequence[float], rest: Sequence[int]) -> Contrast:
+    """A sum of means whose squared errors are ``parts``, each with its degrees of freedom."""
     error = math.sqrt(math.fsum(parts))
     if error < ROUNDING:
         return Contrast(value, 0.0, float(sum(rest)))

@@ -18,6 +18,7 @@ from ncfm._typing import LabelledImages, Statistics
 from ncfm.data.images import ImageSplit
 from ncfm.evaluation.protocol import Protocol
 from ncfm.soft_labels import SoftTargets, StudentTargets, TeacherTargets
+from ncfm.unfinished import Unfinished
 
 # Raised when a change of the training code makes remembered students differ from freshly trained ones.
 MEMORY_VERSION = 1
@@ -86,6 +87,13 @@ class StudentMemory:
         with best_effort():
             write_json(self._path(run), asdict(student))
         return student
+
+    def unfinished(self, run: int) -> Unfinished:
+        """Where a student under way is kept; one that is to be trained anew starts without."""
+        kept = Unfinished(self.folder / f"unfinished-{self.key}-{run}.safetensors")
+        if not self.recall:
+            kept.finish()
+        return kept
 
     def _path(self, run: int) -> Path:
         return self.folder / f"{self.key}-{run}.json"

@@ -25,6 +25,7 @@ from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.networks.registry import create_network, on_device
 from ncfm.soft_labels import SoftTargets, StudentTargets
 from ncfm.training import fit, predict, steps_per_epoch
+from ncfm.unfinished import Unfinished
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def evaluate(
         device, precision, compile_networks: how to compute.
         side_by_side: train all students in one stacked pass (`fit_side_by_side`): the same result up to rounding;
             faster where launching operators costs more than running them, on a GPU with a small set.
-        memory: of students trained before; those that it has are not trained again.
+        memory: of students trained before; those that it has are not trained again, and one that was cut, by an error
+            or by what ``on_epoch`` raises, goes on (not those of a stacked pass).
         on_epoch: called with the number of finished epochs of all students together, as far as this rank knows.
         ranks: who shares the students out; all get all results.
 
@@ -151,7 +153,8 @@ def evaluate(
             if on_epoch is not None:
                 on_epoch(before + epoch * len(runs))
 
-        for run, student in zip(runs, room.train(runs, after_epoch), strict=True):
+        kept = memory.unfinished(runs[0]) if memory is not None and len(runs) == 1 else None
+        for run, student in zip(runs, room.train(runs, after_epoch, kept), strict=True):
             students[run] = student if memory is None else memory.put(run, student)
     students = _exchange(students, ranks)
     return EvaluationResult(
@@ -208,8 +211,10 @@ class _Classroom:
             seed=derive_seed(self.seed, "students", run),
         )
 
-    def train(self, runs: Sequence[int], on_epoch: Callable[[int], None]) -> list[Student]:
-        """Train some students, together if they are more than one."""
+    def train(
+        self, runs: Sequence[int], on_epoch: Callable[[int], None], kept: Unfinished | None = None
+    ) -> list[Student]:
+        """Train some students, together if they are more than one; a single one may go on from where it was cut."""
         began = time.perf_counter()
         alone = len(runs) == 1
         for run in runs[len(self.modules) :]:
@@ -221,10 +226,15 @@ class _Classroom:
         looks_at = look_epochs(self.protocol)
         seen: list[list[Look]] = [[] for _ in runs]
 
+        def look() -> None:
+            for looks, module, forward in zip(seen, modules, forwards, strict=True):
+                looks.append(self.look(module, forward))
+
         def after_epoch(epoch: int) -> None:
             if epoch in looks_at:
-                for looks, module, forward in zip(seen, modules, forwards, strict=True):
-                    looks.append(self.look(module, forward))
+                look()
+                if kept is not None:
+                    kept.notes.append(seen[0][-1].accuracy)
             on_epoch(epoch)
 
         common: dict[str, Any] = {
@@ -236,15 +246,24 @@ class _Classroom:
         }
         generators = [generator(self.seed, "students", run, "training") for run in runs]
         if alone:
+            common["unfinished"] = kept
             fit(modules[0], self.images, self.labels, generator=generators[0], forward=forwards[0], **common)
         else:
             common["compile_networks"] = self.compile_networks
             fit_side_by_side(modules, self.images, self.labels, generators=generators, **common)
         if self.protocol.recipe.epochs == 0:  # the untrained networks
             after_epoch(0)
-        each = (time.perf_counter() - began) / len(runs)
+        if not seen[0]:  # cut after its last epoch
+            look()
+        each = (time.perf_counter() - began) / len(runs) + (0.0 if kept is None else kept.earlier)
         return [
-            Student(tuple(look.accuracy for look in looks), looks[-1].confusion, looks[-1].calibration_error, each, {})
+            Student(
+                tuple(look.accuracy for look in looks) if kept is None else tuple(kept.notes),
+                looks[-1].confusion,
+                looks[-1].calibration_error,
+                each,
+                {},
+            )
             for looks in seen
         ]
 

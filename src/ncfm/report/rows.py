@@ -34,6 +34,9 @@ class AccuracyRow:
     command: str
     commit: str
     date: str
+    versions: str = ""  # of Python and the libraries that compute: "python=3.13.1 torch=2.13.0 ..."
+    training_images: int | None = None  # of the real set, which may be a part of the one that has the name
+    energy_wh: float | None = None  # of the whole machine while the row was made, where it tells
 
 
 @dataclass(frozen=True)

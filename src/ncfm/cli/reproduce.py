@@ -1,0 +1,141 @@
+"""``ncfm reproduce``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from ncfm._checks import NcfmError
+from ncfm.cli._common import AsJson, BarReporter, DataDir, Device, Quiet, Seed, Set, console, print_json, settings_of
+from ncfm.report.results import append_rows
+from ncfm.reproduction import Reproduction, committed_row, find_row, reproduce, rows
+
+
+def command(
+    row: Annotated[str | None, typer.Argument(metavar="ROW", help="Such as cifar10-ipc10; --list tells all.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show every row, ours beside the paper's.")] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", metavar="MINUTES", min=0.001, help="Stop after so long; the same command goes on."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Run folder; default runs/reproduce/ROW.")
+    ] = None,
+    results: Annotated[Path, typer.Option("--results", metavar="CSV", help="Append the row to this file.")] = Path(
+        "results/accuracy.csv"
+    ),
+    runs: Annotated[int | None, typer.Option("--runs", metavar="N", help="Students.")] = None,
+    device: Device = None,
+    seed: Seed = None,
+    set_: Set = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a row of the results table anew: find the data, distil, judge, compare with the paper and with ours.
+
+    Example: `ncfm reproduce cifar10-ipc10`
+
+    Example: `until ncfm reproduce cifar10-ipc10-paper --budget 60; do [ $? = 75 ] || break; done`
+
+    What is finished is kept: teachers and students in the cache, the set in --out. With --budget the command ends after
+    so many minutes with exit code 75, and the same command goes on with the epoch or iteration it had reached.
+    """
+    if list_:
+        _list(as_json)
+        return
+    if row is None:
+        raise NcfmError("Expected the name of a row, such as cifar10-ipc10; ncfm reproduce --list shows all.")
+    found = find_row(row)
+    with BarReporter(quiet) as reporter:
+        reproduction = reproduce(
+            found,
+            out=out or Path("runs") / "reproduce" / found.name,
+            minutes=budget,
+            settings=settings_of(set_, evaluate__runs=runs, machine__device=device),
+            seed=seed,
+            data_dir=data_dir,
+            reporter=reporter,
+        )
+    append_rows(results, [reproduction.made])
+    if as_json:
+        print_json(_as_dict(reproduction))
+        return
+    for line in _in_words(reproduction):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Wrote the row to {results}.", highlight=False, markup=False, soft_wrap=True)
+
+
+def _list(as_json: bool) -> None:
+    known = [(row, committed_row(row.name)) for row in rows()]
+    if as_json:
+        print_json(
+            [
+                {"row": row.name, "paper": row.paper, "committed": before, "header": dict(row.header)}
+                for row, before in known
+            ]
+        )
+        return
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for heading, side in (("row", "left"), ("paper %", "right"), ("ours %", "right"), ("judged by", "left")):
+        table.add_column(heading, justify=side, no_wrap=heading != "judged by")  # type: ignore[arg-type]
+    for row, before in known:
+        table.add_row(row.name, "-" if row.paper is None else f"{row.paper:.1f}", *_ours(before))
+    console.print(table, highlight=False)
+    console.print(
+        "The paper's are the best of many looks at the test split; ours are after the last epoch, mean and deviation "
+        "over students.",
+        highlight=False,
+    )
+
+
+def _ours(before: dict[str, str] | None) -> tuple[str, str]:
+    if before is None:
+        return "-", ""
+    part = f" on {int(before['training_images']):,} images" if before["training_images"] else ""
+    return _percent(before), f"{before['num_runs']} x {before['protocol']}{part}"
+
+
+def _percent(row: Mapping[str, str]) -> str:
+    return f"{100 * float(row['accuracy_mean']):.1f} ± {100 * float(row['accuracy_std']):.1f}"
+
+
+def _in_words(reproduction: Reproduction) -> list[str]:
+    made, before, against = reproduction.made, reproduction.committed, reproduction.against_committed
+    mean = 100 * made.accuracy_mean
+    ends = f" (95 % interval {100 * made.accuracy_low:.1f} to {100 * made.accuracy_high:.1f})" * (made.num_runs > 1)
+    students = f"{made.num_runs} student{'s' * (made.num_runs > 1)} by {made.protocol}"
+    lines = [f"{reproduction.row.name}: {mean:.1f} ± {100 * made.accuracy_std:.1f} %{ends}; {students}."]
+    if reproduction.paper is not None:
+        lines.append(
+            f"The paper: {reproduction.paper:.1f} %, the best of many looks; this is {mean - reproduction.paper:+.1f} "
+            "points from it."
+        )
+    if before is None:
+        lines.append("There is no committed row to compare with yet.")
+    elif against is None:
+        lines.append(f"Committed: {_percent(before)} % by {before['protocol']}; no test, see docs/reproduce.md.")
+    else:
+        within = "within" if against.low <= 0 <= against.high else "NOT within"
+        lines.append(
+            f"Committed: {_percent(before)} %; this is {100 * against.difference:+.1f} points from it, 95 % interval "
+            f"{100 * against.low:+.1f} to {100 * against.high:+.1f}: {within} what students vary by."
+        )
+    return lines
+
+
+def _as_dict(reproduction: Reproduction) -> dict[str, object]:
+    against = reproduction.against_committed
+    return {
+        "row": reproduction.row.name,
+        "made": asdict(reproduction.made),
+        "paper": reproduction.paper,
+        "committed": None if reproduction.committed is None else dict(reproduction.committed),
+        "against_committed": None if against is None else against._asdict(),
+    }
