@@ -579,3 +579,15 @@ def test_no_token_is_told(monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     with pytest.raises(NcfmError, match="asks for a token: set HF_TOKEN"):
         hub.hub_api()
+
+
+def test_the_packages_own_folder_has_a_card_and_a_picture(tmp_path):
+    entry = {"accuracy_mean": 0.5, "accuracy_std": 0.01, "network": "convnet", "protocol": "quick"}
+    chosen = made(scores=(entry | {"accuracies": [0.5]},))
+    place = export(chosen, tmp_path / "own", to="ncfm", bits=8).path
+    card = (place / "README.md").read_text()
+    assert 'ncfm.load(".")' in card
+    assert "8 bits a value" in card
+    assert "| quick | 50.0 ± 1.0 |" in card
+    with Image.open(place / "images.png") as picture:
+        assert picture.size[0] >= chosen.ipc * chosen.images.shape[-1]

@@ -15,6 +15,8 @@ from ncfm._checks import NcfmError
 from ncfm.cli._common import AsJson, BarReporter, DataDir, Device, Quiet, Seed, Set, console, print_json, settings_of
 from ncfm.report.results import append_rows
 from ncfm.reproduction import Reproduction, committed_row, find_row, reproduce, rows
+from ncfm.runs import scores
+from ncfm.synthetic import SCORES_FILE, add_scores
 
 
 def command(
@@ -53,10 +55,11 @@ def command(
     if row is None:
         raise NcfmError("Expected the name of a row, such as cifar10-ipc10; ncfm reproduce --list shows all.")
     found = find_row(row)
+    out = out or Path("runs") / "reproduce" / found.name
     with BarReporter(quiet) as reporter:
         reproduction = reproduce(
             found,
-            out=out or Path("runs") / "reproduce" / found.name,
+            out=out,
             minutes=budget,
             settings=settings_of(set_, evaluate__runs=runs, machine__device=device),
             seed=seed,
@@ -64,6 +67,7 @@ def command(
             reporter=reporter,
         )
     append_rows(results, [reproduction.made])
+    add_scores(out / SCORES_FILE, [scores(reproduction.evaluation)])
     if as_json:
         print_json(_as_dict(reproduction))
         return

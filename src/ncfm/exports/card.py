@@ -45,12 +45,39 @@ def dataset_card(content: Content) -> str:
         f"# {escape(data)}, distilled\n\n{count} synthetic {kind} of {classes} classes that stand for "
         f"{escape(data)} in training, made by dataset distillation with ncfm.",
         _loading(content),
+    ]
+    return _joined(*parts, *_facts(content, data))
+
+
+def set_card(content: Content) -> str:
+    """README.md of a folder for `ncfm.load`: what the set is, how it is loaded and judged again."""
+    synthetic = content.synthetic
+    data = source_name(synthetic.facts)
+    loading = 'import ncfm\n\nsynthetic = ncfm.load(".")\nimages, labels = synthetic.decoded()  # to train on'
+    parts = [
+        f"# {escape(data)}, distilled\n\nSynthetic images ({synthetic.ipc} stored for each of {synthetic.num_classes} "
+        f"classes, {content.bits} bits a value) that stand for {escape(data)} in training, made by dataset "
+        "distillation with ncfm.",
+        "![The images, a row for each class](images.png)",
+        f"```python\n{loading}\n```",
+        "`ncfm evaluate .` trains fresh networks on it and tests them on real images.",
+    ]
+    return _joined(*parts, *_facts(content, data))
+
+
+def _facts(content: Content, data: str) -> list[str]:
+    """The sections that every card has."""
+    synthetic, facts = content.synthetic, content.synthetic.facts
+    return [
         "## Where it comes from\n\n" + _table(("", ""), _origin(content, data)),
         "## What it is worth\n\n" + _scores(synthetic.scores, data),
         _recipe(facts),
         f"## Licence\n\n{_licence(facts)[1]}",
         _PAPER if facts.get("method") == "ncfm" else "",
     ]
+
+
+def _joined(*parts: str) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

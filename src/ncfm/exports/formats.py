@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ncfm._checks import NcfmError, check_known
-from ncfm._files import read_json, write_atomically, write_folder
+from ncfm._files import read_json, write_atomically, write_folder, write_text
 from ncfm.exports.arrays import write_ddranking, write_npz, write_pt
+from ncfm.exports.card import set_card
 from ncfm.exports.content import Content
 from ncfm.exports.pictures import write_png
 from ncfm.exports.tables import write_hf, write_parquet
 from ncfm.foreign import CLASSES_FILE, CLASSES_FORMAT
+from ncfm.report.figures import save_image_grid
 from ncfm.synthetic import FACTS_FILE, FORMAT, SyntheticSet, check_bits
+
+PICTURE_FILE = "images.png"
+CARD_FILE = "README.md"
 
 
 class Format(NamedTuple):
@@ -29,11 +34,16 @@ class Format(NamedTuple):
 
 
 def _write_ncfm(content: Content, folder: Path) -> None:
+    """The set with what a person wants to see of it: a picture, and a card."""
     content.synthetic.save(folder, bits=content.bits)
+    save_image_grid(folder / PICTURE_FILE, content.synthetic.images, content.class_names)
+    write_text(folder / CARD_FILE, set_card(content))
 
 
 FORMATS = {
-    "ncfm": Format("the package's own folder, for ncfm.load", _write_ncfm, bits=(32, 8), images=(True,)),
+    "ncfm": Format(
+        "the package's own folder, for ncfm.load, with a card and a picture", _write_ncfm, bits=(32, 8), images=(True,)
+    ),
     "hf": Format("folder of the Hugging Face hub, with a card", write_hf),
     "parquet": Format("one table of PNG images and labels", write_parquet, ".parquet"),
     "png": Format("a folder of images per class", write_png, soft=False),
