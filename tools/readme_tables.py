@@ -22,6 +22,7 @@ from ncfm.report import (
     ablation_table,
     faults_table,
     fuzz_table,
+    gap_table,
     latest,
     methods_table,
     networks_table,
@@ -29,6 +30,7 @@ from ncfm.report import (
     ranks_table,
     read_rows,
     results_table,
+    rows_table,
     scaling_table,
     variants_table,
 )
@@ -46,6 +48,18 @@ def with_table(text: str, name: str, table: str) -> str:
     return f"{before}{begin}\n\n{table}\n{end}{after}"
 
 
+def plain(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Rows of methods by their recipes, beside others or alone; what one says that its recipe says too is left out."""
+    found = []
+    for row in rows:
+        of = next((of for of in reproduction.rows() if is_of_recipe(row, of)), None)
+        if of is not None:
+            found.append(row | {"variant": of.schedule})
+        elif is_plain(row):
+            found.append(row)
+    return found
+
+
 def is_plain(row: dict[str, str]) -> bool:
     """Whether a row is a method by its recipe, judged as the recipe says, beside others."""
     compared = row["command"].startswith("ncfm compare") and not row["network"].endswith("-batch")
@@ -57,6 +71,11 @@ def is_of_networks(row: dict[str, str]) -> bool:
     """Whether a row is one of several networks that were trained on one set by a protocol as it is pinned."""
     command = row["command"]
     return command.startswith("ncfm evaluate") and "--networks" in command and "@" not in row["protocol"]
+
+
+def is_tuning(row: dict[str, str]) -> bool:
+    """Whether a row is of the tuning of the fast recipes."""
+    return "distill.iterations=300" in row["variant"].split(",")
 
 
 def is_at_equal_time(row: dict[str, str]) -> bool:
@@ -116,7 +135,17 @@ def is_of_recipe(row: dict[str, str], of: Row) -> bool:
 
 def committed(rows: list[dict[str, str]]) -> str:
     """Of every recipe the last accuracy row that is its own, for `ncfm reproduce` to compare with."""
-    told = ("accuracy_mean", "accuracy_std", "num_runs", "network", "protocol", "training_images", "iterations")
+    told = (
+        "accuracy_mean",
+        "accuracy_std",
+        "accuracy_low",
+        "accuracy_high",
+        "num_runs",
+        "network",
+        "protocol",
+        "training_images",
+        "iterations",
+    )
     told += ("teacher_seconds", "distill_seconds", "evaluate_seconds", "device", "threads", "commit", "date")
     text = io.StringIO()
     writer = csv.DictWriter(text, ("row", *told), lineterminator="\n")
@@ -128,10 +157,25 @@ def committed(rows: list[dict[str, str]]) -> str:
     return text.getvalue()
 
 
+def switched(rows: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
+    """Rows of the gap to the published code, by switch."""
+    data, ipc, recipe = REDUCED
+    usual = resolve_config(data, ipc, recipe, None, None)
+    found = {}
+    for label, method in read_ablation("gap").items():
+        config = resolve_config(data, ipc, recipe, method.settings_over(usual, {}), None)
+        own = [row for row in rows if row["variant"] == variant_of(data, ipc, config)]
+        if own:
+            found[label] = own
+    return found
+
+
 def main() -> None:
     """Rewrite or check."""
     rows = read_rows(ROOT / "results" / "accuracy.csv")
-    of_ablations = latest(read_rows(ROOT / "results" / "ablations.csv"))
+    of_ablations = read_rows(ROOT / "results" / "ablations.csv")
+    of_gap = [row for row in of_ablations if "--ablation gap" in row["command"]]
+    of_ablations = latest(row for row in of_ablations if row not in of_gap)
     found = list(ablated(of_ablations))
     usual = next(v.accuracies for v in found if (v.ablation, v.variant) == ("minmax", "learned"))
     network = resolve_config(*REDUCED, None, None).evaluate.network
@@ -141,8 +185,11 @@ def main() -> None:
     stale = []
     keep(COMMITTED, committed(rows), stale)
     tables = {
-        ("README.md", "results"): results_table(latest(filter(is_plain, rows))),
+        ("README.md", "results"): results_table(latest(plain(rows))),
         ("docs/results.md", "results"): results_table(rows),
+        ("docs/reproduce.md", "rows"): rows_table(
+            (of.name, of.paper, reproduction.committed_row(of.name)) for of in reproduction.rows()
+        ),
         ("docs/peers.md", "results"): methods_table(latest(filter(is_at_equal_time, rows))),
         ("docs/peers.md", "race"): race_table(raced),
         ("docs/faults.md", "faults"): faults_table(read_rows(ROOT / "results" / "faults.csv")),
@@ -151,7 +198,9 @@ def main() -> None:
         ("docs/many-machines.md", "scaling"): scaling_table(of_ranks),
         ("docs/evaluation.md", "results"): networks_table(latest(filter(is_of_networks, rows))),
         ("docs/ablations.md", "results"): ablation_table(found, usual),
-        ("docs/ablations.md", "variants"): variants_table(on_validation),
+        ("docs/ablations.md", "variants"): variants_table([r for r in on_validation if not is_tuning(r)]),
+        ("docs/gap.md", "gap"): gap_table(switched(latest(of_gap))),
+        ("docs/reproduce.md", "tuning"): variants_table(list(filter(is_tuning, on_validation))),
     }
     for (name, place), table in tables.items():
         path = ROOT / name

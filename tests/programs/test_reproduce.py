@@ -148,17 +148,17 @@ def test_wrong_arguments_are_told(ncfm_, here):
 
 
 def test_the_list_has_every_cell_of_the_paper(ncfm_, committed):
-    committed(training_images="1343")
+    committed(row="cifar100-ipc1", training_images="25000")
     done = ncfm_("reproduce", "--list", "--json")
     told = {entry["row"]: entry for entry in json.loads(done.out)}
     for (data, ipc, network), value in NCFM.items():
         if network == "convnet":
             for schedule in ("", "-paper"):
                 assert told[f"{data}-ipc{ipc}{schedule}"]["paper"] == value
-    assert told["digits-ipc1"]["committed"]["accuracy_mean"] == "0.5"
+    assert told["cifar100-ipc1"]["committed"]["accuracy_mean"] == "0.5"
     shown = ncfm_("reproduce", "--list").out
     assert "50.0 ± 1.0" in shown
-    assert "on 1,343 images" in shown
+    assert "25,000 of 50,000 images" in shown
     assert "71.8" in shown
 
 

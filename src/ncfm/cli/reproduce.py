@@ -14,6 +14,7 @@ from rich.table import Table
 from ncfm._checks import NcfmError
 from ncfm.cli._common import AsJson, BarReporter, DataDir, Device, Quiet, Seed, Set, console, print_json, settings_of
 from ncfm.report.results import append_rows
+from ncfm.report.tables import part_of
 from ncfm.reproduction import Reproduction, committed_row, find_row, reproduce, rows
 from ncfm.runs import scores
 from ncfm.synthetic import SCORES_FILE, add_scores
@@ -102,8 +103,8 @@ def _list(as_json: bool) -> None:
 def _ours(before: dict[str, str] | None) -> tuple[str, str]:
     if before is None:
         return "-", ""
-    part = f" on {int(before['training_images']):,} images" if before["training_images"] else ""
-    return _percent(before), f"{before['num_runs']} x {before['protocol']}{part}"
+    part = part_of(before["row"], before)
+    return _percent(before), f"{before['num_runs']} x {before['protocol']}" + f", {part} images" * (part != "all")
 
 
 def _percent(row: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ class NamedSet:
     image_size: int | None = None  # taken if none is asked for; None: the images' own
     channels: int | None = 3  # likewise
     other_folders: tuple[str, ...] = ()  # looked at too, where a distribution puts the files
+    training_images: int | None = None  # of the whole set
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,15 @@ class Subset:
     classes: tuple[tuple[int, str], ...]
     image_size: int = 128  # the field's
     channels: int = 3
+    training_images: int | None = None  # of all classes
 
 
 NAMED_SETS = {
-    "cifar10": NamedSet("uoft-cs/cifar10", "img", "label", "cifar10", image_size=32),
-    "cifar100": NamedSet("uoft-cs/cifar100", "img", "fine_label", "cifar100", image_size=32),
-    "cifar100-coarse": NamedSet("uoft-cs/cifar100", "img", "coarse_label", "cifar100", image_size=32),
+    "cifar10": NamedSet("uoft-cs/cifar10", "img", "label", "cifar10", image_size=32, training_images=50_000),
+    "cifar100": NamedSet("uoft-cs/cifar100", "img", "fine_label", "cifar100", image_size=32, training_images=50_000),
+    "cifar100-coarse": NamedSet(
+        "uoft-cs/cifar100", "img", "coarse_label", "cifar100", image_size=32, training_images=50_000
+    ),
     "fashion-mnist": NamedSet(
         "zalando-datasets/fashion_mnist",
         "image",
@@ -54,9 +58,14 @@ NAMED_SETS = {
         image_size=28,
         channels=1,
         other_folders=("/usr/share/datasets/fashion-mnist",),  # Debian's dataset-fashion-mnist
+        training_images=60_000,
     ),
-    "tiny-imagenet": NamedSet("zh-plus/tiny-imagenet", "image", "label", "tiny-imagenet", image_size=64),
-    "imagenet-1k": NamedSet("ILSVRC/imagenet-1k", "image", "label", "imagenet-1k", image_size=64),
+    "tiny-imagenet": NamedSet(
+        "zh-plus/tiny-imagenet", "image", "label", "tiny-imagenet", image_size=64, training_images=100_000
+    ),
+    "imagenet-1k": NamedSet(
+        "ILSVRC/imagenet-1k", "image", "label", "imagenet-1k", image_size=64, training_images=1_281_167
+    ),
 }
 
 # The subsets of fast.ai (Imagenette, Imagewoof) and of Cazenavette et al. (CVPR 2022), by index and WordNet id.
@@ -73,7 +82,8 @@ SUBSETS = {
             (571, "n03425413"),  # gas pump
             (574, "n03445777"),  # golf ball
             (701, "n03888257"),  # parachute
-        )
+        ),
+        training_images=9_469,
     ),
     "imagewoof": Subset(
         (
@@ -146,3 +156,9 @@ SUBSETS = {
         )
     ),
 }
+
+
+def whole_size(name: str) -> int | None:
+    """Training images of the whole set that has a name; None if it is not known."""
+    found = SUBSETS.get(name) or NAMED_SETS.get(name)
+    return None if found is None else found.training_images

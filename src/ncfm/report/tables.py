@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
+from ncfm.data.named import whole_size
 from ncfm.evaluation import interval
 from ncfm.report.published import ABLATIONS, published
 
@@ -29,6 +30,34 @@ def results_table(rows: Iterable[dict[str, str]]) -> str:
             f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_seconds'])} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def rows_table(rows: Iterable[tuple[str, float | None, dict[str, str] | None]]) -> str:
+    """A Markdown table of what `ncfm reproduce` makes: name, the paper's accuracy in percent, the committed row."""
+    lines = [
+        "| row | the paper's | ours | 95 % interval | of images | students | protocol | teachers, s | distil, s "
+        "| machine |",
+        "|---|---:|---:|---|---|---:|---|---:|---:|---|",
+    ]
+    for name, paper, row in rows:
+        told = "-" if paper is None else f"{paper:.1f}"
+        if row is None:
+            lines.append(f"| {name} | {told} | - | | | | | | | |")
+            continue
+        seconds = " | ".join(_whole(row[key]) for key in ("teacher_seconds", "distill_seconds"))
+        cores = f"{row['threads']} core{'s' * (row['threads'] != '1')} of {row['device']}"
+        lines.append(
+            f"| {name} | {told} | {_percent(row['accuracy_mean'])} ± {_percent(row['accuracy_std'])} "
+            f"| {_percent(row['accuracy_low'])} to {_percent(row['accuracy_high'])} | {part_of(name, row)} "
+            f"| {row['num_runs']} | {row['protocol']} | {seconds} | {cores} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def part_of(row_name: str, row: Mapping[str, str]) -> str:
+    """Of how many training images a row is, where they are not the whole set: "1,400 of 9,469"; else "all"."""
+    whole, used = whole_size(row_name.partition("-ipc")[0]), int(row["training_images"] or 0)
+    return "all" if not used or whole is None or used == whole else f"{used:,} of {whole:,}"
 
 
 def networks_table(rows: Iterable[dict[str, str]]) -> str:
@@ -183,6 +212,30 @@ def ablation_table(variants: Sequence[Ablated], usual: dict[int, float]) -> str:
             f"| {'-' if alone else f'{100 * own.low:.1f} to {100 * own.high:.1f}'} | {less} | {spread} "
             f"| {'-' if paper is None else paper} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def gap_table(variants: Mapping[str, Sequence[dict[str, str]]]) -> str:
+    """A Markdown table of switches, each a set a seed, beside the first, which has none: what they are worth, and what
+    the best of several looks at the test split would add.
+
+    Intervals are over sets; differences are taken seed by seed.
+    """
+    lines = [
+        "| switch | sets | last epoch | worth | 95 % interval | best of 20 looks adds |",
+        "|---|---:|---:|---:|---|---:|",
+    ]
+    ours: dict[str, float] = {}
+    for name, rows in variants.items():
+        by_seed = {r["seed"]: 100 * float(r["accuracy_mean"]) for r in rows}
+        own = interval(list(by_seed.values()))
+        best = fmean(100 * (float(r["accuracy_best_mean"]) - float(r["accuracy_mean"])) for r in rows)
+        worth, spread = "-", "-"
+        if ours:
+            gap = interval([value - ours[seed] for seed, value in by_seed.items()])
+            worth, spread = f"{gap.mean:+.1f}", "-" if math.isnan(gap.low) else f"{gap.low:+.1f} to {gap.high:+.1f}"
+        ours = ours or by_seed
+        lines.append(f"| {name} | {len(rows)} | {own.mean:.1f} ± {own.std:.1f} | {worth} | {spread} | {best:+.1f} |")
     return "\n".join(lines) + "\n"
 
 
