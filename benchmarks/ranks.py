@@ -6,7 +6,8 @@ rounding leads shows one process whose teachers' weights differ in their last bi
 runs with as many ranks agree to the bit.
 
 Speed (``--scaling``): an iteration on images of noise, classes shared by 1 and by as many ranks as there are cores, a
-thread each; in turns, so that whatever else the machine does meets both alike.
+thread each; in turns, so that whatever else the machine does meets both alike. Beside it what does not get shorter with
+ranks: the random numbers of all classes of ImageNet-1K, which each draws, and the message in which gradients meet.
 """
 
 from __future__ import annotations
@@ -31,11 +32,15 @@ from torch import Tensor
 
 from benchmarks.problem import FOREVER, Problem
 from ncfm._ranks import Ranks
+from ncfm._seeding import generator
+from ncfm.augment import SiameseAugment
 from ncfm.build import build_data, build_machine, run_distillation
 from ncfm.config import make_config, nest
-from ncfm.data.images import ImageSet
+from ncfm.data.images import ImageSet, ImageSplit, draw_class_batches
+from ncfm.frequencies import ScaleMixtureFrequencies
 from ncfm.report.results import Conditions, append_rows
 from ncfm.report.rows import RankRow
+from ncfm.report.tables import DRAWS, MESSAGE
 from ncfm.teachers import Teacher, TeacherPool, Weights, network_for
 
 CASES: dict[str, dict[str, Any]] = {
@@ -44,6 +49,8 @@ CASES: dict[str, dict[str, Any]] = {
     "BatchNorm": {"teachers.network": "convnet1w8-batch"},
     "dsdm (a memory)": {"objective.name": "dsdm"},
 }
+NUM_FEATURES = 2048  # of ConvNet-4 of width 128 on 64 px
+AUGMENT = "color_crop_cutout_flip_scale_rotate"
 ALLOWED = 1e-4  # difference that is never too much; else ten times that of rounding
 SETTINGS: dict[str, Any] = {
     "teachers.network": "convnet1w8",
@@ -189,6 +196,42 @@ def scale(problem: Problem, counts: list[int], repeats: int) -> list[RankRow]:
     ]
 
 
+def measure_overheads(count: int) -> list[RankRow]:
+    """What an iteration on ImageNet-1K costs however many ranks share it: each rank's draws, and the message."""
+    conditions = asdict(Conditions.here(torch.device("cpu")))
+    del conditions["peak_memory_mb"]
+    numbers = sum(p.numel() for p in sampler_of(NUM_FEATURES).parameters())
+    return [
+        RankRow(case, ranks, 50, None, None, None, None, None, seconds, None, **conditions)
+        for case, ranks, seconds in (
+            (DRAWS, 1, draw_seconds()),
+            (f"{MESSAGE} ({numbers:,} numbers)", count, together(count, message_seconds, numbers)),
+        )
+    ]
+
+
+def sampler_of(num_features: int) -> ScaleMixtureFrequencies:
+    """The adversary of the default recipe."""
+    return ScaleMixtureFrequencies(num_features, 1024, seed_generator=generator(0, "adversary"))
+
+
+def draw_seconds(repeats: int = 50) -> float:
+    """Median time of the random numbers of an iteration for all classes of ImageNet-1K: batches, augmentation,
+    frequencies."""
+    counts = torch.full((1000,), 1281)
+    split = ImageSplit(torch.empty(0), torch.empty(0), counts, counts.cumsum(0) - counts)
+    rng, sampler, augment = generator(0, "draws"), sampler_of(NUM_FEATURES), SiameseAugment(AUGMENT)
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        draw_class_batches(split, 64, rng)
+        augment.draw(1000, 64, rng)
+        with torch.no_grad():
+            sampler.sample(rng)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
 def message_seconds(numbers: int, repeats: int = 50) -> float:
     """Median time of a sum over ranks of so many float32 numbers."""
     ranks, numbers_of = Ranks.here(), torch.randn(numbers)
@@ -216,16 +259,16 @@ def main() -> int:
         points = [
             replace(base, ipc=10, real_batch_per_class=64),
             replace(base, num_classes=100, ipc=1),
-            replace(base, num_classes=100, ipc=1, image_size=64, width=64),
+            replace(base, ipc=10, real_batch_per_class=64, image_size=64),  # of which ImageNet-1K has a hundred
             replace(base, num_classes=1000, ipc=1, factor=1, image_size=32, width=32),
         ]
         rows = [row for point in points for row in scale(point, [1, cores], options.repeats)]
+        rows += measure_overheads(cores)
         table = Table("problem", "ranks", "s / iteration", "times faster")
         for row in rows:
-            table.add_row(row.case, str(row.ranks), f"{row.seconds_median:.3f}", f"{row.speedup:.2f}")
+            faster = "-" if row.speedup is None else f"{row.speedup:.2f}"
+            table.add_row(row.case, str(row.ranks), f"{row.seconds_median:.3g}", faster)
         Console().print(table)
-        psi = 2 * 64 * 64
-        Console().print(f"A sum over {cores} ranks: {together(cores, message_seconds, psi):.2g} s for {psi} numbers.")
         wrong = False
     else:
         counts = [int(count) for count in options.ranks.split(",")]

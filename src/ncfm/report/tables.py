@@ -170,14 +170,44 @@ def ranks_table(rows: Iterable[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+DRAWS = "random numbers of 1000 classes of 1281 images, which every rank draws"
+MESSAGE = "the message of an iteration"
+PLANNED = "10 classes, 64 px, IPC 10, width 128, 64 real images, 1024 frequencies"
+
+
 def scaling_table(rows: Iterable[dict[str, str]]) -> str:
     """A Markdown table of how long ranks took; the last of rows that timed the same."""
     found = {(r["case"], int(r["ranks"])): r for r in rows if r["seconds_median"]}
     lines = ["| iteration of | ranks | seconds | times faster | machine |", "|---|---:|---:|---:|---|"]
     for (case, ranks), r in found.items():
-        lines.append(
-            f"| {case} | {ranks} | {float(r['seconds_median']):.2f} | {float(r['speedup']):.2f} | {r['device']} |"
-        )
+        faster = f"{float(r['speedup']):.2f}" if r["speedup"] else "-"
+        lines.append(f"| {case} | {ranks} | {float(r['seconds_median']):.3g} | {faster} | {r['device']} |")
+    return "\n".join(lines) + "\n"
+
+
+def plan_table(rows: Iterable[dict[str, str]], iterations: int, counts: Sequence[int]) -> str:
+    """A Markdown table of ImageNet-1K at 64 px, ten images a class, over so many cores, from what was timed.
+
+        seconds of an iteration (N) = draws + message + 1000 / N * T / 10,
+
+    T the iteration of ten such classes by one rank.
+    """
+    found = {
+        (row["case"].partition(" (")[0], int(row["ranks"])): float(row["seconds_median"])
+        for row in rows
+        if row["seconds_median"]
+    }
+    lines = [
+        f"| cores | seconds of an iteration | of it shared out | {iterations:,} iterations, hours |",
+        "|---:|---:|---:|---:|",
+    ]
+    if (PLANNED, 1) not in found:
+        return "\n".join(lines) + "\n"
+    message = max(seconds for (case, _), seconds in found.items() if case == MESSAGE)
+    for count in counts:
+        share = 1000 / count * found[PLANNED, 1] / 10
+        whole = found[DRAWS, 1] + (message if count > 1 else 0.0) + share
+        lines.append(f"| {count} | {whole:.3g} | {100 * share / whole:.1f} % | {whole * iterations / 3600:.3g} |")
     return "\n".join(lines) + "\n"
 
 
