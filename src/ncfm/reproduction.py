@@ -210,9 +210,9 @@ def reproduce(
         ncfm.Interrupted: on Ctrl-C or SIGTERM.
     """
     out, settings = Path(out).expanduser(), dict(settings or {})
+    config = resolve_config(row.data, row.ipc, row.name, settings, seed)
     if minutes is not None:  # a stacked pass of students would begin anew with every piece
         settings = {"machine.students": "one by one"} | settings
-    config = resolve_config(row.data, row.ipc, row.name, settings, seed)
     meter = EnergyMeter()
     limited = Limited(reporter or Silent(), None if minutes is None else 60 * minutes, meter)
     try:

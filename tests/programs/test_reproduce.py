@@ -105,6 +105,7 @@ def test_pieces_make_the_row_of_one_go(ncfm_, here, monkeypatch, tmp_path_factor
         assert pieces < 30
     assert pieces >= 5
     whole, in_pieces = made(here)
+    assert whole["variant"] == in_pieces["variant"]
     measured = [name for name in whole if name.startswith("accuracy")]
     assert {name: whole[name] for name in measured} == {name: in_pieces[name] for name in measured}
     assert (ncfm.load("whole").images == ncfm.load("pieces").images).all()
