@@ -58,7 +58,7 @@ def set_card(content: Content) -> str:
         f"# {escape(data)}, distilled\n\nSynthetic images ({synthetic.ipc} stored for each of {synthetic.num_classes} "
         f"classes, {content.bits} bits a value) that stand for {escape(data)} in training, made by dataset "
         "distillation with ncfm.",
-        "![The images, a row for each class](images.png)",
+        "![Images of the set, a row for each class](images.png)",
         f"```python\n{loading}\n```",
         "`ncfm evaluate .` trains fresh networks on it and tests them on real images.",
     ]

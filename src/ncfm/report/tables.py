@@ -33,24 +33,27 @@ def results_table(rows: Iterable[dict[str, str]]) -> str:
 
 
 def rows_table(rows: Iterable[tuple[str, float | None, dict[str, str] | None]]) -> str:
-    """A Markdown table of what `ncfm reproduce` makes: name, the paper's accuracy in percent, the committed row."""
+    """A Markdown table of what `ncfm reproduce` makes: name, the paper's accuracy in percent, the committed row; and
+    a sentence of the rows that are not committed yet."""
     lines = [
-        "| row | the paper's | ours | 95 % interval | of images | students | protocol | teachers, s | distil, s "
-        "| machine |",
-        "|---|---:|---:|---|---|---:|---|---:|---:|---|",
+        "| row | the paper's | ours | 95 % interval | of images | judged by | teachers, s | distil, s | machine |",
+        "|---|---:|---:|---|---|---|---:|---:|---|",
     ]
+    missing = []
     for name, paper, row in rows:
         told = "-" if paper is None else f"{paper:.1f}"
         if row is None:
-            lines.append(f"| {name} | {told} | - | | | | | | | |")
+            missing.append(f"{name} ({told})" if paper else name)
             continue
         seconds = " | ".join(_whole(row[key]) for key in ("teacher_seconds", "distill_seconds"))
         cores = f"{row['threads']} core{'s' * (row['threads'] != '1')} of {row['device']}"
         lines.append(
             f"| {name} | {told} | {_percent(row['accuracy_mean'])} ± {_percent(row['accuracy_std'])} "
             f"| {_percent(row['accuracy_low'])} to {_percent(row['accuracy_high'])} | {part_of(name, row)} "
-            f"| {row['num_runs']} | {row['protocol']} | {seconds} | {cores} |"
+            f"| {row['num_runs']} x {row['protocol']} | {seconds} | {cores} |"
         )
+    if missing:
+        lines += ["", f"Not run yet, with the paper's number: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
 
 
