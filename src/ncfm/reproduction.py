@@ -221,7 +221,7 @@ def reproduce(
         evaluation = api.evaluate(synthetic, settings=judged, seed=seed, data_dir=data_dir, reporter=limited)
     except Interrupted as stop:
         if not limited.is_over:
-            raise
+            raise Interrupted(f"{stop} Run the same command again to go on.") from stop
         said = str(stop) if "iteration" in str(stop) else "Finished epochs are kept."
         raise OutOfTime(
             f"The {minutes:g} minutes of this piece are used. {said} Run the same command again to go on."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import time
 
 import pytest
@@ -13,13 +15,14 @@ from ncfm import reproduction
 from ncfm._checks import NcfmError
 from ncfm._energy import EnergyMeter
 from ncfm.config import recipe_names
-from ncfm.distillation import Interrupted
+from ncfm.distillation import Interrupted, MinMaxStep
 from ncfm.progress import Silent
 from ncfm.report import results
 from ncfm.report.published import NCFM
 from ncfm.reproduction import COMMITTED, Limited, check_header, find_row, read_header, rows
 from tiny import SETTINGS
 
+PLAY = MinMaxStep.__call__
 TINY = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
 
 
@@ -109,6 +112,26 @@ def test_pieces_make_the_row_of_one_go(ncfm_, here, monkeypatch, tmp_path_factor
     measured = [name for name in whole if name.startswith("accuracy")]
     assert {name: whole[name] for name in measured} == {name: in_pieces[name] for name in measured}
     assert (ncfm.load("whole").images == ncfm.load("pieces").images).all()
+
+
+def test_ctrl_c_is_gone_on_with(ncfm_, here, monkeypatch):
+    played = []
+
+    def interrupt(step):
+        played.append(1)
+        if len(played) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return PLAY(step)
+
+    settings = [*TINY, "--set", "distill.iterations=4"]
+    with monkeypatch.context() as patched:
+        patched.setattr(MinMaxStep, "__call__", interrupt)
+        done = ncfm_("reproduce", "digits-ipc1", "--quiet", *settings)
+    assert done.code == 130
+    assert "Stopped after iteration 2 of 4." in done.err
+    assert "Run the same command again to go on." in done.err
+    assert ncfm_("reproduce", "digits-ipc1", "--quiet", *settings).code == 0
+    assert made(here)[0]["iterations"] == "4"
 
 
 def test_one_student_is_compared_with_nothing(ncfm_, here, committed):
