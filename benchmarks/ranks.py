@@ -92,22 +92,24 @@ def _pool(images: ImageSet, network: str, factor: float) -> TeacherPool:
 def together(count: int, work: Callable[..., Any], *arguments: Any) -> Any:
     """What the first of some ranks, processes forked from this one, gives back.
 
+    One rank is forked, too: this process must not compile anything, since the compiler's helpers do not survive a fork.
+
     Raises:
         RuntimeError: if one fails.
     """
-    if count == 1:
-        return work(*arguments)
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
 
         def join(rank: int) -> None:
             torch.set_num_threads(1)
-            dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=count)
+            if count > 1:
+                dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=count)
             given = work(*arguments)
             if rank == 0:
                 there.send(given)
-            dist.destroy_process_group()
+            if count > 1:
+                dist.destroy_process_group()
 
         processes = [context.Process(target=join, args=(rank,), daemon=True) for rank in range(count)]
         for process in processes:
