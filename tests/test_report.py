@@ -454,8 +454,8 @@ def test_the_plan_of_imagenet_adds_what_is_shared_to_what_is_not():
     def row(case, ranks, seconds):
         return {"case": case, "ranks": str(ranks), "seconds_median": str(seconds)}
 
-    rows = [row(PLANNED, 1, 8.0), row(PLANNED, 2, 4.1), row(DRAWS, 1, 0.05), row(f"{MESSAGE} (7 numbers)", 2, 0.01)]
+    rows = [row(PLANNED, 1, 8.0), row(PLANNED, 2, 4.5), row(DRAWS, 1, 0.05), row(f"{MESSAGE} (7 numbers)", 2, 0.01)]
     table = plan_table(rows, 1800, (1, 100)).splitlines()
     assert table[2] == "| 1 | 800 | 100.0 % | 400 |"  # 0.05 + 100 * 8
-    assert table[3] == "| 100 | 8.06 | 99.3 % | 4.03 |"  # 0.05 + 0.01 + 8
+    assert table[3] == "| 100 | 9.06 | 99.3 % | 4.53 |"  # 0.05 + 0.01 + 2 * 4.5
     assert len(plan_table([], 1800, (1,)).splitlines()) == 2

@@ -191,9 +191,10 @@ def scaling_table(rows: Iterable[dict[str, str]]) -> str:
 def plan_table(rows: Iterable[dict[str, str]], iterations: int, counts: Sequence[int]) -> str:
     """A Markdown table of ImageNet-1K at 64 px, ten images a class, over so many cores, from what was timed.
 
-        seconds of an iteration (N) = draws + message + 1000 / N * T / 10,
+        seconds of an iteration (N) = draws + message + 1000 / N * (m T(m)) / 10,
 
-    T the iteration of ten such classes by one rank.
+    T(m) the iteration of ten such classes by as many ranks as were timed: what cores of one machine take from each other
+    is in it; one core alone is as fast as it was alone.
     """
     found = {
         (row["case"].partition(" (")[0], int(row["ranks"])): float(row["seconds_median"])
@@ -207,8 +208,10 @@ def plan_table(rows: Iterable[dict[str, str]], iterations: int, counts: Sequence
     if (PLANNED, 1) not in found:
         return "\n".join(lines) + "\n"
     message = max(seconds for (case, _), seconds in found.items() if case == MESSAGE)
+    timed = max(ranks for case, ranks in found if case == PLANNED)
     for count in counts:
-        share = 1000 / count * found[PLANNED, 1] / 10
+        ranks = min(count, timed)
+        share = 1000 / count * ranks * found[PLANNED, ranks] / 10
         whole = found[DRAWS, 1] + (message if count > 1 else 0.0) + share
         lines.append(f"| {count} | {whole:.3g} | {100 * share / whole:.1f} % | {whole * iterations / 3600:.3g} |")
     return "\n".join(lines) + "\n"
