@@ -193,8 +193,8 @@ def plan_table(rows: Iterable[dict[str, str]], iterations: int, counts: Sequence
 
         seconds of an iteration (N) = draws + message + 1000 / N * (m T(m)) / 10,
 
-    T(m) the iteration of ten such classes by as many ranks as were timed: what cores of one machine take from each other
-    is in it; one core alone is as fast as it was alone.
+    T(m) the iteration of ten such classes by as many ranks as were timed, which has in it what cores of one machine
+    take from each other; one core alone is as fast as it was alone.
     """
     found = {
         (row["case"].partition(" (")[0], int(row["ranks"])): float(row["seconds_median"])
