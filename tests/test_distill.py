@@ -505,11 +505,11 @@ def test_out_of_memory_halves_the_passes_and_the_run_goes_on(run, monkeypatch, e
     failures = iter([False, True, True, False, False])  # in the second iteration, twice
     chunks, calibrate = [], step.MinMaxStep.calibrate
 
-    def sometimes(self, training):
+    def sometimes(self, training, part):
         chunks.append(self.extract.gradient_chunk_size)
         if next(failures):
             raise error
-        return calibrate(self, training)
+        return calibrate(self, training, part)
 
     monkeypatch.setattr(step.MinMaxStep, "calibrate", sometimes)
     with pytest.warns(UserWarning, match="Out of memory") as told:
@@ -523,7 +523,7 @@ def test_out_of_memory_halves_the_passes_and_the_run_goes_on(run, monkeypatch, e
 
 
 def test_memory_that_never_suffices_is_a_failure_in_words(run, monkeypatch):
-    def never(self, training):
+    def never(self, training, part):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(step.MinMaxStep, "calibrate", never)
@@ -532,7 +532,7 @@ def test_memory_that_never_suffices_is_a_failure_in_words(run, monkeypatch):
 
 
 def test_other_errors_are_not_taken_for_memory(run, monkeypatch):
-    def broken(self, training):
+    def broken(self, training, part):
         raise RuntimeError("shapes do not fit")
 
     monkeypatch.setattr(step.MinMaxStep, "calibrate", broken)

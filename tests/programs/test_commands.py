@@ -612,8 +612,12 @@ def recipes(tmp_path, monkeypatch):
     """A folder of two recipes in place of the package's, one of them with an accent in its title."""
     folder = tmp_path / "recipes"
     folder.mkdir()
-    (folder / "digits-ipc1.toml").write_text("# Digits, une démo\n[distill]\niterations = 5\n", encoding="utf-8")
-    (folder / "digits-ipc2.toml").write_text("# More digits\nseed = 2\n", encoding="utf-8")
+    for name, title, settings in (
+        ("digits-ipc1", "Digits, une démo", "[distill]\niterations = 5"),
+        ("digits-ipc2", "More digits", "seed = 2"),
+    ):
+        header = f"# {title}\n# Command: ncfm reproduce {name}\n# Expected: 5 %\n# Hardware: any\n"
+        (folder / f"{name}.toml").write_text(f"{header}{settings}\n", encoding="utf-8")
     monkeypatch.setattr("ncfm.config.RECIPES", folder)
     return folder
 
@@ -650,6 +654,13 @@ def test_recipes_are_checked(ncfm_, recipes, tmp_path):
     assert done.code == 2
     assert "Did you mean 'distill.iterations'" in done.err
     assert "distill.factor" in done.err
+
+
+def test_a_packaged_recipe_without_its_header_is_told(ncfm_, recipes):
+    (recipes / "digits-ipc2.toml").write_text("# More digits\nseed = 2\n")
+    done = ncfm_("recipes", "check")
+    assert done.code == 2
+    assert "Recipe digits-ipc2: no line `# Command: ...`; no line `# Expected: ...`" in done.err
 
 
 def test_every_wrong_recipe_is_named(ncfm_, tmp_path):
