@@ -1,10 +1,14 @@
 """The distilled sets that come with the repository load, and are whole."""
 
+import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from safetensors.torch import load_file
 
 import ncfm
+from ncfm._files import content_hash
 
 SETS = sorted(p.parent for p in (Path(__file__).parents[1] / "gallery").rglob("set.json"))
 
@@ -20,4 +24,14 @@ def test_a_set_loads(folder):
     assert labels.bincount().tolist() == [synthetic.decoded_ipc] * synthetic.num_classes
     assert 0 <= float(images.min()) < float(images.max()) <= 1
     assert synthetic.facts["data"] in folder.name
-    assert (folder / "images.png").is_file()
+    with Image.open(folder / "images.png") as picture:
+        assert picture.size[0] > 100
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert 'ncfm.load(".")' in card
+    assert synthetic.scores
+    for entry in synthetic.scores:  # the card has what the set has
+        assert f"{100 * entry['accuracy_mean']:.1f} ± {100 * entry['accuracy_std']:.1f}" in card
+    facts = json.loads((folder / "set.json").read_text(encoding="utf-8"))
+    stored = load_file(folder / "images.safetensors")["images"]
+    assert content_hash(stored) == facts["images_hash"]
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 4_000_000
