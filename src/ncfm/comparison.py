@@ -36,6 +36,7 @@ from ncfm.settings import (
     Settings,
     check_folder,
     describe_run,
+    judged_on,
     matches_trajectories,
     needs_teachers,
     resolve_config,
@@ -218,7 +219,7 @@ def accuracy_row(scored: Scored, dataset: str, ipc: int, config: RunConfig) -> A
     evaluation = scored.evaluation
     looked = config.evaluate.looks or build_protocol(config).looks
     return AccuracyRow(
-        dataset=dataset,
+        dataset=judged_on(dataset, config),
         ipc=ipc,
         method=scored.method,
         variant=scored.variant,

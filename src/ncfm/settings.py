@@ -49,6 +49,12 @@ def describe_run(data: str, ipc: int, config: RunConfig) -> dict[str, Any]:
     return {"data": data.removesuffix("@validation"), "ipc": ipc, "config": config.model_dump(mode="json")}
 
 
+def judged_on(data: str, config: RunConfig) -> str:
+    """What a row says that a set was judged on: ``<data>@validation`` where a part of the training split was."""
+    held_out = config.data.validation is not None and not data.endswith("@validation")
+    return f"{data}@validation" if held_out else data
+
+
 def matches_trajectories(config: RunConfig) -> bool:
     """Whether the objective takes experts in place of teachers."""
     return config.objective.name in ("mtt", "datm")

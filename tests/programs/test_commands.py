@@ -1152,3 +1152,13 @@ def test_a_process_ends_with_the_code_and_without_a_traceback(tmp_path):
     assert "Did you mean 'digits'" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_row_says_that_validation_data_judged(ncfm_, tmp_path):
+    out, rows = tmp_path / "run", tmp_path / "rows.csv"
+    assert ncfm_(*distill(out, data__validation=0.2)).code == 0
+    assert ncfm_("evaluate", out, "--results", rows).code == 0
+    assert ncfm_("score", out, "--results", tmp_path / "scores.csv", "--runs", 2).code == 0
+    for path in (rows, tmp_path / "scores.csv"):
+        with path.open(newline="") as file:
+            assert [row["dataset"] for row in csv.DictReader(file)] == ["digits@validation"], path

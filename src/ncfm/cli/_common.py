@@ -24,6 +24,7 @@ from rich.progress import (
 from ncfm.build import build_machine
 from ncfm.config import make_config, nest, parse_setting
 from ncfm.report.results import Conditions
+from ncfm.settings import judged_on
 from ncfm.synthetic import SyntheticSet
 
 Data = Annotated[
@@ -86,7 +87,7 @@ def row_facts(synthetic: SyntheticSet, on: str | None, settings: Mapping[str, An
     conditions = asdict(Conditions.here(build_machine(config.machine, synthetic.images.shape[-1]).device))
     del conditions["peak_memory_mb"]
     return conditions | {
-        "dataset": on or facts.get("data", "unknown"),
+        "dataset": judged_on(on or facts.get("data", "unknown"), config),
         "ipc": synthetic.ipc,
         "method": facts.get("method", "unknown"),
         "variant": facts.get("variant", ""),
