@@ -265,13 +265,15 @@ def gap_table(variants: Mapping[str, Sequence[dict[str, str]]]) -> str:
     for name, rows in variants.items():
         by_seed = {r["seed"]: 100 * float(r["accuracy_mean"]) for r in rows}
         own = interval(list(by_seed.values()))
-        best = fmean(100 * (float(r["accuracy_best_mean"]) - float(r["accuracy_mean"])) for r in rows)
+        gains = [float(r["accuracy_best_mean"]) - float(r["accuracy_mean"]) for r in rows if r["accuracy_best_mean"]]
+        best = f"{100 * fmean(gains):+.1f}" if gains else "-"
         worth, spread = "-", "-"
         if ours:
             gap = interval([value - ours[seed] for seed, value in by_seed.items()])
             worth, spread = f"{gap.mean:+.1f}", "-" if math.isnan(gap.low) else f"{gap.low:+.1f} to {gap.high:+.1f}"
         ours = ours or by_seed
-        lines.append(f"| {name} | {len(rows)} | {own.mean:.1f} ± {own.std:.1f} | {worth} | {spread} | {best:+.1f} |")
+        last = f"{own.mean:.1f} ± {own.std:.1f}" if len(rows) > 1 else f"{own.mean:.1f}"
+        lines.append(f"| {name} | {len(rows)} | {last} | {worth} | {spread} | {best} |")
     return "\n".join(lines) + "\n"
 
 
