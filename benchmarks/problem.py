@@ -19,14 +19,13 @@ import numpy as np
 import torch
 
 from ncfm import kernels
-from ncfm._device import choose_device, describe_device, peak_memory_mb
+from ncfm._device import choose_device, describe_device, keep_freed_memory, peak_memory_mb
 from ncfm._seeding import generator
 from ncfm.build import build_machine, build_objective, run_distillation, run_trajectory_matching
 from ncfm.config import RunConfig, make_config, nest
 from ncfm.data import images_of, load_images, store
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.experts import STORED, ExpertPool, Trajectory, flat
-from ncfm.kernels import library
 from ncfm.synthetic import start_images
 from ncfm.teachers import TeacherPool, network_for, untrained_pool
 
@@ -151,7 +150,7 @@ def play_reference(problem: Problem, turn: Callable[[], None]) -> None:
 
 def play_reference_keeping_memory(problem: Problem, turn: Callable[[], None]) -> None:
     """The reference loop in a process that keeps freed memory, as the package's does: what is left is computing."""
-    library.keep_freed_memory()
+    keep_freed_memory()
     play_reference(problem, turn)
 
 

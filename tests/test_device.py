@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
 import sys
 
 import pytest
@@ -227,3 +229,30 @@ def test_peak_memory_is_what_the_work_took():
         assert peak() == pytest.approx(megabytes, abs=16)
         del work
         assert peak() == pytest.approx(megabytes, abs=16)
+
+
+FAULTS = """
+import resource, torch
+from ncfm.build import build_machine
+from ncfm.config import MachineConfig
+
+{build}
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**24)  # 64 MiB: 16,384 pages of 4 KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(min(faults() for _ in range(5)))  # the first ones may still find holes that are too small
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_a_machine_keeps_freed_memory_in_every_precision(precision):
+    def faults(build):
+        program = [sys.executable, "-c", FAULTS.format(build=build)]
+        return int(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
+
+    kept = f'build_machine(MachineConfig(device="cpu", precision="{precision}", compile="off"), 32)'
+    assert faults(kept) < 100
+    if precision == "float32":
+        assert faults("") > 10_000

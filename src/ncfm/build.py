@@ -11,7 +11,7 @@ import torch
 
 from ncfm import kernels
 from ncfm._checks import NcfmError
-from ncfm._device import allow_tf32, choose_compiled, choose_device, choose_precision
+from ncfm._device import allow_tf32, choose_compiled, choose_device, choose_precision, keep_freed_memory
 from ncfm._files import content_hash
 from ncfm._ranks import ALONE, Ranks
 from ncfm._seeding import generator
@@ -68,6 +68,8 @@ def build_machine(config: MachineConfig, image_size: int) -> Machine:
     device = ranks.own_device(choose_device(config.device))
     if device.type == "cuda":
         allow_tf32(config.tf32)
+    if device.type == "cpu":
+        keep_freed_memory()
     # On a CPU 64 images of 32 px keep a layer's activations in the last-level cache; a GPU wants large passes.
     chunk_size = config.chunk_size or (64 if device.type == "cpu" else 2048)
     precision = choose_precision(config.precision, device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import hashlib
@@ -47,7 +46,6 @@ def load() -> ctypes.CDLL | None:
             f"ncfm: the CPU kernels could not be built, networks run without them (slower): {reason}", file=sys.stderr
         )
         return None
-    keep_freed_memory()
     return loops
 
 
@@ -63,19 +61,6 @@ def enable(on: bool) -> None:
 def available() -> bool:
     """Whether the compiled loops are there (building them if need be) and switched on."""
     return _enabled and load() is not None
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep freed memory for the next allocation instead of returning it to the kernel.
-
-    A network's activations are freed and allocated again thousands of times; by default glibc maps each large one
-    anew, and the page faults cost more than the loops that fill it.
-    """
-    mmap_max, trim_threshold = -4, -1  # parameter numbers in malloc.h
-    with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
-        libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, -1)  # never
 
 
 def _built(command: list[str]) -> Path:
