@@ -38,6 +38,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
+from torch.optim.lr_scheduler import LambdaLR
 
 import ncfm
 from ncfm._checks import NcfmError
@@ -49,6 +50,7 @@ from ncfm.data.sources import images_of, load_images
 from ncfm.distillation.film import Frame, frame_images, read_film, write_frame
 from ncfm.distillation.running import METRICS_FILE, read_lines
 from ncfm.distillation.state import STATE_FILE, Progress, load_state, take_snapshot
+from ncfm.evaluation.memory import Student, StudentMemory
 from ncfm.exports import export
 from ncfm.foreign import read_foreign
 from ncfm.methods import read_ablation
@@ -57,6 +59,7 @@ from ncfm.report.rows import FuzzRow
 from ncfm.reporting import write_report
 from ncfm.soft_labels import SoftLabels
 from ncfm.synthetic import SyntheticSet, read_scores
+from ncfm.unfinished import Unfinished
 
 SECONDS = 20  # a reader that takes longer hangs
 MEMORY = 4 * 2**30  # bytes of address space beyond what the process has
@@ -180,8 +183,13 @@ def readers(home: Path) -> list[Reader]:
     place = add("results", lambda p: read_rows(p / "rows.csv"), "rows.csv")
     (place / "rows.csv").write_text("a,b\n1,2\n")
 
-    place = add("recipe", lambda p: make_config(read_recipe(str(p / "r.toml"))), "r.toml")
-    (place / "r.toml").write_text('[teachers]\nnumber = 2\nnetwork = "convnet"\n[distill]\nimage_lr = 0.01\n')
+    place = add("student", lambda p: StudentMemory("key", folder=p).get(0), "key-0.json")
+    StudentMemory("key", folder=place).put(0, Student((0.5,), ((1, 0), (0, 1)), 0.1, 1.0, {"device": "x"}))
+    place = add("training under way", lambda p: Unfinished(p / "u").resume(*_training()), "u")
+    Unfinished(place / "u").save(3, *_training())
+    place = add("recipe", lambda p: make_config(read_recipe(str(p / "r.toml"))), "r.toml", "base.toml")
+    (place / "r.toml").write_text('extends = "base.toml"\n[distill]\nimage_lr = 0.01\n')
+    (place / "base.toml").write_text('extends = "paper"\n[teachers]\nnumber = 2\nnetwork = "convnet"\n')
     place = add("ablation", lambda p: read_ablation(str(p / "a.toml")), "a.toml")
     (place / "a.toml").write_text('method = "ncfm"\n[variants."a=1"]\n"distill.iterations" = { times = 0.5 }\n')
     place = add(
@@ -197,6 +205,15 @@ def readers(home: Path) -> list[Reader]:
     place = add("torch data set", lambda p: images_of(_Made((p / "d").read_bytes())), "d")
     (place / "d").write_bytes(bytes(range(64)))
     return found
+
+
+def _training() -> tuple[torch.nn.Module, torch.optim.Optimizer, LambdaLR, torch.Generator]:
+    """What a training under way consists of."""
+    network = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    return network, optimizer, LambdaLR(optimizer, lambda step: 1 / (1 + step)), torch.Generator()
 
 
 class _Made(torch.utils.data.Dataset):

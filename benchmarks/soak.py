@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -211,6 +212,7 @@ def main() -> int:
     settings = [f"distill.seconds={60 * options.minutes}", "machine.diagnose_every=20", *options.settings]
     command = [sys.executable, "-m", "ncfm", "distill", options.data, "--ipc", str(options.ipc)]
     command += ["--out", str(options.out), *(part for setting in settings for part in ("--set", setting))]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run below does not outlive this program
     process = subprocess.Popen(command)
     try:
         windows = watch(process, options.out, options.every, options.window)

@@ -144,6 +144,30 @@ def test_two_and_four_ranks_come_to_what_one_process_comes_to(tmp_path):
             assert float(row["difference_max"]) == 0
 
 
+LEAVING = """
+import os, torch
+from ncfm._ranks import joined
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+before = threads()
+with joined() as ranks:
+    assert ranks.sum([torch.ones(3)])[0].tolist() == [2.0] * 3
+    import torch.distributed.nn.functional  # as a compiler does, and keeps the group as a default
+    assert threads() > before
+assert threads() == before
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_a_rank_that_leaves_ends_the_threads_of_the_backend(tmp_path):
+    program = tmp_path / "leaving.py"
+    program.write_text(LEAVING)
+    code, _, said = run("-m", "torch.distributed.run", "--nproc-per-node", "2", str(program))
+    assert code == 0, said
+
+
 def torchrun(number, *command, **environment):
     return run("-m", "torch.distributed.run", "--nproc-per-node", str(number), "-m", "ncfm", *command, **environment)
 

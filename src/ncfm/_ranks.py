@@ -192,6 +192,11 @@ def joined() -> Iterator[Ranks]:
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or not dist.is_available() or dist.is_initialized():
         yield Ranks.here()
         return
+    # Its functions have the group of the moment as a default, which must not be ours: who keeps a group alive keeps the
+    # threads of Gloo, and one that frees a message while Python shuts down aborts the process
+    # (https://github.com/pytorch/pytorch/pull/179291).
+    import torch.distributed.nn.functional
+
     with _in_touch():
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
     try:

@@ -6,6 +6,7 @@ takes one.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -381,10 +382,11 @@ def recipe_path(name: str) -> Path:
         NcfmError: if there is none (with the nearest known name).
     """
     if name.endswith(".toml"):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise NcfmError(f"Expected a recipe file {path}, but there is none.")
-        return path
+        with contextlib.suppress(OSError, RuntimeError):  # a name that is too long; a home of nobody
+            path = Path(name).expanduser()
+            if path.is_file():
+                return path
+        raise NcfmError(f"Expected a recipe file {name}, but there is none.")
     if name not in recipe_names():
         known = ", ".join(recipe_names())
         raise NcfmError(

@@ -25,6 +25,7 @@ from ncfm._locks import sole_user
 from ncfm._seeding import generator
 from ncfm.baselines.mosaics import rded
 from ncfm.build import build_data, build_machine, build_teachers
+from ncfm.cli.main import main
 from ncfm.data.images import to_uint8
 from ncfm.distillation import MinMaxStep, StepRecord
 from ncfm.distillation.state import STATE_FILE
@@ -1152,6 +1153,51 @@ def test_a_process_ends_with_the_code_and_without_a_traceback(tmp_path):
     assert "Did you mean 'digits'" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_debug_shows_where_an_error_came_from(monkeypatch):
+    command = [sys.executable, "-m", "ncfm", "--debug", "recipes", "show", "cifar10-ipc11"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    trace, _, said = done.stderr.rpartition("NcfmError: Unknown recipe")
+    assert trace.startswith("Traceback")
+    assert "recipe_path" in trace
+    assert "ncfm: Unknown recipe 'cifar10-ipc11'" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (TypeError("no such thing\nat all"), 70, "ncfm: A mistake of ncfm, not yours: TypeError: no such thing. "),
+        (ZeroDivisionError(), 70, "ncfm: A mistake of ncfm, not yours: ZeroDivisionError: ZeroDivisionError. "),
+        (OSError(36, "File name too long", "aaa"), 1, "ncfm: File name too long: aaa."),
+        (ConnectionError("no route"), 1, "ncfm: no route."),
+        (MemoryError(), 1, "ncfm: Not enough memory (MemoryError). "),
+        (RuntimeError("CUDA out of memory. Tried"), 1, "ncfm: Not enough memory (CUDA out of memory. Tried). "),
+        (KeyboardInterrupt(), 130, "ncfm: stopped. "),
+    ],
+)
+def test_whatever_goes_wrong_is_told_in_a_sentence(monkeypatch, capfd, error, code, said):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("ncfm.cli.main.app", fail)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == code
+    out, err = capfd.readouterr()
+    assert (out, err[: len(said)]) == ("", said)
+    assert "Traceback" not in err
+    assert err.count("\n") == 1
+
+
+def test_names_that_are_too_long_are_told_so(ncfm_, tmp_path):
+    name = "a" * 300
+    for command in (("evaluate", name), ("report", name), ("distill", "digits", "--ipc", 1, "--out", tmp_path / name)):
+        done = ncfm_(*command)
+        assert done.code == 1
+        assert "ncfm: File name too long: " in done.err
+    assert ncfm_("distill", "digits", "--ipc", 1, "--recipe", f"{name}.toml").code == 2
 
 
 def test_a_row_says_that_validation_data_judged(ncfm_, tmp_path):

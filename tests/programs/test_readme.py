@@ -26,10 +26,24 @@ def test_every_name_of_the_example_exists():
     assert names <= set(ncfm.__all__)
 
 
-def test_pictures_and_files_it_links_are_there():
+def anchors(page):
+    """What GitHub calls a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def is_there(link):
+    path, _, anchor = link.partition("#")
+    page = ROOT / (path or "README.md")
+    return page.is_file() and (not anchor or anchor in anchors(page))
+
+
+def test_pictures_files_and_headings_it_links_are_there():
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
-    assert links
-    assert [link for link in links if not (ROOT / link).is_file()] == []
+    assert any("#" in link for link in links)
+    assert [link for link in links if not is_there(link)] == []
+    assert not is_there("docs/reproduce.md#no-such-heading")
+    assert not is_there("docs/no-such-page.md")
 
 
 def test_the_results_table_is_made_from_the_results_file():

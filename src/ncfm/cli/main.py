@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -64,6 +65,13 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
+def _show_tracebacks(value: bool) -> None:
+    if value:
+        os.environ[DEBUG] = "1"  # and in processes that this one starts
+
+
+DEBUG = "NCFM_DEBUG"
+MISTAKE = 70  # exit code of a mistake of ours: EX_SOFTWARE of sysexits.h
 SHARED_OUT = ("distill", "evaluate", "pretrain")  # commands that several ranks do together
 
 
@@ -73,6 +81,12 @@ def root(
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug", help="Tell with every error where it came from.", callback=_show_tracebacks, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Turn an image-classification set into a few synthetic images per class, and judge the result."""
@@ -84,10 +98,11 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; exit codes: 0 done, 1 failed, 2 wrong usage, 75 a budget of time is used,
-    130 stopped by Ctrl-C.
+    """Run the command line; exit codes: 0 done, 1 failed, 2 wrong usage, 70 a mistake of ours, 75 a budget of time is
+    used, 130 stopped by Ctrl-C.
 
-    Started by torchrun, all processes do the work and the first one speaks; what goes wrong any of them tells.
+    Started by torchrun, all processes do the work and the first one speaks; what goes wrong any of them tells. Errors
+    are sentences; ``ncfm --debug COMMAND`` (or NCFM_DEBUG=1) shows their tracebacks, too.
     """
     if not sys.warnoptions:  # who asks Python for warnings gets them its way
         warnings.showwarning = _show_warning
@@ -101,22 +116,38 @@ def main() -> None:
             app()
     except NcfmError as error:
         if who == "ncfm" or not isinstance(error, Interrupted):  # all stop together, and one says it
-            errors.print(f"[bold red]{who}:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+            _tell(who, str(error))
         _exit(error.exit_code, at_once=isinstance(error, LostRank) or isinstance(error.__cause__, LostRank))
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        said = str(error).partition("\n")[0] or type(error).__name__
-        errors.print(
-            f"[bold red]{who}:[/] Not enough memory ({_escape(said)}). Finished teachers, sets and scores are kept; "
-            "run the same command again with more memory, or with smaller settings.",
-            highlight=False,
-            soft_wrap=True,
-        )
-        sys.exit(1)
     except KeyboardInterrupt:
-        errors.print("ncfm: stopped. Finished teachers, sets and scores are kept; run the same command again.")
+        errors.print(
+            "ncfm: stopped. Finished teachers, sets and scores are kept; run the same command again.", soft_wrap=True
+        )
         sys.exit(130)
+    except Exception as error:  # whatever it is: no traceback unless it is asked for
+        said = str(error).partition("\n")[0] or type(error).__name__
+        if is_out_of_memory(error):
+            _tell(
+                who,
+                f"Not enough memory ({said}). Finished teachers, sets and scores are kept; "
+                "run the same command again with more memory, or with smaller settings.",
+            )
+            sys.exit(1)
+        if isinstance(error, OSError):  # a file, a disk, a network: the system says what and why
+            _tell(who, f"{error.strerror}: {error.filename}." if error.strerror and error.filename else f"{said}.")
+            sys.exit(1)
+        _tell(
+            who,
+            f"A mistake of ncfm, not yours: {type(error).__name__}: {said}. Finished teachers, sets and scores are "
+            "kept. Please report it with what `ncfm --debug` prints before the same command.",
+        )
+        sys.exit(MISTAKE)
+
+
+def _tell(who: str, said: str) -> None:
+    """Tell an error in a sentence; before it the traceback of the one that is handled, if that is asked for."""
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
+    errors.print(f"[bold red]{who}:[/] {_escape(said)}", highlight=False, soft_wrap=True)
 
 
 def _exit(code: int, *, at_once: bool) -> None:

@@ -39,7 +39,7 @@ class Student:
         """What `dataclasses.asdict` and JSON made of one.
 
         Raises:
-            KeyError, TypeError, ValueError: if it is something else.
+            KeyError, TypeError, ValueError, OverflowError: if it is something else.
         """
         return cls(
             accuracies=tuple(map(float, stored["accuracies"])),
@@ -78,7 +78,7 @@ class StudentMemory:
             return None
         try:
             return Student.from_json(read_json(path))
-        except (NcfmError, KeyError, TypeError, ValueError):
+        except (NcfmError, KeyError, TypeError, ValueError, OverflowError):
             return None
 
     def put(self, run: int, student: Student) -> Student:
