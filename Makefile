@@ -97,7 +97,7 @@ bench-memory: install ## 300,000 images of 1000 classes mapped or in memory; fir
 faults: install ## kill, stop, crowd, starve and cut runs hundreds of times; rows go to results/faults.csv
 	$(BIN)/python -m benchmarks.faults --results results/faults.csv
 
-fuzz: install ## give damaged and made-up files to everything that reads files, 230,000; rows go to results/fuzz.csv
+fuzz: install ## give damaged and made-up files to everything that reads files, 250,000; rows go to results/fuzz.csv
 	$(INSTALL) -e ".[fuzz]"
 	$(BIN)/python -m benchmarks.fuzz --results results/fuzz.csv
 	$(BIN)/python -m benchmarks.fuzz_guided --results results/fuzz.csv

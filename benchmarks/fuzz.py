@@ -331,7 +331,7 @@ def _hung(*_: object) -> None:
 def main() -> None:
     """Fuzz every reader, print the table, append the rows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
-    parser.add_argument("--inputs", type=int, default=120_000, help="over all readers, less for `SLOW` ones")
+    parser.add_argument("--inputs", type=int, default=130_000, help="over all readers, less for `SLOW` ones")
     parser.add_argument("--only", help="readers whose name has this")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, help="append rows to this file (results/fuzz.csv)")

@@ -103,7 +103,7 @@ def _child(reader: fuzz.Reader, home: Path, runs: int, seed: int, tell: int) -> 
 def main() -> int:
     """Fuzz every reader, print the table, append the rows; 1 if something was found."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz_guided", description=__doc__)
-    parser.add_argument("--inputs", type=int, default=110_000, help="over all readers")
+    parser.add_argument("--inputs", type=int, default=120_000, help="over all readers")
     parser.add_argument("--only", help="readers whose name has this")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, help="append rows to this file (results/fuzz.csv)")
