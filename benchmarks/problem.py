@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ncfm import kernels
+from ncfm import build, kernels
 from ncfm._device import choose_device, describe_device, keep_freed_memory, peak_memory_mb
 from ncfm._seeding import generator
 from ncfm.build import build_machine, build_objective, run_distillation, run_trajectory_matching
@@ -154,6 +154,12 @@ def play_reference_keeping_memory(problem: Problem, turn: Callable[[], None]) ->
     play_reference(problem, turn)
 
 
+def play_package_returning_memory(problem: Problem, turn: Callable[[], None]) -> None:
+    """The package's iterations in a process that returns freed memory, as the C library does by itself."""
+    build.keep_freed_memory = lambda: None
+    play_package(problem, turn)
+
+
 def play_package_mapped(problem: Problem, turn: Callable[[], None]) -> None:
     """The package's iterations on images that are mapped from a file."""
     play_package(replace(problem, held=False), turn)
@@ -207,6 +213,7 @@ def player(name: str) -> Callable[[Problem, Callable[[], None]], None]:
 PLAYERS = {
     "reference": play_reference,
     "reference, memory kept": play_reference_keeping_memory,
+    "ncfm, memory returned": play_package_returning_memory,
     "ncfm": play_package,
     "ncfm, mapped": play_package_mapped,
 }

@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument("--points", default=",".join(f"{n}x{k}" for n, k in POINTS), help="real images x frequencies")
     parser.add_argument("--device", default="auto")
     parser.add_argument(
-        "--only", default="reference;reference, memory kept;ncfm", help="implementations, joined by semicolons"
+        "--only",
+        default="reference;reference, memory kept;ncfm;ncfm, memory returned",
+        help="implementations, joined by semicolons",
     )
     parser.add_argument("--classes", type=int, default=10, help="of a random data set")
     parser.add_argument("--image-size", type=int, default=32, help="of a random data set")

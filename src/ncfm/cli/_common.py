@@ -57,7 +57,7 @@ DataDir = Annotated[
 ]
 OwnSet = Annotated[str, typer.Argument(metavar="SET", help="A synthetic set or the run folder that holds it.")]
 On = Annotated[str | None, typer.Option("--on", metavar="DATA", help="Real data; default: what the set was made from.")]
-Runs = Annotated[int | None, typer.Option("--runs", metavar="N", help="Students of each kind.")]
+Runs = Annotated[int | None, typer.Option("--runs", metavar="N", help="Students of each set and network.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs of a student.")]
 FullEpochs = Annotated[int, typer.Option("--full-epochs", metavar="N", help="Epochs on the full training split.")]
 Results = Annotated[Path | None, typer.Option("--results", metavar="CSV", help="Append rows to this file.")]

@@ -20,6 +20,8 @@ from ncfm.cli._common import (
     Ipc,
     Quiet,
     Recipe,
+    Results,
+    Runs,
     Seed,
     Set,
     console,
@@ -31,6 +33,7 @@ from ncfm.report.plots import plot_costs
 from ncfm.runs import PICTURE_FILE
 
 DEFAULT = "ncfm,random,herding,mosaic,full"
+PLOT_FILE = "comparison.png"
 LISTED = 8  # pictures of sets that are named one by one
 
 
@@ -55,7 +58,7 @@ def command(
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Folder; default runs/compare-DATA-ipcN."),
     ] = None,
-    runs: Annotated[int | None, typer.Option("--runs", metavar="N", help="Students of each set.")] = None,
+    runs: Runs = None,
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="N", min=1, help="Sets of each method; teachers are the same.")
     ] = 1,
@@ -66,10 +69,7 @@ def command(
     device: Device = None,
     seed: Seed = None,
     set_: Set = None,
-    results: Annotated[
-        Path | None,
-        typer.Option("--results", metavar="CSV", help="Append a row for every method and seed to this file."),
-    ] = None,
+    results: Results = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -107,19 +107,23 @@ def command(
     comparison.write_csv(out / "comparison.csv", scored)
     entries = comparison.entries(scored)
     title = f"{data}, {ipc} image{'s' * (ipc > 1)} per class"
-    plot = out / "comparison.png"
     points = comparison.cost_points(entries)
     if points:
-        plot_costs(points, plot, title)
+        plot_costs(points, out / PLOT_FILE, title)
     if as_json:
         print_json(rows)
         return
     console.print(_table(title, entries))
-    pictures = [str(plot)] if points else []
-    of_sets = [place / PICTURE_FILE for place in sorted(out.iterdir()) if (place / PICTURE_FILE).is_file()]
-    pictures += [str(picture) for picture in of_sets] if len(of_sets) <= LISTED else [f"{out}/*/{PICTURE_FILE}"]
+    pictures = _pictures(out)
     if pictures:
         console.print(f"Pictures: {', '.join(pictures)}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _pictures(out: Path) -> list[str]:
+    """What there is to look at in a comparison's folder: its plot, and the sets, by a pattern if they are many."""
+    plot = [str(out / PLOT_FILE)] if (out / PLOT_FILE).is_file() else []
+    of_sets = [place / PICTURE_FILE for place in sorted(out.iterdir()) if (place / PICTURE_FILE).is_file()]
+    return plot + ([str(picture) for picture in of_sets] if len(of_sets) <= LISTED else [f"{out}/*/{PICTURE_FILE}"])
 
 
 def _names(text: str) -> list[str]:

@@ -17,8 +17,12 @@ from ncfm.cli._common import (
     BarReporter,
     DataDir,
     Device,
+    Epochs,
     Fresh,
+    On,
     Quiet,
+    Results,
+    Runs,
     Seed,
     Set,
     console,
@@ -46,10 +50,7 @@ def command(
             help="A synthetic set or its run folder; or any set: image folder, .parquet, .npz, .pt, .safetensors.",
         ),
     ],
-    on: Annotated[
-        str | None,
-        typer.Option("--on", metavar="DATA", help="Real data; default: what the set was made from."),
-    ] = None,
+    on: On = None,
     against: Annotated[
         str | None, typer.Option("--against", metavar="SET", help="Another set, compared with it student by student.")
     ] = None,
@@ -57,17 +58,14 @@ def command(
         str | None,
         typer.Option("--networks", metavar="A,B", help="Students: convnet, alexnet, vgg11, resnet18-batch, ..."),
     ] = None,
-    runs: Annotated[int | None, typer.Option("--runs", metavar="N", help="Students of each network.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs of a student.")] = None,
+    runs: Runs = None,
+    epochs: Epochs = None,
     protocol: Annotated[str | None, typer.Option("--protocol", metavar="P", help=f"Of {', '.join(PROTOCOLS)}.")] = None,
     fresh: Fresh = False,
     device: Device = None,
     seed: Seed = None,
     set_: Set = None,
-    results: Annotated[
-        Path | None,
-        typer.Option("--results", metavar="CSV", help="Append a row for every network to this file."),
-    ] = None,
+    results: Results = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -108,20 +106,25 @@ def command(
         print_json([scores(e) | ({"set": place} if against else {}) for place in found for e in found[place]])
         return
     for place, judged_set in judged.items():
-        data, ipc = on, None
-        if isinstance(judged_set, SyntheticSet):
-            data, ipc = on or judged_set.facts.get("data"), judged_set.ipc
-        first = found[place][0]
-        console.print(place, highlight=False, markup=False, soft_wrap=True)
-        console.print(_table(found[place], data, ipc), highlight=False)
-        console.print(
-            f"{len(first.accuracies)} students, the last of {first.epochs} epochs on {first.num_images} images; "
-            f"protocol {first.protocol}.",
-            highlight=False,
-        )
+        _tell(place, judged_set, found[place], on)
     if against:
         for ours, theirs in zip(found[path], found[against], strict=True):
             console.print(_difference(ours, theirs), highlight=False)
+
+
+def _tell(place: str, judged: SyntheticSet | str, evaluations: list[EvaluationResult], on: str | None) -> None:
+    """A set's table, with what its students learned from."""
+    data, ipc = on, None
+    if isinstance(judged, SyntheticSet):
+        data, ipc = on or judged.facts.get("data"), judged.ipc
+    first = evaluations[0]
+    console.print(place, highlight=False, markup=False, soft_wrap=True)
+    console.print(_table(evaluations, data, ipc), highlight=False)
+    console.print(
+        f"{len(first.accuracies)} students, the last of {first.epochs} epochs on {first.num_images} images; "
+        f"protocol {first.protocol}.",
+        highlight=False,
+    )
 
 
 def _opened(place: str, on: str | None) -> SyntheticSet | str:

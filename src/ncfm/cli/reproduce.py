@@ -12,7 +12,19 @@ from rich import box
 from rich.table import Table
 
 from ncfm._checks import NcfmError
-from ncfm.cli._common import AsJson, BarReporter, DataDir, Device, Quiet, Seed, Set, console, print_json, settings_of
+from ncfm.cli._common import (
+    AsJson,
+    BarReporter,
+    DataDir,
+    Device,
+    Quiet,
+    Runs,
+    Seed,
+    Set,
+    console,
+    print_json,
+    settings_of,
+)
 from ncfm.report.results import append_rows
 from ncfm.report.tables import part_of
 from ncfm.reproduction import Reproduction, committed_row, find_row, reproduce, rows
@@ -33,7 +45,7 @@ def command(
     results: Annotated[Path, typer.Option("--results", metavar="CSV", help="Append the row to this file.")] = Path(
         "results/accuracy.csv"
     ),
-    runs: Annotated[int | None, typer.Option("--runs", metavar="N", help="Students.")] = None,
+    runs: Runs = None,
     device: Device = None,
     seed: Seed = None,
     set_: Set = None,
