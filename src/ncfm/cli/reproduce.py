@@ -100,23 +100,35 @@ def _list(as_json: bool) -> None:
         )
         return
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for heading, side in (("row", "left"), ("paper %", "right"), ("ours %", "right"), ("judged by", "left")):
-        table.add_column(heading, justify=side, no_wrap=heading != "judged by")  # type: ignore[arg-type]
+    for heading, side in (
+        ("row", "left"),
+        ("paper %", "right"),
+        ("ours %", "right"),
+        ("minutes", "right"),
+        ("judged by", "left"),
+    ):
+        table.add_column(heading, justify=side, no_wrap=heading != "judged by", overflow="fold")  # type: ignore[arg-type]
     for row, before in known:
         table.add_row(row.name, "-" if row.paper is None else f"{row.paper:.1f}", *_ours(before))
     console.print(table, highlight=False)
     console.print(
         "The paper's are the best of many looks at the test split; ours are after the last epoch, mean and deviation "
-        "over students.",
+        "over students. Minutes: teachers, distilling and all students on one or two CPU cores, see docs/reproduce.md; "
+        "`ncfm plan` predicts them for this machine.",
         highlight=False,
     )
 
 
-def _ours(before: dict[str, str] | None) -> tuple[str, str]:
+def _ours(before: dict[str, str] | None) -> tuple[str, str, str]:
     if before is None:
-        return "-", ""
+        return "-", "-", ""
     part = part_of(before["row"], before)
-    return _percent(before), f"{before['num_runs']} x {before['protocol']}" + f", {part} images" * (part != "all")
+    seconds = sum(float(before[key]) for key in ("teacher_seconds", "distill_seconds", "evaluate_seconds"))
+    return (
+        _percent(before),
+        f"{seconds / 60:.0f}",
+        f"{before['num_runs']} x {before['protocol']}" + f", {part} images" * (part != "all"),
+    )
 
 
 def _percent(row: Mapping[str, str]) -> str:
