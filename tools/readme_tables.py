@@ -9,7 +9,7 @@ the last row of each recipe.
 import csv
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ncfm import reproduction
@@ -171,6 +171,13 @@ def switched(rows: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
     return found
 
 
+def together(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows of a data set and a number of images beside each other; as in the file otherwise."""
+    rows = list(rows)
+    data = list(dict.fromkeys(row["dataset"] for row in rows))
+    return sorted(rows, key=lambda row: (data.index(row["dataset"]), int(row["ipc"])))
+
+
 def main() -> None:
     """Rewrite or check."""
     rows = read_rows(ROOT / "results" / "accuracy.csv")
@@ -188,7 +195,7 @@ def main() -> None:
     stale = []
     keep(COMMITTED, committed(rows), stale)
     tables = {
-        ("README.md", "results"): results_table(latest(plain(rows))),
+        ("README.md", "results"): results_table(together(latest(plain(rows)))),
         ("docs/results.md", "results"): results_table(rows),
         ("docs/reproduce.md", "rows"): rows_table(
             (of.name, of.paper, reproduction.committed_row(of.name)) for of in reproduction.rows()
