@@ -244,6 +244,22 @@ class FuzzRow:
 
 
 @dataclass(frozen=True)
+class PlannedRow:
+    """One row of ``results/planned.csv``: how long a row of `ncfm reproduce` would take, from a few timed steps."""
+
+    row: str
+    training_images: int  # of the whole set
+    teacher_seconds: float  # of all teachers
+    distill_seconds: float
+    evaluate_seconds: float  # of all students
+    device: str
+    threads: int
+    command: str
+    commit: str
+    date: str
+
+
+@dataclass(frozen=True)
 class SoakRow:
     """One row of ``results/soak.csv``: what a process held over a minute of a long run."""
 
@@ -297,6 +313,7 @@ Row = (
     | AdversaryRow
     | FaultRow
     | FuzzRow
+    | PlannedRow
     | SoakRow
     | RankRow
 )
