@@ -21,6 +21,8 @@ from ncfm._device import (
     measure_peak_memory,
     peak_memory_mb,
 )
+from ncfm.build import build_machine
+from ncfm.config import MachineConfig
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 
@@ -77,29 +79,53 @@ def test_the_cpu_is_always_there(machine):
 
 
 @pytest.mark.parametrize(
-    ("has", "device", "expected"),
+    ("has", "device", "compiled", "expected"),
     [
-        ({}, CPU, torch.float32),
-        ({"cpu_bfloat16": True}, CPU, torch.bfloat16),
-        ({"cpu_bfloat16": True}, CUDA, torch.float32),
-        ({"cuda_bfloat16": True}, CUDA, torch.bfloat16),
-        ({"cuda_bfloat16": True, "cpu_bfloat16": True}, MPS, torch.float32),
+        ({}, CPU, True, torch.float32),
+        ({"cpu_bfloat16": True}, CPU, True, torch.bfloat16),
+        ({"cpu_bfloat16": True}, CPU, False, torch.float32),  # operator by operator it is several times slower
+        ({"cpu_bfloat16": True}, CUDA, True, torch.float32),
+        ({"cuda_bfloat16": True}, CUDA, True, torch.bfloat16),
+        ({"cuda_bfloat16": True}, CUDA, False, torch.bfloat16),
+        ({"cuda_bfloat16": True, "cpu_bfloat16": True}, MPS, True, torch.float32),
     ],
 )
-def test_auto_precision_is_bfloat16_only_where_it_is_native(machine, has, device, expected):
+def test_auto_precision_is_bfloat16_only_where_it_is_fast(machine, has, device, compiled, expected):
     machine(**has)
-    assert choose_precision("auto", device) == expected
+    assert choose_precision("auto", device, compiled=compiled) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "settings", "precision", "compiles"),
+    [
+        (32, {}, torch.bfloat16, True),
+        (8, {}, torch.float32, False),
+        (8, {"compile": "on"}, torch.bfloat16, True),
+        (32, {"compile": "off"}, torch.float32, False),
+        (32, {"precision": "float32"}, torch.float32, False),  # the own kernels
+        (32, {"precision": "float32", "compile": "on"}, torch.float32, True),
+        (32, {"precision": "float32", "kernels": "off"}, torch.float32, True),
+        (8, {"precision": "bfloat16"}, torch.bfloat16, False),  # who asks gets it
+    ],
+)
+def test_a_cpu_with_bfloat16_computes_in_it_where_networks_are_compiled(
+    machine, monkeypatch, size, settings, precision, compiles
+):
+    machine(cpu_bfloat16=True, programs=["g++"])
+    monkeypatch.setattr("ncfm.kernels.library.load", lambda: object())
+    built = build_machine(MachineConfig(device="cpu", **settings), size)
+    assert (built.precision, built.compile_networks) == (precision, compiles)
 
 
 def test_a_named_precision_is_taken_anywhere():
     for name in ("float32", "bfloat16", "float16"):
-        assert choose_precision(name, CPU) == getattr(torch, name)
+        assert choose_precision(name, CPU, compiled=False) == getattr(torch, name)
 
 
 @pytest.mark.parametrize("name", ["float64", "fp16", ""])
 def test_an_unknown_precision_is_refused(name):
     with pytest.raises(NcfmError, match=r"Unknown precision .* float32, bfloat16, float16"):
-        choose_precision(name, CPU)
+        choose_precision(name, CPU, compiled=True)
 
 
 def test_a_torch_without_the_probe_counts_as_without_bfloat16(monkeypatch):
@@ -116,7 +142,8 @@ def test_a_torch_without_the_probe_counts_as_without_bfloat16(monkeypatch):
         ("on", CUDA, 8, [], True),
         ("auto", CPU, 32, ["g++"], True),
         ("auto", CPU, 32, [], False),
-        ("auto", CPU, 31, ["g++"], False),
+        ("auto", CPU, 24, ["g++"], True),
+        ("auto", CPU, 23, ["g++"], False),
         ("auto", CUDA, 32, [], True),
         ("auto", CUDA, 8, ["g++"], False),
         ("auto", MPS, 224, ["g++"], False),

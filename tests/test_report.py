@@ -22,6 +22,7 @@ from ncfm.report import (
     append_rows,
     faults_table,
     fuzz_table,
+    gap_table,
     image_grid,
     methods_table,
     networks_table,
@@ -330,6 +331,28 @@ def test_a_table_of_one_student_has_no_interval(tmp_path):
     line = results_table(read_rows(path)).splitlines()[2]
     assert "nan" not in line
     assert "88.0" not in line
+
+
+def test_switches_beside_the_first_seed_by_seed():
+    def rows(*accuracies, best=""):
+        return [
+            {"seed": str(seed), "accuracy_mean": str(value), "accuracy_best_mean": best and str(value + best)}
+            for seed, value in enumerate(accuracies)
+        ]
+
+    # Differences of 1 and 3 points: mean 2, standard error 1, t of one degree of freedom at 97.5 %: 12.7.
+    looked = gap_table({"ours": rows(0.5, 0.6, best=0.01), "other": rows(0.51, 0.63, best=0.02), "one": rows(0.4)})
+    assert looked.splitlines()[2:] == [
+        "| ours | 2 | 55.0 ± 7.1 | - | - | +1.0 |",
+        "| other | 2 | 57.0 ± 8.5 | +2.0 | -10.7 to +14.7 | +2.0 |",
+        "| one | 1 | 40.0 | -10.0 | - | - |",
+    ]
+    assert gap_table({"ours": rows(0.5), "other": rows(0.6)}).splitlines() == [
+        "| switch | sets | last epoch | worth | 95 % interval |",
+        "|---|---:|---:|---:|---|",
+        "| ours | 1 | 50.0 | - | - |",
+        "| other | 1 | 60.0 | +10.0 | - |",
+    ]
 
 
 def test_every_line_of_a_table_has_its_columns(tmp_path):

@@ -3,7 +3,7 @@
 The README has the methods by their recipes, docs/results.md every row, docs/evaluation.md the networks that were
 trained on one set, docs/peers.md the methods at equal time and the race with DATM, docs/ablations.md the ablations,
 docs/faults.md what runs survived, docs/many-machines.md what several ranks came to. src/ncfm/report/committed.csv has
-the last row of each recipe.
+the last row of each recipe, and recipes that have not been run say how long they would take.
 """
 
 import csv
@@ -15,18 +15,21 @@ from pathlib import Path
 from ncfm import reproduction
 from ncfm.build import build_protocol
 from ncfm.comparison import METHODS_BY_ROW
-from ncfm.config import dotted
+from ncfm.config import RECIPES, dotted
 from ncfm.methods import ablation_names, read_ablation
 from ncfm.report import (
     Ablated,
     ablation_table,
+    about,
     faults_table,
     fuzz_table,
     gap_table,
     latest,
+    machine_of,
     methods_table,
     networks_table,
     plan_table,
+    planned_table,
     race_table,
     ranks_table,
     read_rows,
@@ -178,6 +181,25 @@ def together(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
     return sorted(rows, key=lambda row: (data.index(row["dataset"]), int(row["ipc"])))
 
 
+def with_time(recipe: str, planned: dict[str, str] | None) -> str:
+    """A recipe that has not been run, with the time it would take in its header; any other as it is."""
+    lines = recipe.splitlines(keepends=True)
+    before = [i for i, line in enumerate(lines) if line.startswith("# Time:")]
+    for i in before:
+        del lines[i : i + 2]
+    places = [i for i, line in enumerate(lines) if line.startswith("# Expected: not run yet")]
+    if planned is None or not places:
+        return recipe
+    at = places[0] + 1
+    while lines[at].startswith("#  "):  # what goes on with the expectation
+        at += 1
+    seconds = [float(planned[f"{stage}_seconds"]) for stage in ("teacher", "distill", "evaluate")]
+    teachers, distilling, students = map(about, seconds)
+    lines.insert(at, f"# Time:     about {about(sum(seconds))} on {machine_of(planned)}: teachers {teachers},\n")
+    lines.insert(at + 1, f"#           distilling {distilling}, students {students}; by a few timed steps.\n")
+    return "".join(lines)
+
+
 def main() -> None:
     """Rewrite or check."""
     rows = read_rows(ROOT / "results" / "accuracy.csv")
@@ -192,6 +214,7 @@ def main() -> None:
     tuned = list(filter(is_tuning, on_validation))
     raced = [row for row in read_rows(ROOT / "results" / "cost.csv") if row["benchmark"] == "peers"]
     of_ranks = read_rows(ROOT / "results" / "ranks.csv")
+    planned = {row["row"]: row for row in read_rows(ROOT / "results" / "planned.csv")}
     stale = []
     keep(COMMITTED, committed(rows), stale)
     tables = {
@@ -199,6 +222,9 @@ def main() -> None:
         ("docs/results.md", "results"): results_table(rows),
         ("docs/reproduce.md", "rows"): rows_table(
             (of.name, of.paper, reproduction.committed_row(of.name)) for of in reproduction.rows()
+        ),
+        ("docs/reproduce.md", "planned"): planned_table(
+            (of.paper, planned[of.name]) for of in reproduction.rows() if of.name in planned
         ),
         ("docs/peers.md", "results"): methods_table(latest(filter(is_at_equal_time, rows))),
         ("docs/peers.md", "race"): race_table(raced),
@@ -218,6 +244,9 @@ def main() -> None:
     for (name, place), table in tables.items():
         path = ROOT / name
         keep(path, with_table(path.read_text(encoding="utf-8"), place, table), stale)
+    for of in reproduction.rows():
+        path = RECIPES / f"{of.name}.toml"
+        keep(path, with_time(path.read_text(encoding="utf-8"), planned.get(of.name)), stale)
     if "--check" in sys.argv[1:] and stale:
         sys.exit(f"{' and '.join(stale)}: not what the files under results/ say; run `make results`.")
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from ncfm._checks import NcfmError
 
+COMPILED_SIZE = 24  # pixels of a side from which compiling is worth its wait
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -44,11 +45,13 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
+def choose_precision(name: str, device: torch.device, *, compiled: bool) -> torch.dtype:
     """The named precision of real features and of training, or with "auto" the fastest safe one.
 
     bfloat16 where the processor multiplies it natively (CUDA from Ampere on, CPUs with AVX-512 BF16 or AMX);
-    elsewhere it is emulated and several times slower than float32, so "auto" stays with float32 there.
+    elsewhere it is emulated and several times slower than float32, so "auto" stays with float32 there. On a CPU the
+    networks must be ``compiled``, too: operator by operator the normalisation in bfloat16 makes a step 4 to 6 times
+    slower than the float32 kernels.
     """
     if name != "auto":
         if name not in PRECISIONS:
@@ -57,7 +60,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
-        native = cpu_multiplies_bfloat16()
+        native = compiled and cpu_multiplies_bfloat16()
     else:
         native = False
     return torch.bfloat16 if native else torch.float32
@@ -89,8 +92,8 @@ def cpp_compiler() -> list[str] | None:
 def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
     """Whether to compile networks: "on", "off", or "auto" where the gain outweighs the wait.
 
-    Compiling costs 10 to 60 s. At 32 pixels and more it halves the time of a pass on a CPU (the normalisation, the
-    rectifier and the pooling become one loop over memory); on smaller images a whole run takes less than the wait.
+    Compiling costs 10 to 60 s. At `COMPILED_SIZE` and more it halves the time of a pass on a CPU (normalisation,
+    rectifier and pooling become one loop over memory); on smaller images a whole run takes less than the wait.
     """
     if choice == "on":
         if device.type == "cpu" and cpp_compiler() is None:
@@ -101,7 +104,9 @@ def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
         return False
     if choice != "auto":
         raise NcfmError(f"compile must be auto, on or off, got {choice!r}.")
-    return device.type != "mps" and image_size >= 32 and (device.type == "cuda" or cpp_compiler() is not None)
+    return (
+        device.type != "mps" and image_size >= COMPILED_SIZE and (device.type == "cuda" or cpp_compiler() is not None)
+    )
 
 
 def compiled(network: nn.Module, enabled: bool) -> Callable[..., Any]:

@@ -72,11 +72,12 @@ def build_machine(config: MachineConfig, image_size: int) -> Machine:
         keep_freed_memory()
     # On a CPU 64 images of 32 px keep a layer's activations in the last-level cache; a GPU wants large passes.
     chunk_size = config.chunk_size or (64 if device.type == "cpu" else 2048)
-    precision = choose_precision(config.precision, device)
+    choice = "on" if config.compile == "step" else config.compile
+    may_compile = choose_compiled(choice, device, image_size)
+    precision = choose_precision(config.precision, device, compiled=may_compile)
     # Own kernels need no warm-up and beat compiled operators; they are switched off inside compiled code.
     own_kernels = device.type == "cpu" and precision == torch.float32 and kernels.available()
-    choice = "on" if config.compile == "step" else config.compile
-    compiling = not (own_kernels and choice == "auto") and choose_compiled(choice, device, image_size)
+    compiling = may_compile and not (own_kernels and choice == "auto")
     whole = compiling and config.compile == "step"
     # On a CPU a student keeps all cores busy by itself, and the stacked pass cannot use the kernels.
     side_by_side = device.type == "cuda" if config.students == "auto" else config.students == "together"

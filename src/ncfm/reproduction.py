@@ -35,7 +35,7 @@ COMMITTED = Path(__file__).parent / "report" / "committed.csv"
 """Rows of ``results/accuracy.csv`` by recipe, as they were when this version was made."""
 
 ENERGY_FILE = "energy.json"
-FIELDS = ("Command", "Paper", "Expected", "Hardware")
+FIELDS = ("Command", "Paper", "Expected", "Time", "Hardware")
 NAME = re.compile(r"(?P<data>.+)-ipc(?P<ipc>\d+)(-(?P<schedule>.+))?")
 READ_SECONDS = 1.0  # between two readings of the energy
 

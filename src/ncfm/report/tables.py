@@ -33,28 +33,49 @@ def results_table(rows: Iterable[dict[str, str]]) -> str:
 
 
 def rows_table(rows: Iterable[tuple[str, float | None, dict[str, str] | None]]) -> str:
-    """A Markdown table of what `ncfm reproduce` makes: name, the paper's accuracy in percent, the committed row; and
-    a sentence of the rows that are not committed yet."""
+    """A Markdown table of what `ncfm reproduce` makes: name, the paper's accuracy in percent, the committed row. Rows
+    that are not committed yet are left to `planned_table`."""
     lines = [
         "| row | the paper's | ours | 95 % interval | of images | judged by | teachers, s | distil, s | machine |",
         "|---|---:|---:|---|---|---|---:|---:|---|",
     ]
-    missing = []
     for name, paper, row in rows:
         told = "-" if paper is None else f"{paper:.1f}"
         if row is None:
-            missing.append(f"{name} ({told})" if paper else name)
             continue
         seconds = " | ".join(_whole(row[key]) for key in ("teacher_seconds", "distill_seconds"))
-        cores = f"{row['threads']} core{'s' * (row['threads'] != '1')} of {row['device']}"
         lines.append(
             f"| {name} | {told} | {_percent(row['accuracy_mean'])} ± {_percent(row['accuracy_std'])} "
             f"| {_percent(row['accuracy_low'])} to {_percent(row['accuracy_high'])} | {part_of(name, row)} "
-            f"| {row['num_runs']} x {row['protocol']} | {seconds} | {cores} |"
+            f"| {row['num_runs']} x {row['protocol']} | {seconds} | {machine_of(row)} |"
         )
-    if missing:
-        lines += ["", f"Not run yet, with the paper's number: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
+
+
+def planned_table(rows: Iterable[tuple[float | None, dict[str, str]]]) -> str:
+    """A Markdown table of rows that have not been run: the paper's accuracy in percent, and what they would take."""
+    lines = [
+        "| row | the paper's | teachers | distilling | students | together | machine |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for paper, row in rows:
+        stages = [float(row[f"{stage}_seconds"]) for stage in ("teacher", "distill", "evaluate")]
+        times = " | ".join(about(seconds) for seconds in (*stages, sum(stages)))
+        told = "-" if paper is None else f"{paper:.1f}"
+        lines.append(f"| {row['row']} | {told} | {times} | {machine_of(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def about(seconds: float) -> str:
+    """Seconds in two digits: 45 minutes, 7.5 hours, 31 hours, 12 days."""
+    unit, size = next(((u, n) for u, n in (("day", 86400), ("hour", 3600)) if seconds >= 2 * n), ("minute", 60))
+    number = seconds / size
+    return f"{number:.2g} {unit}s" if number < 100 else f"{number:.0f} {unit}s"
+
+
+def machine_of(row: Mapping[str, str]) -> str:
+    """Where a row was measured: "2 cores of AMD EPYC (AVX2)"."""
+    return f"{row['threads']} core{'s' * (row['threads'] != '1')} of {row['device']}"
 
 
 def part_of(row_name: str, row: Mapping[str, str]) -> str:
@@ -255,25 +276,26 @@ def gap_table(variants: Mapping[str, Sequence[dict[str, str]]]) -> str:
     """A Markdown table of switches, each a set a seed, beside the first, which has none: what they are worth, and what
     the best of several looks at the test split would add.
 
-    Intervals are over sets; differences are taken seed by seed.
+    Intervals are over sets; differences are taken seed by seed. Where nobody looked on the way, that is left out.
     """
+    looked = any(row["accuracy_best_mean"] for rows in variants.values() for row in rows)
     lines = [
-        "| switch | sets | last epoch | worth | 95 % interval | best of 20 looks adds |",
-        "|---|---:|---:|---:|---|---:|",
+        "| switch | sets | last epoch | worth | 95 % interval |" + " best of 20 looks adds |" * looked,
+        "|---|---:|---:|---:|---|" + "---:|" * looked,
     ]
     ours: dict[str, float] = {}
     for name, rows in variants.items():
         by_seed = {r["seed"]: 100 * float(r["accuracy_mean"]) for r in rows}
         own = interval(list(by_seed.values()))
         gains = [float(r["accuracy_best_mean"]) - float(r["accuracy_mean"]) for r in rows if r["accuracy_best_mean"]]
-        best = f"{100 * fmean(gains):+.1f}" if gains else "-"
+        best = f" {100 * fmean(gains):+.1f} |" if gains else " - |" * looked
         worth, spread = "-", "-"
         if ours:
             gap = interval([value - ours[seed] for seed, value in by_seed.items()])
             worth, spread = f"{gap.mean:+.1f}", "-" if math.isnan(gap.low) else f"{gap.low:+.1f} to {gap.high:+.1f}"
         ours = ours or by_seed
         last = f"{own.mean:.1f} ± {own.std:.1f}" if len(rows) > 1 else f"{own.mean:.1f}"
-        lines.append(f"| {name} | {len(rows)} | {last} | {worth} | {spread} | {best} |")
+        lines.append(f"| {name} | {len(rows)} | {last} | {worth} | {spread} |{best}")
     return "\n".join(lines) + "\n"
 
 
