@@ -51,6 +51,8 @@ class Problem:
     student_steps: int = 8  # of trajectory matching
     student_batch_size: int = 100  # at most
     differentiation: str = "replayed"
+    precision: str = "auto"
+    compiling: str = "auto"
 
     def config(self) -> RunConfig:
         """As a run's configuration."""
@@ -65,6 +67,8 @@ class Problem:
                     "frequencies.number": self.num_frequencies,
                     "machine.device": self.device,
                     "machine.gradient_chunk_size": self.gradient_chunk_size,
+                    "machine.precision": self.precision,
+                    "machine.compile": self.compiling,
                 }
             )
         )
@@ -160,6 +164,16 @@ def play_package_returning_memory(problem: Problem, turn: Callable[[], None]) ->
     play_package(problem, turn)
 
 
+def play_package_in_float32(problem: Problem, turn: Callable[[], None]) -> None:
+    """The package's iterations in float32, on a CPU by its own kernels."""
+    play_package(replace(problem, precision="float32"), turn)
+
+
+def play_package_uncompiled(problem: Problem, turn: Callable[[], None]) -> None:
+    """The package's iterations in bfloat16, operator by operator."""
+    play_package(replace(problem, precision="bfloat16", compiling="off"), turn)
+
+
 def play_package_mapped(problem: Problem, turn: Callable[[], None]) -> None:
     """The package's iterations on images that are mapped from a file."""
     play_package(replace(problem, held=False), turn)
@@ -215,6 +229,8 @@ PLAYERS = {
     "reference, memory kept": play_reference_keeping_memory,
     "ncfm, memory returned": play_package_returning_memory,
     "ncfm": play_package,
+    "ncfm, float32": play_package_in_float32,
+    "ncfm, bfloat16 uncompiled": play_package_uncompiled,
     "ncfm, mapped": play_package_mapped,
 }
 
