@@ -158,9 +158,10 @@ def test_a_cache_that_cannot_be_written_costs_only_time(images, trainings, tmp_p
     assert len(trainings) == 2
 
 
-def test_epochs_are_told_also_of_cached_teachers(images):
+def test_epochs_are_told_but_not_of_cached_teachers(images):
+    """What is told can end a piece of work: it must have done something."""
     recipe = dataclasses.replace(RECIPE, epochs=3)
-    for expected in ([(0, 1), (0, 2), (0, 3)], [(0, 3)]):
+    for expected in ([(0, 1), (0, 2), (0, 3)], []):
         told = []
         train_pool(images, recipe=recipe, on_epoch=lambda *at, told=told: told.append(at))
         assert list(dict.fromkeys(told)) == expected

@@ -108,7 +108,7 @@ def test_experts_learn_and_differ(images, experts):
 def test_recorded_experts_are_found_again_one_by_one(record, experts):
     told = []
     again = record(num_experts=3, on_epoch=lambda expert, epoch: told.append((expert, epoch)))
-    assert told == [(0, 4), (1, 4), (2, 1), (2, 2), (2, 3), (2, 4)]  # only the third was trained
+    assert told == [(2, 1), (2, 2), (2, 3), (2, 4)]  # only the third was trained
     for expert in range(2):
         assert torch.equal(again.trajectories[expert].states, experts.trajectories[expert].states)
     assert again.seconds > experts.seconds

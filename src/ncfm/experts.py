@@ -129,7 +129,7 @@ def record_experts(
         seed: expert i starts from the seed derived for i.
         device, precision, compile_networks: how to train.
         cache: folder of the cache; default ``~/.cache/ncfm/experts``.
-        on_epoch: called with (expert, finished epochs), also once for an expert found in the cache.
+        on_epoch: called with (expert, finished epochs) after each epoch; not for an expert found in the cache.
 
     Raises:
         NcfmError: if ``num_experts`` is below 1, the network has BatchNorm, or training diverges.
@@ -172,8 +172,6 @@ def record_experts(
                 facts = asdict(recipe) | {"network": network, "data": images.name}
                 write_json(cache / f"{key}.json", facts | {"seconds": round(trajectory.seconds, 3)})
                 write_tensors(cache / f"{key}.safetensors", {"states": trajectory.states})
-        elif on_epoch is not None:
-            on_epoch(index, recipe.epochs)
         trajectories.append(trajectory)
     skeleton = network_for(images, network, seed=0)
     return ExpertPool(trajectories, skeleton, statistics=images.statistics, device=device)

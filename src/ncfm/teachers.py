@@ -226,7 +226,8 @@ def pretrain(
         precision: of the forward passes.
         compile_networks: compile training and the pool's networks.
         cache: folder of the cache; default ``~/.cache/ncfm/teachers``.
-        on_epoch: called with (teacher, finished epochs), also once for a teacher found in the cache.
+        on_epoch: called with (teacher, finished epochs) after each epoch; what it raises ends the training, which goes
+            on another time. Not for a teacher found in the cache: nothing has been done.
         ranks: who trains the teachers, one after the other each; all get the whole pool.
 
     Raises:
@@ -248,8 +249,6 @@ def pretrain(
             teacher = _train(images, module, forward, recipe, seed, index, precision, on_epoch, unfinished)
             with best_effort():
                 _to_cache(cache, key, teacher, asdict(recipe) | {"network": network, "data": images.name})
-        elif on_epoch is not None:
-            on_epoch(index, recipe.epochs)
         own[index] = teacher
     return TeacherPool(
         _exchange(own, num_teachers, module, ranks),

@@ -139,8 +139,6 @@ def evaluate(
     missing = [run for run in range(protocol.num_runs) if run not in students]
     missing = [missing[i] for i in ranks.mine(len(missing))]
     done = protocol.recipe.epochs * len(students)
-    if on_epoch is not None and done:
-        on_epoch(done)
     room = _Classroom(
         train, test, num_classes, statistics, protocol, network, seed, soft, device, precision, compile_networks
     )
