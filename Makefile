@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu faults fuzz ranks soak clean
+.PHONY: help install install-dev demo test test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu planned faults fuzz ranks soak clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -93,6 +93,9 @@ bench-peers: install ## an iteration of NCFM against one of DATM at IPC 1, 10 an
 bench-memory: install ## 300,000 images of 1000 classes mapped or in memory; first and second use of CIFAR-10
 	$(BIN)/python -m benchmarks.beyond_memory --results results/cost.csv
 	$(BIN)/python -m benchmarks.loading --results results/cost.csv
+
+planned: install ## predict how long the rows that have not been run would take here; rows go to results/planned.csv
+	$(BIN)/python -m benchmarks.rows --results results/planned.csv
 
 faults: install ## kill, stop, crowd, starve and cut runs hundreds of times; rows go to results/faults.csv
 	$(BIN)/python -m benchmarks.faults --results results/faults.csv
