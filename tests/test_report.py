@@ -19,6 +19,7 @@ from ncfm.report import (
     Ablated,
     AccuracyRow,
     ablation_table,
+    about,
     append_rows,
     faults_table,
     fuzz_table,
@@ -26,6 +27,7 @@ from ncfm.report import (
     image_grid,
     methods_table,
     networks_table,
+    planned_table,
     race_table,
     ranks_table,
     read_rows,
@@ -353,6 +355,24 @@ def test_switches_beside_the_first_seed_by_seed():
         "| ours | 1 | 50.0 | - | - |",
         "| other | 1 | 60.0 | +10.0 | - |",
     ]
+
+
+def test_rows_that_have_not_been_run_say_how_long_they_would_take():
+    planned = {"teacher_seconds": "90", "distill_seconds": "9000", "evaluate_seconds": "1e6"}
+    planned |= {"device": "cpu", "threads": "2"}
+    table = planned_table([("one", 71.8, planned), ("two", None, None)])
+    assert table.splitlines()[2:] == [
+        "| one | 71.8 | 1.5 minutes | 2.5 hours | 12 days | 12 days | 2 cores of cpu |",
+        "| two | - | - | - | - | - | - |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(6, "0.1 minutes"), (7199, "120 minutes"), (7200, "2 hours"), (86400 * 2, "2 days"), (86400 * 340, "340 days")],
+)
+def test_seconds_in_two_digits(seconds, told):
+    assert about(seconds) == told
 
 
 def test_every_line_of_a_table_has_its_columns(tmp_path):

@@ -224,7 +224,9 @@ def main() -> None:
             (of.name, of.paper, reproduction.committed_row(of.name)) for of in reproduction.rows()
         ),
         ("docs/reproduce.md", "planned"): planned_table(
-            (of.paper, planned[of.name]) for of in reproduction.rows() if of.name in planned
+            (of.name, of.paper, planned.get(of.name))
+            for of in reproduction.rows()
+            if not reproduction.committed_row(of.name)
         ),
         ("docs/peers.md", "results"): methods_table(latest(filter(is_at_equal_time, rows))),
         ("docs/peers.md", "race"): race_table(raced),

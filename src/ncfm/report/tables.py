@@ -52,17 +52,19 @@ def rows_table(rows: Iterable[tuple[str, float | None, dict[str, str] | None]]) 
     return "\n".join(lines) + "\n"
 
 
-def planned_table(rows: Iterable[tuple[float | None, dict[str, str]]]) -> str:
-    """A Markdown table of rows that have not been run: the paper's accuracy in percent, and what they would take."""
+def planned_table(rows: Iterable[tuple[str, float | None, dict[str, str] | None]]) -> str:
+    """A Markdown table of rows that have not been run: name, the paper's accuracy in percent, and what they would take
+    where that has been predicted."""
     lines = [
         "| row | the paper's | teachers | distilling | students | together | machine |",
         "|---|---:|---:|---:|---:|---:|---|",
     ]
-    for paper, row in rows:
-        stages = [float(row[f"{stage}_seconds"]) for stage in ("teacher", "distill", "evaluate")]
-        times = " | ".join(about(seconds) for seconds in (*stages, sum(stages)))
-        told = "-" if paper is None else f"{paper:.1f}"
-        lines.append(f"| {row['row']} | {told} | {times} | {machine_of(row)} |")
+    for name, paper, row in rows:
+        times, machine = ["-"] * 4, "-"
+        if row is not None:
+            stages = [float(row[f"{stage}_seconds"]) for stage in ("teacher", "distill", "evaluate")]
+            times, machine = [about(seconds) for seconds in (*stages, sum(stages))], machine_of(row)
+        lines.append(f"| {name} | {'-' if paper is None else f'{paper:.1f}'} | {' | '.join(times)} | {machine} |")
     return "\n".join(lines) + "\n"
 
 
