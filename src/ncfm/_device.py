@@ -50,7 +50,7 @@ def choose_precision(name: str, device: torch.device, *, compiled: bool) -> torc
 
     bfloat16 where the processor multiplies it natively (CUDA from Ampere on, CPUs with AVX-512 BF16 or AMX);
     elsewhere it is emulated and several times slower than float32, so "auto" stays with float32 there. On a CPU the
-    networks must be ``compiled``, too: operator by operator the normalisation in bfloat16 makes a step 4 to 6 times
+    networks must be ``compiled``, too: operator by operator the normalisation in bfloat16 makes a step 5 to 7 times
     slower than the float32 kernels.
     """
     if name != "auto":
@@ -138,7 +138,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next allocation instead of returning it to the kernel.
 
     A network's activations are freed and allocated again thousands of times; by default glibc maps each large one
-    anew, and the page faults take from a quarter to half of an iteration.
+    anew, and the page faults take from a fifth to a third of an iteration.
     """
     mmap_max, trim_threshold = -4, -1  # parameter numbers in malloc.h
     with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
