@@ -34,4 +34,6 @@ def test_a_set_loads(folder):
     facts = json.loads((folder / "set.json").read_text(encoding="utf-8"))
     stored = load_file(folder / "images.safetensors")["images"]
     assert content_hash(stored) == facts["images_hash"]
-    assert sum(p.stat().st_size for p in folder.iterdir()) < 4_000_000
+    assert (
+        sum(p.stat().st_size for p in folder.iterdir()) < 6_000_000
+    )  # "a few MB": a thousand images of 8 bits are three, their picture two
