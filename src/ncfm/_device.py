@@ -138,7 +138,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next allocation instead of returning it to the kernel.
 
     A network's activations are freed and allocated again thousands of times; by default glibc maps each large one
-    anew, and the page faults take from a fifth to a third of an iteration.
+    anew, and the page faults take from a fifth of an iteration to more than half of one.
     """
     mmap_max, trim_threshold = -4, -1  # parameter numbers in malloc.h
     with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
