@@ -107,6 +107,7 @@ fuzz: install ## give damaged and made-up files to everything that reads files, 
 
 ranks: install ## several ranks beside one process: whether they agree, and how fast; rows go to results/ranks.csv
 	$(BIN)/python -m benchmarks.ranks --results results/ranks.csv
+	$(BIN)/python -m benchmarks.ranks --precision bfloat16 --results results/ranks.csv
 	$(BIN)/python -m benchmarks.ranks --scaling --results results/ranks.csv
 
 soak: install ## two hours of one process, its memory and open files watched; rows go to results/soak.csv

@@ -31,6 +31,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.problem import FOREVER, Problem
+from ncfm._device import PRECISIONS
 from ncfm._ranks import Ranks
 from ncfm._seeding import generator
 from ncfm.augment import SiameseAugment
@@ -123,19 +124,20 @@ def together(count: int, work: Callable[..., Any], *arguments: Any) -> Any:
     return given
 
 
-def compare(name: str, counts: list[int], iterations: int) -> list[RankRow]:
+def compare(name: str, counts: list[int], iterations: int, precision: str) -> list[RankRow]:
     """How far the images of so many ranks are from those of one process."""
     conditions = asdict(Conditions.here(torch.device("cpu")))
     del conditions["peak_memory_mb"]
-    alone, _ = play(CASES[name], iterations)
-    rounded, _ = play(CASES[name], iterations, nudged=True)
+    settings = CASES[name] | {"machine.precision": precision}
+    alone, _ = play(settings, iterations)
+    rounded, _ = play(settings, iterations, nudged=True)
     rows = []
     for count in counts:
-        images, same_adversary = together(count, play, CASES[name], iterations)
-        again, _ = together(count, play, CASES[name], iterations)
+        images, same_adversary = together(count, play, settings, iterations)
+        again, _ = together(count, play, settings, iterations)
         rows.append(
             RankRow(
-                case=name,
+                case=name if precision == "float32" else f"{name}, {precision}",
                 ranks=count,
                 iterations=iterations,
                 difference_max=float((images - alone).abs().max()),
@@ -250,6 +252,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ranks", description=__doc__)
     parser.add_argument("--iterations", type=int, default=30, help="of the comparison; and one of 1")
     parser.add_argument("--ranks", default="2,3,4")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="of real features, when comparing")
     parser.add_argument("--scaling", action="store_true", help="time instead of comparing")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--results", type=Path, help="append rows to this file (results/ranks.csv)")
@@ -273,8 +276,9 @@ def main() -> int:
         Console().print(table)
         wrong = False
     else:
+        precision = options.precision
         counts = [int(count) for count in options.ranks.split(",")]
-        rows = [r for name in CASES for n in (1, options.iterations) for r in compare(name, counts, n)]
+        rows = [r for name in CASES for n in (1, options.iterations) for r in compare(name, counts, n, precision)]
         table = Table("case", "ranks", "iterations", "difference", "of rounding alone", "same twice")
         for row in rows:
             table.add_row(

@@ -97,7 +97,14 @@ def test_an_evaluation_that_was_stopped_goes_on(judge, trained, monkeypatch):
     assert heard == [5, 6]  # of the second student, from where it was cut; the first one was done before
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"accuracies": 3}', "not json", '{"accuracies": ["x"], "confusion": []}'])
+NO_STUDENT = '{"accuracies": ["x"], "confusion": []}'
+# A number that JSON has and an int cannot be.
+INFINITE = '{"accuracies": [0.5], "confusion": [[1e999]], "calibration_error": 0, "seconds": 1, "conditions": {}}'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", '{"accuracies": 3}', "not json", '{"accuracies": ["x"], "confusion": []}', INFINITE]
+)
 def test_a_damaged_file_is_trained_again(judge, trained, tmp_path, text):
     first = judge()
     (tmp_path / "students" / "a-1.json").write_text(text)

@@ -12,7 +12,7 @@ from ncfm import planning
 from ncfm._checks import NcfmError
 from ncfm._files import cache_dir
 from ncfm.cli.main import main
-from ncfm.cli.plan import duration
+from ncfm.report import duration
 from tiny import SETTINGS, few
 
 
@@ -107,8 +107,12 @@ def test_the_command_prints_json(monkeypatch, capsys):
         (42.4, "42 s"),
         (98, "98 s"),
         (720, "12 min"),
-        (5970, "1 h 40 min"),
-        (11100, "3 h 05 min"),
+        (5940, "99 min"),
+        (7199, "120 min"),
+        (11100, "3.1 h"),
+        (48 * 3600 - 1, "48.0 h"),
+        (48 * 3600, "2.0 days"),
+        (340 * 86400, "340.0 days"),
     ],
 )
 def test_durations_as_people_say_them(seconds, expected):

@@ -20,7 +20,7 @@ from ncfm.methods import ablation_names, read_ablation
 from ncfm.report import (
     Ablated,
     ablation_table,
-    about,
+    duration,
     faults_table,
     fuzz_table,
     gap_table,
@@ -194,8 +194,8 @@ def with_time(recipe: str, planned: dict[str, str] | None) -> str:
     while lines[at].startswith("#  "):  # what goes on with the expectation
         at += 1
     seconds = [float(planned[f"{stage}_seconds"]) for stage in ("teacher", "distill", "evaluate")]
-    teachers, distilling, students = map(about, seconds)
-    lines.insert(at, f"# Time:     about {about(sum(seconds))} on {machine_of(planned)}: teachers {teachers},\n")
+    teachers, distilling, students = map(duration, seconds)
+    lines.insert(at, f"# Time:     about {duration(sum(seconds))} on {machine_of(planned)}: teachers {teachers},\n")
     lines.insert(at + 1, f"#           distilling {distilling}, students {students}; by a few timed steps.\n")
     return "".join(lines)
 

@@ -50,7 +50,7 @@ def choose_precision(name: str, device: torch.device, *, compiled: bool) -> torc
 
     bfloat16 where the processor multiplies it natively (CUDA from Ampere on, CPUs with AVX-512 BF16 or AMX);
     elsewhere it is emulated and several times slower than float32, so "auto" stays with float32 there. On a CPU the
-    networks must be ``compiled``, too: operator by operator the normalisation in bfloat16 makes a step 5 to 7 times
+    networks must be ``compiled``, too: operator by operator the normalisation in bfloat16 makes a step seven times
     slower than the float32 kernels.
     """
     if name != "auto":
@@ -104,9 +104,8 @@ def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
         return False
     if choice != "auto":
         raise NcfmError(f"compile must be auto, on or off, got {choice!r}.")
-    return (
-        device.type != "mps" and image_size >= COMPILED_SIZE and (device.type == "cuda" or cpp_compiler() is not None)
-    )
+    possible = device.type == "cuda" or (device.type == "cpu" and cpp_compiler() is not None)
+    return possible and image_size >= COMPILED_SIZE
 
 
 def compiled(network: nn.Module, enabled: bool) -> Callable[..., Any]:

@@ -1155,7 +1155,7 @@ def test_a_process_ends_with_the_code_and_without_a_traceback(tmp_path):
     assert done.stdout == ""
 
 
-def test_debug_shows_where_an_error_came_from(monkeypatch):
+def test_debug_shows_where_an_error_came_from():
     command = [sys.executable, "-m", "ncfm", "--debug", "recipes", "show", "cifar10-ipc11"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2

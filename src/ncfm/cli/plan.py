@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ncfm import planning
 from ncfm.cli._common import AsJson, Data, DataDir, Device, Ipc, Recipe, Seed, Set, console, print_json, settings_of
+from ncfm.report.durations import duration
 
 
 def command(
@@ -56,13 +57,3 @@ def command(
         f"On {found.device}, {found.threads} threads.",
         highlight=False,
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 0.35 s, 42 s, 12 min, 3 h 05 min."""
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

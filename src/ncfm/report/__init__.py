@@ -1,12 +1,12 @@
 """What people and programs read afterwards: pictures, result rows, tables."""
 
+from ncfm.report.durations import duration
 from ncfm.report.figures import image_grid, save_image_grid
 from ncfm.report.results import append_rows, latest, read_rows
 from ncfm.report.rows import AccuracyRow, CostRow
 from ncfm.report.tables import (
     Ablated,
     ablation_table,
-    about,
     faults_table,
     fuzz_table,
     gap_table,
@@ -28,8 +28,8 @@ __all__ = [
     "AccuracyRow",
     "CostRow",
     "ablation_table",
-    "about",
     "append_rows",
+    "duration",
     "faults_table",
     "fuzz_table",
     "gap_table",

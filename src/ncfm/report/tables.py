@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ncfm.data.named import whole_size
 from ncfm.evaluation import interval
+from ncfm.report.durations import duration
 from ncfm.report.published import ABLATIONS, published
 
 
@@ -63,16 +64,9 @@ def planned_table(rows: Iterable[tuple[str, float | None, dict[str, str] | None]
         times, machine = ["-"] * 4, "-"
         if row is not None:
             stages = [float(row[f"{stage}_seconds"]) for stage in ("teacher", "distill", "evaluate")]
-            times, machine = [about(seconds) for seconds in (*stages, sum(stages))], machine_of(row)
+            times, machine = [duration(seconds) for seconds in (*stages, sum(stages))], machine_of(row)
         lines.append(f"| {name} | {'-' if paper is None else f'{paper:.1f}'} | {' | '.join(times)} | {machine} |")
     return "\n".join(lines) + "\n"
-
-
-def about(seconds: float) -> str:
-    """Seconds in two digits: 45 minutes, 7.5 hours, 31 hours, 12 days."""
-    unit, size = next(((u, n) for u, n in (("day", 86400), ("hour", 3600)) if seconds >= 2 * n), ("minute", 60))
-    number = seconds / size
-    return f"{number:.2g} {unit}s" if number < 100 else f"{number:.0f} {unit}s"
 
 
 def machine_of(row: Mapping[str, str]) -> str:

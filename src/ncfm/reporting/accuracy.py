@@ -14,9 +14,10 @@ from ncfm.report.charts import (
     confusion_chart,
     said,
 )
+from ncfm.report.durations import duration
 from ncfm.report.page import Table
 from ncfm.reporting.folder import RunFolder, Score
-from ncfm.reporting.texts import duration, percent, spaced
+from ncfm.reporting.texts import percent, spaced
 
 MAX_BARS = 24  # classes with a bar of their own
 
