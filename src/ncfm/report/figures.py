@@ -14,6 +14,7 @@ from ncfm._files import write_atomically
 from ncfm.data.images import to_uint8
 
 TILE = 96  # pixels a side of an image in the picture, at least
+MOST_IMAGES = 500  # of several for each class in one picture: 2 MB at 32 pixels, and what a person scrolls through
 GAP = 4
 LABEL_HEIGHT = 18
 BACKGROUND, INK = (255, 255, 255), (40, 40, 40)
@@ -25,12 +26,13 @@ def image_grid(images: Tensor, class_names: Sequence[str], *, max_columns: int =
     Args:
         images: (C, ipc, c, h, w) in [0, 1].
         class_names: C names, written beside or above the images.
-        max_columns: images of a class (or classes in a line) shown at most.
+        max_columns: images of a class (or classes in a line) shown at most; fewer of a class, its first, where all
+            classes together would be more than `MOST_IMAGES`.
     """
     classes, ipc = images.shape[:2]
     if ipc == 1:
         return _side_by_side(images[:, 0], class_names, max_columns)
-    shown = min(ipc, max_columns)
+    shown = min(ipc, max_columns, max(MOST_IMAGES // classes, 1))
     tile = _tile(images.shape[-1])
     font = ImageFont.load_default(size=13)
     margin = 8 + max(int(font.getlength(name[:18])) for name in class_names)
