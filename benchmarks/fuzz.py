@@ -48,7 +48,7 @@ from ncfm.config import make_config, nest, parse_setting, read_recipe
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.data.sources import images_of, load_images
 from ncfm.distillation.film import Frame, frame_images, read_film, write_frame
-from ncfm.distillation.running import METRICS_FILE, read_lines
+from ncfm.distillation.history import METRICS_FILE, read_lines
 from ncfm.distillation.state import STATE_FILE, Progress, load_state, take_snapshot
 from ncfm.evaluation.memory import Student, StudentMemory
 from ncfm.exports import export

@@ -13,7 +13,7 @@ from ncfm._seeding import generator
 from ncfm.diagnosis import QUANTILES, Spectrum, collapse, diagnose, look, spectrum
 from ncfm.discrepancy import characteristic_function, ncfd
 from ncfm.distillation import distill
-from ncfm.distillation.running import DIAGNOSIS_FILE
+from ncfm.distillation.history import DIAGNOSIS_FILE
 from ncfm.frequencies import DirectFrequencies, GaussianFrequencies
 from ncfm.objectives import CharacteristicMatching
 from strategies import normal, rng

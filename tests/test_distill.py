@@ -20,8 +20,10 @@ from ncfm._seeding import generator
 from ncfm.data.images import normalize, to_float
 from ncfm.discrepancy import gaussian_mmd, mean_gap
 from ncfm.distillation import Interrupted, distill, loop, running, step
-from ncfm.distillation.running import METRICS_FILE, stop_requests
-from ncfm.distillation.state import STATE_BEFORE_FILE, STATE_FILE, Snapshot
+from ncfm.distillation.budget import IMAGE_SCHEDULES, Budget
+from ncfm.distillation.history import METRICS_FILE
+from ncfm.distillation.running import stop_requests
+from ncfm.distillation.state import STATE_BEFORE_FILE, STATE_FILE, Progress, Snapshot
 from ncfm.features import FeatureExtractor
 from ncfm.formation import MODES, decoded_ipc
 from ncfm.frequencies import GaussianFrequencies
@@ -128,7 +130,7 @@ def test_a_pool_of_first_images_is_all_that_batches_see(images, pool, monkeypatc
         assert torch.equal(split.of_class(c), images.train.of_class(c)[:3])
 
 
-@pytest.mark.parametrize("schedule", running.IMAGE_SCHEDULES)
+@pytest.mark.parametrize("schedule", IMAGE_SCHEDULES)
 def test_every_schedule_runs(run, schedule):
     assert run(image_schedule=schedule).iterations == 3
 
@@ -161,13 +163,13 @@ def test_amplitude_and_phase_are_logged_where_there_are_any(run):
 
 
 def test_a_budget_of_time_spends_its_learning_rate_over_time():
-    budget = running.Budget(iterations=10, lr=0.2, schedule="cosine", seconds=8.0)
+    budget = Budget(iterations=10, lr=0.2, schedule="cosine", seconds=8.0)
     for seconds, factor in ((0.0, 1.0), (2.0, (1 + 0.5**0.5) / 2), (4.0, 0.5), (8.0, 0.0), (9.0, 0.0)):
-        progress = running.Progress(iteration=99, seconds=seconds)
+        progress = Progress(iteration=99, seconds=seconds)
         assert budget.lr_at(progress) == pytest.approx(0.2 * factor, abs=1e-9)
         assert budget.is_spent(progress) == (seconds >= 8)
-    by_iterations = running.Budget(iterations=10, lr=0.2, schedule="cosine")
-    assert by_iterations.lr_at(running.Progress(iteration=4, seconds=99.0)) == pytest.approx(
+    by_iterations = Budget(iterations=10, lr=0.2, schedule="cosine")
+    assert by_iterations.lr_at(Progress(iteration=4, seconds=99.0)) == pytest.approx(
         0.1 * (1 + math.cos(0.45 * math.pi))
     )
 

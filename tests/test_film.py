@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from ncfm._checks import NcfmFailure
 from ncfm.data.images import to_uint8
 from ncfm.distillation import Interrupted, distill
+from ncfm.distillation.budget import Budget
 from ncfm.distillation.film import (
     FILM_FOLDER,
     FRAME_BYTES,
@@ -23,7 +24,7 @@ from ncfm.distillation.film import (
     read_film,
     write_frame,
 )
-from ncfm.distillation.running import Budget, Progress
+from ncfm.distillation.state import Progress
 from ncfm.objectives import MeanMatching
 from tiny import few, random_pool
 

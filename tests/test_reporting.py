@@ -21,7 +21,7 @@ from ncfm.cli.main import app
 from ncfm.config import make_config, nest, parse_setting
 from ncfm.data.images import to_float
 from ncfm.distillation.film import FILM_FOLDER
-from ncfm.distillation.running import DIAGNOSIS_FILE, METRICS_FILE
+from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE
 from ncfm.distillation.state import STATE_FILE
 from ncfm.formation import as_stored, cut, stitch
 from ncfm.progress import Silent

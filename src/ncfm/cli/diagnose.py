@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ncfm._checks import NcfmError
 from ncfm.cli._common import AsJson, console, print_json
-from ncfm.distillation.running import DIAGNOSIS_FILE, read_lines
+from ncfm.distillation.history import DIAGNOSIS_FILE, read_lines
 from ncfm.report.plots import plot_diagnosis
 from ncfm.synthetic import SyntheticSet
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from ncfm._checks import NcfmFailure
 from ncfm._ranks import ALONE, Ranks
+from ncfm.distillation.contract import Record, Step
 from ncfm.unfinished import optimizer_tensors
-
-if TYPE_CHECKING:
-    from ncfm.distillation.running import Record, Step
 
 PATIENCE = 10  # iterations in a row that may be taken back
 

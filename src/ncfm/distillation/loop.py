@@ -13,7 +13,8 @@ from ncfm._ranks import ALONE, Ranks
 from ncfm._seeding import Streams
 from ncfm.augment import SiameseAugment
 from ncfm.data.images import ImageSet
-from ncfm.distillation.running import Budget, DistillResult, Run
+from ncfm.distillation.budget import Budget
+from ncfm.distillation.running import DistillResult, Run
 from ncfm.distillation.step import MinMaxStep, Player
 from ncfm.loggers import MetricLogger
 from ncfm.objectives import Objective
@@ -164,7 +165,7 @@ def distill(
         iterations=run.progress.iteration,
         seconds=run.progress.seconds,
         stopped_early=not budget.is_spent(run.progress),
-        history=run.history,
+        history=run.history.entries,
         images_per_pass=step.images_per_pass,
         peak_memory_mb=run.progress.peak_memory_mb,
         taken_back=run.progress.taken_back,

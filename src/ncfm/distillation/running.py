@@ -7,37 +7,34 @@ share is here.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from ncfm._checks import NcfmError, NcfmFailure, check_at_least, check_known, check_positive
+from ncfm._checks import NcfmError, NcfmFailure
 from ncfm._device import is_out_of_memory, measure_peak_memory
 from ncfm._files import BackgroundTask, write_text
 from ncfm._ranks import ALONE, LostRank, Ranks
-from ncfm._seeding import Streams
-from ncfm.diagnosis import Diagnosis, Spectrum, collapse
+from ncfm.diagnosis import Spectrum, collapse
+from ncfm.distillation.budget import Budget
+from ncfm.distillation.contract import Record, Step
 from ncfm.distillation.film import MOMENTS, Frame, cut_film, frame_images, write_frame
-from ncfm.distillation.guard import PATIENCE, Guard, check_patience
+from ncfm.distillation.guard import Guard
+from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, History, Measured, as_lines, read_lines
 from ncfm.distillation.state import Progress, Snapshot, load_state, take_snapshot
 from ncfm.loggers import MetricLogger
 from ncfm.synthetic import SyntheticSet
-from ncfm.training import schedule_factor
 
-METRICS_FILE, DIAGNOSIS_FILE = "metrics.jsonl", "diagnosis.jsonl"
-IMAGE_SCHEDULES = ("constant", "cosine", "step", "fifths")
 SMOOTHING = 0.98  # of the loss that early stopping looks at: a mean over about 50 iterations
 MIN_GAIN = 1e-3  # relative improvement that counts
 
@@ -68,94 +65,6 @@ class DistillResult:
         return self.seconds / self.iterations if self.iterations else math.nan
 
 
-class Record(Protocol):
-    """What an iteration measured: a NamedTuple of tensors (), the loss first; None for what it has not. To read them
-    waits for the device."""
-
-    def _asdict(self) -> dict[str, Any]: ...
-
-
-class Step(Protocol):
-    """A method: calling it plays one iteration."""
-
-    streams: Streams
-
-    @property
-    def images_per_pass(self) -> int | None:
-        """Synthetic images that a pass with gradient holds; None for all."""
-        ...
-
-    def __call__(self) -> Record:
-        """Play one iteration."""
-        ...
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All tensors that iterations change, by name: what a state holds beside optimizers and generators."""
-        ...
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """All optimizers by name; ``images_optimizer`` follows the schedule."""
-        ...
-
-    def diagnose(self) -> Diagnosis | None:
-        """Look at where the adversary looks; None if there is nothing of the kind."""
-        ...
-
-    def spectrum(self) -> Spectrum | None:
-        """Of the adversary's frequencies; None if there is nothing of the kind."""
-        ...
-
-    def halve_chunks(self) -> bool:
-        """After an allocation failed: smaller passes from now on. False if they cannot be smaller."""
-        ...
-
-    @property
-    def can_be_repeated(self) -> bool:
-        """Whether an iteration that memory did not suffice for can be played again; not if other ranks are past it."""
-        ...
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long a run lasts: iterations, or seconds where they are given; and its learning rate over that time."""
-
-    iterations: int
-    lr: float
-    schedule: str = "constant"  # of `IMAGE_SCHEDULES`
-    seconds: float | None = None  # over all sittings; takes the place of the iterations
-    patience: int | None = None  # stop when the smoothed loss has not fallen by 0.1 % for so many iterations
-
-    def __post_init__(self) -> None:
-        check_at_least(self.iterations, 0, "iterations")
-        check_known(self.schedule, IMAGE_SCHEDULES, "image schedule")
-        if self.seconds is not None:
-            check_positive(self.seconds, "seconds")
-
-    def is_spent(self, progress: Progress) -> bool:
-        """Whether all iterations are done, or the time is up."""
-        if self.seconds is not None:
-            return progress.seconds >= self.seconds
-        return progress.iteration >= self.iterations
-
-    def lr_at(self, progress: Progress) -> float:
-        """The learning rate of the next iteration, by the share of the budget that is spent."""
-        if self.seconds is not None:
-            spent = min(progress.seconds / self.seconds, 1.0)
-        else:
-            spent = (progress.iteration + 0.5) / max(self.iterations, 1)
-        return self.lr * schedule_factor(self.schedule, spent)
-
-    def moment(self, progress: Progress, of: int) -> int:
-        """How many of so many equal parts of the budget are spent, 0 .. of."""
-        if self.seconds is not None:
-            return min(int(of * progress.seconds / self.seconds), of)
-        return of * progress.iteration // max(self.iterations, 1)
-
-    def has_stalled(self, progress: Progress) -> bool:
-        """Whether nothing has improved for too long."""
-        return self.patience is not None and progress.iteration - progress.best_iteration >= self.patience
-
-
 class Run:
     """A distillation under way: its step, its progress, and what is on disk.
 
@@ -184,13 +93,12 @@ class Run:
         self.step, self.folder, self.diagnose_every, self.late = step, folder, diagnose_every, late
         self.logger = logger
         self.progress = Progress()
-        self.history: list[dict[str, float]] = []
+        self.history = History()
         self.diagnoses: list[dict[str, Any]] = []
         self._frames: list[Frame] = []  # to be written
         self._guard = Guard(step, ranks)
         self._saved_at = 0  # iteration of the state that was saved last
         self._warned = False  # of the adversary
-        self._measured: list[_Measured] = []  # to be logged
         self._peak: Callable[[], float] = lambda: 0.0  # memory taken since the iterations began
         self._costs: dict[str, float] = {}  # as they were last told
         self._writing = BackgroundTask()
@@ -210,9 +118,9 @@ class Run:
         frames, self._frames = self._frames, []  # on all ranks: they meet for the frames that they have not
         if not self.ranks.is_first:
             return
-        folder, texts = self.folder, {METRICS_FILE: _lines(self.history)}
+        folder, texts = self.folder, {METRICS_FILE: as_lines(self.history.entries)}
         if self.diagnose_every is not None:
-            texts[DIAGNOSIS_FILE] = _lines(self.diagnoses)
+            texts[DIAGNOSIS_FILE] = as_lines(self.diagnoses)
 
         def write() -> None:
             for name, text in texts.items():
@@ -255,7 +163,7 @@ class Run:
         self._guard.taken_back += self.progress.taken_back
         if not self.ranks.is_first:
             return
-        self.history = read_lines(self.folder / METRICS_FILE, self.progress.iteration, mend=True)
+        self.history.entries = read_lines(self.folder / METRICS_FILE, self.progress.iteration, mend=True)
         self.diagnoses = read_lines(self.folder / DIAGNOSIS_FILE, self.progress.iteration, mend=True)
         cut_film(self.folder, self.progress.iteration)
 
@@ -326,13 +234,13 @@ class Run:
                 if moment != before:
                     self._shoot()
                 if progress.iteration % log_every == 0 or progress.iteration == 1 or last:
-                    self._measured.append(self._measure(record))
+                    self.history.add(self._measure(record))
                 if self.diagnose_every is not None and (progress.iteration % self.diagnose_every == 0 or last):
                     self._diagnose()
                 # A GPU is read an iteration later: by then it has passed what is read, and nobody waits.
                 self._log(before=progress.iteration if self.late and not last else None, last=last)
                 if on_iteration is not None:
-                    told = self.history[-1] if self.history else self._measure(record).entry()
+                    told = self.history.entries[-1] if self.history.entries else self._measure(record).entry()
                     try:
                         on_iteration(progress.iteration, told | self._costs)
                     except Interrupted:
@@ -409,31 +317,22 @@ class Run:
             self.diagnoses.append({"iteration": self.progress.iteration, **found.as_dict()})
 
     def _log(self, before: int | None = None, *, last: bool = False) -> None:
-        """Turn what was measured (before an iteration) into numbers of the history."""
-        while self._measured and (before is None or self._measured[0].iteration < before):
-            measured = self._measured.pop(0)
-            in_a_row = int(measured.in_a_row)
-            # The last one decides whether there was any that was sound.
-            patience = min(PATIENCE, measured.iteration) if last else PATIENCE
-            check_patience(measured.iteration, in_a_row, measured.in_words(), patience)
-            if in_a_row:
-                continue  # nothing of it stays but the count
-            self.history.append(measured.entry())
+        """Turn what was measured (before an iteration) into metrics, and tell the logger."""
+        for entry in self.history.read(before, last=last):
             self._costs = self.costs()
             if self.logger is not None:
-                metrics = {name: value for name, value in self.history[-1].items() if name != "iteration"}
-                self.logger.log(int(self.history[-1]["iteration"]), metrics | self._costs)
+                metrics = {name: value for name, value in entry.items() if name != "iteration"}
+                self.logger.log(int(entry["iteration"]), metrics | self._costs)
 
-    def _measure(self, record: Record) -> _Measured:
+    def _measure(self, record: Record) -> Measured:
         """What the last iteration measured, to be read later."""
-        return _Measured(self.progress.iteration, self.progress.seconds, record, self._guard.in_a_row)
+        return Measured(self.progress.iteration, self.progress.seconds, record, self._guard.in_a_row)
 
     def costs(self) -> dict[str, float]:
         """Seconds of an iteration, a mean since the metrics before the last ones, and the peak of memory in MiB that
         iterations have taken beside what the process held when they began."""
-        before, last = ([{"iteration": 0.0, "seconds": 0.0}, *self.history])[-2:]
-        seconds = (last["seconds"] - before["seconds"]) / max(last["iteration"] - before["iteration"], 1.0)
-        return {"seconds_per_iteration": seconds, "memory_mb": max(self.progress.peak_memory_mb, self._peak())}
+        memory = max(self.progress.peak_memory_mb, self._peak())
+        return {"seconds_per_iteration": self.history.seconds_per_iteration, "memory_mb": memory}
 
     def _watch_adversary(self) -> None:
         """Compare the adversary's frequencies with those of the start, and warn once if they have collapsed."""
@@ -459,65 +358,6 @@ class Run:
         p.smoothed = loss if p.smoothed is None else SMOOTHING * p.smoothed + (1 - SMOOTHING) * loss
         if p.best is None or p.smoothed < p.best * (1 - MIN_GAIN):
             p.best, p.best_iteration = p.smoothed, p.iteration
-
-
-def _lines(entries: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(entry) + "\n" for entry in entries)
-
-
-def read_lines(path: Path, up_to: int | None = None, *, mend: bool = False) -> list[dict[str, Any]]:
-    """Entries of a run's file of JSON lines, those after an iteration left out; none if there is no such file.
-
-    Args:
-        path: the file.
-        up_to: the iteration.
-        mend: leave damaged lines out, with a warning. They tell of a run, and are not needed to go on with it.
-
-    Raises:
-        NcfmFailure: if the file is damaged.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    except OSError as error:
-        raise NcfmFailure(f"Could not read {path}: {error}.") from error
-    entries = [entry for entry in map(_read_line, lines) if entry is not None]
-    if len(entries) < len(lines):
-        said = f"{path} is damaged in {len(lines) - len(entries)} of its lines"
-        if not mend:
-            raise NcfmFailure(f"{said}.")
-        warnings.warn(f"{said}, which were left out.", stacklevel=2)
-    return [entry for entry in entries if up_to is None or entry["iteration"] <= up_to]
-
-
-def _read_line(line: str) -> dict[str, Any] | None:
-    """An entry; None if the line is damaged."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    known = isinstance(entry, dict) and isinstance(entry.get("iteration"), int | float)
-    return entry if known else None
-
-
-class _Measured(NamedTuple):
-    """What an iteration measured, as tensors: to read them waits for the device."""
-
-    iteration: int
-    seconds: float  # of the run, up to its end
-    record: Record
-    in_a_row: Tensor  # () of `Guard`
-
-    def numbers(self) -> dict[str, float]:
-        """By name."""
-        return {name: float(value) for name, value in self.record._asdict().items() if value is not None}
-
-    def in_words(self) -> str:
-        """For a message."""
-        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.numbers().items())
-
-    def entry(self) -> dict[str, float]:
-        """An entry of the metrics."""
-        return {"iteration": float(self.iteration), **self.numbers(), "seconds": round(self.seconds, 3)}
 
 
 def check_state(tensors: dict[str, Tensor], iteration: int) -> None:

@@ -25,7 +25,8 @@ from ncfm._checks import NcfmError, check_at_least, check_factor, check_known, c
 from ncfm._seeding import Streams
 from ncfm.augment import AugmentParameters, SiameseAugment
 from ncfm.data.images import ImageSet, normalizer, to_float
-from ncfm.distillation.running import Budget, DistillResult, Run
+from ncfm.distillation.budget import Budget
+from ncfm.distillation.running import DistillResult, Run
 from ncfm.distillation.step import Player
 from ncfm.distillation.unrolling import Gap, Loss, replayed, unrolled
 from ncfm.experts import ExpertPool
@@ -325,7 +326,7 @@ def distill_trajectories(
         iterations=run.progress.iteration,
         seconds=run.progress.seconds,
         stopped_early=not budget.is_spent(run.progress),
-        history=run.history,
+        history=run.history.entries,
         images_per_pass=step.images_per_pass,
         peak_memory_mb=run.progress.peak_memory_mb,
         taken_back=run.progress.taken_back,

@@ -17,7 +17,7 @@ from ncfm._files import read_json
 from ncfm._typing import Statistics
 from ncfm.config import RunConfig, dotted, make_config
 from ncfm.distillation.film import FILM_FOLDER, Frame, read_film
-from ncfm.distillation.running import DIAGNOSIS_FILE, METRICS_FILE, read_lines
+from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
 from ncfm.distillation.state import STATE_FILE
 from ncfm.evaluation import interval
 from ncfm.settings import CONFIG_FILE

@@ -1,0 +1,112 @@
+"""What iterations measured, in memory and in the run folder's files of JSON lines."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from ncfm._checks import NcfmFailure
+from ncfm.distillation.contract import Record
+from ncfm.distillation.guard import PATIENCE, check_patience
+
+METRICS_FILE, DIAGNOSIS_FILE = "metrics.jsonl", "diagnosis.jsonl"
+
+
+class Measured(NamedTuple):
+    """What an iteration measured, as tensors: to read them waits for the device."""
+
+    iteration: int
+    seconds: float  # of the run, up to its end
+    record: Record
+    in_a_row: Tensor  # () of `Guard`
+
+    def numbers(self) -> dict[str, float]:
+        """By name."""
+        return {name: float(value) for name, value in self.record._asdict().items() if value is not None}
+
+    def in_words(self) -> str:
+        """For a message."""
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.numbers().items())
+
+    def entry(self) -> dict[str, float]:
+        """An entry of the metrics."""
+        return {"iteration": float(self.iteration), **self.numbers(), "seconds": round(self.seconds, 3)}
+
+
+class History:
+    """The metrics of a run: measured as tensors, read when the device has passed them."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, float]] = []
+        self._measured: list[Measured] = []  # to be read
+
+    def add(self, measured: Measured) -> None:
+        """Keep what an iteration measured for later."""
+        self._measured.append(measured)
+
+    def read(self, before: int | None = None, *, last: bool = False) -> Iterator[dict[str, float]]:
+        """Turn what was measured (before an iteration) into entries, one by one; those taken back are left out.
+
+        Raises:
+            NcfmFailure: for too many iterations in a row that were not finite; after the last one if none was.
+        """
+        while self._measured and (before is None or self._measured[0].iteration < before):
+            measured = self._measured.pop(0)
+            in_a_row = int(measured.in_a_row)
+            # The last one decides whether there was any that was sound.
+            patience = min(PATIENCE, measured.iteration) if last else PATIENCE
+            check_patience(measured.iteration, in_a_row, measured.in_words(), patience)
+            if in_a_row:
+                continue  # nothing of it stays but the count
+            self.entries.append(measured.entry())
+            yield self.entries[-1]
+
+    @property
+    def seconds_per_iteration(self) -> float:
+        """Mean since the entry before the last one."""
+        before, last = ([{"iteration": 0.0, "seconds": 0.0}, *self.entries])[-2:]
+        return (last["seconds"] - before["seconds"]) / max(last["iteration"] - before["iteration"], 1.0)
+
+
+def as_lines(entries: Iterable[Mapping[str, Any]]) -> str:
+    """A file of JSON lines."""
+    return "".join(json.dumps(entry) + "\n" for entry in entries)
+
+
+def read_lines(path: Path, up_to: int | None = None, *, mend: bool = False) -> list[dict[str, Any]]:
+    """Entries of a run's file of JSON lines, those after an iteration left out; none if there is no such file.
+
+    Args:
+        path: the file.
+        up_to: the iteration.
+        mend: leave damaged lines out, with a warning. They tell of a run, and are not needed to go on with it.
+
+    Raises:
+        NcfmFailure: if the file is damaged.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    except OSError as error:
+        raise NcfmFailure(f"Could not read {path}: {error}.") from error
+    entries = [entry for entry in map(_read_line, lines) if entry is not None]
+    if len(entries) < len(lines):
+        said = f"{path} is damaged in {len(lines) - len(entries)} of its lines"
+        if not mend:
+            raise NcfmFailure(f"{said}.")
+        warnings.warn(f"{said}, which were left out.", stacklevel=2)
+    return [entry for entry in entries if up_to is None or entry["iteration"] <= up_to]
+
+
+def _read_line(line: str) -> dict[str, Any] | None:
+    """An entry; None if the line is damaged."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    known = isinstance(entry, dict) and isinstance(entry.get("iteration"), int | float)
+    return entry if known else None
