@@ -4,12 +4,15 @@ Their data may not be here, and they may take days. So their steps are timed (`n
 size, ten classes with as many images each as theirs, and at most 64 real images a class. What an iteration, an epoch of
 a teacher or of a student takes grows with classes and with real images along a line (docs/speed.md, *Growth*): with
 classes in proportion, with real images by the slope from 32 to 64.
+
+Rows that the file has of this machine are not timed again, nor are those that take as long as one of them.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from ncfm._seeding import generator
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.data.named import NAMED_SETS, SUBSETS, whole_size
 from ncfm.planning import Plan, plan
-from ncfm.report.results import Conditions, append_rows
+from ncfm.report.results import Conditions, append_rows, read_rows
 from ncfm.report.rows import PlannedRow
 from ncfm.reproduction import Row, committed_row, rows
 from ncfm.settings import resolve_config
@@ -96,6 +99,19 @@ def predict(row: Row, threads: int) -> PlannedRow:
     )
 
 
+def known(path: Path, threads: int) -> dict[tuple[Any, ...], PlannedRow]:
+    """What the file has of this machine and so many threads, by key."""
+    here = {"device": Conditions.here(choose_device()).device, "threads": str(threads)}
+    told = {row["row"]: row for row in read_rows(path) if row.items() >= here.items()} if path.is_file() else {}
+    return {key_of(row): _typed(told[row.name]) for row in rows() if row.name in told}
+
+
+def _typed(cells: Mapping[str, str]) -> PlannedRow:
+    """A row from its cells."""
+    types = {"int": int, "float": float, "str": str}
+    return PlannedRow(**{f.name: types[str(f.type)](cells[f.name]) for f in fields(PlannedRow)})
+
+
 def key_of(row: Row) -> tuple[Any, ...]:
     """Rows of one key take as long: subsets of ImageNet differ in nothing that counts here."""
     settings = resolve_config(row.data, row.ipc, row.name, None, None).model_dump_json()
@@ -110,13 +126,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="append rows to this file (results/planned.csv)")
     options = parser.parse_args()
     table = Table("row", "teachers", "distilling", "students", "together, hours")
-    found: dict[tuple[Any, ...], PlannedRow] = {}
+    found = known(options.results, options.threads) if options.results else {}
     for row in rows():
         if committed_row(row.name) or row.data not in {*NAMED_SETS, *SUBSETS} or not row.name.startswith(options.only):
             continue
         key = key_of(row)
-        found[key] = predict(row, options.threads) if key not in found else replace(found[key], row=row.name)
-        made = found[key]
+        if key not in found:
+            found[key] = predict(row, options.threads)
+        made = replace(found[key], row=row.name)
         if options.results:
             append_rows(options.results, [made])
         seconds = (made.teacher_seconds, made.distill_seconds, made.evaluate_seconds)

@@ -5,6 +5,8 @@ from benchmarks import rows
 from benchmarks.rows import Shape, key_of, predict
 
 from ncfm.planning import Plan, Stage
+from ncfm.report.results import Conditions, append_rows, read_rows
+from ncfm.report.rows import PlannedRow
 from ncfm.reproduction import find_row
 
 
@@ -42,3 +44,37 @@ def test_steps_are_multiplied_along_a_line(monkeypatch, name, more, real):
 def test_subsets_of_imagenet_take_as_long_as_each_other():
     keys = {name: key_of(find_row(f"{name}-ipc10-paper")) for name in ("imagewoof", "imagemeow", "cifar10")}
     assert keys["imagewoof"] == keys["imagemeow"] != keys["cifar10"]
+
+
+def test_what_was_timed_on_this_machine_is_not_timed_again(monkeypatch, tmp_path):
+    timed = []
+
+    def predict(row, threads):
+        timed.append(row.name)
+        return planned(row.name, distill_seconds=7.0, threads=threads)
+
+    def planned(name, **values):
+        numbers = {"training_images": 10, "teacher_seconds": 1.5, "distill_seconds": 2.0, "evaluate_seconds": 3.0}
+        conditions = {"device": "this", "threads": 1, "command": "c", "commit": "a", "date": "d"}
+        return PlannedRow(**{"row": name, **numbers, **conditions, **values})
+
+    monkeypatch.setattr(rows, "predict", predict)
+    monkeypatch.setattr(rows, "committed_row", lambda name: None)
+    monkeypatch.setattr(rows.Conditions, "here", lambda device: Conditions("this", 9, 0.0, "", "", ""))
+    monkeypatch.setattr("sys.argv", ["rows", "--only", "imagew", "--results", str(tmp_path / "planned.csv")])
+    before = [
+        planned("imagewoof-ipc1"),
+        planned("imagewoof-ipc10", device="other"),
+        planned("imagewoof-ipc10-paper", threads=2),
+    ]
+    append_rows(tmp_path / "planned.csv", before)
+    rows.main()
+    assert timed == ["imagewoof-ipc1-paper", "imagewoof-ipc10", "imagewoof-ipc10-paper"]
+    rows.main()
+    assert len(timed) == 3
+    monkeypatch.setattr("sys.argv", ["rows", "--only", "imagemeow", "--results", str(tmp_path / "planned.csv")])
+    rows.main()
+    assert len(timed) == 3  # as long as imagewoof's
+    told = {row["row"]: row["distill_seconds"] for row in read_rows(tmp_path / "planned.csv")[len(before) :]}
+    assert told["imagemeow-ipc1"] == "2"
+    assert told["imagemeow-ipc10"] == told["imagewoof-ipc10"] == "7"
