@@ -186,7 +186,9 @@ def test_the_list_has_every_cell_of_the_paper(ncfm_, committed):
     shown = ncfm_("reproduce", "--list").out
     assert "50.0 ± 1.0" in shown
     assert "25,000 of 50,000 images" in re.sub(r"\s+", " ", shown)
-    assert re.search(r"cifar100-ipc1 +34\.4 +50\.0 ± 1\.0 +19 ", shown)
+    assert re.search(r"cifar100-ipc1 +34\.4 +50\.0 ± 1\.0 +19 min ", shown)
+    predicted = find_row("cifar10-ipc10-paper").header["Time"].removeprefix("about ").split(" on ")[0]
+    assert re.search(rf"cifar10-ipc10-paper +71\.8 +- +~ {predicted}", shown)
     assert "71.8" in shown
 
 

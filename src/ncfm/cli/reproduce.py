@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,9 +26,10 @@ from ncfm.cli._common import (
     print_json,
     settings_of,
 )
+from ncfm.report.durations import duration
 from ncfm.report.results import append_rows
 from ncfm.report.tables import part_of
-from ncfm.reproduction import Reproduction, committed_row, find_row, reproduce, rows
+from ncfm.reproduction import Reproduction, Row, committed_row, find_row, reproduce, rows
 from ncfm.runs import scores
 from ncfm.synthetic import SCORES_FILE, add_scores
 
@@ -104,29 +106,30 @@ def _list(as_json: bool) -> None:
         ("row", "left"),
         ("paper %", "right"),
         ("ours %", "right"),
-        ("minutes", "right"),
+        ("time", "right"),
         ("judged by", "left"),
     ):
         table.add_column(heading, justify=side, no_wrap=heading != "judged by", overflow="fold")  # type: ignore[arg-type]
     for row, before in known:
-        table.add_row(row.name, "-" if row.paper is None else f"{row.paper:.1f}", *_ours(before))
+        table.add_row(row.name, "-" if row.paper is None else f"{row.paper:.1f}", *_ours(row, before))
     console.print(table, highlight=False)
     console.print(
         "The paper's are the best of many looks at the test split; ours are after the last epoch, mean and deviation "
-        "over students. Minutes: teachers, distilling and all students on one or two CPU cores, see docs/reproduce.md; "
-        "`ncfm plan` predicts them for this machine.",
+        "over students. Time: of teachers, distilling and all students on one or two CPU cores, see docs/reproduce.md; "
+        "of rows that have not been run it is predicted (~). `ncfm plan` predicts it for this machine.",
         highlight=False,
     )
 
 
-def _ours(before: dict[str, str] | None) -> tuple[str, str, str]:
+def _ours(row: Row, before: dict[str, str] | None) -> tuple[str, str, str]:
     if before is None:
-        return "-", "-", ""
+        predicted = re.match(r"about (.+?) on ", row.header.get("Time", ""))
+        return "-", f"~ {predicted[1]}" if predicted else "-", ""
     part = part_of(before["row"], before)
     seconds = sum(float(before[key]) for key in ("teacher_seconds", "distill_seconds", "evaluate_seconds"))
     return (
         _percent(before),
-        f"{seconds / 60:.0f}",
+        duration(seconds),
         f"{before['num_runs']} x {before['protocol']}" + f", {part} images" * (part != "all"),
     )
 
