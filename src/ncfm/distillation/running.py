@@ -96,6 +96,7 @@ class Run:
         self.history = History()
         self.diagnoses: list[dict[str, Any]] = []
         self._frames: list[Frame] = []  # to be written
+        self._moment = 0  # of the film
         self._guard = Guard(step, ranks)
         self._saved_at = 0  # iteration of the state that was saved last
         self._warned = False  # of the adversary
@@ -210,7 +211,7 @@ class Run:
         progress = self.progress
         self._peak = measure_peak_memory(self.step.tensors()["images"].device)
         began, saved = time.perf_counter() - progress.seconds, time.perf_counter()
-        moment = budget.moment(progress, MOMENTS - 1)
+        self._moment = budget.moment(progress, MOMENTS - 1)
         if progress.iteration == 0:
             if self.folder is not None and self.ranks.is_first:
                 cut_film(self.folder, -1)  # of a run whose state was taken away
@@ -227,18 +228,7 @@ class Run:
                 stopping, saving, progress.seconds = self._agree(
                     asked.is_set(), now - saved > checkpoint_seconds, now - began
                 )
-                if budget.patience is not None:
-                    self._watch(float(next(iter(record._asdict().values()))))  # waits for the device
-                last = budget.is_spent(progress)
-                before, moment = moment, budget.moment(progress, MOMENTS - 1)
-                if moment != before:
-                    self._shoot()
-                if progress.iteration % log_every == 0 or progress.iteration == 1 or last:
-                    self.history.add(self._measure(record))
-                if self.diagnose_every is not None and (progress.iteration % self.diagnose_every == 0 or last):
-                    self._diagnose()
-                # A GPU is read an iteration later: by then it has passed what is read, and nobody waits.
-                self._log(before=progress.iteration if self.late and not last else None, last=last)
+                self._observe(record, budget, log_every)
                 if on_iteration is not None:
                     told = self.history.entries[-1] if self.history.entries else self._measure(record).entry()
                     try:
@@ -258,6 +248,21 @@ class Run:
                 f"{progress.taken_back} of {progress.iteration} iterations were not finite and were taken back.",
                 stacklevel=2,
             )
+
+    def _observe(self, record: Record, budget: Budget, log_every: int) -> None:
+        """Film, measure, diagnose and log what the last iteration came to, as far as each is due."""
+        iteration, last = self.progress.iteration, budget.is_spent(self.progress)
+        if budget.patience is not None:
+            self._watch(float(next(iter(record._asdict().values()))))  # waits for the device
+        before, self._moment = self._moment, budget.moment(self.progress, MOMENTS - 1)
+        if self._moment != before:
+            self._shoot()
+        if iteration % log_every == 0 or iteration == 1 or last:
+            self.history.add(self._measure(record))
+        if self.diagnose_every is not None and (iteration % self.diagnose_every == 0 or last):
+            self._diagnose()
+        # A GPU is read an iteration later: by then it has passed what is read, and nobody waits.
+        self._log(before=iteration if self.late and not last else None, last=last)
 
     def _agree(self, asked: bool, due: bool, seconds: float) -> tuple[bool, bool, float]:
         """Whether to stop, which any rank may ask for, whether to save, and the time: both by the first one's clock."""
