@@ -22,6 +22,7 @@ from ncfm.report import (
     append_rows,
     faults_table,
     fuzz_table,
+    gallery_table,
     gap_table,
     image_grid,
     methods_table,
@@ -502,3 +503,17 @@ def test_the_plan_of_imagenet_adds_what_is_shared_to_what_is_not():
     assert table[2] == "| 1 | 800 | 100.0 % | 400 |"  # 0.05 + 100 * 8
     assert table[3] == "| 100 | 9.06 | 99.3 % | 4.53 |"  # 0.05 + 0.01 + 2 * 4.5
     assert len(plan_table([], 1800, (1,)).splitlines()) == 2
+
+
+def test_the_table_of_sets_has_a_line_for_each_score():
+    score = {"accuracy_mean": 0.5, "accuracy_std": 0.01, "accuracy_low": 0.475, "accuracy_high": 0.525}
+    score |= {"accuracies": [0.49, 0.51], "protocol": "quick"}
+    told = {"class_names": ["a", "b"], "ipc": 3, "bits": 8, "images_hash": "0123456789abcdef"}
+    told["scores"] = [score, score | {"protocol": "brief"}]
+    plain = {**told, "facts": {"method": "ncfm", "variant": ""}}
+    other = {**told, "facts": {"method": "mmd", "variant": "distill.factor=1"}, "scores": [score]}
+    lines = gallery_table([("x", plain, 12_345), ("y", other, 1_234_567)]).splitlines()
+    assert lines[2] == "| x | 2 x 3 | ncfm | 12 kB, 8 bits | 50.0 ± 1.0 | 47.5 to 52.5 | 2 x quick | `01234567` |"
+    assert "2 x brief" in lines[3]
+    assert lines[4].startswith("| y | 2 x 3 | mmd (distill.factor=1) | 1,235 kB, 8 bits |")
+    assert len(lines) == 5

@@ -2,8 +2,9 @@
 
 The README has the methods by their recipes, docs/results.md every row, docs/evaluation.md the networks that were
 trained on one set, docs/peers.md the methods at equal time and the race with DATM, docs/ablations.md the ablations,
-docs/faults.md what runs survived, docs/many-machines.md what several ranks came to. src/ncfm/report/committed.csv has
-the last row of each recipe, and recipes that have not been run say how long they would take.
+docs/faults.md what runs survived, gallery/README.md the sets, docs/many-machines.md what several ranks came to.
+src/ncfm/report/committed.csv has the last row of each recipe, and recipes that have not been run say how long they
+would take.
 """
 
 import csv
@@ -11,8 +12,10 @@ import io
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ncfm import reproduction
+from ncfm._files import read_json
 from ncfm.build import build_protocol
 from ncfm.comparison import METHODS_BY_ROW
 from ncfm.config import RECIPES, dotted
@@ -23,6 +26,7 @@ from ncfm.report import (
     duration,
     faults_table,
     fuzz_table,
+    gallery_table,
     gap_table,
     latest,
     machine_of,
@@ -200,6 +204,13 @@ def with_time(recipe: str, planned: dict[str, str] | None) -> str:
     return "".join(lines)
 
 
+def gallery() -> Iterator[tuple[str, dict[str, Any], int]]:
+    """The sets that come with the repository, by data and images a class: what they say of themselves, their bytes."""
+    found = {path.parent: read_json(path) for path in (ROOT / "gallery").glob("*/set.json")}
+    for folder in sorted(found, key=lambda folder: (found[folder]["facts"]["data"], found[folder]["ipc"], folder.name)):
+        yield folder.name, found[folder], (folder / "images.safetensors").stat().st_size
+
+
 def main() -> None:
     """Rewrite or check."""
     rows = read_rows(ROOT / "results" / "accuracy.csv")
@@ -220,6 +231,7 @@ def main() -> None:
     tables = {
         ("README.md", "results"): results_table(together(latest(plain(rows)))),
         ("docs/results.md", "results"): results_table(rows),
+        ("gallery/README.md", "sets"): gallery_table(gallery()),
         ("docs/reproduce.md", "rows"): rows_table(
             (of.name, of.paper, reproduction.committed_row(of.name)) for of in reproduction.rows()
         ),

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ncfm.data.named import whole_size
 from ncfm.evaluation import interval
@@ -66,6 +66,26 @@ def planned_table(rows: Iterable[tuple[str, float | None, dict[str, str] | None]
             stages = [float(row[f"{stage}_seconds"]) for stage in ("teacher", "distill", "evaluate")]
             times, machine = [duration(seconds) for seconds in (*stages, sum(stages))], machine_of(row)
         lines.append(f"| {name} | {'-' if paper is None else f'{paper:.1f}'} | {' | '.join(times)} | {machine} |")
+    return "\n".join(lines) + "\n"
+
+
+def gallery_table(sets: Iterable[tuple[str, Mapping[str, Any], int]]) -> str:
+    """A Markdown table of sets that come with the repository: name, what ``set.json`` says, bytes of pixels."""
+    lines = [
+        "| set | stored images | method | pixels | accuracy | 95 % interval | judged by | hash |",
+        "|---|---:|---|---:|---:|---|---|---|",
+    ]
+    for name, told, size in sets:
+        facts, pixels = told["facts"], f"{size / 1000:,.0f} kB, {told['bits']} bits"
+        stored = f"{len(told['class_names'])} x {told['ipc']}"
+        method = facts["method"] + (f" ({facts['variant']})" if facts.get("variant") else "")
+        lines += [
+            f"| {name} | {stored} | {method} | {pixels} "
+            f"| {100 * score['accuracy_mean']:.1f} ± {100 * score['accuracy_std']:.1f} "
+            f"| {100 * score['accuracy_low']:.1f} to {100 * score['accuracy_high']:.1f} "
+            f"| {len(score['accuracies'])} x {score['protocol']} | `{told['images_hash'][:8]}` |"
+            for score in told["scores"]
+        ]
     return "\n".join(lines) + "\n"
 
 
