@@ -37,6 +37,7 @@ from ncfm.report import (
     scaling_table,
     variants_table,
 )
+from ncfm.report.accuracies import interval_of, mean_of, of_row
 from ncfm.report.figures import BACKGROUND, GAP, LABEL_HEIGHT
 from ncfm.report.results import COLUMNS, code_version, today
 from ncfm.report.rows import FaultRow
@@ -517,3 +518,12 @@ def test_the_table_of_sets_has_a_line_for_each_score():
     assert "2 x brief" in lines[3]
     assert lines[4].startswith("| y | 2 x 3 | mmd (distill.factor=1) | 1,235 kB, 8 bits |")
     assert len(lines) == 5
+
+
+def test_an_accuracy_of_one_student_has_no_deviation():
+    row = {"accuracy_mean": "0.667", "accuracy_std": "0", "accuracy_low": "", "accuracy_high": ""}
+    assert of_row(row) == ("66.7", "-")
+    three = {"accuracy_mean": "0.665", "accuracy_std": "0.0051", "accuracy_low": "0.653", "accuracy_high": "0.677"}
+    assert of_row(three) == ("66.5 ± 0.5", "65.3 to 67.7")
+    assert mean_of(0.667, 0.0, float("nan")) == "66.7"
+    assert interval_of(float("nan"), float("nan")) == interval_of(None, None) == "-"

@@ -86,6 +86,14 @@ def is_tuning(row: dict[str, str]) -> bool:
     return "distill.iterations=300" in row["variant"].split(",")
 
 
+def is_of_schedule(row: dict[str, str]) -> bool:
+    """Whether a row is of CIFAR-10 at ten images a class by its recipe but for how long something was trained."""
+    of = ("cifar10", "10", "ncfm", "convnet")
+    longer = row["variant"].partition("=")[0] in ("", "distill.iterations", "teachers.epochs", "teachers.number")
+    by = row["protocol"] in ("quick@epochs=40", "quick@epochs=300", "ncfm-2025")
+    return tuple(row[c] for c in ("dataset", "ipc", "method", "network")) == of and longer and by
+
+
 def is_at_equal_time(row: dict[str, str]) -> bool:
     """Whether a row is one of methods that had the same time to distil."""
     return row["command"].startswith("ncfm compare") and "--minutes" in row["command"]
@@ -251,6 +259,7 @@ def main() -> None:
         ("docs/ablations.md", "results"): ablation_table(found, usual),
         ("docs/ablations.md", "variants"): variants_table([r for r in on_validation if not is_tuning(r)]),
         ("docs/gap.md", "gap"): gap_table(switched(latest(of_gap))),
+        ("docs/gap.md", "schedule"): results_table(latest(filter(is_of_schedule, rows))),
         ("docs/gap.md", "longer"): gap_table(switched(of_gap_longer)),
         ("docs/reproduce.md", "tuning"): variants_table([r for r in tuned if r["protocol"] == "brief"]),
         ("docs/reproduce.md", "longer"): variants_table([r for r in tuned if r["protocol"] != "brief"]),

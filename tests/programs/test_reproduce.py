@@ -42,7 +42,7 @@ def committed(tmp_path, monkeypatch):
         row = {"row": "digits-ipc1", "accuracy_mean": "0.5", "accuracy_std": "0.01", "num_runs": "3"}
         row |= {"network": "convnet1w8", "protocol": "quick@epochs=2,augment=crop_scale_rotate"}
         row |= {"teacher_seconds": "60", "distill_seconds": "1000", "evaluate_seconds": "80"}
-        row |= {"training_images": "", **changes}
+        row |= {"accuracy_low": "0.475", "accuracy_high": "0.525", "training_images": "", **changes}
         path = tmp_path / "committed.csv"
         path.write_text(",".join(row) + "\n" + ",".join(f'"{v}"' for v in row.values()) + "\n")
         monkeypatch.setattr(reproduction, "COMMITTED", path)

@@ -29,6 +29,7 @@ from ncfm.cli._common import (
     settings_of,
 )
 from ncfm.methods import METHODS, ablation_names
+from ncfm.report.accuracies import interval_of, mean_of
 from ncfm.report.plots import plot_costs
 from ncfm.runs import PICTURE_FILE
 
@@ -152,8 +153,8 @@ def _table(title: str, entries: list[comparison.Entry]) -> Table:
         asked = " (teacher)" if "teacher" in first.evaluation.protocol else ""
         table.add_row(
             name + asked,
-            f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}",
-            "-" if spread.low != spread.low else f"{100 * spread.low:.1f} to {100 * spread.high:.1f}",
+            mean_of(spread.mean, spread.std, spread.low),
+            interval_of(spread.low, spread.high),
             f"{first.storage:.4g}",
             _or_dash(entry.median("distill_seconds"), ".0f"),
             _or_dash(entry.median("seconds_per_iteration"), ".3g"),

@@ -33,6 +33,7 @@ from ncfm.cli._common import (
 )
 from ncfm.config import make_config, nest
 from ncfm.evaluation.continual import ContinualResult
+from ncfm.report.accuracies import mean_of
 from ncfm.report.plots import plot_continual
 from ncfm.report.results import append_rows
 from ncfm.report.rows import ContinualRow
@@ -115,4 +116,4 @@ def _table(found: dict[str, ContinualResult]) -> Table:
 
 
 def _cell(point: Interval) -> str:
-    return f"{100 * point.mean:.1f} ± {100 * point.std:.1f}"
+    return mean_of(point.mean, point.std, point.low)

@@ -34,6 +34,7 @@ from ncfm.config import make_config, nest
 from ncfm.evaluation import PROTOCOLS, EvaluationResult, interval
 from ncfm.evaluation.inference import compare_runs, runs_needed
 from ncfm.foreign import is_set
+from ncfm.report.accuracies import interval_of, mean_of
 from ncfm.report.published import published
 from ncfm.report.results import append_rows
 from ncfm.report.rows import AccuracyRow
@@ -146,8 +147,8 @@ def _table(evaluations: list[EvaluationResult], data: str | None, ipc: int | Non
     for e, paper in zip(evaluations, papers, strict=True):
         spread = e.interval
         cells = [
-            f"{100 * spread.mean:.1f} ± {100 * spread.std:.1f}",
-            "-" if len(e.accuracies) == 1 else f"{100 * spread.low:.1f} to {100 * spread.high:.1f}",
+            mean_of(spread.mean, spread.std, spread.low),
+            interval_of(spread.low, spread.high),
             f"{e.calibration_error.mean:.3f}",
             f"{e.seconds:.0f}",
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +25,7 @@ from ncfm.cli._common import (
     print_json,
     settings_of,
 )
+from ncfm.report.accuracies import interval_of, mean_of, of_row
 from ncfm.report.durations import duration
 from ncfm.report.results import append_rows
 from ncfm.report.tables import part_of
@@ -128,22 +128,19 @@ def _ours(row: Row, before: dict[str, str] | None) -> tuple[str, str, str]:
     part = part_of(before["row"], before)
     seconds = sum(float(before[key]) for key in ("teacher_seconds", "distill_seconds", "evaluate_seconds"))
     return (
-        _percent(before),
+        of_row(before)[0],
         duration(seconds),
         f"{before['num_runs']} x {before['protocol']}" + f", {part} images" * (part != "all"),
     )
 
 
-def _percent(row: Mapping[str, str]) -> str:
-    return f"{100 * float(row['accuracy_mean']):.1f} ± {100 * float(row['accuracy_std']):.1f}"
-
-
 def _in_words(reproduction: Reproduction) -> list[str]:
     made, before, against = reproduction.made, reproduction.committed, reproduction.against_committed
     mean = 100 * made.accuracy_mean
-    ends = f" (95 % interval {100 * made.accuracy_low:.1f} to {100 * made.accuracy_high:.1f})" * (made.num_runs > 1)
+    told = mean_of(made.accuracy_mean, made.accuracy_std, made.accuracy_low)
+    ends = f" (95 % interval {interval_of(made.accuracy_low, made.accuracy_high)})" * (made.num_runs > 1)
     students = f"{made.num_runs} student{'s' * (made.num_runs > 1)} by {made.protocol}"
-    lines = [f"{reproduction.row.name}: {mean:.1f} ± {100 * made.accuracy_std:.1f} %{ends}; {students}."]
+    lines = [f"{reproduction.row.name}: {told} %{ends}; {students}."]
     if reproduction.paper is not None:
         lines.append(
             f"The paper: {reproduction.paper:.1f} %, the best of many looks; this is {mean - reproduction.paper:+.1f} "
@@ -152,11 +149,11 @@ def _in_words(reproduction: Reproduction) -> list[str]:
     if before is None:
         lines.append("There is no committed row to compare with yet.")
     elif against is None:
-        lines.append(f"Committed: {_percent(before)} % by {before['protocol']}; no test, see docs/reproduce.md.")
+        lines.append(f"Committed: {of_row(before)[0]} % by {before['protocol']}; no test, see docs/reproduce.md.")
     else:
         within = "within" if against.low <= 0 <= against.high else "NOT within"
         lines.append(
-            f"Committed: {_percent(before)} %; this is {100 * against.difference:+.1f} points from it, 95 % interval "
+            f"Committed: {of_row(before)[0]} %; this is {100 * against.difference:+.1f} points from it, 95 % interval "
             f"{100 * against.low:+.1f} to {100 * against.high:+.1f}: {within} what students vary by."
         )
     return lines

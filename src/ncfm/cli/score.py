@@ -28,6 +28,7 @@ from ncfm.cli._common import (
     row_facts,
     settings_of,
 )
+from ncfm.report.accuracies import mean_of
 from ncfm.report.results import append_rows
 from ncfm.report.rows import Row, ScoreRow
 
@@ -94,7 +95,8 @@ def command(
         "random_plain": "random images, no augmentation",
     }
     for name, evaluation in found.evaluations.items():
-        table.add_row(names[name], f"{100 * evaluation.accuracy_mean:.1f} ± {100 * evaluation.accuracy_std:.1f}")
+        spread = evaluation.interval
+        table.add_row(names[name], mean_of(spread.mean, spread.std, spread.low))
     console.print(table, highlight=False)
     lines = [
         f"Hard label recovery     HLR {found.hard_label_recovery:+.3f}  (lost against the full set)",

@@ -14,6 +14,7 @@ from typing import Any
 from ncfm._version import __version__
 from ncfm.data.named import NAMED_SETS, SUBSETS
 from ncfm.exports.content import Content
+from ncfm.report.accuracies import interval_of, mean_of
 
 _IMAGENET = "ImageNet's terms of access allow non-commercial research and education only."
 _CIFAR = (
@@ -164,11 +165,10 @@ def _scores(scores: Sequence[Mapping[str, Any]], data: str) -> str:
     rows = []
     for entry in scores:
         low, high = entry.get("accuracy_low"), entry.get("accuracy_high")
-        spread = "-" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
-        accuracy = f"{100 * entry['accuracy_mean']:.1f} ± {100 * entry['accuracy_std']:.1f}"
+        accuracy = mean_of(entry["accuracy_mean"], entry["accuracy_std"], low)
         judged_on = source_name({"data": entry.get("data", data)})
         cells = (escape(judged_on), escape(entry["network"]), escape(entry["protocol"]))
-        rows.append((*cells, accuracy, spread, str(len(entry["accuracies"]))))
+        rows.append((*cells, accuracy, interval_of(low, high), str(len(entry["accuracies"]))))
     heads = ("judged on", "network", "protocol", "accuracy %", "95 % interval", "networks trained")
     return (
         _table(heads, rows)

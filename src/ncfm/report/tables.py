@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ncfm.data.named import whole_size
 from ncfm.evaluation import interval
+from ncfm.report.accuracies import interval_of, mean_of, of_row
 from ncfm.report.durations import duration
 from ncfm.report.published import ABLATIONS, published
 
@@ -22,11 +23,8 @@ def results_table(rows: Iterable[dict[str, str]]) -> str:
     ]
     for r in rows:
         method = r["method"] + (f" ({r['variant']})" if r["variant"] else "")
-        low, high = _percent(r["accuracy_low"]), _percent(r["accuracy_high"])
-        interval = f"{low} to {high}" if r["accuracy_low"] else "-"
         lines.append(
-            f"| {r['dataset']} | {r['ipc']} | {method} "
-            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} | {interval} "
+            f"| {r['dataset']} | {r['ipc']} | {method} | {' | '.join(of_row(r))} "
             f"| {r['num_runs']} | {r['network']} | {r['protocol']} "
             f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_seconds'])} |"
         )
@@ -46,8 +44,7 @@ def rows_table(rows: Iterable[tuple[str, float | None, dict[str, str] | None]]) 
             continue
         seconds = " | ".join(_whole(row[key]) for key in ("teacher_seconds", "distill_seconds"))
         lines.append(
-            f"| {name} | {told} | {_percent(row['accuracy_mean'])} ± {_percent(row['accuracy_std'])} "
-            f"| {_percent(row['accuracy_low'])} to {_percent(row['accuracy_high'])} | {part_of(name, row)} "
+            f"| {name} | {told} | {' | '.join(of_row(row))} | {part_of(name, row)} "
             f"| {row['num_runs']} x {row['protocol']} | {seconds} | {machine_of(row)} |"
         )
     return "\n".join(lines) + "\n"
@@ -81,8 +78,8 @@ def gallery_table(sets: Iterable[tuple[str, Mapping[str, Any], int]]) -> str:
         method = facts["method"] + (f" ({facts['variant']})" if facts.get("variant") else "")
         lines += [
             f"| {name} | {stored} | {method} | {pixels} "
-            f"| {100 * score['accuracy_mean']:.1f} ± {100 * score['accuracy_std']:.1f} "
-            f"| {100 * score['accuracy_low']:.1f} to {100 * score['accuracy_high']:.1f} "
+            f"| {mean_of(score['accuracy_mean'], score['accuracy_std'], score['accuracy_low'])} "
+            f"| {interval_of(score['accuracy_low'], score['accuracy_high'])} "
             f"| {len(score['accuracies'])} x {score['protocol']} | `{told['images_hash'][:8]}` |"
             for score in told["scores"]
         ]
@@ -109,9 +106,8 @@ def networks_table(rows: Iterable[dict[str, str]]) -> str:
     for r in rows:
         paper = published(r["dataset"], int(r["ipc"]), r["network"])
         lines.append(
-            f"| {r['dataset']} | {r['ipc']} | {r['network']} "
-            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} "
-            f"| {_percent(r['accuracy_low'])} to {_percent(r['accuracy_high'])} | {'-' if paper is None else paper} "
+            f"| {r['dataset']} | {r['ipc']} | {r['network']} | {' | '.join(of_row(r))} "
+            f"| {'-' if paper is None else paper} "
             f"| {r['num_runs']} | {r['protocol']} | {_whole(r['evaluate_seconds'])} |"
         )
     return "\n".join(lines) + "\n"
@@ -136,9 +132,7 @@ def methods_table(rows: Iterable[dict[str, str]]) -> str:
         played = r["iterations"] not in ("", "0")
         each = f"{float(r['distill_seconds']) / int(r['iterations']):.3g}" if played else "-"
         lines.append(
-            f"| {r['dataset']} | {r['ipc']} | {method} "
-            f"| {_percent(r['accuracy_mean'])} ± {_percent(r['accuracy_std'])} "
-            f"| {_percent(r['accuracy_low'])} to {_percent(r['accuracy_high'])} | {float(r['storage']):.4g} "
+            f"| {r['dataset']} | {r['ipc']} | {method} | {' | '.join(of_row(r))} | {float(r['storage']):.4g} "
             f"| {r['iterations'] or '-'} | {each} | {_whole(r['distill_seconds'])} "
             f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_memory_mb'])} |"
         )
@@ -278,11 +272,10 @@ def ablation_table(variants: Sequence[Ablated], usual: dict[int, float]) -> str:
         same = all(usual.get(seed) == value for seed, value in v.accuracies.items())
         less = "-" if same else f"{100 * gap.mean:+.1f}"
         spread = "-" if same or math.isnan(gap.low) else f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
-        alone = math.isnan(own.low)
         paper = ABLATIONS.get((v.ablation, v.variant))
         lines.append(
-            f"| {v.ablation} | {v.variant} | {100 * own.mean:.1f}{'' if alone else f' ± {100 * own.std:.1f}'} "
-            f"| {'-' if alone else f'{100 * own.low:.1f} to {100 * own.high:.1f}'} | {less} | {spread} "
+            f"| {v.ablation} | {v.variant} | {mean_of(own.mean, own.std, own.low)} "
+            f"| {interval_of(own.low, own.high)} | {less} | {spread} "
             f"| {'-' if paper is None else paper} |"
         )
     return "\n".join(lines) + "\n"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ncfm.evaluation.inference import compare_runs
+from ncfm.report.accuracies import interval_of, mean_of
 from ncfm.report.charts import (
     MAX_CELLS,
     Bar,
@@ -17,7 +18,7 @@ from ncfm.report.charts import (
 from ncfm.report.durations import duration
 from ncfm.report.page import Table
 from ncfm.reporting.folder import RunFolder, Score
-from ncfm.reporting.texts import percent, spaced
+from ncfm.reporting.texts import spaced
 
 MAX_BARS = 24  # classes with a bar of their own
 
@@ -29,8 +30,8 @@ def scores_table(scores: Sequence[Score]) -> Table:
         (
             s.network,
             spaced(s.protocol),
-            f"{percent(s.mean)} ± {percent(s.std)}",
-            "-" if s.low is None else f"{percent(s.low)} to {percent(s.high)}",
+            mean_of(s.mean, s.std, s.low),
+            interval_of(s.low, s.high),
             str(len(s.accuracies)) if s.accuracies else "-",
             said(s.calibration_error),
             "-" if s.num_images is None else f"{s.num_images:,}",
