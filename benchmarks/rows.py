@@ -1,9 +1,9 @@
 """`python -m benchmarks.rows`: how long the rows of `ncfm reproduce` that have not been run would take on this machine.
 
 Their data may not be here, and they may take days. So their steps are timed (`ncfm.plan`) on images of noise of their
-size, ten classes with as many images each as theirs, and at most 64 real images a class. What an iteration, an epoch of
+size, ten classes with as many images each as theirs, and at most 256 real images a class. What an iteration, an epoch of
 a teacher or of a student takes grows with classes and with real images along a line (docs/speed.md, *Growth*): with
-classes in proportion, with real images by the slope from 32 to 64.
+classes in proportion, with real images by the slope from 64 to 256.
 
 Rows that the file has of this machine are not timed again, nor are those that take as long as one of them.
 """
@@ -32,7 +32,7 @@ from ncfm.settings import resolve_config
 
 CLASSES = {"cifar100": 100, "tiny-imagenet": 200, "imagenet-1k": 1000}  # others have ten
 TIMED_CLASSES = 10
-TIMED_REAL = (32, 64)  # real images a class
+TIMED_REAL = (64, 256)  # real images a class: far apart, since the error of a slope is carried as far as 1024
 SUBSET_SIZE = 13_000  # training images of ten classes of ImageNet, where they have not been counted
 
 

@@ -35,7 +35,7 @@ def test_steps_are_multiplied_along_a_line(monkeypatch, name, more, real):
     row = find_row(name)
     config = rows.resolve_config(row.data, row.ipc, name, None, None)
     made = predict(row, 1)
-    assert asked == ([64, 32] if real > 64 else [64])
+    assert asked == ([256, 64] if real > 256 else [64])
     assert made.distill_seconds == pytest.approx(config.distill.iterations * more * (2 + 0.01 * real))
     assert made.teacher_seconds == pytest.approx(3.0 * more * config.teachers.number * config.teachers.epochs)
     assert made.evaluate_seconds == pytest.approx(5 * 0.5 * more)
