@@ -471,13 +471,16 @@ def test_a_long_name_stays_above_its_own_image():
     assert (right == 255).all()  # no ink above the second image
 
 
-@pytest.mark.parametrize(("classes", "shown"), [(50, 10), (51, 9), (100, 5), (501, 1)])
-def test_the_picture_of_many_classes_has_fewer_images_of_each(classes, shown):
-    images = torch.zeros(classes, 10, 1, 48, 48)
+@pytest.mark.parametrize(
+    ("classes", "side", "shown"), [(51, 32, 10), (52, 32, 9), (100, 32, 5), (25, 64, 5), (9, 256, 1)]
+)
+def test_the_picture_of_many_pixels_has_fewer_images_of_each_class(classes, side, shown):
+    images = torch.zeros(classes, 10, 1, side, side)
     width, height = image_grid(images, ["x"] * classes).size
-    assert height == GAP + classes * (96 + GAP)
-    margin = image_grid(images[:1, :1].expand(2, 2, 1, 48, 48), ["x"] * 2).size[0] - GAP - 2 * (96 + GAP)
-    assert width == margin + GAP + shown * (96 + GAP)
+    tile = {32: 96, 64: 128, 256: 256}[side]
+    assert height == GAP + classes * (tile + GAP)
+    margin = image_grid(images[:1, :1].expand(2, 2, 1, side, side), ["x"] * 2).size[0] - GAP - 2 * (tile + GAP)
+    assert width == margin + GAP + shown * (tile + GAP)
 
 
 def test_a_saved_picture_is_the_picture(tmp_path):

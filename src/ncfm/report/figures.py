@@ -14,7 +14,7 @@ from ncfm._files import write_atomically
 from ncfm.data.images import to_uint8
 
 TILE = 96  # pixels a side of an image in the picture, at least
-MOST_IMAGES = 500  # of several for each class in one picture: 2 MB at 32 pixels, and what a person scrolls through
+MOST_PIXELS = 2**19  # of the images in one picture, 512 of 32 pixels a side: 2 MB, and what a person scrolls through
 GAP = 4
 LABEL_HEIGHT = 18
 BACKGROUND, INK = (255, 255, 255), (40, 40, 40)
@@ -27,12 +27,12 @@ def image_grid(images: Tensor, class_names: Sequence[str], *, max_columns: int =
         images: (C, ipc, c, h, w) in [0, 1].
         class_names: C names, written beside or above the images.
         max_columns: images of a class (or classes in a line) shown at most; fewer of a class, its first, where all
-            classes together would be more than `MOST_IMAGES`.
+            classes together would have more than `MOST_PIXELS`.
     """
     classes, ipc = images.shape[:2]
     if ipc == 1:
         return _side_by_side(images[:, 0], class_names, max_columns)
-    shown = min(ipc, max_columns, max(MOST_IMAGES // classes, 1))
+    shown = min(ipc, max_columns, max(MOST_PIXELS // (classes * images[0, 0, 0].numel()), 1))
     tile = _tile(images.shape[-1])
     font = ImageFont.load_default(size=13)
     margin = 8 + max(int(font.getlength(name[:18])) for name in class_names)
