@@ -86,6 +86,11 @@ def is_tuning(row: dict[str, str]) -> bool:
     return "distill.iterations=300" in row["variant"].split(",")
 
 
+def is_of_pools(row: dict[str, str]) -> bool:
+    """Whether a row is of teachers for long runs."""
+    return row["iterations"] == "1000" and row["protocol"] != "brief"
+
+
 def is_of_schedule(row: dict[str, str]) -> bool:
     """Whether a row is of CIFAR-10 at ten images a class by its recipe but for how long something was trained."""
     of = ("cifar10", "10", "ncfm", "convnet")
@@ -257,8 +262,11 @@ def main() -> None:
         ("docs/many-machines.md", "plan"): plan_table(of_ranks, 2000, (1, 2, 64, 256, 1000)),
         ("docs/evaluation.md", "results"): networks_table(latest(filter(is_of_networks, rows))),
         ("docs/ablations.md", "results"): ablation_table(found, usual),
-        ("docs/ablations.md", "variants"): variants_table([r for r in on_validation if not is_tuning(r)]),
+        ("docs/ablations.md", "variants"): variants_table(
+            [r for r in on_validation if not is_tuning(r) and not is_of_pools(r)]
+        ),
         ("docs/gap.md", "gap"): gap_table(switched(latest(of_gap))),
+        ("docs/gap.md", "pools"): variants_table(filter(is_of_pools, on_validation)),
         ("docs/gap.md", "schedule"): results_table(latest(filter(is_of_schedule, rows))),
         ("docs/gap.md", "longer"): gap_table(switched(of_gap_longer)),
         ("docs/reproduce.md", "tuning"): variants_table([r for r in tuned if r["protocol"] == "brief"]),
