@@ -283,3 +283,25 @@ def test_a_machine_keeps_freed_memory_in_every_precision(precision):
     assert faults(kept) < 100
     if precision == "float32":
         assert faults("") > 10_000
+
+
+GIVEN_BACK = """
+import pathlib, torch
+from ncfm._device import give_back_memory, keep_freed_memory
+
+keep_freed_memory()
+def resident():
+    status = pathlib.Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 2**10
+work = [torch.ones(2**18) for _ in range(200)]  # of 1 MiB
+del work
+held = resident()
+give_back_memory(torch.device("cpu"))
+print(held - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
+def test_kept_memory_can_be_given_back():
+    program = [sys.executable, "-c", GIVEN_BACK]
+    assert 150 < float(subprocess.run(program, capture_output=True, text=True, check=True).stdout) < 250

@@ -480,6 +480,20 @@ def test_passes_in_parts_distil_the_same(run, size):
     torch.testing.assert_close(parts.synthetic.images, whole.synthetic.images, atol=2e-4, rtol=0)
 
 
+def test_memory_is_given_back_when_a_run_ends(run, monkeypatch):
+    given = []
+    monkeypatch.setattr(running, "give_back_memory", lambda device: given.append(device.type))
+    run(iterations=1)
+    assert given == ["cpu"]
+
+    def ask_to_stop(iteration, told):
+        raise Interrupted("enough")
+
+    with pytest.raises(Interrupted):
+        run(iterations=2, on_iteration=ask_to_stop)
+    assert given == ["cpu", "cpu"]
+
+
 def test_short_memory_makes_passes_smaller_by_itself(run, monkeypatch):
     sizes = []
     play = step.MinMaxStep.__call__

@@ -146,6 +146,15 @@ def keep_freed_memory() -> None:
         libc.mallopt(trim_threshold, -1)  # never
 
 
+def give_back_memory(device: torch.device) -> None:
+    """Give freed memory that the allocator has kept back, after work whose memory nothing else will need."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        return
+    with contextlib.suppress(OSError, AttributeError):  # glibc's
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def peak_memory_mb(device: torch.device) -> float:
     """Peak memory of this process so far in MiB: the allocator's on CUDA, the resident set elsewhere."""
     if device.type == "cuda":
@@ -166,13 +175,12 @@ def measure_peak_memory(device: torch.device) -> Callable[[], float]:
     On Linux and CUDA the peak begins anew, and freed memory that the allocator kept is given back first, so that one
     piece of work does not lend it to the next. Elsewhere only what goes beyond the process's peak so far is seen.
     """
+    give_back_memory(device)
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         held = torch.cuda.memory_allocated(device) / 2**20
     else:
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+        with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what is resident now
         held = peak_memory_mb(device)
     return lambda: max(peak_memory_mb(device) - held, 0.0)

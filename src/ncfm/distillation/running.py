@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ncfm._checks import NcfmError, NcfmFailure
-from ncfm._device import is_out_of_memory, measure_peak_memory
+from ncfm._device import give_back_memory, is_out_of_memory, measure_peak_memory
 from ncfm._files import BackgroundTask, write_text
 from ncfm._ranks import ALONE, LostRank, Ranks
 from ncfm.diagnosis import Spectrum, collapse
@@ -199,6 +199,8 @@ class Run:
                 f"{lost} {said} of iteration {self._saved_at}: run the same command with --resume to go on from there, "
                 "with as many ranks as you like."
             ) from lost
+        finally:
+            give_back_memory(self.step.tensors()["images"].device)  # nothing else of a run takes as much
 
     def _play(
         self,
