@@ -160,8 +160,8 @@ def check_header(recipe: str) -> None:
     """Check what a recipe of the package says of itself.
 
     Raises:
-        NcfmError: if command, expectation or hardware are missing, the command does not use this recipe, or the paper's
-            number is not the paper's.
+        NcfmError: if command, expectation or hardware are missing, the command does not use this recipe, a row that has
+            not been run does not say how long it would take, or the paper's number is not the paper's.
     """
     header, problems = read_header(recipe), []
     problems += [f"no line `# {field}: ...`" for field in ("Command", "Expected", "Hardware") if field not in header]
@@ -169,6 +169,8 @@ def check_header(recipe: str) -> None:
     parsed = NAME.fullmatch(recipe)
     if words and recipe not in words:
         problems.append(f"its command `{' '.join(words)}` does not name it")
+    if header.get("Expected", "").startswith("not run yet") and "Time" not in header:
+        problems.append("not run yet, and no line `# Time: ...`")
     if words[:2] == ["ncfm", "reproduce"] and parsed is not None:
         network = resolve_config(parsed["data"], int(parsed["ipc"]), recipe, None, None).evaluate.network
         value = published(parsed["data"], int(parsed["ipc"]), network)

@@ -232,6 +232,7 @@ def test_a_header_goes_on_over_lines(tmp_path):
         (("# Expected:", "# Hoped:"), "no line `# Expected"),
         (("ncfm reproduce cifar10-ipc10", "ncfm reproduce cifar10-ipc1"), "does not name it"),
         (("71.8", "71.9"), "the paper reports 71.8, the header says '71.9"),
+        (("66.5 +- 0.5 %", "not run yet"), "not run yet, and no line `# Time"),
     ],
 )
 def test_wrong_headers_are_told(tmp_path, monkeypatch, change, message):
