@@ -6,6 +6,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -478,6 +480,32 @@ def test_without_patience_nothing_stops(run):
 def test_passes_in_parts_distil_the_same(run, size):
     whole, parts = (run(ipc=2, factor=1, gradient_chunk_size=n) for n in (None, size))
     torch.testing.assert_close(parts.synthetic.images, whole.synthetic.images, atol=2e-4, rtol=0)
+
+
+SHARE = """
+import tempfile, torch
+import ncfm
+from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.distillation import step
+
+kept, measure = [], step.kept_bytes_per_image
+step.kept_bytes_per_image = lambda *given: (kept.append(measure(*given)), kept[-1])[1]
+pixels = torch.randint(256, (160, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+split = ImageSplit.of(pixels, torch.arange(160) % 10, 10)
+settings = {"distill.iterations": 2, "teachers.number": 1, "teachers.epochs": 0, "distill.real_batch_per_class": 16,
+            "machine.precision": "float32", "machine.threads": 1}
+with tempfile.TemporaryDirectory() as folder:
+    result = ncfm.distill(ImageSet("noise", split, split, tuple("abcdefghij")), ipc=4, settings=settings, out=folder)
+assert result.images_per_pass is None
+print(result.peak_memory_mb * 2**20 / (kept[0] * 160))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak does not begin anew")
+def test_an_iteration_fits_into_the_memory_that_its_passes_were_chosen_for():
+    program = [sys.executable, "-c", SHARE]
+    passes = float(subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    assert 2 < passes < 1 / step.MEMORY_SHARE  # all at once is chosen from 1 / MEMORY_SHARE times a pass on
 
 
 def test_memory_is_given_back_when_a_run_ends(run, monkeypatch):
