@@ -44,8 +44,11 @@ def test_costs_are_medians_of_what_is_there():
     entry = Entry(tuple(runs))
     assert (entry.median("distill_seconds"), entry.median("seconds_per_iteration")) == (2, 0.2)
     assert Entry((scored("random", 0, 0.5),)).median("distill_seconds") is None
-    (point,) = cost_points([entry, Entry((scored("random", 0, 0.5),))])
+    selected = Entry((scored("random", 0, 0.4),))
+    point, other = cost_points([entry, selected])
     assert (point.name, point.seconds, point.memory_mb, point.accuracy.mean) == ("a", 2, 200, 0.5)
+    assert (other.name, other.seconds, other.is_distilled, other.accuracy.mean) == ("random", None, False, 0.4)
+    assert cost_points([selected]) == []
 
 
 def test_an_iteration_of_no_iterations_takes_no_time():

@@ -205,13 +205,12 @@ def write_csv(path: Path, scored: Sequence[Scored]) -> None:
 
 
 def cost_points(found: Sequence[Entry]) -> list[CostPoint]:
-    """What the distilled methods came to and what they took."""
-    points = []
-    for entry in found:
-        seconds, memory = entry.median("distill_seconds"), entry.median("distill_memory_mb")
-        if seconds is not None and memory is not None:
-            points.append(CostPoint(entry.first.name, entry.interval, seconds, memory))
-    return points
+    """What methods came to and what they took; none if none of them distilled."""
+    points = [
+        CostPoint(entry.first.name, entry.interval, entry.median("distill_seconds"), entry.median("distill_memory_mb"))
+        for entry in found
+    ]
+    return points if any(point.is_distilled for point in points) else []
 
 
 def accuracy_row(scored: Scored, dataset: str, ipc: int, config: RunConfig) -> AccuracyRow:

@@ -59,18 +59,27 @@ class CostPoint(NamedTuple):
 
     name: str
     accuracy: Interval
-    seconds: float  # to distil
-    memory_mb: float  # distilling took at most
+    seconds: float | None  # to distil; None for a method that does not
+    memory_mb: float | None  # distilling took at most
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether there is a cost."""
+        return self.seconds is not None and self.memory_mb is not None
 
 
 def plot_costs(points: Sequence[CostPoint], path: Path, title: str) -> None:
-    """Accuracy against the time and against the memory of distilling, with intervals, a point for each method."""
+    """Accuracy against the time and against the memory of distilling, with intervals, a point for each method; those
+    that do not distil cost nothing, and are lines."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     figure, axes = _figure(columns=2)
     for axis, cost, label in zip(axes, ("seconds", "memory_mb"), ("seconds to distil", "MiB at most"), strict=True):
         for i, point in enumerate(points):
             mean, low, high = (100 * value for value in (point.accuracy.mean, point.accuracy.low, point.accuracy.high))
+            if not point.is_distilled:
+                axis.axhline(mean, color=COLORS[i % 6], linestyle="--", linewidth=1.2, label=point.name)
+                continue
             reach = None if math.isnan(low) else [[mean - low], [high - mean]]
             axis.errorbar(
                 [getattr(point, cost)],
