@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 
 import ncfm
-from ncfm._typing import Interval
+from ncfm._utils.types import Interval
 from ncfm.evaluation import interval
 from ncfm.report.results import Conditions, append_rows
 from ncfm.report.rows import CoverageRow

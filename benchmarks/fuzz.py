@@ -41,9 +41,9 @@ from safetensors.torch import save_file
 from torch.optim.lr_scheduler import LambdaLR
 
 import ncfm
-from ncfm._checks import NcfmError
-from ncfm._seeding import Streams
-from ncfm._typing import Statistics
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.seeding import Streams
+from ncfm._utils.types import Statistics
 from ncfm.config import make_config, nest, parse_setting, read_recipe
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.data.sources import images_of, load_images

@@ -22,7 +22,7 @@ import atheris
 
 with atheris.instrument_imports(include=["ncfm"]):
     from benchmarks import fuzz
-    from ncfm._checks import NcfmError
+    from ncfm._utils.checks import NcfmError
     from ncfm.report.results import Conditions, append_rows
     from ncfm.report.rows import FuzzRow
 

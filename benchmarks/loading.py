@@ -22,8 +22,8 @@ from rich.table import Table
 
 from benchmarks.problem import Problem, Timings
 from benchmarks.step import cost_row
-from ncfm._device import describe_device, peak_memory_mb
-from ncfm._seeding import generator
+from ncfm._utils.device import describe_device, peak_memory_mb
+from ncfm._utils.seeding import generator
 from ncfm.data import draw_class_batches, load_images
 from ncfm.report.results import append_rows
 

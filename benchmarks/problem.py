@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from ncfm import build, kernels
-from ncfm._device import choose_device, describe_device, keep_freed_memory, peak_memory_mb
-from ncfm._seeding import generator
+from ncfm._utils.device import choose_device, describe_device, keep_freed_memory, peak_memory_mb
+from ncfm._utils.seeding import generator
 from ncfm.build import build_machine, build_objective, run_distillation, run_trajectory_matching
 from ncfm.config import RunConfig, make_config, nest
 from ncfm.data import images_of, load_images, store

@@ -31,9 +31,9 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.problem import FOREVER, Problem
-from ncfm._device import PRECISIONS
-from ncfm._ranks import Ranks
-from ncfm._seeding import generator
+from ncfm._utils.device import PRECISIONS
+from ncfm._utils.distributed import Ranks
+from ncfm._utils.seeding import generator
 from ncfm.augment import SiameseAugment
 from ncfm.build import build_data, build_machine, run_distillation
 from ncfm.config import make_config, nest

@@ -20,8 +20,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ncfm._device import choose_device
-from ncfm._seeding import generator
+from ncfm._utils.device import choose_device
+from ncfm._utils.seeding import generator
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.data.named import NAMED_SETS, SUBSETS, whole_size
 from ncfm.planning import Plan, plan

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.problem import Problem, Timings, matmul_ceiling, operations_of, race
-from ncfm._device import choose_device
+from ncfm._utils.device import choose_device
 from ncfm.report.results import append_rows, code_version, command_line, today
 from ncfm.report.rows import CostRow
 

@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from ncfm._utils.progress import Silent
 from ncfm.build import Machine, run_distillation
 from ncfm.config import RunConfig
 from ncfm.data.images import ImageSet
 from ncfm.distillation.step import Player
 from ncfm.methods import METHODS
-from ncfm.progress import Silent
 from ncfm.report.results import Conditions, append_rows
 from ncfm.report.rows import WeightRow
 from ncfm.runs import prepare, train_teachers

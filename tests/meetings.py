@@ -4,8 +4,8 @@ import pytest
 import torch
 from benchmarks.ranks import together
 
-from ncfm._checks import NcfmError
-from ncfm._ranks import Ranks
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.distributed import Ranks
 
 
 def meet():

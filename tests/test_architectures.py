@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from ncfm._checks import NcfmError
-from ncfm._seeding import generator
-from ncfm._typing import Statistics
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.seeding import generator
+from ncfm._utils.types import Statistics
 from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.features import FeatureExtractor
 from ncfm.networks import FAMILIES, NORMS, Hooked, create_network, on_device, register_network

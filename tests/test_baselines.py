@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncfm._checks import NcfmError
-from ncfm._files import read_tensors, write_tensors
-from ncfm._seeding import generator
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import read_tensors, write_tensors
+from ncfm._utils.seeding import generator
 from ncfm.baselines import (
     BY_FEATURES,
     BY_TEACHERS,

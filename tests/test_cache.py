@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ncfm import _files
-from ncfm._checks import NcfmError
-from ncfm._files import cache_dir
-from ncfm._seeding import generator
+from ncfm._utils import files as _files
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import cache_dir
+from ncfm._utils.seeding import generator
 from ncfm.data import cache, images_of, load_images, sources, store
 from ncfm.data import images as images_module
 from ncfm.data.images import carve_validation, with_test_split

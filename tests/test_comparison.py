@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.comparison import Entry, Scored, choose_methods, cost_points, entries, write_csv
 from ncfm.config import make_config, nest
 from ncfm.evaluation import EvaluationResult, interval

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from ncfm import build
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.api import resolve_config
 from ncfm.config import (
     RunConfig,

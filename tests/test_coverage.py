@@ -6,7 +6,7 @@ import pytest
 import torch
 from benchmarks.coverage import covered, wilson
 
-from ncfm._seeding import generator
+from ncfm._utils.seeding import generator
 
 
 def test_an_interval_holds_the_others_mean_or_not_by_hand():

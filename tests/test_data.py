@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.datasets import load_digits
 
-from ncfm._checks import NcfmError
-from ncfm._seeding import generator
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.seeding import generator
 from ncfm.data import ImageSet, ImageSplit, carve_validation, draw_class_batches, load_images, normalize
 from ncfm.data.images import channel_statistics, drop_empty_classes, to_float, to_uint8
 

@@ -9,9 +9,9 @@ import sys
 import pytest
 import torch
 
-from ncfm import _device
-from ncfm._checks import NcfmError
-from ncfm._device import (
+from ncfm._utils import device as _device
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.device import (
     choose_compiled,
     choose_device,
     choose_precision,

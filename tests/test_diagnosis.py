@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from ncfm._seeding import generator
+from ncfm._utils.seeding import generator
 from ncfm.diagnosis import QUANTILES, Spectrum, collapse, diagnose, look, spectrum
 from ncfm.discrepancy import characteristic_function, ncfd
 from ncfm.distillation import distill

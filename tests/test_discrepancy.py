@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from ncfm._checks import NcfmError
-from ncfm._typing import Phi
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.types import Phi
 from ncfm.discrepancy import (
     ROOT_EPSILON,
     amplitude_gap,

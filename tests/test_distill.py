@@ -17,8 +17,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ncfm._checks import NcfmError, NcfmFailure
-from ncfm._seeding import generator
+from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.seeding import generator
 from ncfm.data.images import normalize, to_float
 from ncfm.discrepancy import gaussian_mmd, mean_gap
 from ncfm.distillation import Interrupted, distill, loop, running, step

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncfm._checks import NcfmError, NcfmFailure
-from ncfm._typing import LabelledImages, Statistics
+from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.images import ImageSplit, to_float
 from ncfm.evaluation import PROTOCOLS, Protocol, equal_steps, evaluate, get_protocol, interval
 from ncfm.evaluation import run as evaluation_run

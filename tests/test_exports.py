@@ -20,9 +20,9 @@ from PIL import Image
 from torch.testing import assert_close
 
 import ncfm
-from ncfm import _files
-from ncfm._checks import NcfmError, NcfmFailure
-from ncfm._typing import Statistics
+from ncfm._utils import files as _files
+from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.types import Statistics
 from ncfm.data.images import ImageSet, ImageSplit, to_uint8
 from ncfm.exports import FORMATS, export, formats, hub
 from ncfm.exports.card import dataset_card, escape

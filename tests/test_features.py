@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from ncfm._checks import NcfmError
-from ncfm._seeding import generator
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.seeding import generator
 from ncfm.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.networks import create_network
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ncfm import _files
-from ncfm._checks import NcfmError
-from ncfm._files import (
+from ncfm._utils import files as _files
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import (
     BackgroundTask,
     best_effort,
     cache_dir,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ncfm._checks import NcfmFailure
+from ncfm._utils.checks import NcfmFailure
 from ncfm.data.images import to_uint8
 from ncfm.distillation import Interrupted, distill
 from ncfm.distillation.budget import Budget

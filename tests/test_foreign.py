@@ -11,8 +11,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import ncfm
-from ncfm._checks import NcfmError
-from ncfm._typing import LabelledImages
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.types import LabelledImages
 from ncfm.data.images import normalize, to_float
 from ncfm.foreign import is_set, read_foreign
 from strategies import rng

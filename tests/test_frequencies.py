@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.build import build_sampler
 from ncfm.config import FrequenciesConfig, make_config
 from ncfm.discrepancy import characteristic_function

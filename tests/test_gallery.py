@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import ncfm
-from ncfm._files import content_hash
+from ncfm._utils.files import content_hash
 
 SETS = sorted(p.parent for p in (Path(__file__).parents[1] / "gallery").rglob("set.json"))
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ncfm import kernels
-from ncfm._files import cache_dir
-from ncfm._seeding import generator
+from ncfm._utils.files import cache_dir
+from ncfm._utils.seeding import generator
 from ncfm.kernels import library, ops
 from ncfm.networks import create_network
 from ncfm.networks.convolution import Convolution

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.evaluation.likeness import nearest, principal_plane
 from strategies import rng
 

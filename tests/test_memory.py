@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from ncfm._typing import LabelledImages, Whitening
+from ncfm._utils.types import LabelledImages, Whitening
 from ncfm.evaluation import StudentMemory, evaluate, get_protocol, students_key
 from ncfm.evaluation import run as evaluation_run
 from ncfm.soft_labels import SoftTargets, TeacherTargets

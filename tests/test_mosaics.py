@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ncfm._checks import NcfmError
-from ncfm._files import read_tensors, write_tensors
-from ncfm._seeding import generator
-from ncfm._typing import Statistics
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import read_tensors, write_tensors
+from ncfm._utils.seeding import generator
+from ncfm._utils.types import Statistics
 from ncfm.baselines import choose, mosaics, rded, select
 from ncfm.baselines.mosaics import AREA, NUM_CROPS, Crops, choose_crops, crop, draw_crops, most_realistic, realism
 from ncfm.data.images import ImageSet, ImageSplit, normalize, to_float

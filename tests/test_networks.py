@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from ncfm._checks import NcfmError
-from ncfm._seeding import generator
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.seeding import generator
 from ncfm.networks import ConvNet, create_network, depth_for
 from ncfm.networks.convnet import NORMS, make_norm
 from ncfm.networks.convolution import Convolution

@@ -4,7 +4,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from ncfm import build as builders
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.config import make_config, nest
 from ncfm.discrepancy import (
     amplitude_gap,

@@ -9,8 +9,8 @@ import pytest
 
 import ncfm
 from ncfm import planning
-from ncfm._checks import NcfmError
-from ncfm._files import cache_dir
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import cache_dir
 from ncfm.cli.main import main
 from ncfm.report import duration
 from tiny import SETTINGS, few

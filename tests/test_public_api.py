@@ -12,7 +12,7 @@ import torch
 
 import ncfm
 from ncfm import api
-from ncfm._typing import LabelledImages
+from ncfm._utils.types import LabelledImages
 from ncfm.data.images import with_test_split
 from tiny import SETTINGS
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncfm import NcfmError, load
-from ncfm._ranks import ALONE, Ranks, joined
+from ncfm._utils.distributed import ALONE, Ranks, joined
 from ncfm.augment import SiameseAugment
 from ncfm.data.images import draw_class_batches
 from ncfm.distillation.state import is_by_class

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ncfm._checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm.report import (
     Ablated,
     AccuracyRow,

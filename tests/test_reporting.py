@@ -15,8 +15,9 @@ import torch
 from typer.testing import CliRunner
 
 import ncfm
-from ncfm._checks import NcfmError
-from ncfm._files import read_json, write_json, write_text
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import read_json, write_json, write_text
+from ncfm._utils.progress import Silent
 from ncfm.cli.main import app
 from ncfm.config import make_config, nest, parse_setting
 from ncfm.data.images import to_float
@@ -24,7 +25,6 @@ from ncfm.distillation.film import FILM_FOLDER
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE
 from ncfm.distillation.state import STATE_FILE
 from ncfm.formation import as_stored, cut, stitch
-from ncfm.progress import Silent
 from ncfm.report.page import TEMPLATES, with_code
 from ncfm.reporting import REPORT_FILE, real, write_report
 from ncfm.reporting.closeness import feature_map, pair_views, verdict

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ncfm._checks import NcfmError
-from ncfm._seeding import generator
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.seeding import generator
 from ncfm.evaluation.inference import compare_runs, runs_needed
 from ncfm.evaluation.measures import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.rankings import rank_correlation

@@ -10,8 +10,8 @@ import sys
 import pytest
 import torch
 
-from ncfm._checks import NcfmError
-from ncfm._seeding import Streams, derive_seed, generator
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.seeding import Streams, derive_seed, generator
 
 
 def slow_derive_seed(text: str) -> int:
@@ -45,7 +45,7 @@ def test_seed_fits_in_63_bits():
 
 def test_another_process_draws_the_same_bits():
     code = (
-        "import torch; from ncfm._seeding import generator; "
+        "import torch; from ncfm._utils.seeding import generator; "
         "print(torch.randint(2**62, (4,), generator=generator(3, 'a', 1)).tolist())"
     )
     # With another PYTHONHASHSEED, Python's own hash of a string would give other seeds.

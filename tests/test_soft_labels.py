@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.soft_labels import SoftLabels, SoftTargets, TeacherTargets
 from strategies import rng
 

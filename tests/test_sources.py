@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.data import decoding, images_of, load_images
 from ncfm.data.decoding import CHUNK
 from ncfm.data.idx import read_idx

@@ -11,9 +11,9 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ncfm import kernels
-from ncfm._checks import NcfmError
-from ncfm._device import cpp_compiler
-from ncfm._seeding import Streams
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.device import cpp_compiler
+from ncfm._utils.seeding import Streams
 from ncfm.data.images import draw_class_batches, to_float
 from ncfm.discrepancy import ROOT_EPSILON
 from ncfm.distillation import Player, ascend, distill, loop, step

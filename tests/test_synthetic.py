@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 import ncfm
-from ncfm._checks import NcfmError
-from ncfm._typing import Statistics
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.types import Statistics
 from ncfm.data.images import ImageSet, ImageSplit, to_float
 from ncfm.formation import MODES, cut, decode
 from ncfm.soft_labels import SoftLabels

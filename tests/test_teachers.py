@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ncfm import teachers
-from ncfm._checks import NcfmError
-from ncfm._seeding import generator
-from ncfm._typing import Statistics
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.seeding import generator
+from ncfm._utils.types import Statistics
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.networks import create_network
 from ncfm.teachers import Teacher, TeacherPool, blend, network_for, pretrain, teacher_key

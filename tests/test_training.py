@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ncfm._checks import NcfmError
-from ncfm._seeding import generator
-from ncfm._typing import Statistics
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.seeding import generator
+from ncfm._utils.types import Statistics
 from ncfm.augment import SiameseAugment
 from ncfm.data.images import to_float
 from ncfm.networks import create_network

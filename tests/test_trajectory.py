@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch.func import functional_call
 from torch.testing import assert_close
 
-from ncfm._checks import NcfmError
-from ncfm._seeding import generator
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.seeding import generator
 from ncfm.distillation import Interrupted, StartRange, distill_trajectories, trajectory
 from ncfm.distillation.state import STATE_FILE
 from ncfm.experts import ExpertPool, Trajectory, flat, record_experts
@@ -54,7 +54,7 @@ def run(images, experts):
 
 
 def test_a_trajectory_is_the_training_epoch_by_epoch(images, experts):
-    from ncfm._seeding import derive_seed
+    from ncfm._utils.seeding import derive_seed
 
     network = network_for(images, "convnet1w8", seed=derive_seed(0, "experts", 1))
     states = [flat(network)]

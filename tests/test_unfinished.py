@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ncfm._typing import LabelledImages
+from ncfm._utils.types import LabelledImages
 from ncfm.distillation import Interrupted
 from ncfm.evaluation import Protocol, StudentMemory, evaluate
 from ncfm.networks import create_network

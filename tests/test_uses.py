@@ -9,9 +9,9 @@ import torch
 
 import ncfm
 from ncfm import uses
-from ncfm._checks import NcfmError
-from ncfm._files import content_hash
-from ncfm._typing import LabelledImages
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import content_hash
+from ncfm._utils.types import LabelledImages
 from ncfm.data.images import ImageSplit
 from ncfm.evaluation.continual import class_order, learn_continually, restrict, step_sizes
 from ncfm.evaluation.search import SearchResult, convnet_grid

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from benchmarks.weights import gradient_norms
 
+from ncfm._utils.progress import Silent
 from ncfm.config import make_config, nest
 from ncfm.objectives import MeanMatching
-from ncfm.progress import Silent
 from ncfm.runs import prepare, train_teachers
 
 

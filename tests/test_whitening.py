@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import ncfm
-from ncfm._checks import NcfmError
-from ncfm._seeding import generator
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.seeding import generator
 from ncfm.build import build_data
 from ncfm.config import make_config, nest
 from ncfm.data import ImageSet, ImageSplit, normalize

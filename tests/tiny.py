@@ -2,7 +2,7 @@
 
 import torch
 
-from ncfm._seeding import Streams
+from ncfm._utils.seeding import Streams
 from ncfm.augment import SiameseAugment
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.distillation import MinMaxStep, Player

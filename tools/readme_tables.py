@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ncfm import reproduction
-from ncfm._files import read_json
+from ncfm._utils.files import read_json
 from ncfm.build import build_protocol
 from ncfm.comparison import METHODS_BY_ROW
 from ncfm.config import RECIPES, dotted

@@ -13,8 +13,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ncfm._checks import NcfmError
-from ncfm._version import __version__
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.version import __version__
 from ncfm.synthetic import SyntheticSet, load
 
 if TYPE_CHECKING:

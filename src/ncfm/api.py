@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from ncfm._checks import NcfmError, check_at_least
-from ncfm._locks import sole_user
-from ncfm._ranks import Ranks
-from ncfm._typing import LabelledImages
+from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.distributed import Ranks
+from ncfm._utils.locks import sole_user
+from ncfm._utils.progress import Reporter, Silent
+from ncfm._utils.types import LabelledImages
 from ncfm.build import build_targets, check_start
 from ncfm.config import make_config, nest
 from ncfm.data.images import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.evaluation import EvaluationResult
 from ncfm.foreign import is_set, read_foreign
-from ncfm.progress import Reporter, Silent
 from ncfm.runs import distill_into, judge, prepare, train_pool, train_teachers
 from ncfm.settings import Settings, check_folder, describe_run, resolve_config
 from ncfm.synthetic import SyntheticSet, check_extension, load

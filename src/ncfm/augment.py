@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ncfm._checks import NcfmError, check_known
-from ncfm._typing import GroupedImages, Images
+from ncfm._utils.checks import NcfmError, check_known
+from ncfm._utils.types import GroupedImages, Images
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import torch
 
 from ncfm import kernels
-from ncfm._checks import NcfmError
-from ncfm._device import allow_tf32, choose_compiled, choose_device, choose_precision, keep_freed_memory
-from ncfm._files import content_hash
-from ncfm._ranks import ALONE, Ranks
-from ncfm._seeding import generator
-from ncfm._typing import Images
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.device import allow_tf32, choose_compiled, choose_device, choose_precision, keep_freed_memory
+from ncfm._utils.distributed import ALONE, Ranks
+from ncfm._utils.files import content_hash
+from ncfm._utils.seeding import generator
+from ncfm._utils.types import Images
 from ncfm.baselines.mosaics import rded
 from ncfm.config import DistillConfig, FrequenciesConfig, MachineConfig, RunConfig
 from ncfm.data.images import ImageSet, carve_validation, with_test_split

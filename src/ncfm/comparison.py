@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ncfm._checks import check_at_least, check_known, check_positive
-from ncfm._files import write_json, write_text
-from ncfm._locks import sole_user
-from ncfm._seeding import generator
-from ncfm._typing import Interval, LabelledImages
+from ncfm._utils.checks import check_at_least, check_known, check_positive
+from ncfm._utils.files import write_json, write_text
+from ncfm._utils.locks import sole_user
+from ncfm._utils.progress import Reporter, Silent
+from ncfm._utils.seeding import generator
+from ncfm._utils.types import Interval, LabelledImages
 from ncfm.baselines import BY_TEACHERS, select
 from ncfm.build import Machine, build_protocol, build_targets
 from ncfm.config import RunConfig, TeachersConfig
@@ -26,7 +27,6 @@ from ncfm.distillation.state import has_state
 from ncfm.evaluation import EvaluationResult, equal_steps, interval
 from ncfm.experts import ExpertPool
 from ncfm.methods import METHODS, Method, read_ablation
-from ncfm.progress import Reporter, Silent
 from ncfm.report.figures import save_image_grid
 from ncfm.report.plots import CostPoint
 from ncfm.report.results import append_rows

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ncfm._checks import NcfmError, nearest
+from ncfm._utils.checks import NcfmError, nearest
 
 
 class _Section(BaseModel):

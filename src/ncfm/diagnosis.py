@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from ncfm._typing import Features, Frequencies, PerGroup
+from ncfm._utils.types import Features, Frequencies, PerGroup
 from ncfm.discrepancy import amplitude_gap, characteristic_function, ncfd_from_phi, phase_gap
 from ncfm.frequencies import GaussianFrequencies
 from ncfm.objectives import CharacteristicMatching

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ncfm._checks import NcfmError, check_at_least
-from ncfm._device import compiled
-from ncfm._files import best_effort, cache_dir, content_hash, read_json, read_tensors, write_json, write_tensors
-from ncfm._seeding import derive_seed, generator
-from ncfm._typing import Statistics
+from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.device import compiled
+from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, read_tensors, write_json, write_tensors
+from ncfm._utils.seeding import derive_seed, generator
+from ncfm._utils.types import Statistics
 from ncfm.data.images import ImageSet
 from ncfm.networks.registry import is_own, on_device
 from ncfm.teachers import network_for

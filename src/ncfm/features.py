@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ncfm._device import compiled
-from ncfm._typing import Features
+from ncfm._utils.device import compiled
+from ncfm._utils.types import Features
 from ncfm.networks.registry import as_network
 from ncfm.training import channels_last
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmError, NcfmFailure, check_finite, check_labels, describe
-from ncfm._files import read_json, read_tensors
-from ncfm._typing import LabelledImages
+from ncfm._utils.checks import NcfmError, NcfmFailure, check_finite, check_labels, describe
+from ncfm._utils.files import read_json, read_tensors
+from ncfm._utils.types import LabelledImages
 from ncfm.data.images import ImageSet, normalize, to_float
 from ncfm.data.sources import load_images
 from ncfm.synthetic import FACTS_FILE

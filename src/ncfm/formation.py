@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncfm._checks import NcfmError, check_at_least, check_factor, check_known
-from ncfm._typing import GroupedImages, Images
+from ncfm._utils.checks import NcfmError, check_at_least, check_factor, check_known
+from ncfm._utils.types import GroupedImages, Images
 
 MODES = ("single", "multi", "bounded")
 

@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._checks import NcfmError, check_at_least, check_positive
-from ncfm._typing import Frequencies
+from ncfm._utils.checks import NcfmError, check_at_least, check_positive
+from ncfm._utils.types import Frequencies
 
 _TINY = 1e-20  # against draws of exactly 0: far below any other square of a normal number
 

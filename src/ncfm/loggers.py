@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from ncfm._checks import NcfmError, check_known
+from ncfm._utils.checks import NcfmError, check_known
 
 LOGGERS = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
 """Names with the module that each needs; the extra that installs it has the logger's name."""

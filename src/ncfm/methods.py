@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ncfm._checks import NcfmError, nearest
+from ncfm._utils.checks import NcfmError, nearest
 from ncfm.config import RECIPES, RunConfig, dotted, make_config, nest
 
 ABLATIONS = RECIPES / "ablations"

@@ -13,9 +13,9 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._checks import NcfmError, check_at_least, check_fraction, check_known, check_matrix_pair, check_positive
-from ncfm._seeding import generator as named_generator
-from ncfm._typing import Features, Frequencies, Labels, PerGroup
+from ncfm._utils.checks import NcfmError, check_at_least, check_fraction, check_known, check_matrix_pair, check_positive
+from ncfm._utils.seeding import generator as named_generator
+from ncfm._utils.types import Features, Frequencies, Labels, PerGroup
 from ncfm.discrepancy import ncfd
 from ncfm.frequencies import (
     DirectFrequencies,

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._checks import NcfmError, check_at_least, check_fraction, check_matrix_pair, check_positive
-from ncfm._typing import Features, PerGroup
+from ncfm._utils.checks import NcfmError, check_at_least, check_fraction, check_matrix_pair, check_positive
+from ncfm._utils.types import Features, PerGroup
 from ncfm.discrepancy import (
     characteristic_function,
     covariance_gap,

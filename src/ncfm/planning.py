@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from ncfm._checks import check_at_least
-from ncfm._device import available_memory, compiled, describe_device, peak_memory_mb
-from ncfm._files import cache_dir
-from ncfm._seeding import derive_seed, generator
+from ncfm._utils.checks import check_at_least
+from ncfm._utils.device import available_memory, compiled, describe_device, peak_memory_mb
+from ncfm._utils.files import cache_dir
+from ncfm._utils.seeding import derive_seed, generator
 from ncfm.build import Machine, build_protocol, build_teacher_recipe, run_distillation
 from ncfm.config import RunConfig
 from ncfm.data.images import ImageSet

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from ncfm import api
-from ncfm._checks import NcfmError, nearest
-from ncfm._energy import EnergyMeter
-from ncfm._files import best_effort, read_json, write_json
+from ncfm._utils.checks import NcfmError, nearest
+from ncfm._utils.energy import EnergyMeter
+from ncfm._utils.files import best_effort, read_json, write_json
+from ncfm._utils.progress import Reporter, Silent
 from ncfm.comparison import Scored, accuracy_row
 from ncfm.config import make_config, nest, recipe_names, recipe_path
 from ncfm.distillation import Interrupted
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation.inference import Comparison, compare_summaries
 from ncfm.foreign import is_set
-from ncfm.progress import Reporter, Silent
 from ncfm.report.published import published
 from ncfm.report.results import read_rows
 from ncfm.report.rows import AccuracyRow

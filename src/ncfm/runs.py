@@ -9,11 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ncfm._checks import NcfmError
-from ncfm._device import describe_device
-from ncfm._files import write_json
-from ncfm._ranks import Ranks
-from ncfm._typing import LabelledImages, Statistics
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.device import describe_device
+from ncfm._utils.distributed import Ranks
+from ncfm._utils.files import write_json
+from ncfm._utils.progress import Reporter
+from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.build import (
     Machine,
     build_data,
@@ -34,7 +35,6 @@ from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
 from ncfm.experts import ExpertPool
 from ncfm.networks.registry import is_own
-from ncfm.progress import Reporter
 from ncfm.report.figures import save_image_grid
 from ncfm.report.results import Conditions, code_version, command_line, library_versions
 from ncfm.settings import (

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ncfm._checks import NcfmError, NcfmFailure
-from ncfm._files import read_json
+from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.files import read_json
 from ncfm.config import RunConfig, check_recipe, dotted, make_config, nest, read_recipe, recipe_names
 from ncfm.data.images import ImageSet
 from ncfm.distillation.state import has_state

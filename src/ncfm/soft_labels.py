@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncfm._checks import NcfmError, check_fraction, check_known, check_positive
+from ncfm._utils.checks import NcfmError, check_fraction, check_known, check_positive
 
 PRECISIONS = ("float16", "uint8")
 FLOOR = 16.0  # nats: with uint8, log-probabilities below -FLOOR (1e-7) are stored as -FLOOR, in steps of FLOOR / 255

@@ -12,11 +12,11 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from ncfm._checks import NcfmError, NcfmFailure, check_at_least, check_factor, check_finite, check_known
-from ncfm._files import content_hash, read_json, read_tensors, write_json, write_tensors
-from ncfm._locks import taking_turns
-from ncfm._typing import LabelledImages, Statistics, Whitening
-from ncfm._version import __version__
+from ncfm._utils.checks import NcfmError, NcfmFailure, check_at_least, check_factor, check_finite, check_known
+from ncfm._utils.files import content_hash, read_json, read_tensors, write_json, write_tensors
+from ncfm._utils.locks import taking_turns
+from ncfm._utils.types import LabelledImages, Statistics, Whitening
+from ncfm._utils.version import __version__
 from ncfm.data.images import ImageSet, draw_class_batches, normalize, to_float, to_uint8
 from ncfm.formation import decode, decoded_ipc, stitch
 from ncfm.soft_labels import SoftLabels

@@ -21,20 +21,12 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._checks import NcfmError, check_at_least, check_known
-from ncfm._device import compiled
-from ncfm._files import (
-    best_effort,
-    cache_dir,
-    content_hash,
-    read_json,
-    read_tensors,
-    write_json,
-    write_tensors,
-)
-from ncfm._ranks import ALONE, Ranks
-from ncfm._seeding import derive_seed, generator
-from ncfm._typing import Images, Statistics
+from ncfm._utils.checks import NcfmError, check_at_least, check_known
+from ncfm._utils.device import compiled
+from ncfm._utils.distributed import ALONE, Ranks
+from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, read_tensors, write_json, write_tensors
+from ncfm._utils.seeding import derive_seed, generator
+from ncfm._utils.types import Images, Statistics
 from ncfm.data.images import ImageSet
 from ncfm.networks.registry import create_network, is_own, on_device
 from ncfm.training import TrainingRecipe, channels_last, fit, predict

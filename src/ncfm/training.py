@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from ncfm._checks import NcfmFailure, check_at_least, check_fraction, check_known
-from ncfm._files import release_pages
-from ncfm._typing import Statistics
+from ncfm._utils.checks import NcfmFailure, check_at_least, check_fraction, check_known
+from ncfm._utils.files import release_pages
+from ncfm._utils.types import Statistics
 from ncfm.augment import SiameseAugment, cutmix
 from ncfm.data.images import normalize, to_float, to_if_it_fits
 from ncfm.soft_labels import StudentTargets, TeacherTargets, distillation_loss

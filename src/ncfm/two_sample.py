@@ -7,9 +7,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from ncfm._checks import NcfmError, check_at_least, check_finite, check_fraction, check_matrix_pair, check_positive
-from ncfm._seeding import generator as named_generator
-from ncfm._typing import Features, Frequencies, Phi
+from ncfm._utils.checks import (
+    NcfmError,
+    check_at_least,
+    check_finite,
+    check_fraction,
+    check_matrix_pair,
+    check_positive,
+)
+from ncfm._utils.seeding import generator as named_generator
+from ncfm._utils.types import Features, Frequencies, Phi
 from ncfm.discrepancy import MAX_PROJECTIONS, median_bandwidth, ncfd_from_phi
 from ncfm.frequencies import FrequencySampler
 

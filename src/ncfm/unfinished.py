@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ncfm._files import best_effort, content_hash, write_tensors
+from ncfm._utils.files import best_effort, content_hash, write_tensors
 
 SECONDS = 60.0  # between two states of a training
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from ncfm._checks import NcfmError, check_at_least, check_known
-from ncfm._seeding import derive_seed, generator
-from ncfm._typing import LabelledImages
+from ncfm._utils.checks import NcfmError, check_at_least, check_known
+from ncfm._utils.progress import Reporter, Silent
+from ncfm._utils.seeding import derive_seed, generator
+from ncfm._utils.types import LabelledImages
 from ncfm.baselines import BY_TEACHERS, SELECTIONS, select
 from ncfm.build import Machine, build_protocol, build_targets, build_teacher_recipe
 from ncfm.config import RunConfig, make_config, nest
@@ -19,7 +20,6 @@ from ncfm.evaluation.continual import ContinualResult, learn_continually
 from ncfm.evaluation.inference import Estimate
 from ncfm.evaluation.scores import augmentation_robust_interval, label_robust_interval
 from ncfm.evaluation.search import SearchResult
-from ncfm.progress import Reporter, Silent
 from ncfm.runs import judge, prepare, train_students, train_teachers
 from ncfm.settings import Settings
 from ncfm.soft_labels import SoftTargets, StudentTargets

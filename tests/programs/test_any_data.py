@@ -15,7 +15,7 @@ import torch
 from PIL import ExifTags, Image
 
 import ncfm
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.data import images_of, load_images
 from tiny import SETTINGS
 

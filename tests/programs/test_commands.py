@@ -20,9 +20,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import ncfm
-from ncfm import _files, runs, teachers
-from ncfm._locks import sole_user
-from ncfm._seeding import generator
+from ncfm import runs, teachers
+from ncfm._utils import files as _files
+from ncfm._utils.locks import sole_user
+from ncfm._utils.seeding import generator
 from ncfm.baselines.mosaics import rded
 from ncfm.build import build_data, build_machine, build_teachers
 from ncfm.cli.main import main

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ncfm._typing import Statistics
+from ncfm._utils.types import Statistics
 from ncfm.data.images import to_uint8
 from ncfm.exports import export
 from ncfm.soft_labels import SoftLabels

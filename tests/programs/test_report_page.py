@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ncfm
-from ncfm._files import write_json
+from ncfm._utils.files import write_json
 from ncfm.reporting import write_report
 from ncfm.synthetic import SCORES_FILE
 from tiny import SETTINGS

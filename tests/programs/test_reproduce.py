@@ -13,11 +13,11 @@ import pytest
 
 import ncfm
 from ncfm import reproduction
-from ncfm._checks import NcfmError
-from ncfm._energy import EnergyMeter
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.energy import EnergyMeter
+from ncfm._utils.progress import Silent
 from ncfm.config import recipe_names
 from ncfm.distillation import Interrupted, MinMaxStep
-from ncfm.progress import Silent
 from ncfm.report import results
 from ncfm.report.published import NCFM
 from ncfm.reproduction import COMMITTED, Limited, check_header, find_row, read_header, rows

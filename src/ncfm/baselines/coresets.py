@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 
 LARGE = 10_000  # rows above which k-means moves its centres by random batches: a step over all rows then costs too much
 

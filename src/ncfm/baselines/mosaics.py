@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ncfm._checks import NcfmError, check_at_least, check_factor
-from ncfm._files import content_hash
-from ncfm._typing import Images
+from ncfm._utils.checks import NcfmError, check_at_least, check_factor
+from ncfm._utils.files import content_hash
+from ncfm._utils.types import Images
 from ncfm.baselines.remembered import check_no_empty_class, read_choice, write_choice
 from ncfm.data.images import ImageSet, to_float
 from ncfm.formation import stitch

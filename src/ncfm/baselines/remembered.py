@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmError
-from ncfm._files import best_effort, cache_dir, read_tensors, write_tensors
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import best_effort, cache_dir, read_tensors, write_tensors
 from ncfm.data.images import ImageSplit
 
 

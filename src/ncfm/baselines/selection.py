@@ -11,9 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from ncfm._checks import check_at_least, check_known
-from ncfm._files import content_hash, release_pages
-from ncfm._typing import Features
+from ncfm._utils.checks import check_at_least, check_known
+from ncfm._utils.files import content_hash, release_pages
+from ncfm._utils.types import Features
 from ncfm.baselines.coresets import herding, k_center, k_means
 from ncfm.baselines.mosaics import choose_crops, rded
 from ncfm.baselines.remembered import check_no_empty_class, read_choice, write_choice

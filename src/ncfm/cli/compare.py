@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from ncfm import comparison
-from ncfm._files import write_json
+from ncfm._utils.files import write_json
 from ncfm.cli._common import (
     AsJson,
     BarReporter,

@@ -13,7 +13,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.cli._common import AsJson, console, print_json
 from ncfm.distillation.history import DIAGNOSIS_FILE, read_lines
 from ncfm.report.plots import plot_diagnosis

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ncfm import api
-from ncfm._files import best_effort
-from ncfm._ranks import Ranks
+from ncfm._utils.distributed import Ranks
+from ncfm._utils.files import best_effort
 from ncfm.cli._common import (
     AsJson,
     BarReporter,

@@ -10,8 +10,8 @@ from rich import box
 from rich.table import Table
 
 from ncfm import api
-from ncfm._checks import NcfmError
-from ncfm._ranks import Ranks
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.distributed import Ranks
 from ncfm.cli._common import (
     AsJson,
     BarReporter,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ncfm import api
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.cli._common import AsJson, OwnSet, console, print_json
 from ncfm.exports import FORMATS, export, hub
 

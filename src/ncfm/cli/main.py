@@ -11,9 +11,9 @@ from typing import Annotated, TextIO
 
 import typer
 
-from ncfm._checks import NcfmError
-from ncfm._device import is_out_of_memory
-from ncfm._ranks import LostRank, Ranks, joined
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.device import is_out_of_memory
+from ncfm._utils.distributed import LostRank, Ranks, joined
 from ncfm.cli import (
     compare,
     continual,
@@ -59,7 +59,7 @@ app.add_typer(recipes.app, name="recipes")
 
 def _show_version(value: bool) -> None:
     if value:
-        from ncfm._version import __version__
+        from ncfm._utils.version import __version__
 
         typer.echo(f"ncfm {__version__}")
         raise typer.Exit

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ncfm._checks import NcfmError
-from ncfm._files import write_text
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import write_text
 from ncfm.cli._common import AsJson, console, print_json
 from ncfm.config import check_recipe, describe_keys, recipe_names, recipe_path
 from ncfm.methods import ablation_names, ablation_text, read_ablation

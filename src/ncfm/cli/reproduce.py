@@ -11,7 +11,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.cli._common import (
     AsJson,
     BarReporter,

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from ncfm import api, uses
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.build import build_protocol
 from ncfm.cli._common import (
     AsJson,

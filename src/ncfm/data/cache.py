@@ -21,15 +21,9 @@ from typing import Any
 import PIL
 import torch
 
-from ncfm._checks import NcfmError, NcfmFailure
-from ncfm._files import (
-    cache_dir,
-    content_hash,
-    map_array,
-    read_json,
-    write_json,
-)
-from ncfm._typing import Statistics
+from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.files import cache_dir, content_hash, map_array, read_json, write_json
+from ncfm._utils.types import Statistics
 from ncfm.data.images import ImageSet, ImageSplit
 from ncfm.data.store import ArrayFile, NewRows, in_memory
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ncfm._typing import Statistics
+from ncfm._utils.types import Statistics
 from ncfm.data.images import ImageSet, ImageSplit, to_float
 
 SHOWN = 5  # examples of a kind of problem

@@ -15,8 +15,8 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-from ncfm._checks import NcfmError, check_at_least
-from ncfm._typing import StoredImages
+from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.types import StoredImages
 from ncfm.data.raw import Encoded
 from ncfm.data.store import MemoryRows, NewRows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.data.parquet import TEST_NAMES
 from ncfm.data.raw import Encoded, RawSplit
 

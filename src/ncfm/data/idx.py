@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.data.raw import RawSplit
 
 STEMS = {"train": "train", "test": "t10k"}

@@ -9,11 +9,11 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Generator, Tensor
 
-from ncfm._checks import NcfmError, check_at_least, check_labels
-from ncfm._device import available_memory
-from ncfm._files import ROWS_AT_ONCE, content_hash, release_pages
-from ncfm._seeding import generator
-from ncfm._typing import Images, LabelledImages, Labels, Statistics, StoredImages
+from ncfm._utils.checks import NcfmError, check_at_least, check_labels
+from ncfm._utils.device import available_memory
+from ncfm._utils.files import ROWS_AT_ONCE, content_hash, release_pages
+from ncfm._utils.seeding import generator
+from ncfm._utils.types import Images, LabelledImages, Labels, Statistics, StoredImages
 from ncfm.data.store import take
 from ncfm.data.whitening import whiten, zca
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.data.raw import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,

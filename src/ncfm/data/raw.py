@@ -9,7 +9,7 @@ from typing import overload
 
 import numpy as np
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 
 Encoded = bytes | Path | np.ndarray
 """One image: the contents of a file, its path, or pixels, (h, w) grey or (h, w, 3) RGB, uint8."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ncfm._checks import NcfmError, describe, nearest
+from ncfm._utils.checks import NcfmError, describe, nearest
 from ncfm.data.cache import cached_set, source_key
 from ncfm.data.decoding import decode_all
 from ncfm.data.folders import TRAIN_NAMES, listing, read_folder

@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmFailure
-from ncfm._files import ROWS_AT_ONCE, cache_dir, map_array, release_pages
+from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.files import ROWS_AT_ONCE, cache_dir, map_array, release_pages
 
 NPY_HEADER = 128  # bytes before the data of a .npy file of our shapes
 HELD_BYTES = 2**30  # images without a name are held in memory up to so many bytes
 
 
 class Rows(Protocol):
-    """Where decoded images are put, row by row: an `ncfm._files.ArrayFile`, or memory."""
+    """Where decoded images are put, row by row: an `ncfm._utils.files.ArrayFile`, or memory."""
 
     def put(self, row: int, values: np.ndarray) -> None:
         """Store one image (c, s, s)."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmError
-from ncfm._files import ROWS_AT_ONCE, release_pages
-from ncfm._typing import Statistics, StoredImages, Whitening
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import ROWS_AT_ONCE, release_pages
+from ncfm._utils.types import Statistics, StoredImages, Whitening
 
 EPSILON = 0.1
 """Added to the variances, in units of a channel's own: what is rarer than a third of its deviation is not blown up."""

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmError, check_at_least, check_fraction, check_matrix_pair
-from ncfm._typing import Features, Frequencies, PerFrequency, PerGroup, Phi
+from ncfm._utils.checks import NcfmError, check_at_least, check_fraction, check_matrix_pair
+from ncfm._utils.types import Features, Frequencies, PerFrequency, PerGroup, Phi
 from ncfm.discrepancy.precision import in_single
 
 ROOT_EPSILON = 1e-8

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmError, check_at_least, check_matrix_pair, check_positive
-from ncfm._typing import Features, PerGroup
+from ncfm._utils.checks import NcfmError, check_at_least, check_matrix_pair, check_positive
+from ncfm._utils.types import Features, PerGroup
 from ncfm.discrepancy.precision import in_single
 
 

@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from ncfm._checks import check_matrix_pair
-from ncfm._typing import Features, PerGroup
+from ncfm._utils.checks import check_matrix_pair
+from ncfm._utils.types import Features, PerGroup
 from ncfm.discrepancy.precision import in_single
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ncfm._checks import check_at_least, check_known, check_positive
+from ncfm._utils.checks import check_at_least, check_known, check_positive
 from ncfm.distillation.state import Progress
 from ncfm.training import schedule_factor
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ncfm._seeding import Streams
+from ncfm._utils.seeding import Streams
 from ncfm.diagnosis import Diagnosis, Spectrum
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ncfm._checks import NcfmFailure
-from ncfm._files import read_tensors, write_tensors
+from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.files import read_tensors, write_tensors
 from ncfm.data.images import to_uint8
 
 FILM_FOLDER = "film"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmFailure
-from ncfm._ranks import ALONE, Ranks
+from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.distributed import ALONE, Ranks
 from ncfm.distillation.contract import Record, Step
 from ncfm.unfinished import optimizer_tensors
 

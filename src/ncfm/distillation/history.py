@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ncfm._checks import NcfmFailure
+from ncfm._utils.checks import NcfmFailure
 from ncfm.distillation.contract import Record
 from ncfm.distillation.guard import PATIENCE, check_patience
 

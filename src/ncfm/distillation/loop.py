@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ncfm._checks import check_factor
-from ncfm._ranks import ALONE, Ranks
-from ncfm._seeding import Streams
+from ncfm._utils.checks import check_factor
+from ncfm._utils.distributed import ALONE, Ranks
+from ncfm._utils.seeding import Streams
 from ncfm.augment import SiameseAugment
 from ncfm.data.images import ImageSet
 from ncfm.distillation.budget import Budget

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmError, NcfmFailure
-from ncfm._device import give_back_memory, is_out_of_memory, measure_peak_memory
-from ncfm._files import BackgroundTask, write_text
-from ncfm._ranks import ALONE, LostRank, Ranks
+from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.device import give_back_memory, is_out_of_memory, measure_peak_memory
+from ncfm._utils.distributed import ALONE, LostRank, Ranks
+from ncfm._utils.files import BackgroundTask, write_text
 from ncfm.diagnosis import Spectrum, collapse
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.contract import Record, Step

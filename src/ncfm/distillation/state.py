@@ -16,10 +16,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ncfm._checks import NcfmError, NcfmFailure
-from ncfm._files import content_hash, read_tensors, write_tensors
-from ncfm._ranks import ALONE, Ranks
-from ncfm._seeding import Streams
+from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.distributed import ALONE, Ranks
+from ncfm._utils.files import content_hash, read_tensors, write_tensors
+from ncfm._utils.seeding import Streams
 from ncfm.unfinished import optimizer_tensors, restore_optimizer
 
 STATE_FILE, STATE_BEFORE_FILE = "state.safetensors", "state-before.safetensors"

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
-from ncfm._checks import NcfmError, check_at_least
-from ncfm._device import available_memory
-from ncfm._ranks import ALONE, Ranks
-from ncfm._seeding import Streams
-from ncfm._typing import Features, GroupedImages
+from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.device import available_memory
+from ncfm._utils.distributed import ALONE, Ranks
+from ncfm._utils.seeding import Streams
+from ncfm._utils.types import Features, GroupedImages
 from ncfm.augment import AugmentParameters, SiameseAugment
 from ncfm.data.images import ImageSplit, draw_class_batches, normalizer, to_float
 from ncfm.diagnosis import Diagnosis, Spectrum, diagnose, spectrum

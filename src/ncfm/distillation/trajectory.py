@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
-from ncfm._checks import NcfmError, check_at_least, check_factor, check_known, check_positive
-from ncfm._seeding import Streams
+from ncfm._utils.checks import NcfmError, check_at_least, check_factor, check_known, check_positive
+from ncfm._utils.seeding import Streams
 from ncfm.augment import AugmentParameters, SiameseAugment
 from ncfm.data.images import ImageSet, normalizer, to_float
 from ncfm.distillation.budget import Budget

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmError
-from ncfm._seeding import generator
-from ncfm._typing import Interval, LabelledImages
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.seeding import generator
+from ncfm._utils.types import Interval, LabelledImages
 from ncfm.data.images import ImageSplit
 from ncfm.evaluation.inference import interval
 from ncfm.evaluation.run import EvaluationResult

@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ncfm._checks import NcfmError, check_at_least
-from ncfm._typing import Interval
+from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.types import Interval
 
 ROUNDING = 1e-12
 """Accuracies are counts over a test split, so that two of them closer than this differ by rounding only."""

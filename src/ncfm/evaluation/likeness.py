@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmError
-from ncfm._typing import Features
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.types import Features
 
 
 class Neighbours(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmError, check_at_least, check_labels
-from ncfm._typing import Labels
+from ncfm._utils.checks import NcfmError, check_at_least, check_labels
+from ncfm._utils.types import Labels
 
 
 def confusion_matrix(logits: Tensor, labels: Labels) -> Tensor:

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ncfm._checks import NcfmError
-from ncfm._files import best_effort, cache_dir, content_hash, read_json, write_json
-from ncfm._typing import LabelledImages, Statistics
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, write_json
+from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.images import ImageSplit
 from ncfm.evaluation.protocol import Protocol
 from ncfm.soft_labels import SoftTargets, StudentTargets, TeacherTargets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ncfm._checks import check_known
+from ncfm._utils.checks import check_known
 from ncfm.training import TrainingRecipe
 
 STUDENT_AUGMENT = "color_crop_flip_scale_rotate"

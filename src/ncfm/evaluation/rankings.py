@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ncfm._checks import NcfmError, check_at_least
-from ncfm._seeding import generator
+from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.seeding import generator
 from ncfm.evaluation.inference import Estimate
 
 

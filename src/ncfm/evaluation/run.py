@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ncfm._checks import NcfmError, check_at_least, check_finite, check_labels
-from ncfm._device import compiled
-from ncfm._ranks import ALONE, Ranks
-from ncfm._seeding import derive_seed, generator
-from ncfm._typing import Interval, LabelledImages, Statistics
+from ncfm._utils.checks import NcfmError, check_at_least, check_finite, check_labels
+from ncfm._utils.device import compiled
+from ncfm._utils.distributed import ALONE, Ranks
+from ncfm._utils.seeding import derive_seed, generator
+from ncfm._utils.types import Interval, LabelledImages, Statistics
 from ncfm.data.images import ImageSplit, to_if_it_fits
 from ncfm.evaluation.inference import interval
 from ncfm.evaluation.measures import confusion_matrix, expected_calibration_error, per_class_accuracy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ncfm._checks import NcfmError, check_at_least, check_fraction
+from ncfm._utils.checks import NcfmError, check_at_least, check_fraction
 from ncfm.evaluation.inference import Estimate, check_accuracies, contrast, t_interval
 
 

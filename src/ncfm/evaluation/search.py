@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ncfm._checks import NcfmError, check_at_least
+from ncfm._utils.checks import NcfmError, check_at_least
 from ncfm.evaluation.rankings import RankCorrelation, rank_correlation
 from ncfm.networks.convnet import NORMS
 

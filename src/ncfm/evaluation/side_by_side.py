@@ -11,8 +11,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, stack_module_state
 
-from ncfm._checks import NcfmFailure
-from ncfm._typing import Statistics
+from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.types import Statistics
 from ncfm.augment import AugmentParameters, SiameseAugment
 from ncfm.soft_labels import StudentTargets
 from ncfm.training import (

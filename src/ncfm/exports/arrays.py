@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ncfm._files import write_text
-from ncfm._typing import Statistics
+from ncfm._utils.files import write_text
+from ncfm._utils.types import Statistics
 from ncfm.data.images import normalize
 from ncfm.exports.content import Content
 from ncfm.exports.pictures import write_index

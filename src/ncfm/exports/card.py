@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ncfm._version import __version__
+from ncfm._utils.version import __version__
 from ncfm.data.named import NAMED_SETS, SUBSETS
 from ncfm.exports.content import Content
 from ncfm.report.accuracies import interval_of, mean_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ncfm._typing import StoredImages
+from ncfm._utils.types import StoredImages
 from ncfm.data.images import to_uint8
 from ncfm.synthetic import SyntheticSet
 

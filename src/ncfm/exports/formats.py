@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ncfm._checks import NcfmError, check_known
-from ncfm._files import read_json, write_atomically, write_folder, write_text
+from ncfm._utils.checks import NcfmError, check_known
+from ncfm._utils.files import read_json, write_atomically, write_folder, write_text
 from ncfm.exports.arrays import write_ddranking, write_npz, write_pt
 from ncfm.exports.card import set_card
 from ncfm.exports.content import Content

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Protocol
 
-from ncfm._checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import NcfmError, NcfmFailure
 
 
 class HubApi(Protocol):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ncfm._checks import NcfmError
-from ncfm._files import write_json
-from ncfm._typing import StoredImages
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import write_json
+from ncfm._utils.types import StoredImages
 from ncfm.exports.content import Content
 from ncfm.exports.names import folder_names
 from ncfm.foreign import CLASSES_FILE, CLASSES_FORMAT

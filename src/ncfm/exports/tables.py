@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ncfm._files import write_text
+from ncfm._utils.files import write_text
 from ncfm.exports.card import dataset_card
 from ncfm.exports.content import Content
 from ncfm.exports.pictures import png_bytes, write_index

@@ -11,9 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ncfm._checks import NcfmFailure
-from ncfm._device import cpp_compiler
-from ncfm._files import cache_dir, write_atomically
+from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.device import cpp_compiler
+from ncfm._utils.files import cache_dir, write_atomically
 
 SOURCE = Path(__file__).with_name("cpu.cpp")
 # Contracting a * b + c is what -O3 does on its own; nothing that reorders sums (-ffast-math) is allowed.

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 from torch import Tensor, nn
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 
 
 class Network(Protocol):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ncfm import kernels
-from ncfm._checks import NcfmError, check_at_least
+from ncfm._utils.checks import NcfmError, check_at_least
 from ncfm.networks.base import FeatureNetwork
 from ncfm.networks.convolution import Convolution
 from ncfm.networks.norms import NORMS, make_norm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ncfm._checks import NcfmError, check_at_least
+from ncfm._utils.checks import NcfmError, check_at_least
 from ncfm.networks.base import FeatureNetwork
 from ncfm.networks.convolution import Convolution
 from ncfm.networks.norms import make_norm

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 
 PROBES = 3  # images of the batch that finds out shapes
 

@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from ncfm._checks import check_known
+from ncfm._utils.checks import check_known
 
 NORMS = ("instance", "batch", "group", "layer", "none")
 

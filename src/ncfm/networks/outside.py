@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import nn
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.networks.base import as_network, offers_features
 from ncfm.networks.hooked import PROBES, Hooked, probe
 

@@ -11,8 +11,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from ncfm._checks import NcfmError, nearest
-from ncfm._seeding import derive_seed
+from ncfm._utils.checks import NcfmError, nearest
+from ncfm._utils.seeding import derive_seed
 from ncfm.networks.alexnet import AlexNet
 from ncfm.networks.base import Network, as_network
 from ncfm.networks.convnet import ConvNet

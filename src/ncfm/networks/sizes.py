@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 
 SMALLEST_MAP = 2  # pixels a side, before a normalised layer
 SMALLEST_IMAGE = 8  # pixels a side

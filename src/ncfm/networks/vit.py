@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ncfm._checks import check_at_least
+from ncfm._utils.checks import check_at_least
 from ncfm.networks.base import FeatureNetwork
 from ncfm.networks.sizes import check_image_size
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ncfm._files import write_atomically
+from ncfm._utils.files import write_atomically
 from ncfm.data.images import to_uint8
 
 TILE = 96  # pixels a side of an image in the picture, at least

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ncfm._files import write_atomically
-from ncfm._typing import Interval
+from ncfm._utils.files import write_atomically
+from ncfm._utils.types import Interval
 from ncfm.evaluation.continual import ContinualResult
 from ncfm.evaluation.search import SearchResult
 

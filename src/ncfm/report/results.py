@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 
-from ncfm._checks import NcfmError, NcfmFailure
-from ncfm._device import describe_device, peak_memory_mb
-from ncfm._files import write_text
-from ncfm._locks import taking_turns
+from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.device import describe_device, peak_memory_mb
+from ncfm._utils.files import write_text
+from ncfm._utils.locks import taking_turns
 from ncfm.report.rows import AccuracyRow, Row
 
 COLUMNS = tuple(f.name for f in fields(AccuracyRow))

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ncfm._checks import NcfmError
-from ncfm._files import write_text
-from ncfm.progress import Reporter, Silent
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import write_text
+from ncfm._utils.progress import Reporter, Silent
 from ncfm.report.page import Page, render
 from ncfm.report.results import today
 from ncfm.reporting import accuracy, closeness, curves, pictures, summary

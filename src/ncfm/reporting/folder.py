@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ncfm._checks import NcfmError
-from ncfm._files import read_json
-from ncfm._typing import Statistics
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import read_json
+from ncfm._utils.types import Statistics
 from ncfm.config import RunConfig, dotted, make_config
 from ncfm.distillation.film import FILM_FOLDER, Frame, read_film
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines

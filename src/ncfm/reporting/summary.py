@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 from ncfm.config import dotted
 from ncfm.report.durations import duration
 from ncfm.report.page import Fact

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 
 COMPILED_SIZE = 24  # pixels of a side from which compiling is worth its wait
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ncfm._checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import NcfmError, NcfmFailure
 
 ROWS_AT_ONCE = 4096  # of a tensor, where all of it is gone through
 RESIDENT_LIMIT = 2**29  # bytes of mapped files that a process may hold before it gives them back

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Generator, Tensor
 
-from ncfm._checks import NcfmError
+from ncfm._utils.checks import NcfmError
 
 
 def derive_seed(seed: int, *names: str | int) -> int:

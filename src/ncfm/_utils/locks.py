@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from ncfm._checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import NcfmError, NcfmFailure
 
 HAS_LOCKS = True
 try:

@@ -19,8 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ncfm._checks import NcfmError, NcfmFailure
-from ncfm._device import is_out_of_memory
+from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.device import is_out_of_memory
 
 # Ranks wait for each other's teachers, which may take hours. One that is lost closes its connections and is noticed at
 # once, however long this is.

@@ -1,0 +1,1 @@
+"""Helpers of every room: checks, devices, files, locks, ranks, seeds, types, progress."""
