@@ -26,10 +26,10 @@ import ncfm
 from ncfm._utils.progress import Silent
 from ncfm._utils.seeding import generator
 from ncfm.config import RunConfig
-from ncfm.data.images import draw_class_batches, normalizer, to_float
+from ncfm.data.image_set import draw_class_batches, normalizer, to_float
 from ncfm.discrepancy import characteristic_function, ncfd
-from ncfm.features import FeatureExtractor
-from ncfm.frequencies import DirectFrequencies, GaussianFrequencies, ScaleMixtureFrequencies
+from ncfm.discrepancy.frequencies import DirectFrequencies, GaussianFrequencies, ScaleMixtureFrequencies
+from ncfm.networks.features import FeatureExtractor
 from ncfm.report.results import Conditions, append_rows
 from ncfm.report.rows import AdversaryRow
 from ncfm.runs import prepare, train_teachers

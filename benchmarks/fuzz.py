@@ -45,7 +45,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import Streams
 from ncfm._utils.types import Statistics
 from ncfm.config import make_config, nest, parse_setting, read_recipe
-from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.data.sources import images_of, load_images
 from ncfm.distillation.film import Frame, frame_images, read_film, write_frame
 from ncfm.distillation.history import METRICS_FILE, read_lines

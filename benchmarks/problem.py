@@ -24,7 +24,7 @@ from ncfm._utils.seeding import generator
 from ncfm.build import build_machine, build_objective, run_distillation, run_trajectory_matching
 from ncfm.config import RunConfig, make_config, nest
 from ncfm.data import images_of, load_images, store
-from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.experts import STORED, ExpertPool, Trajectory, flat
 from ncfm.synthetic import start_images
 from ncfm.teachers import TeacherPool, network_for, untrained_pool

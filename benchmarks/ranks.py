@@ -34,11 +34,11 @@ from benchmarks.problem import FOREVER, Problem
 from ncfm._utils.device import PRECISIONS
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.seeding import generator
-from ncfm.augment import SiameseAugment
 from ncfm.build import build_data, build_machine, run_distillation
 from ncfm.config import make_config, nest
-from ncfm.data.images import ImageSet, ImageSplit, draw_class_batches
-from ncfm.frequencies import ScaleMixtureFrequencies
+from ncfm.data.augment import SiameseAugment
+from ncfm.data.image_set import ImageSet, ImageSplit, draw_class_batches
+from ncfm.discrepancy.frequencies import ScaleMixtureFrequencies
 from ncfm.report.results import Conditions, append_rows
 from ncfm.report.rows import RankRow
 from ncfm.report.tables import DRAWS, MESSAGE

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from ncfm import kernels
-from ncfm.augment import SiameseAugment
-from ncfm.data.images import normalize, to_float
+from ncfm.data.augment import SiameseAugment
+from ncfm.data.image_set import normalize, to_float
 from ncfm.discrepancy import ncfd
 from ncfm.formation import decode
 

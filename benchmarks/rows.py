@@ -22,7 +22,7 @@ from rich.table import Table
 
 from ncfm._utils.device import choose_device
 from ncfm._utils.seeding import generator
-from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.data.named import NAMED_SETS, SUBSETS, whole_size
 from ncfm.planning import Plan, plan
 from ncfm.report.results import Conditions, append_rows, read_rows

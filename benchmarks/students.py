@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks.problem import Problem
 from ncfm import kernels
 from ncfm._utils.device import choose_device, describe_device, peak_memory_mb
-from ncfm.data.images import ImageSplit
+from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation import evaluate, get_protocol
 from ncfm.report.results import append_rows, code_version, command_line, today
 from ncfm.report.rows import CostRow

@@ -21,7 +21,7 @@ from torch import Tensor
 from ncfm._utils.progress import Silent
 from ncfm.build import Machine, run_distillation
 from ncfm.config import RunConfig
-from ncfm.data.images import ImageSet
+from ncfm.data.image_set import ImageSet
 from ncfm.distillation.step import Player
 from ncfm.methods import METHODS
 from ncfm.report.results import Conditions, append_rows

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ncfm import kernels
-from ncfm.data.images import ImageSet
+from ncfm.data.image_set import ImageSet
 from ncfm.data.sources import load_digits_set
 
 # The same examples in every run, so that a failure is one for everybody; no deadline, machines may be busy.

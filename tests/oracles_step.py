@@ -8,7 +8,7 @@ from dataclasses import fields
 
 import torch
 
-from ncfm.augment import AugmentParameters
+from ncfm.data.augment import AugmentParameters
 from oracles import decode_loop
 
 

@@ -7,7 +7,7 @@ from benchmarks.adversary import CRITERIA, ascended, found, halves_gap
 from torch.testing import assert_close
 
 from ncfm.discrepancy import characteristic_function
-from ncfm.frequencies import GaussianFrequencies, ScaleMixtureFrequencies
+from ncfm.discrepancy.frequencies import GaussianFrequencies, ScaleMixtureFrequencies
 from strategies import normal, rng
 
 D = 4

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from ncfm._utils.checks import NcfmError
-from ncfm.augment import (
+from ncfm.data.augment import (
     BRIGHTNESS,
     CONTRAST,
     CROP,

@@ -27,10 +27,10 @@ from ncfm.baselines import (
     selection,
 )
 from ncfm.baselines.coresets import nearest_free
-from ncfm.data.images import ImageSet, ImageSplit, normalize, to_float, to_uint8
+from ncfm.data.image_set import ImageSet, ImageSplit, normalize, to_float, to_uint8
 from ncfm.distillation import distill
-from ncfm.features import FeatureExtractor
 from ncfm.formation import stitch
+from ncfm.networks.features import FeatureExtractor
 from ncfm.objectives import MeanMatching
 from ncfm.teachers import Teacher, TeacherPool, network_for
 from strategies import normal, properties, rng, seeds

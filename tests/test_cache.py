@@ -20,8 +20,8 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import cache_dir
 from ncfm._utils.seeding import generator
 from ncfm.data import cache, images_of, load_images, sources, store
-from ncfm.data import images as images_module
-from ncfm.data.images import carve_validation, with_test_split
+from ncfm.data import image_set as images_module
+from ncfm.data.image_set import carve_validation, with_test_split
 
 
 @pytest.fixture

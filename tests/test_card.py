@@ -11,7 +11,7 @@ from PIL import Image
 
 from ncfm.cli.main import main
 from ncfm.data import images_of
-from ncfm.data.card import count_summary, describe, sample_grid
+from ncfm.data.summary import count_summary, describe, sample_grid
 
 CLASSES = ("cat", "dog")
 

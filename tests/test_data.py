@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm.data import ImageSet, ImageSplit, carve_validation, draw_class_batches, load_images, normalize
-from ncfm.data.images import channel_statistics, drop_empty_classes, to_float, to_uint8
+from ncfm.data.image_set import channel_statistics, drop_empty_classes, to_float, to_uint8
 
 COUNTS = (5, 1, 9, 3)
 

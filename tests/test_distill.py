@@ -19,16 +19,16 @@ from safetensors.torch import load_file, save_file
 
 from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm._utils.seeding import generator
-from ncfm.data.images import normalize, to_float
+from ncfm.data.image_set import normalize, to_float
 from ncfm.discrepancy import gaussian_mmd, mean_gap
+from ncfm.discrepancy.frequencies import GaussianFrequencies
 from ncfm.distillation import Interrupted, distill, loop, running, step
 from ncfm.distillation.budget import IMAGE_SCHEDULES, Budget
 from ncfm.distillation.history import METRICS_FILE
 from ncfm.distillation.running import stop_requests
 from ncfm.distillation.state import STATE_BEFORE_FILE, STATE_FILE, Progress, Snapshot
-from ncfm.features import FeatureExtractor
 from ncfm.formation import MODES, decoded_ipc
-from ncfm.frequencies import GaussianFrequencies
+from ncfm.networks.features import FeatureExtractor
 from ncfm.objectives import CharacteristicMatching, MeanMatching
 from ncfm.synthetic import INITS
 from strategies import rng

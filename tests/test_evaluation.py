@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm._utils.types import LabelledImages, Statistics
-from ncfm.data.images import ImageSplit, to_float
+from ncfm.data.image_set import ImageSplit, to_float
 from ncfm.evaluation import PROTOCOLS, Protocol, equal_steps, evaluate, get_protocol, interval
 from ncfm.evaluation import run as evaluation_run
 from ncfm.evaluation.run import Look, look_epochs

@@ -23,7 +23,7 @@ import ncfm
 from ncfm._utils import files as _files
 from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm._utils.types import Statistics
-from ncfm.data.images import ImageSet, ImageSplit, to_uint8
+from ncfm.data.image_set import ImageSet, ImageSplit, to_uint8
 from ncfm.exports import FORMATS, export, formats, hub
 from ncfm.exports.card import dataset_card, escape
 from ncfm.exports.content import Content

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ncfm import CharacteristicDiscrepancy
-from ncfm.augment import SiameseAugment
-from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.data.augment import SiameseAugment
+from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.discrepancy import (
     characteristic_function,
     covariance_gap,
@@ -18,10 +18,10 @@ from ncfm.discrepancy import (
     paired_gap,
     root_mean_gap,
 )
+from ncfm.discrepancy.frequencies import DirectFrequencies, ScaleMixtureFrequencies, StudentTFrequencies
 from ncfm.distillation import distill
-from ncfm.features import FeatureExtractor
-from ncfm.frequencies import DirectFrequencies, ScaleMixtureFrequencies, StudentTFrequencies
 from ncfm.networks import create_network
+from ncfm.networks.features import FeatureExtractor
 from ncfm.teachers import untrained_pool
 from ncfm.training import TrainingRecipe, fit
 from strategies import normal, rng

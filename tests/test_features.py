@@ -8,8 +8,8 @@ from torch import nn
 
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
-from ncfm.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.networks import create_network
+from ncfm.networks.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 
 CHUNK = 5
 

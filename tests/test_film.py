@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from ncfm._utils.checks import NcfmFailure
-from ncfm.data.images import to_uint8
+from ncfm.data.image_set import to_uint8
 from ncfm.distillation import Interrupted, distill
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.film import (

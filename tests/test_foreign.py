@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 import ncfm
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.types import LabelledImages
-from ncfm.data.images import normalize, to_float
+from ncfm.data.image_set import normalize, to_float
 from ncfm.foreign import is_set, read_foreign
 from strategies import rng
 from tiny import few

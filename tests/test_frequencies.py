@@ -9,7 +9,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm.build import build_sampler
 from ncfm.config import FrequenciesConfig, make_config
 from ncfm.discrepancy import characteristic_function
-from ncfm.frequencies import (
+from ncfm.discrepancy.frequencies import (
     DirectFrequencies,
     FrequencySampler,
     GaussianFrequencies,
@@ -324,7 +324,9 @@ def test_directions_fill_the_space(build):
 
 @every_direct
 def test_a_draw_of_nothing_but_zeros_is_finite(build, monkeypatch):
-    monkeypatch.setattr("ncfm.frequencies._normal", lambda rows, columns, generator, like: torch.zeros(rows, columns))
+    monkeypatch.setattr(
+        "ncfm.discrepancy.frequencies._normal", lambda rows, columns, generator, like: torch.zeros(rows, columns)
+    )
     sampler = build(3, 5)
     t = sampler.sample(rng(1))
     t.sum().backward()
@@ -392,7 +394,7 @@ def test_student_of_many_degrees_is_gaussian():
 
 def test_a_length_of_zero_makes_no_infinite_frequency(monkeypatch):
     draws = {3: torch.ones(5, 3), 1: torch.zeros(5, 1)}  # z = 1, chi^2 = 0
-    monkeypatch.setattr("ncfm.frequencies._normal", lambda rows, columns, generator, like: draws[columns])
+    monkeypatch.setattr("ncfm.discrepancy.frequencies._normal", lambda rows, columns, generator, like: draws[columns])
     t = StudentTFrequencies(3, 5, degrees_of_freedom=1).sample(rng(1))
     assert bool(t.isfinite().all())
     assert float(t.min()) > 1e3

@@ -10,7 +10,12 @@ from torch.testing import assert_close
 
 from ncfm import CharacteristicDiscrepancy, NcfmError
 from ncfm.discrepancy import ncfd
-from ncfm.frequencies import DirectFrequencies, GaussianFrequencies, ScaleMixtureFrequencies, StudentTFrequencies
+from ncfm.discrepancy.frequencies import (
+    DirectFrequencies,
+    GaussianFrequencies,
+    ScaleMixtureFrequencies,
+    StudentTFrequencies,
+)
 from strategies import normal, rng
 
 D = 3
@@ -281,7 +286,7 @@ def test_what_it_is_can_be_read():
         ((D, "mixture"), {"adversary_lr": 0.0}, "adversary_lr must be above 0"),
         ((D, "mixture"), {"redraw": False}, "leave out redraw=False"),
         ((D, GaussianFrequencies(4)), {}, "width 4, the samples have 3"),
-        ((D, [1.0]), {}, r"a sampler of ncfm.frequencies or a tensor \(k, d\), got list"),
+        ((D, [1.0]), {}, r"a sampler of ncfm.discrepancy.frequencies or a tensor \(k, d\), got list"),
         ((D, torch.zeros(4, 2)), {}, r"frequencies of shape \(k, 3\), got \(4, 2\)"),
         ((D, torch.zeros(4, D, dtype=torch.int64)), {}, "floating-point frequencies"),
     ],

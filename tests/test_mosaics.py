@@ -17,7 +17,7 @@ from ncfm._utils.seeding import generator
 from ncfm._utils.types import Statistics
 from ncfm.baselines import choose, mosaics, rded, select
 from ncfm.baselines.mosaics import AREA, NUM_CROPS, Crops, choose_crops, crop, draw_crops, most_realistic, realism
-from ncfm.data.images import ImageSet, ImageSplit, normalize, to_float
+from ncfm.data.image_set import ImageSet, ImageSplit, normalize, to_float
 from ncfm.formation import cut, stitch
 from ncfm.synthetic import SyntheticSet
 from ncfm.teachers import Teacher, TeacherPool

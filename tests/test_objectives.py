@@ -16,7 +16,12 @@ from ncfm.discrepancy import (
     paired_gap,
     phase_gap,
 )
-from ncfm.frequencies import DirectFrequencies, GaussianFrequencies, ScaleMixtureFrequencies, StudentTFrequencies
+from ncfm.discrepancy.frequencies import (
+    DirectFrequencies,
+    GaussianFrequencies,
+    ScaleMixtureFrequencies,
+    StudentTFrequencies,
+)
 from ncfm.objectives import (
     CharacteristicMatching,
     CovarianceMatching,

@@ -13,7 +13,7 @@ import torch
 import ncfm
 from ncfm import api
 from ncfm._utils.types import LabelledImages
-from ncfm.data.images import with_test_split
+from ncfm.data.image_set import with_test_split
 from tiny import SETTINGS
 
 IMPORTING = """

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from ncfm import NcfmError, load
 from ncfm._utils.distributed import ALONE, Ranks, joined
-from ncfm.augment import SiameseAugment
-from ncfm.data.images import draw_class_batches
+from ncfm.data.augment import SiameseAugment
+from ncfm.data.image_set import draw_class_batches
 from ncfm.distillation.state import is_by_class
 from strategies import rng
 from tiny import DSA, SETTINGS

@@ -20,7 +20,7 @@ from ncfm._utils.files import read_json, write_json, write_text
 from ncfm._utils.progress import Silent
 from ncfm.cli.main import app
 from ncfm.config import make_config, nest, parse_setting
-from ncfm.data.images import to_float
+from ncfm.data.image_set import to_float
 from ncfm.distillation.film import FILM_FOLDER
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE
 from ncfm.distillation.state import STATE_FILE

@@ -22,7 +22,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm.data import decoding, images_of, load_images
 from ncfm.data.decoding import CHUNK
 from ncfm.data.idx import read_idx
-from ncfm.data.images import ImageSet, with_test_split
+from ncfm.data.image_set import ImageSet, with_test_split
 from ncfm.data.named import SUBSETS
 
 CLASSES = ("cat", "dog", "emu")

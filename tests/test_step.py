@@ -14,10 +14,10 @@ from ncfm import kernels
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.device import cpp_compiler
 from ncfm._utils.seeding import Streams
-from ncfm.data.images import draw_class_batches, to_float
+from ncfm.data.image_set import draw_class_batches, to_float
 from ncfm.discrepancy import ROOT_EPSILON
+from ncfm.discrepancy.frequencies import GaussianFrequencies
 from ncfm.distillation import Player, ascend, distill, loop, step
-from ncfm.frequencies import GaussianFrequencies
 from ncfm.objectives import CharacteristicMatching, CovarianceMatching, MeanMatching
 from oracles_step import iteration_loop
 from strategies import rng

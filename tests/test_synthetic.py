@@ -10,7 +10,7 @@ from torch.testing import assert_close
 import ncfm
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.types import Statistics
-from ncfm.data.images import ImageSet, ImageSplit, to_float
+from ncfm.data.image_set import ImageSet, ImageSplit, to_float
 from ncfm.formation import MODES, cut, decode
 from ncfm.soft_labels import SoftLabels
 from ncfm.synthetic import (

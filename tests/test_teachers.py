@@ -11,7 +11,7 @@ from ncfm import teachers
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Statistics
-from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.networks import create_network
 from ncfm.teachers import Teacher, TeacherPool, blend, network_for, pretrain, teacher_key
 from ncfm.training import TrainingRecipe

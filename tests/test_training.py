@@ -14,16 +14,16 @@ from torch import nn
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Statistics
-from ncfm.augment import SiameseAugment
-from ncfm.data.images import to_float
+from ncfm.data.augment import SiameseAugment
+from ncfm.data.image_set import to_float
 from ncfm.networks import create_network
+from ncfm.networks.layout import channels_last
 from ncfm.soft_labels import SoftTargets, TeacherTargets, distillation_loss
 from ncfm.training import (
     OPTIMIZERS,
     SCHEDULES,
     TrainingRecipe,
     accuracy,
-    channels_last,
     epoch_batches,
     fit,
     make_optimizer,

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from ncfm import NcfmError, two_sample_test
 from ncfm.discrepancy import ncfd
-from ncfm.frequencies import DirectFrequencies, GaussianFrequencies
+from ncfm.discrepancy.frequencies import DirectFrequencies, GaussianFrequencies
 from strategies import normal, rng
 
 D = 3
@@ -41,7 +41,9 @@ def test_the_p_value_counts_them():
 def test_chunks_change_nothing(monkeypatch):
     x, y = normal(0, 12, D), 0.6 + normal(1, 9, D)
     whole = two_sample_test(x, y, permutations=40)
-    monkeypatch.setattr("ncfm.two_sample.MAX_PROJECTIONS", 300)  # 7 frequencies and 14 permutations at a time
+    monkeypatch.setattr(
+        "ncfm.discrepancy.two_sample.MAX_PROJECTIONS", 300
+    )  # 7 frequencies and 14 permutations at a time
     parts = two_sample_test(x, y, permutations=40)
     assert_close(parts.permuted, whole.permuted, rtol=0, atol=1e-12)
     assert parts.p_value == whole.p_value

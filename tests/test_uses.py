@@ -12,7 +12,7 @@ from ncfm import uses
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import content_hash
 from ncfm._utils.types import LabelledImages
-from ncfm.data.images import ImageSplit
+from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation.continual import class_order, learn_continually, restrict, step_sizes
 from ncfm.evaluation.search import SearchResult, convnet_grid
 from ncfm.settings import resolve_config, variant_of

@@ -13,7 +13,7 @@ from ncfm._utils.seeding import generator
 from ncfm.build import build_data
 from ncfm.config import make_config, nest
 from ncfm.data import ImageSet, ImageSplit, normalize
-from ncfm.data.images import channel_statistics, to_float
+from ncfm.data.image_set import channel_statistics, to_float
 from ncfm.data.whitening import EPSILON, LARGEST, zca
 from tiny import SETTINGS, few
 

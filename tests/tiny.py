@@ -3,10 +3,10 @@
 import torch
 
 from ncfm._utils.seeding import Streams
-from ncfm.augment import SiameseAugment
-from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.data.augment import SiameseAugment
+from ncfm.data.image_set import ImageSet, ImageSplit
+from ncfm.discrepancy.frequencies import ScaleMixtureFrequencies
 from ncfm.distillation import MinMaxStep, Player
-from ncfm.frequencies import ScaleMixtureFrequencies
 from ncfm.networks import create_network
 from ncfm.objectives import CharacteristicMatching
 from ncfm.synthetic import start_images

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from ncfm.comparison import compare
     from ncfm.data import ImageSet, images_of, load_images
     from ncfm.discrepancy import characteristic_function, gaussian_mmd, ncfd
+    from ncfm.discrepancy.module import CharacteristicDiscrepancy
+    from ncfm.discrepancy.two_sample import TwoSampleResult, two_sample_test
     from ncfm.distillation import DistillResult, Interrupted
     from ncfm.evaluation import EvaluationResult
     from ncfm.exports import export
-    from ncfm.metric import CharacteristicDiscrepancy
-    from ncfm.two_sample import TwoSampleResult, two_sample_test
 
 __all__ = [
     "CharacteristicDiscrepancy",
@@ -60,8 +60,8 @@ _HOMES = {
     "ncfm.distillation": ("DistillResult", "Interrupted"),
     "ncfm.evaluation": ("EvaluationResult",),
     "ncfm.exports": ("export",),
-    "ncfm.metric": ("CharacteristicDiscrepancy",),
-    "ncfm.two_sample": ("TwoSampleResult", "two_sample_test"),
+    "ncfm.discrepancy.module": ("CharacteristicDiscrepancy",),
+    "ncfm.discrepancy.two_sample": ("TwoSampleResult", "two_sample_test"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

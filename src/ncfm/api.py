@@ -12,7 +12,7 @@ from ncfm._utils.progress import Reporter, Silent
 from ncfm._utils.types import LabelledImages
 from ncfm.build import build_targets, check_start
 from ncfm.config import make_config, nest
-from ncfm.data.images import ImageSet
+from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.evaluation import EvaluationResult
 from ncfm.foreign import is_set, read_foreign

@@ -18,18 +18,18 @@ from ncfm._utils.seeding import generator
 from ncfm._utils.types import Images
 from ncfm.baselines.mosaics import rded
 from ncfm.config import DistillConfig, FrequenciesConfig, MachineConfig, RunConfig
-from ncfm.data.images import ImageSet, carve_validation, with_test_split
+from ncfm.data.image_set import ImageSet, carve_validation, with_test_split
 from ncfm.data.sources import load_images
-from ncfm.distillation import DistillResult, StartRange, check_epochs, distill, distill_trajectories
-from ncfm.evaluation import Protocol, get_protocol
-from ncfm.experts import ExpertPool, record_experts
-from ncfm.frequencies import (
+from ncfm.discrepancy.frequencies import (
     DirectFrequencies,
     FrequencySampler,
     GaussianFrequencies,
     ScaleMixtureFrequencies,
     StudentTFrequencies,
 )
+from ncfm.distillation import DistillResult, StartRange, check_epochs, distill, distill_trajectories
+from ncfm.evaluation import Protocol, get_protocol
+from ncfm.experts import ExpertPool, record_experts
 from ncfm.loggers import import_logger, make_logger
 from ncfm.objectives import (
     CharacteristicMatching,

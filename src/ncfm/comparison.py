@@ -21,7 +21,7 @@ from ncfm._utils.types import Interval, LabelledImages
 from ncfm.baselines import BY_TEACHERS, select
 from ncfm.build import Machine, build_protocol, build_targets
 from ncfm.config import RunConfig, TeachersConfig
-from ncfm.data.images import ImageSet
+from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.distillation.state import has_state
 from ncfm.evaluation import EvaluationResult, equal_steps, interval

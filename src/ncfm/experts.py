@@ -21,7 +21,7 @@ from ncfm._utils.device import compiled
 from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, read_tensors, write_json, write_tensors
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Statistics
-from ncfm.data.images import ImageSet
+from ncfm.data.image_set import ImageSet
 from ncfm.networks.registry import is_own, on_device
 from ncfm.teachers import network_for
 from ncfm.training import TrainingRecipe, batch_norms, fit

@@ -17,7 +17,7 @@ from torch import Tensor
 from ncfm._utils.checks import NcfmError, NcfmFailure, check_finite, check_labels, describe
 from ncfm._utils.files import read_json, read_tensors
 from ncfm._utils.types import LabelledImages
-from ncfm.data.images import ImageSet, normalize, to_float
+from ncfm.data.image_set import ImageSet, normalize, to_float
 from ncfm.data.sources import load_images
 from ncfm.synthetic import FACTS_FILE
 

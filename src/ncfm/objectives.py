@@ -24,7 +24,7 @@ from ncfm.discrepancy import (
     paired_gap,
     parts_from_phi,
 )
-from ncfm.frequencies import FrequencySampler
+from ncfm.discrepancy.frequencies import FrequencySampler
 
 
 class Measured(NamedTuple):

@@ -15,7 +15,7 @@ from ncfm._utils.files import cache_dir
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm.build import Machine, build_protocol, build_teacher_recipe, run_distillation
 from ncfm.config import RunConfig
-from ncfm.data.images import ImageSet
+from ncfm.data.image_set import ImageSet
 from ncfm.networks import on_device
 from ncfm.runs import prepare
 from ncfm.settings import Settings, resolve_config

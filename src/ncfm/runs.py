@@ -27,7 +27,7 @@ from ncfm.build import (
     run_trajectory_matching,
 )
 from ncfm.config import RunConfig, dotted
-from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
 from ncfm.distillation.state import has_state
 from ncfm.evaluation import EvaluationResult, StudentMemory, interval, students_key

@@ -17,7 +17,7 @@ from ncfm._utils.files import content_hash, read_json, read_tensors, write_json,
 from ncfm._utils.locks import taking_turns
 from ncfm._utils.types import LabelledImages, Statistics, Whitening
 from ncfm._utils.version import __version__
-from ncfm.data.images import ImageSet, draw_class_batches, normalize, to_float, to_uint8
+from ncfm.data.image_set import ImageSet, draw_class_batches, normalize, to_float, to_uint8
 from ncfm.formation import decode, decoded_ipc, stitch
 from ncfm.soft_labels import SoftLabels
 

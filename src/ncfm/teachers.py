@@ -27,9 +27,10 @@ from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, read_tensors, write_json, write_tensors
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Images, Statistics
-from ncfm.data.images import ImageSet
+from ncfm.data.image_set import ImageSet
+from ncfm.networks.layout import channels_last
 from ncfm.networks.registry import create_network, is_own, on_device
-from ncfm.training import TrainingRecipe, channels_last, fit, predict
+from ncfm.training import TrainingRecipe, fit, predict
 from ncfm.unfinished import Unfinished
 
 Weights = dict[str, Tensor]

@@ -15,8 +15,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from ncfm._utils.checks import NcfmFailure, check_at_least, check_fraction, check_known
 from ncfm._utils.files import release_pages
 from ncfm._utils.types import Statistics
-from ncfm.augment import SiameseAugment, cutmix
-from ncfm.data.images import normalize, to_float, to_if_it_fits
+from ncfm.data.augment import SiameseAugment, cutmix
+from ncfm.data.image_set import normalize, to_float, to_if_it_fits
+from ncfm.networks.layout import channels_last
 from ncfm.soft_labels import StudentTargets, TeacherTargets, distillation_loss
 from ncfm.unfinished import Unfinished
 
@@ -301,11 +302,6 @@ def recompute_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None
     network.train(modes)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
-
-
-def channels_last(images: Tensor) -> Tensor:
-    """The same images with channels innermost in memory, the layout in which convolutions are fastest."""
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

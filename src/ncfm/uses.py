@@ -14,7 +14,7 @@ from ncfm._utils.types import LabelledImages
 from ncfm.baselines import BY_TEACHERS, SELECTIONS, select
 from ncfm.build import Machine, build_protocol, build_targets, build_teacher_recipe
 from ncfm.config import RunConfig, make_config, nest
-from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.evaluation import EvaluationResult, Protocol
 from ncfm.evaluation.continual import ContinualResult, learn_continually
 from ncfm.evaluation.inference import Estimate

@@ -27,7 +27,7 @@ from ncfm._utils.seeding import generator
 from ncfm.baselines.mosaics import rded
 from ncfm.build import build_data, build_machine, build_teachers
 from ncfm.cli.main import main
-from ncfm.data.images import to_uint8
+from ncfm.data.image_set import to_uint8
 from ncfm.distillation import MinMaxStep, StepRecord
 from ncfm.distillation.state import STATE_FILE
 from ncfm.evaluation import run as evaluation_run

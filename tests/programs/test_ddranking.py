@@ -19,7 +19,7 @@ import torch
 from torch.testing import assert_close
 
 from ncfm._utils.types import Statistics
-from ncfm.data.images import to_uint8
+from ncfm.data.image_set import to_uint8
 from ncfm.exports import export
 from ncfm.soft_labels import SoftLabels
 from ncfm.synthetic import SyntheticSet

@@ -21,7 +21,7 @@ from ncfm._utils.checks import NcfmError, check_at_least, check_factor
 from ncfm._utils.files import content_hash
 from ncfm._utils.types import Images
 from ncfm.baselines.remembered import check_no_empty_class, read_choice, write_choice
-from ncfm.data.images import ImageSet, to_float
+from ncfm.data.image_set import ImageSet, to_float
 from ncfm.formation import stitch
 from ncfm.synthetic import SyntheticSet, check_enough
 from ncfm.teachers import TeacherPool

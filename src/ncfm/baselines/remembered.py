@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import best_effort, cache_dir, read_tensors, write_tensors
-from ncfm.data.images import ImageSplit
+from ncfm.data.image_set import ImageSplit
 
 
 def check_no_empty_class(split: ImageSplit) -> None:

@@ -17,8 +17,8 @@ from ncfm._utils.types import Features
 from ncfm.baselines.coresets import herding, k_center, k_means
 from ncfm.baselines.mosaics import choose_crops, rded
 from ncfm.baselines.remembered import check_no_empty_class, read_choice, write_choice
-from ncfm.data.images import ImageSet, draw_class_batches, normalize, to_float
-from ncfm.features import FeatureExtractor
+from ncfm.data.image_set import ImageSet, draw_class_batches, normalize, to_float
+from ncfm.networks.features import FeatureExtractor
 from ncfm.synthetic import SyntheticSet, check_enough, start_images
 from ncfm.teachers import TeacherPool
 

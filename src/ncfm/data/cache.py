@@ -24,7 +24,7 @@ import torch
 from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm._utils.files import cache_dir, content_hash, map_array, read_json, write_json
 from ncfm._utils.types import Statistics
-from ncfm.data.images import ImageSet, ImageSplit
+from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.data.store import ArrayFile, NewRows, in_memory
 
 FACTS_FILE = "facts.json"

@@ -17,7 +17,7 @@ from ncfm.data.decoding import decode_all
 from ncfm.data.folders import TRAIN_NAMES, listing, read_folder
 from ncfm.data.hub import HubError, hub_key, open_hub, read_hub
 from ncfm.data.idx import has_idx, idx_files, read_idx_folder
-from ncfm.data.images import ImageSet, ImageSplit, drop_empty_classes, to_uint8
+from ncfm.data.image_set import ImageSet, ImageSplit, drop_empty_classes, to_uint8
 from ncfm.data.named import NAMED_SETS, SUBSETS, NamedSet, Subset
 from ncfm.data.parquet import TEST_NAMES, read_parquets
 from ncfm.data.raw import Lazily, RawSplit, picked

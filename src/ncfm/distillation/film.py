@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ncfm._utils.checks import NcfmFailure
 from ncfm._utils.files import read_tensors, write_tensors
-from ncfm.data.images import to_uint8
+from ncfm.data.image_set import to_uint8
 
 FILM_FOLDER = "film"
 MOMENTS = 12  # frames of a run, at most

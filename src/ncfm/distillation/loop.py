@@ -11,8 +11,8 @@ from torch import Tensor
 from ncfm._utils.checks import check_factor
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.seeding import Streams
-from ncfm.augment import SiameseAugment
-from ncfm.data.images import ImageSet
+from ncfm.data.augment import SiameseAugment
+from ncfm.data.image_set import ImageSet
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.running import DistillResult, Run
 from ncfm.distillation.step import MinMaxStep, Player

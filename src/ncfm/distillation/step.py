@@ -20,14 +20,15 @@ from ncfm._utils.device import available_memory
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.seeding import Streams
 from ncfm._utils.types import Features, GroupedImages
-from ncfm.augment import AugmentParameters, SiameseAugment
-from ncfm.data.images import ImageSplit, draw_class_batches, normalizer, to_float
+from ncfm.data.augment import AugmentParameters, SiameseAugment
+from ncfm.data.image_set import ImageSplit, draw_class_batches, normalizer, to_float
 from ncfm.diagnosis import Diagnosis, Spectrum, diagnose, spectrum
-from ncfm.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.formation import decode, decoded_ipc
+from ncfm.networks.features import FeatureExtractor, in_chunks, kept_bytes_per_image
+from ncfm.networks.layout import channels_last
 from ncfm.objectives import CharacteristicMatching, Measured, Objective, measure
 from ncfm.teachers import TeacherPool
-from ncfm.training import batch_norms, channels_last, recompute_batch_norms
+from ncfm.training import batch_norms, recompute_batch_norms
 
 # Of the free memory, for the activations of one pass: matching and calibration keep one each, and with what else an
 # iteration takes (images decoded and augmented, real ones, holes in the heap) its peak was 2.9 to 3.4 times one pass on

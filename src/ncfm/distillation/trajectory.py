@@ -23,8 +23,8 @@ from torch.optim import Optimizer
 
 from ncfm._utils.checks import NcfmError, check_at_least, check_factor, check_known, check_positive
 from ncfm._utils.seeding import Streams
-from ncfm.augment import AugmentParameters, SiameseAugment
-from ncfm.data.images import ImageSet, normalizer, to_float
+from ncfm.data.augment import AugmentParameters, SiameseAugment
+from ncfm.data.image_set import ImageSet, normalizer, to_float
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.running import DistillResult, Run
 from ncfm.distillation.step import Player
@@ -32,9 +32,10 @@ from ncfm.distillation.unrolling import Gap, Loss, replayed, unrolled
 from ncfm.experts import ExpertPool
 from ncfm.formation import decode, decoded_ipc, stitch
 from ncfm.loggers import MetricLogger
+from ncfm.networks.layout import channels_last
 from ncfm.soft_labels import SoftLabels
 from ncfm.synthetic import SyntheticSet, check_enough, start_images
-from ncfm.training import channels_last, predict
+from ncfm.training import predict
 
 DIFFERENTIATIONS: dict[str, Callable[..., Gap]] = {
     "unrolled": unrolled,

@@ -21,7 +21,7 @@ from torch import Tensor
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Interval, LabelledImages
-from ncfm.data.images import ImageSplit
+from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation.inference import interval
 from ncfm.evaluation.run import EvaluationResult
 

@@ -16,7 +16,7 @@ from ncfm._utils.device import compiled
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Interval, LabelledImages, Statistics
-from ncfm.data.images import ImageSplit, to_if_it_fits
+from ncfm.data.image_set import ImageSplit, to_if_it_fits
 from ncfm.evaluation.inference import interval
 from ncfm.evaluation.measures import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.memory import Student, StudentMemory

@@ -13,7 +13,7 @@ from torch.func import functional_call, stack_module_state
 
 from ncfm._utils.checks import NcfmFailure
 from ncfm._utils.types import Statistics
-from ncfm.augment import AugmentParameters, SiameseAugment
+from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.soft_labels import StudentTargets
 from ncfm.training import (
     TrainingRecipe,

@@ -10,7 +10,7 @@ import torch
 
 from ncfm._utils.files import write_text
 from ncfm._utils.types import Statistics
-from ncfm.data.images import normalize
+from ncfm.data.image_set import normalize
 from ncfm.exports.content import Content
 from ncfm.exports.pictures import write_index
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ncfm._utils.types import StoredImages
-from ncfm.data.images import to_uint8
+from ncfm.data.image_set import to_uint8
 from ncfm.synthetic import SyntheticSet
 
 

@@ -17,9 +17,9 @@ from ncfm.networks.alexnet import AlexNet
 from ncfm.networks.base import Network, as_network
 from ncfm.networks.convnet import ConvNet
 from ncfm.networks.densenet import DenseNet
+from ncfm.networks.external import TIMM, Factory, check_factory, checked_factory, local_factory, timm_factory
 from ncfm.networks.mlp import MLP
 from ncfm.networks.norms import NORMS
-from ncfm.networks.outside import TIMM, Factory, check_factory, checked_factory, local_factory, timm_factory
 from ncfm.networks.resnet import ResNet
 from ncfm.networks.vgg import VGG
 from ncfm.networks.vit import ViT

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ncfm._utils.files import write_atomically
-from ncfm.data.images import to_uint8
+from ncfm.data.image_set import to_uint8
 
 TILE = 96  # pixels a side of an image in the picture, at least
 MOST_PIXELS = 2**19  # of the images in one picture, 512 of 32 pixels a side: 2 MB, and what a person scrolls through

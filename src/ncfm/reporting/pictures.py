@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ncfm.data.images import to_uint8
+from ncfm.data.image_set import to_uint8
 from ncfm.report.inline import FILM_SIDE, address, moving, picture, still, strip
 from ncfm.report.page import ClassRow, FilmView, Tile
 from ncfm.reporting.folder import RunFolder

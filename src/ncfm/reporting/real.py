@@ -15,10 +15,10 @@ from ncfm._utils.progress import Reporter
 from ncfm._utils.seeding import generator
 from ncfm.build import Machine
 from ncfm.config import RunConfig, make_config, nest
-from ncfm.data.images import ImageSet, draw_class_batches, normalizer, to_float, to_uint8
+from ncfm.data.image_set import ImageSet, draw_class_batches, normalizer, to_float, to_uint8
 from ncfm.evaluation.likeness import Neighbours, nearest, principal_plane
-from ncfm.features import FeatureExtractor
 from ncfm.formation import as_stored, decode
+from ncfm.networks.features import FeatureExtractor
 from ncfm.runs import prepare, train_teachers
 from ncfm.synthetic import SyntheticSet
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ncfm._utils.types import Statistics
-from ncfm.data.images import ImageSet, ImageSplit, to_float
+from ncfm.data.image_set import ImageSet, ImageSplit, to_float
 
 SHOWN = 5  # examples of a kind of problem
 

@@ -17,7 +17,7 @@ from ncfm._utils.checks import NcfmError, check_at_least, check_fraction, check_
 from ncfm._utils.seeding import generator as named_generator
 from ncfm._utils.types import Features, Frequencies, Labels, PerGroup
 from ncfm.discrepancy import ncfd
-from ncfm.frequencies import (
+from ncfm.discrepancy.frequencies import (
     DirectFrequencies,
     FrequencySampler,
     GaussianFrequencies,
@@ -34,12 +34,12 @@ class CharacteristicDiscrepancy(nn.Module):
 
     Where it looks is said by ``frequencies``:
 
-    - a family that is drawn afresh at every call: "gaussian", "student" (see `ncfm.frequencies`). With
+    - a family that is drawn afresh at every call: "gaussian", "student" (see `ncfm.discrepancy.frequencies`). With
       ``redraw=False`` one draw is made at the start and kept, so that equal calls give equal values.
     - a family that is learned: "mixture", "direct". `forward` only looks there; `ascend` moves the adversary, with an
       optimizer of its own, on samples that are detached. No gradient of a loss reaches the adversary, and none of the
       adversary's reaches the samples.
-    - a sampler of `ncfm.frequencies` (or of one's own), or a tensor (k, d), which is kept as it is.
+    - a sampler of `ncfm.discrepancy.frequencies` (or of one's own), or a tensor (k, d), which is kept as it is.
 
     Frequencies want the scale of the samples: far below 1 / (distance of two rows) only means are compared, far above
     it nothing but noise is seen. ``1 / ncfm.discrepancy.median_bandwidth(x, y)`` is a start; "student" looks at many
@@ -246,7 +246,7 @@ def _checked_sampler(sampler: FrequencySampler, num_features: int) -> FrequencyS
     if not (isinstance(sampler, nn.Module) and isinstance(sampler, FrequencySampler)):
         raise NcfmError(
             f"frequencies must be a family ({', '.join([*FIXED_FAMILIES, *LEARNED_FAMILIES])}), a sampler of "
-            f"ncfm.frequencies or a tensor (k, d), got {type(sampler).__name__}."
+            f"ncfm.discrepancy.frequencies or a tensor (k, d), got {type(sampler).__name__}."
         )
     if sampler.num_features != num_features:
         raise NcfmError(

@@ -12,8 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 from ncfm._utils.device import compiled
 from ncfm._utils.types import Features
+from ncfm.networks.layout import channels_last
 from ncfm.networks.registry import as_network
-from ncfm.training import channels_last
 
 
 class FeatureExtractor:

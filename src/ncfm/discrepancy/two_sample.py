@@ -18,7 +18,7 @@ from ncfm._utils.checks import (
 from ncfm._utils.seeding import generator as named_generator
 from ncfm._utils.types import Features, Frequencies, Phi
 from ncfm.discrepancy import MAX_PROJECTIONS, median_bandwidth, ncfd_from_phi
-from ncfm.frequencies import FrequencySampler
+from ncfm.discrepancy.frequencies import FrequencySampler
 
 ROWS_FOR_MEDIAN = 1000  # of the pooled samples; the median distance costs the square of their number
 _ROUNDING = 1e-9  # values nearer than this are equal: far above the rounding of float64, far below a difference
