@@ -57,9 +57,9 @@ from ncfm.methods import read_ablation
 from ncfm.report.results import Conditions, append_rows, read_rows
 from ncfm.report.rows import FuzzRow
 from ncfm.reporting import write_report
-from ncfm.soft_labels import SoftLabels
-from ncfm.synthetic import SyntheticSet, read_scores
-from ncfm.unfinished import Unfinished
+from ncfm.synthetic.soft_labels import SoftLabels
+from ncfm.synthetic.synthetic_set import SyntheticSet, read_scores
+from ncfm.training.checkpoint import Unfinished
 
 SECONDS = 20  # a reader that takes longer hangs
 MEMORY = 4 * 2**30  # bytes of address space beyond what the process has

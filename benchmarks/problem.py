@@ -25,9 +25,9 @@ from ncfm.build import build_machine, build_objective, run_distillation, run_tra
 from ncfm.config import RunConfig, make_config, nest
 from ncfm.data import images_of, load_images, store
 from ncfm.data.image_set import ImageSet, ImageSplit
-from ncfm.experts import STORED, ExpertPool, Trajectory, flat
-from ncfm.synthetic import start_images
-from ncfm.teachers import TeacherPool, network_for, untrained_pool
+from ncfm.synthetic.initialization import start_images
+from ncfm.training.experts import STORED, ExpertPool, Trajectory, flat
+from ncfm.training.teachers import TeacherPool, network_for, untrained_pool
 
 FOREVER = 10**9  # iterations: the clock stops them
 

@@ -42,7 +42,7 @@ from ncfm.discrepancy.frequencies import ScaleMixtureFrequencies
 from ncfm.report.results import Conditions, append_rows
 from ncfm.report.rows import RankRow
 from ncfm.report.tables import DRAWS, MESSAGE
-from ncfm.teachers import Teacher, TeacherPool, Weights, network_for
+from ncfm.training.teachers import Teacher, TeacherPool, Weights, network_for
 
 CASES: dict[str, dict[str, Any]] = {
     "ncfm": {},

@@ -15,7 +15,7 @@ from ncfm import kernels
 from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import normalize, to_float
 from ncfm.discrepancy import ncfd
-from ncfm.formation import decode
+from ncfm.synthetic.formation import decode
 
 
 class ReferenceLoop:

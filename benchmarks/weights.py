@@ -28,7 +28,7 @@ from ncfm.report.results import Conditions, append_rows
 from ncfm.report.rows import WeightRow
 from ncfm.runs import prepare, train_teachers
 from ncfm.settings import resolve_config
-from ncfm.teachers import TeacherPool
+from ncfm.training.teachers import TeacherPool
 
 NAMES = ("ncfm", "mean", "mse", "mmd", "dsdm")
 

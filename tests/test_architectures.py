@@ -15,12 +15,13 @@ from torch import nn
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Statistics
-from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.networks import FAMILIES, NORMS, Hooked, create_network, on_device, register_network
 from ncfm.networks import registry as networks_registry
 from ncfm.networks.features import FeatureExtractor
 from ncfm.networks.vit import patch_for
-from ncfm.training import TrainingRecipe, fit
+from ncfm.training.fit import fit
+from ncfm.training.fit_vmapped import fit_side_by_side
+from ncfm.training.recipe import TrainingRecipe
 from strategies import rng
 
 # One of every family, thin and shallow; what holds of these holds of wide and deep ones.

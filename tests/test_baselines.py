@@ -29,10 +29,10 @@ from ncfm.baselines import (
 from ncfm.baselines.coresets import nearest_free
 from ncfm.data.image_set import ImageSet, ImageSplit, normalize, to_float, to_uint8
 from ncfm.distillation import distill
-from ncfm.formation import stitch
 from ncfm.networks.features import FeatureExtractor
 from ncfm.objectives import MeanMatching
-from ncfm.teachers import Teacher, TeacherPool, network_for
+from ncfm.synthetic.formation import stitch
+from ncfm.training.teachers import Teacher, TeacherPool, network_for
 from strategies import normal, properties, rng, seeds
 from tiny import NETWORK, few, random_pool
 

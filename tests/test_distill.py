@@ -27,10 +27,10 @@ from ncfm.distillation.budget import IMAGE_SCHEDULES, Budget
 from ncfm.distillation.history import METRICS_FILE
 from ncfm.distillation.running import stop_requests
 from ncfm.distillation.state import STATE_BEFORE_FILE, STATE_FILE, Progress, Snapshot
-from ncfm.formation import MODES, decoded_ipc
 from ncfm.networks.features import FeatureExtractor
 from ncfm.objectives import CharacteristicMatching, MeanMatching
-from ncfm.synthetic import INITS
+from ncfm.synthetic.formation import MODES, decoded_ipc
+from ncfm.synthetic.initialization import INITS
 from strategies import rng
 from tiny import WIDTH, few, mixture, random_pool
 

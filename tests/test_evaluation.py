@@ -16,10 +16,11 @@ from ncfm.data.image_set import ImageSplit, to_float
 from ncfm.evaluation import PROTOCOLS, Protocol, equal_steps, evaluate, get_protocol, interval
 from ncfm.evaluation import run as evaluation_run
 from ncfm.evaluation.run import Look, look_epochs
-from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.networks import create_network, on_device
-from ncfm.soft_labels import SoftTargets, TeacherTargets
-from ncfm.training import TrainingRecipe, fit, steps_per_epoch
+from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets
+from ncfm.training.fit import fit, steps_per_epoch
+from ncfm.training.fit_vmapped import fit_side_by_side
+from ncfm.training.recipe import TrainingRecipe
 from strategies import rng
 from tiny import NETWORK, few, random_pool
 

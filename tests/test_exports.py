@@ -29,8 +29,8 @@ from ncfm.exports.card import dataset_card, escape
 from ncfm.exports.content import Content
 from ncfm.exports.names import NAME_BYTES, SPLITS, folder_names
 from ncfm.foreign import read_foreign, told_apart
-from ncfm.soft_labels import SoftLabels
-from ncfm.synthetic import SyntheticSet
+from ncfm.synthetic.soft_labels import SoftLabels
+from ncfm.synthetic.synthetic_set import SyntheticSet
 from strategies import rng
 
 NAMES = ("zebra", "ant", "maßstab")  # not in sorted order

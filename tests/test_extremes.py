@@ -22,8 +22,9 @@ from ncfm.discrepancy.frequencies import DirectFrequencies, ScaleMixtureFrequenc
 from ncfm.distillation import distill
 from ncfm.networks import create_network
 from ncfm.networks.features import FeatureExtractor
-from ncfm.teachers import untrained_pool
-from ncfm.training import TrainingRecipe, fit
+from ncfm.training.fit import fit
+from ncfm.training.recipe import TrainingRecipe
+from ncfm.training.teachers import untrained_pool
 from strategies import normal, rng
 from tiny import DSA, NETWORK, mixture
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from ncfm._utils.checks import NcfmError
-from ncfm.formation import MODES, cut, decode, decoded_ipc, edges, stitch
+from ncfm.synthetic.formation import MODES, cut, decode, decoded_ipc, edges, stitch
 from oracles import cut_loop, decode_loop, tiles_of_each_image_loop
 from strategies import formations, normal, properties, rng
 

@@ -18,9 +18,9 @@ from ncfm._utils.types import Statistics
 from ncfm.baselines import choose, mosaics, rded, select
 from ncfm.baselines.mosaics import AREA, NUM_CROPS, Crops, choose_crops, crop, draw_crops, most_realistic, realism
 from ncfm.data.image_set import ImageSet, ImageSplit, normalize, to_float
-from ncfm.formation import cut, stitch
-from ncfm.synthetic import SyntheticSet
-from ncfm.teachers import Teacher, TeacherPool
+from ncfm.synthetic.formation import cut, stitch
+from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.training.teachers import Teacher, TeacherPool
 from strategies import interval, properties, rng, seeds
 from tiny import few, random_pool
 

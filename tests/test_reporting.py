@@ -24,14 +24,15 @@ from ncfm.data.image_set import to_float
 from ncfm.distillation.film import FILM_FOLDER
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE
 from ncfm.distillation.state import STATE_FILE
-from ncfm.formation import as_stored, cut, stitch
 from ncfm.report.page import TEMPLATES, with_code
 from ncfm.reporting import REPORT_FILE, real, write_report
 from ncfm.reporting.closeness import feature_map, pair_views, verdict
 from ncfm.reporting.folder import open_run
 from ncfm.reporting.summary import remade
 from ncfm.settings import CONFIG_FILE, resolve_config
-from ncfm.synthetic import SCORES_FILE, SET_FOLDER, SyntheticSet, start_images
+from ncfm.synthetic.formation import as_stored, cut, stitch
+from ncfm.synthetic.initialization import start_images
+from ncfm.synthetic.synthetic_set import SCORES_FILE, SET_FOLDER, SyntheticSet
 from strategies import rng
 from tiny import SETTINGS, few
 

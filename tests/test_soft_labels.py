@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncfm._utils.checks import NcfmError
-from ncfm.soft_labels import SoftLabels, SoftTargets, TeacherTargets
+from ncfm.synthetic.soft_labels import SoftLabels, SoftTargets, TeacherTargets
 from strategies import rng
 
 

@@ -11,20 +11,10 @@ import ncfm
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet, ImageSplit, to_float
-from ncfm.formation import MODES, cut, decode
-from ncfm.soft_labels import SoftLabels
-from ncfm.synthetic import (
-    FACTS_FILE,
-    FORMAT_VERSION,
-    IMAGES_FILE,
-    INITS,
-    SyntheticSet,
-    add_scores,
-    choose_random,
-    extended,
-    read_scores,
-    start_images,
-)
+from ncfm.synthetic.formation import MODES, cut, decode
+from ncfm.synthetic.initialization import INITS, choose_random, extended, start_images
+from ncfm.synthetic.soft_labels import SoftLabels
+from ncfm.synthetic.synthetic_set import FACTS_FILE, FORMAT_VERSION, IMAGES_FILE, SyntheticSet, add_scores, read_scores
 from strategies import rng
 
 NAMES = ("cat", "dog", "Käfer")

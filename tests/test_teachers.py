@@ -7,14 +7,14 @@ import dataclasses
 import pytest
 import torch
 
-from ncfm import teachers
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.networks import create_network
-from ncfm.teachers import Teacher, TeacherPool, blend, network_for, pretrain, teacher_key
-from ncfm.training import TrainingRecipe
+from ncfm.training import teachers
+from ncfm.training.recipe import TrainingRecipe
+from ncfm.training.teachers import Teacher, TeacherPool, blend, network_for, pretrain, teacher_key
 
 CPU = torch.device("cpu")
 RECIPE = TrainingRecipe(epochs=1, optimizer="sgd", lr=0.05, batch_size=16, schedule="cosine", augment="flip")

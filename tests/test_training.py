@@ -18,24 +18,18 @@ from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import to_float
 from ncfm.networks import create_network
 from ncfm.networks.layout import channels_last
-from ncfm.soft_labels import SoftTargets, TeacherTargets, distillation_loss
-from ncfm.training import (
-    OPTIMIZERS,
-    SCHEDULES,
-    TrainingRecipe,
+from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets, distillation_loss
+from ncfm.training.fit import (
     accuracy,
     epoch_batches,
     fit,
-    make_optimizer,
-    make_targets,
-    maybe_cutmix,
-    mixed_loss,
     network_input,
     predict,
     recompute_batch_norms,
-    schedule_factor,
     steps_per_epoch,
 )
+from ncfm.training.recipe import OPTIMIZERS, SCHEDULES, TrainingRecipe, make_optimizer, schedule_factor
+from ncfm.training.targets import make_targets, maybe_cutmix, mixed_loss
 
 RECIPE = TrainingRecipe(epochs=2, optimizer="sgd", lr=0.05, batch_size=32, schedule="cosine")
 PLAIN = Statistics((0.0,), (1.0,))  # leaves images as they are

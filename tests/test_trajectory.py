@@ -16,10 +16,11 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm.distillation import Interrupted, StartRange, distill_trajectories, trajectory
 from ncfm.distillation.state import STATE_FILE
-from ncfm.experts import ExpertPool, Trajectory, flat, record_experts
 from ncfm.networks import create_network
-from ncfm.teachers import network_for
-from ncfm.training import TrainingRecipe, fit, predict
+from ncfm.training.experts import ExpertPool, Trajectory, flat, record_experts
+from ncfm.training.fit import fit, predict
+from ncfm.training.recipe import TrainingRecipe
+from ncfm.training.teachers import network_for
 from tiny import few
 
 CPU = torch.device("cpu")

@@ -7,8 +7,9 @@ from ncfm._utils.types import LabelledImages
 from ncfm.distillation import Interrupted
 from ncfm.evaluation import Protocol, StudentMemory, evaluate
 from ncfm.networks import create_network
-from ncfm.training import TrainingRecipe, fit, make_optimizer
-from ncfm.unfinished import Unfinished
+from ncfm.training.checkpoint import Unfinished
+from ncfm.training.fit import fit
+from ncfm.training.recipe import TrainingRecipe, make_optimizer
 from strategies import rng
 
 
@@ -115,7 +116,7 @@ def test_seconds_of_earlier_sittings_are_counted(digits, tmp_path, monkeypatch):
         return now
 
     path = tmp_path / "unfinished.safetensors"
-    monkeypatch.setattr("ncfm.unfinished.time.monotonic", clock)
+    monkeypatch.setattr("ncfm.training.checkpoint.time.monotonic", clock)
     with pytest.raises(KeyboardInterrupt):
         train(digits, path, "sgd", stop_after=2)
     kept = Unfinished(path)

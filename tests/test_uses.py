@@ -16,7 +16,7 @@ from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation.continual import class_order, learn_continually, restrict, step_sizes
 from ncfm.evaluation.search import SearchResult, convnet_grid
 from ncfm.settings import resolve_config, variant_of
-from ncfm.soft_labels import TeacherTargets
+from ncfm.synthetic.soft_labels import TeacherTargets
 from strategies import rng
 from tiny import SETTINGS, few
 
@@ -70,7 +70,7 @@ def test_each_evaluation_is_what_it_is_called(distilled, images):
 
 
 def test_without_augmentation_nothing_is_mixed_either(distilled, images, monkeypatch):
-    from ncfm import training
+    from ncfm.training import fit as training
 
     mixing = []
     monkeypatch.setattr(training, "cutmix", lambda x, g: (mixing.append(1), (x, torch.arange(len(x)), 1.0))[1])

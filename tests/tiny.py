@@ -9,8 +9,8 @@ from ncfm.discrepancy.frequencies import ScaleMixtureFrequencies
 from ncfm.distillation import MinMaxStep, Player
 from ncfm.networks import create_network
 from ncfm.objectives import CharacteristicMatching
-from ncfm.synthetic import start_images
-from ncfm.teachers import Teacher, TeacherPool
+from ncfm.synthetic.initialization import start_images
+from ncfm.training.teachers import Teacher, TeacherPool
 from strategies import rng
 
 NETWORK = "convnet1w8"  # one block of 8 channels: 128 features of an 8-pixel image

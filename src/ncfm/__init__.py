@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.version import __version__
-from ncfm.synthetic import SyntheticSet, load
+from ncfm.synthetic.synthetic_set import SyntheticSet, load
 
 if TYPE_CHECKING:
     from ncfm.api import distill, evaluate, pretrain

@@ -18,8 +18,9 @@ from ncfm.evaluation import EvaluationResult
 from ncfm.foreign import is_set, read_foreign
 from ncfm.runs import distill_into, judge, prepare, train_pool, train_teachers
 from ncfm.settings import Settings, check_folder, describe_run, resolve_config
-from ncfm.synthetic import SyntheticSet, check_extension, load
-from ncfm.teachers import TeacherPool
+from ncfm.synthetic.initialization import check_extension
+from ncfm.synthetic.synthetic_set import SyntheticSet, load
+from ncfm.training.teachers import TeacherPool
 
 __all__ = ["distill", "evaluate", "load", "pretrain"]
 

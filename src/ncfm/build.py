@@ -29,7 +29,6 @@ from ncfm.discrepancy.frequencies import (
 )
 from ncfm.distillation import DistillResult, StartRange, check_epochs, distill, distill_trajectories
 from ncfm.evaluation import Protocol, get_protocol
-from ncfm.experts import ExpertPool, record_experts
 from ncfm.loggers import import_logger, make_logger
 from ncfm.objectives import (
     CharacteristicMatching,
@@ -39,10 +38,11 @@ from ncfm.objectives import (
     Objective,
     PointMatching,
 )
-from ncfm.soft_labels import SoftLabels, SoftTargets, StudentTargets, TeacherTargets
-from ncfm.synthetic import SyntheticSet
-from ncfm.teachers import TeacherPool, pretrain
-from ncfm.training import TrainingRecipe
+from ncfm.synthetic.soft_labels import SoftLabels, SoftTargets, StudentTargets, TeacherTargets
+from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.training.experts import ExpertPool, record_experts
+from ncfm.training.recipe import TrainingRecipe
+from ncfm.training.teachers import TeacherPool, pretrain
 
 
 class Machine(NamedTuple):

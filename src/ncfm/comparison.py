@@ -25,7 +25,6 @@ from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.distillation.state import has_state
 from ncfm.evaluation import EvaluationResult, equal_steps, interval
-from ncfm.experts import ExpertPool
 from ncfm.methods import METHODS, Method, read_ablation
 from ncfm.report.figures import save_image_grid
 from ncfm.report.plots import CostPoint
@@ -42,8 +41,9 @@ from ncfm.settings import (
     resolve_config,
     variant_of,
 )
-from ncfm.synthetic import SCORES_FILE, SyntheticSet, read_scores
-from ncfm.teachers import TeacherPool
+from ncfm.synthetic.synthetic_set import SCORES_FILE, SyntheticSet, read_scores
+from ncfm.training.experts import ExpertPool
+from ncfm.training.teachers import TeacherPool
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,11 @@ from ncfm.data.image_set import ImageSet
 from ncfm.networks import on_device
 from ncfm.runs import prepare
 from ncfm.settings import Settings, resolve_config
-from ncfm.synthetic import SyntheticSet, start_images
-from ncfm.teachers import TeacherPool, network_for, teacher_key, untrained_pool
-from ncfm.training import TrainingRecipe, accuracy, fit, steps_per_epoch
+from ncfm.synthetic.initialization import start_images
+from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.training.fit import accuracy, fit, steps_per_epoch
+from ncfm.training.recipe import TrainingRecipe
+from ncfm.training.teachers import TeacherPool, network_for, teacher_key, untrained_pool
 
 WARM_UP = 2  # steps of each stage that are not counted: first allocations, compilation
 

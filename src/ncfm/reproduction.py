@@ -29,7 +29,7 @@ from ncfm.report.published import published
 from ncfm.report.results import read_rows
 from ncfm.report.rows import AccuracyRow
 from ncfm.settings import CONFIG_FILE, Settings, check_folder, describe_run, resolve_config, variant_of
-from ncfm.synthetic import SyntheticSet
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 COMMITTED = Path(__file__).parent / "report" / "committed.csv"
 """Rows of ``results/accuracy.csv`` by recipe, as they were when this version was made."""

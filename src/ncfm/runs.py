@@ -33,7 +33,6 @@ from ncfm.distillation.state import has_state
 from ncfm.evaluation import EvaluationResult, StudentMemory, interval, students_key
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
-from ncfm.experts import ExpertPool
 from ncfm.networks.registry import is_own
 from ncfm.report.figures import save_image_grid
 from ncfm.report.results import Conditions, code_version, command_line, library_versions
@@ -46,9 +45,10 @@ from ncfm.settings import (
     usual_method,
     variant_of,
 )
-from ncfm.soft_labels import StudentTargets
-from ncfm.synthetic import SET_FOLDER, SyntheticSet
-from ncfm.teachers import TeacherPool, untrained_pool
+from ncfm.synthetic.soft_labels import StudentTargets
+from ncfm.synthetic.synthetic_set import SET_FOLDER, SyntheticSet
+from ncfm.training.experts import ExpertPool
+from ncfm.training.teachers import TeacherPool, untrained_pool
 
 PICTURE_FILE = "images.png"
 

@@ -22,9 +22,9 @@ from ncfm.evaluation.scores import augmentation_robust_interval, label_robust_in
 from ncfm.evaluation.search import SearchResult
 from ncfm.runs import judge, prepare, train_students, train_teachers
 from ncfm.settings import Settings
-from ncfm.soft_labels import SoftTargets, StudentTargets
-from ncfm.synthetic import SyntheticSet
-from ncfm.teachers import TeacherPool, untrained_pool
+from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
+from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.training.teachers import TeacherPool, untrained_pool
 
 FULL_EPOCHS = 20
 

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import ncfm
-from ncfm import runs, teachers
+from ncfm import runs
 from ncfm._utils import files as _files
 from ncfm._utils.locks import sole_user
 from ncfm._utils.seeding import generator
@@ -35,8 +35,9 @@ from ncfm.exports import hub
 from ncfm.foreign import read_foreign
 from ncfm.report import results
 from ncfm.settings import resolve_config
-from ncfm.soft_labels import SoftLabels
-from ncfm.synthetic import SyntheticSet
+from ncfm.synthetic.soft_labels import SoftLabels
+from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.training import teachers
 from tiny import SETTINGS
 
 COMMANDS = [

@@ -10,7 +10,7 @@ import torch
 import ncfm
 from ncfm._utils.files import write_json
 from ncfm.reporting import write_report
-from ncfm.synthetic import SCORES_FILE
+from ncfm.synthetic.synthetic_set import SCORES_FILE
 from tiny import SETTINGS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

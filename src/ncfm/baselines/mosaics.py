@@ -6,7 +6,7 @@ these. The crops are chosen by number first, as positions and boxes, and cut out
 Reference:
     Sun, Shi, Shao and Lin, "On the Diversity and Realism of Distilled Dataset: An Efficient Dataset Distillation
     Paradigm", CVPR 2024, arXiv 2312.03526. Its students learn from what the teacher says of every augmented batch:
-    `ncfm.soft_labels.TeacherTargets`.
+    `ncfm.synthetic.soft_labels.TeacherTargets`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from ncfm._utils.files import content_hash
 from ncfm._utils.types import Images
 from ncfm.baselines.remembered import check_no_empty_class, read_choice, write_choice
 from ncfm.data.image_set import ImageSet, to_float
-from ncfm.formation import stitch
-from ncfm.synthetic import SyntheticSet, check_enough
-from ncfm.teachers import TeacherPool
+from ncfm.synthetic.formation import stitch
+from ncfm.synthetic.initialization import check_enough
+from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.training.teachers import TeacherPool
 
 NUM_CROPS = 5  # of an image
 AREA = (0.08, 1.0)  # of a crop, as a share of the image's: the usual range of random resized crops

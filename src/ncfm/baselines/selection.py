@@ -19,8 +19,9 @@ from ncfm.baselines.mosaics import choose_crops, rded
 from ncfm.baselines.remembered import check_no_empty_class, read_choice, write_choice
 from ncfm.data.image_set import ImageSet, draw_class_batches, normalize, to_float
 from ncfm.networks.features import FeatureExtractor
-from ncfm.synthetic import SyntheticSet, check_enough, start_images
-from ncfm.teachers import TeacherPool
+from ncfm.synthetic.initialization import check_enough, start_images
+from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.training.teachers import TeacherPool
 
 SELECTIONS = ("random", "herding", "kcenter", "kmeans", "mosaic", "rded")
 

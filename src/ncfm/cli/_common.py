@@ -25,7 +25,7 @@ from ncfm.build import build_machine
 from ncfm.config import make_config, nest, parse_setting
 from ncfm.report.results import Conditions
 from ncfm.settings import judged_on
-from ncfm.synthetic import SyntheticSet
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 Data = Annotated[
     str,

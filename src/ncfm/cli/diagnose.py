@@ -17,7 +17,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm.cli._common import AsJson, console, print_json
 from ncfm.distillation.history import DIAGNOSIS_FILE, read_lines
 from ncfm.report.plots import plot_diagnosis
-from ncfm.synthetic import SyntheticSet
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 # Of a diagnosis: field, factor, digits; each learned beside fixed.
 QUANTITIES = (("discrepancy", 1, 4), ("amplitude_share", 100, 0), ("modulus", 1, 2), ("excess", 1, 2))

@@ -40,7 +40,7 @@ from ncfm.report.results import append_rows
 from ncfm.report.rows import AccuracyRow
 from ncfm.runs import scores
 from ncfm.settings import CONFIG_FILE
-from ncfm.synthetic import SCORES_FILE, SyntheticSet, add_scores
+from ncfm.synthetic.synthetic_set import SCORES_FILE, SyntheticSet, add_scores
 
 
 def command(

@@ -31,7 +31,7 @@ from ncfm.report.results import append_rows
 from ncfm.report.tables import part_of
 from ncfm.reproduction import Reproduction, Row, committed_row, find_row, reproduce, rows
 from ncfm.runs import scores
-from ncfm.synthetic import SCORES_FILE, add_scores
+from ncfm.synthetic.synthetic_set import SCORES_FILE, add_scores
 
 
 def command(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ncfm._utils.checks import check_at_least, check_known, check_positive
 from ncfm.distillation.state import Progress
-from ncfm.training import schedule_factor
+from ncfm.training.recipe import schedule_factor
 
 IMAGE_SCHEDULES = ("constant", "cosine", "step", "fifths")
 

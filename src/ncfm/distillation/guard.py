@@ -8,7 +8,7 @@ from torch import Tensor
 from ncfm._utils.checks import NcfmFailure
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm.distillation.contract import Record, Step
-from ncfm.unfinished import optimizer_tensors
+from ncfm.training.checkpoint import optimizer_tensors
 
 PATIENCE = 10  # iterations in a row that may be taken back
 

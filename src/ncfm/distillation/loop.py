@@ -18,8 +18,9 @@ from ncfm.distillation.running import DistillResult, Run
 from ncfm.distillation.step import MinMaxStep, Player
 from ncfm.loggers import MetricLogger
 from ncfm.objectives import Objective
-from ncfm.synthetic import SyntheticSet, extended, start_images
-from ncfm.teachers import TeacherPool
+from ncfm.synthetic.initialization import extended, start_images
+from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.training.teachers import TeacherPool
 
 
 def distill(
@@ -73,9 +74,9 @@ def distill(
         objective: what is matched, on the same device; its adversary (if any) is trained.
         ipc: stored images per class; training sees ``formation.decoded_ipc`` of them.
         iterations: outer iterations.
-        factor, mode, bound: multi-formation, see `ncfm.formation.decode`.
-        init: "noise", "real", "mosaic" or "first", see `ncfm.synthetic.start_images`.
-        extend: a set whose images come first in each class of the start, see `ncfm.synthetic.extended`.
+        factor, mode, bound: multi-formation, see `ncfm.synthetic.formation.decode`.
+        init: "noise", "real", "mosaic" or "first", see `ncfm.synthetic.initialization.start_images`.
+        extend: a set whose images come first in each class of the start, see `ncfm.synthetic.initialization.extended`.
         augment: DSA strategy of the matching.
         real_batch_per_class: fresh real images of every class in an iteration.
         real_pool_per_class: images of a class that batches are drawn from, the first ones of the data; None for all.

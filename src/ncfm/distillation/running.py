@@ -33,7 +33,7 @@ from ncfm.distillation.guard import Guard
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, History, Measured, as_lines, read_lines
 from ncfm.distillation.state import Progress, Snapshot, load_state, take_snapshot
 from ncfm.loggers import MetricLogger
-from ncfm.synthetic import SyntheticSet
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 SMOOTHING = 0.98  # of the loss that early stopping looks at: a mean over about 50 iterations
 MIN_GAIN = 1e-3  # relative improvement that counts

@@ -20,7 +20,7 @@ from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.files import content_hash, read_tensors, write_tensors
 from ncfm._utils.seeding import Streams
-from ncfm.unfinished import optimizer_tensors, restore_optimizer
+from ncfm.training.checkpoint import optimizer_tensors, restore_optimizer
 
 STATE_FILE, STATE_BEFORE_FILE = "state.safetensors", "state-before.safetensors"
 DAMAGED = ".damaged"  # appended to the name of a state that is set aside

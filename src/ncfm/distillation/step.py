@@ -23,12 +23,12 @@ from ncfm._utils.types import Features, GroupedImages
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSplit, draw_class_batches, normalizer, to_float
 from ncfm.diagnosis import Diagnosis, Spectrum, diagnose, spectrum
-from ncfm.formation import decode, decoded_ipc
 from ncfm.networks.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.networks.layout import channels_last
 from ncfm.objectives import CharacteristicMatching, Measured, Objective, measure
-from ncfm.teachers import TeacherPool
-from ncfm.training import batch_norms, recompute_batch_norms
+from ncfm.synthetic.formation import decode, decoded_ipc
+from ncfm.training.fit import batch_norms, recompute_batch_norms
+from ncfm.training.teachers import TeacherPool
 
 # Of the free memory, for the activations of one pass: matching and calibration keep one each, and with what else an
 # iteration takes (images decoded and augmented, real ones, holes in the heap) its peak was 2.9 to 3.4 times one pass on

@@ -29,13 +29,14 @@ from ncfm.distillation.budget import Budget
 from ncfm.distillation.running import DistillResult, Run
 from ncfm.distillation.step import Player
 from ncfm.distillation.unrolling import Gap, Loss, replayed, unrolled
-from ncfm.experts import ExpertPool
-from ncfm.formation import decode, decoded_ipc, stitch
 from ncfm.loggers import MetricLogger
 from ncfm.networks.layout import channels_last
-from ncfm.soft_labels import SoftLabels
-from ncfm.synthetic import SyntheticSet, check_enough, start_images
-from ncfm.training import predict
+from ncfm.synthetic.formation import decode, decoded_ipc, stitch
+from ncfm.synthetic.initialization import check_enough, start_images
+from ncfm.synthetic.soft_labels import SoftLabels
+from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.training.experts import ExpertPool
+from ncfm.training.fit import predict
 
 DIFFERENTIATIONS: dict[str, Callable[..., Gap]] = {
     "unrolled": unrolled,
@@ -268,7 +269,7 @@ def distill_trajectories(
         experts: the trajectories; their device is where the work is done.
         ipc: stored images per class.
         iterations: outer iterations.
-        factor, mode, bound: multi-formation, see `ncfm.formation.decode`.
+        factor, mode, bound: multi-formation, see `ncfm.synthetic.formation.decode`.
         init: "correct" - as "real" or, with a factor, "mosaic", but of images that the first expert, as it ended,
             classifies correctly; or noise, real, mosaic as in `start_images`.
         learn_labels: learn soft labels, begun from that expert's logits; they are stored with the set.

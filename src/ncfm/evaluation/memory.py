@@ -17,8 +17,8 @@ from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, w
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation.protocol import Protocol
-from ncfm.soft_labels import SoftTargets, StudentTargets, TeacherTargets
-from ncfm.unfinished import Unfinished
+from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets, TeacherTargets
+from ncfm.training.checkpoint import Unfinished
 
 # Raised when a change of the training code makes remembered students differ from freshly trained ones.
 MEMORY_VERSION = 1

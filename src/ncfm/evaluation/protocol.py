@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ncfm._utils.checks import check_known
-from ncfm.training import TrainingRecipe
+from ncfm.training.recipe import TrainingRecipe
 
 STUDENT_AUGMENT = "color_crop_flip_scale_rotate"
 

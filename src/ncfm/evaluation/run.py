@@ -21,11 +21,11 @@ from ncfm.evaluation.inference import interval
 from ncfm.evaluation.measures import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.memory import Student, StudentMemory
 from ncfm.evaluation.protocol import Protocol
-from ncfm.evaluation.side_by_side import fit_side_by_side
 from ncfm.networks.registry import create_network, on_device
-from ncfm.soft_labels import SoftTargets, StudentTargets
-from ncfm.training import fit, predict, steps_per_epoch
-from ncfm.unfinished import Unfinished
+from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
+from ncfm.training.checkpoint import Unfinished
+from ncfm.training.fit import fit, predict, steps_per_epoch
+from ncfm.training.fit_vmapped import fit_side_by_side
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ncfm._utils.types import StoredImages
 from ncfm.data.image_set import to_uint8
-from ncfm.synthetic import SyntheticSet
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 
 @dataclass(frozen=True)

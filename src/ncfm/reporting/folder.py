@@ -21,7 +21,7 @@ from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
 from ncfm.distillation.state import STATE_FILE
 from ncfm.evaluation import interval
 from ncfm.settings import CONFIG_FILE
-from ncfm.synthetic import FACTS_FILE, SCORES_FILE, SET_FOLDER, SyntheticSet, read_scores
+from ncfm.synthetic.synthetic_set import FACTS_FILE, SCORES_FILE, SET_FOLDER, SyntheticSet, read_scores
 
 COMPARISON_FILE = "comparison.json"  # of `ncfm compare`, in the folder above its runs
 

@@ -17,10 +17,10 @@ from ncfm.build import Machine
 from ncfm.config import RunConfig, make_config, nest
 from ncfm.data.image_set import ImageSet, draw_class_batches, normalizer, to_float, to_uint8
 from ncfm.evaluation.likeness import Neighbours, nearest, principal_plane
-from ncfm.formation import as_stored, decode
 from ncfm.networks.features import FeatureExtractor
 from ncfm.runs import prepare, train_teachers
-from ncfm.synthetic import SyntheticSet
+from ncfm.synthetic.formation import as_stored, decode
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 SHOWN = 10  # real images of a class to look at
 MAX_QUERIES = 2000  # synthetic images compared

@@ -30,8 +30,9 @@ from ncfm._utils.types import Images, Statistics
 from ncfm.data.image_set import ImageSet
 from ncfm.networks.layout import channels_last
 from ncfm.networks.registry import create_network, is_own, on_device
-from ncfm.training import TrainingRecipe, fit, predict
-from ncfm.unfinished import Unfinished
+from ncfm.training.checkpoint import Unfinished
+from ncfm.training.fit import fit, predict
+from ncfm.training.recipe import TrainingRecipe
 
 Weights = dict[str, Tensor]
 EXTRACTORS = ("blended", "trained", "random")

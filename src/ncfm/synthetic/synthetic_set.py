@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,16 +11,15 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from ncfm._utils.checks import NcfmError, NcfmFailure, check_at_least, check_factor, check_finite, check_known
+from ncfm._utils.checks import NcfmError, NcfmFailure, check_at_least, check_factor, check_finite
 from ncfm._utils.files import content_hash, read_json, read_tensors, write_json, write_tensors
 from ncfm._utils.locks import taking_turns
 from ncfm._utils.types import LabelledImages, Statistics, Whitening
 from ncfm._utils.version import __version__
-from ncfm.data.image_set import ImageSet, draw_class_batches, normalize, to_float, to_uint8
-from ncfm.formation import decode, decoded_ipc, stitch
-from ncfm.soft_labels import SoftLabels
+from ncfm.data.image_set import normalize, to_float, to_uint8
+from ncfm.synthetic.formation import decode, decoded_ipc
+from ncfm.synthetic.soft_labels import SoftLabels
 
-INITS = ("noise", "real", "mosaic", "first")
 FORMAT = "ncfm-synthetic-set"
 FORMAT_VERSION = 2  # the highest that is read; written is the lowest that will do: 1 with floats, 2 with 8 bits
 BITS = (32, 8)  # of a stored pixel: float32, or one of 256 levels
@@ -74,7 +72,7 @@ class SyntheticSet:
 
     @property
     def formation(self) -> tuple[int, str, int]:
-        """Factor, mode and bound, as `ncfm.formation.decode` takes them."""
+        """Factor, mode and bound, as `ncfm.synthetic.formation.decode` takes them."""
         return self.factor, self.mode, self.bound
 
     @property
@@ -330,111 +328,3 @@ def _scores_of_run(folder: Path, known: Sequence[dict[str, Any]]) -> list[dict[s
 
 def _hash(tensors: Mapping[str, Tensor]) -> str:
     return content_hash(*(part for name in sorted(tensors) for part in (name, tensors[name])))
-
-
-def start_images(real: ImageSet, *, ipc: int, factor: int, init: str, generator: Generator) -> Tensor:
-    """Images (C, ipc, c, h, w) in [0, 1] to start from.
-
-    Args:
-        real: the real set; only its training split is used.
-        ipc: stored images per class, at least 1.
-        factor: tiles a side of a mosaic.
-        init: "noise" - uniform; "real" - random real images of the class; "mosaic" - every stored image is stitched
-            from factor^2 random real images of the class; "first" - from the first ones of the class in the data's
-            order, as the published code does: for comparing.
-        generator: draws them, without replacement within a class.
-
-    Raises:
-        NcfmError: if ipc is below 1, or larger than a class allows for a start from real images.
-    """
-    check_at_least(ipc, 1, "ipc (images per class)")
-    check_known(init, INITS, "init")
-    shape = (real.num_classes, ipc, real.channels, real.image_size, real.image_size)
-    if init == "noise":
-        return torch.rand(shape, generator=generator)
-    tiles = 1 if init == "real" else factor
-    choose = choose_first if init == "first" else choose_random
-    chosen = choose(real, ipc * tiles**2, generator)  # (C, ipc * tiles^2, c, h, w)
-    return stitch(chosen.flatten(0, 1), tiles).unflatten(0, shape[:2]).contiguous()
-
-
-def extended(start: SyntheticSet, earlier: SyntheticSet) -> SyntheticSet:
-    """A start whose first images of each class are those of an earlier set, which may have fewer classes and images.
-
-    Args:
-        start: as `start_images` makes it; what ``earlier`` has not is taken from it.
-        earlier: of the same kind of images; its classes are found by name.
-
-    Raises:
-        NcfmError: as `check_extension`.
-    """
-    check_extension(earlier, start.class_names, tuple(start.images.shape[1:]), start.formation)
-    images = start.images.clone()
-    images[[start.class_names.index(name) for name in earlier.class_names], : earlier.ipc] = earlier.images
-    return start.with_images(images)
-
-
-def check_extension(
-    earlier: SyntheticSet, class_names: Sequence[str], shape: tuple[int, ...], formation: tuple[int, str, int]
-) -> None:
-    """Check that a set can be extended to one of some classes, of images (ipc, c, h, w) each, and a formation.
-
-    Raises:
-        NcfmError: if it has classes that are not among them, more images in a class, images of another size, or
-            another factor, mode or bound.
-    """
-    unknown = [name for name in earlier.class_names if name not in class_names]
-    if unknown:
-        raise NcfmError(f"The set to extend has classes that the data have not: {', '.join(unknown[:5])}.")
-    ipc, size, own = shape[0], shape[1:], tuple(earlier.images.shape[2:])
-    if own != size:
-        raise NcfmError(f"The set to extend has images of (channels, height, width) {own}, the data of {size}.")
-    if earlier.ipc > ipc:
-        raise NcfmError(f"The set to extend has {earlier.ipc} images a class, more than the {ipc} asked for.")
-    for name, theirs, ours in zip(("factor", "mode", "bound"), earlier.formation, formation, strict=True):
-        if theirs != ours and (name != "bound" or formation[1] == "bounded"):
-            raise NcfmError(f"The set to extend has {name} {theirs}, this run {ours}; give distill.{name}={theirs}.")
-
-
-def choose_random(real: ImageSet, per_class: int, generator: Generator) -> Tensor:
-    """Random training images of every class without replacement, (C, per_class, c, h, w) in [0, 1].
-
-    A class with fewer gives all it has, and then again from its first drawn; that is warned of.
-
-    Raises:
-        NcfmError: if no class has so many.
-    """
-    check_enough(real, per_class)
-    at = draw_class_batches(real.train, per_class, generator)
-    return to_float(real.train.batch(at.flatten())).unflatten(0, at.shape).cpu()
-
-
-def choose_first(real: ImageSet, per_class: int, generator: Generator) -> Tensor:
-    """The first training images of every class in the data's order, as `choose_random`; nothing is drawn."""
-    check_enough(real, per_class)
-    at = real.train.offsets[:, None] + torch.arange(per_class) % real.train.counts[:, None]  # (C, per_class)
-    return to_float(real.train.batch(at.flatten())).unflatten(0, at.shape).cpu()
-
-
-def check_enough(real: ImageSet, per_class: int) -> None:
-    """Warn of classes with fewer training images than ``per_class``.
-
-    Raises:
-        NcfmError: if all have fewer.
-    """
-    counts = real.train.counts
-    rare = [real.class_names[i] for i in (counts < per_class).nonzero().flatten().tolist()]
-    if not rare:
-        return
-    name, smallest = real.class_names[int(counts.argmin())], int(counts.min())
-    if len(rare) == real.num_classes:
-        raise NcfmError(
-            f"Expected at least {per_class} real images in every class, but class {name!r} has {smallest}; "
-            "lower --ipc or the factor, or start from noise (--set distill.init=noise)."
-        )
-    warnings.warn(
-        f"{len(rare)} of {real.num_classes} classes have fewer than the {per_class} images that are taken of each "
-        f"({', '.join(rare[:3])}{', ...' if len(rare) > 3 else ''}; fewest {smallest}): "
-        "theirs are taken more than once.",
-        stacklevel=2,
-    )

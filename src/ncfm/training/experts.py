@@ -23,8 +23,9 @@ from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet
 from ncfm.networks.registry import is_own, on_device
-from ncfm.teachers import network_for
-from ncfm.training import TrainingRecipe, batch_norms, fit
+from ncfm.training.fit import batch_norms, fit
+from ncfm.training.recipe import TrainingRecipe
+from ncfm.training.teachers import network_for
 
 STORED = torch.float16
 """Of recorded weights: rounding moves each by at most 2^-12 of its size, far less than an epoch does."""

@@ -14,18 +14,10 @@ from torch.func import functional_call, stack_module_state
 from ncfm._utils.checks import NcfmFailure
 from ncfm._utils.types import Statistics
 from ncfm.data.augment import AugmentParameters, SiameseAugment
-from ncfm.soft_labels import StudentTargets
-from ncfm.training import (
-    TrainingRecipe,
-    epoch_batches,
-    make_optimizer,
-    make_targets,
-    maybe_cutmix,
-    mixed_loss,
-    network_input,
-    steps_per_epoch,
-    training_mode,
-)
+from ncfm.synthetic.soft_labels import StudentTargets
+from ncfm.training.fit import epoch_batches, network_input, steps_per_epoch, training_mode
+from ncfm.training.recipe import TrainingRecipe, make_optimizer
+from ncfm.training.targets import make_targets, maybe_cutmix, mixed_loss
 
 
 def fit_side_by_side(
@@ -41,7 +33,7 @@ def fit_side_by_side(
     compile_networks: bool = False,
     after_epoch: Callable[[int], None] | None = None,
 ) -> None:
-    """Train networks of one architecture in place, each as `ncfm.training.fit` would, in stacked passes.
+    """Train networks of one architecture in place, each as `ncfm.training.fit.fit` would, in stacked passes.
 
     Weights, buffers and optimizer state are stacked (S, ...), and ``torch.func.vmap`` runs all students in one pass:
     a convolution becomes one with S groups. Every student keeps a generator of its own, with the same draws as alone,

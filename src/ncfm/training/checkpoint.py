@@ -25,7 +25,7 @@ class Unfinished:
     A file that is damaged, or of another training, counts as none: the training begins anew.
 
     Args:
-        path: the file; its name should say what determines the training, see `ncfm.teachers.teacher_key`.
+        path: the file; its name should say what determines the training, see `ncfm.training.teachers.teacher_key`.
         seconds: between two states.
     """
 

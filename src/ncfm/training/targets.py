@@ -1,0 +1,83 @@
+"""What a classifier learns from: hard labels, soft ones, mixed images."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from ncfm.data.augment import cutmix
+from ncfm.synthetic.soft_labels import StudentTargets, TeacherTargets, distillation_loss
+from ncfm.training.recipe import TrainingRecipe
+
+
+class Targets(NamedTuple):
+    """What a classifier is to say of images (..., n); leading axes are students."""
+
+    labels: Tensor  # (..., n) int64
+    soft: Tensor | None  # (..., n, C) probabilities at the temperature
+    weight: float  # of the soft loss
+    temperature: float
+    teachers: TeacherTargets | None = None  # who say ``soft`` anew of every batch, mixed as it is
+
+    def at(self, positions: Tensor) -> Targets:
+        """Those of the images at some positions."""
+        return self._replace(labels=self.labels[positions], soft=None if self.soft is None else self.soft[positions])
+
+    def shown(self, inputs: Tensor) -> Targets:
+        """Those of the same images shown as ``inputs`` (..., n, c, h, w): what the teachers say of them, if any do."""
+        return self if self.teachers is None else self._replace(soft=self.teachers.probabilities(inputs))
+
+    def pasted(self, order: Tensor) -> Targets:
+        """Those of what was pasted into each image, a part of image ``order`` (..., n)."""
+        soft = self.soft
+        if soft is not None and self.teachers is None:  # teachers have seen both parts
+            soft = soft.take_along_dim(order[..., None], dim=-2)
+        return self._replace(labels=self.labels.gather(-1, order), soft=soft)
+
+    def losses(self, logits: Tensor, recipe: TrainingRecipe) -> Tensor:
+        """For each image, (..., n), of logits (..., n, C)."""
+        if self.soft is not None and self.weight == 1:
+            return distillation_loss(logits, self.soft, self.temperature)
+        hard = F.cross_entropy(
+            logits.flatten(0, -2), self.labels.flatten(), label_smoothing=recipe.label_smoothing, reduction="none"
+        ).view(self.labels.shape)
+        if self.soft is None:
+            return hard
+        return (1 - self.weight) * hard + self.weight * distillation_loss(logits, self.soft, self.temperature)
+
+
+def make_targets(labels: Tensor, soft: StudentTargets | None, device: torch.device) -> Targets:
+    """Labels (n,), and soft labels if there are any, on the device."""
+    if soft is None:
+        return Targets(labels.to(device), None, 0.0, 1.0)
+    if isinstance(soft, TeacherTargets):
+        return Targets(labels.to(device), None, soft.weight, soft.temperature, soft)
+    return Targets(labels.to(device), soft.probabilities().to(device), soft.weight, soft.temperature)
+
+
+def maybe_cutmix(x: Tensor, recipe: TrainingRecipe, generator: Generator) -> tuple[Tensor, Tensor | None, float]:
+    """The batch, mixed or not: images, the order of what was pasted (None: nothing), and the share of their own."""
+    if float(torch.rand((), generator=generator)) < recipe.cutmix_probability:
+        return cutmix(x, generator)
+    return x, None, 1.0
+
+
+def mixed_loss(
+    logits: Tensor, targets: Targets, order: Tensor | None, share: float | Tensor, recipe: TrainingRecipe
+) -> Tensor:
+    """``share * loss(targets) + (1 - share) * loss(pasted)``, mean over images: () or, of students, (S,).
+
+    Args:
+        logits: (..., n, C).
+        targets: of the n images.
+        order: (..., n) whose part was pasted into each image; None if nothing was.
+        share: of the area that is the images' own, one or (S,).
+        recipe: for the label smoothing.
+    """
+    own = targets.losses(logits, recipe).mean(-1)
+    if order is None:
+        return own
+    return share * own + (1 - share) * targets.pasted(order).losses(logits, recipe).mean(-1)
