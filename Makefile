@@ -66,7 +66,7 @@ dist: install-dev ## wheel and source archive in dist/, tried out of an empty fo
 	$(BIN)/python tools/check_dist.py dist
 
 results: install ## rewrite the tables of README and docs from the files under results/
-	$(BIN)/python tools/readme_tables.py
+	$(BIN)/python -m tools.readme_tables
 
 ablations: install ## every ablation, three sets a variant, on CIFAR-10 at a reduced schedule; hours
 	$(BIN)/ncfm compare cifar10 --ipc 10 --recipe cifar10-ipc10-reduced --seeds 3 --out runs/ablations \

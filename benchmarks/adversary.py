@@ -23,6 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 import ncfm
+from benchmarks.records import AdversaryRow
 from ncfm._utils.progress import Silent
 from ncfm._utils.seeding import generator
 from ncfm.config import RunConfig
@@ -30,8 +31,7 @@ from ncfm.data.image_set import draw_class_batches, normalizer, to_float
 from ncfm.discrepancy import characteristic_function, ncfd
 from ncfm.discrepancy.frequencies import DirectFrequencies, GaussianFrequencies, ScaleMixtureFrequencies
 from ncfm.networks.features import FeatureExtractor
-from ncfm.report.results import Conditions, append_rows
-from ncfm.report.rows import AdversaryRow
+from ncfm.results.files import Conditions, append_rows
 from ncfm.runs import prepare, train_teachers
 
 FORMS: dict[str, tuple[type, dict[str, object]]] = {

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.problem import Problem, race
 from benchmarks.step import cost_row
-from ncfm.report.results import append_rows
+from ncfm.results.files import append_rows
 
 
 def main() -> None:

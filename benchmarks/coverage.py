@@ -19,10 +19,10 @@ import torch
 from rich.console import Console
 
 import ncfm
+from benchmarks.records import CoverageRow
 from ncfm._utils.types import Interval
 from ncfm.evaluation import interval
-from ncfm.report.results import Conditions, append_rows
-from ncfm.report.rows import CoverageRow
+from ncfm.results.files import Conditions, append_rows
 
 NORMAL_95 = 1.959964
 

@@ -38,11 +38,11 @@ from rich.table import Table
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
+from benchmarks.records import FaultRow
 from ncfm.cli import main as cli
-from ncfm.distillation.running import Run
-from ncfm.distillation.state import STATE_FILE, has_state
-from ncfm.report.results import Conditions, append_rows
-from ncfm.report.rows import FaultRow
+from ncfm.distillation.checkpoint import STATE_FILE, has_state
+from ncfm.distillation.runner import Run
+from ncfm.results.files import Conditions, append_rows
 
 SETTINGS = {
     "teachers.network": "convnet1w8",

@@ -41,22 +41,22 @@ from safetensors.torch import save_file
 from torch.optim.lr_scheduler import LambdaLR
 
 import ncfm
+from benchmarks.records import FuzzRow
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import Streams
 from ncfm._utils.types import Statistics
 from ncfm.config import make_config, nest, parse_setting, read_recipe
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.data.sources import images_of, load_images
-from ncfm.distillation.film import Frame, frame_images, read_film, write_frame
+from ncfm.distillation.checkpoint import STATE_FILE, Progress, load_state, take_snapshot
 from ncfm.distillation.history import METRICS_FILE, read_lines
-from ncfm.distillation.state import STATE_FILE, Progress, load_state, take_snapshot
-from ncfm.evaluation.memory import Student, StudentMemory
+from ncfm.distillation.snapshots import Frame, frame_images, read_film, write_frame
+from ncfm.evaluation.student_cache import Student, StudentMemory
 from ncfm.exports import export
 from ncfm.foreign import read_foreign
 from ncfm.methods import read_ablation
-from ncfm.report.results import Conditions, append_rows, read_rows
-from ncfm.report.rows import FuzzRow
 from ncfm.reporting import write_report
+from ncfm.results.files import Conditions, append_rows, read_rows
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet, read_scores
 from ncfm.training.checkpoint import Unfinished

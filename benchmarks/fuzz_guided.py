@@ -22,9 +22,9 @@ import atheris
 
 with atheris.instrument_imports(include=["ncfm"]):
     from benchmarks import fuzz
+    from benchmarks.records import FuzzRow
     from ncfm._utils.checks import NcfmError
-    from ncfm.report.results import Conditions, append_rows
-    from ncfm.report.rows import FuzzRow
+    from ncfm.results.files import Conditions, append_rows
 
 import torch
 from rich.console import Console

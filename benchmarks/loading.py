@@ -25,7 +25,7 @@ from benchmarks.step import cost_row
 from ncfm._utils.device import describe_device, peak_memory_mb
 from ncfm._utils.seeding import generator
 from ncfm.data import draw_class_batches, load_images
-from ncfm.report.results import append_rows
+from ncfm.results.files import append_rows
 
 
 def use(name: str) -> None:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.problem import Problem, Timings, race, trajectories
 from benchmarks.step import cost_row
-from ncfm.report.results import append_rows
+from ncfm.results.files import append_rows
 
 POINTS = {"unrolled": (2, 4), "replayed": (4, 8), "tesla": (4, 8)}  # steps that are timed
 

@@ -31,6 +31,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.problem import FOREVER, Problem
+from benchmarks.records import DRAWS, MESSAGE, RankRow
 from ncfm._utils.device import PRECISIONS
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.seeding import generator
@@ -39,9 +40,7 @@ from ncfm.config import make_config, nest
 from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import ImageSet, ImageSplit, draw_class_batches
 from ncfm.discrepancy.frequencies import ScaleMixtureFrequencies
-from ncfm.report.results import Conditions, append_rows
-from ncfm.report.rows import RankRow
-from ncfm.report.tables import DRAWS, MESSAGE
+from ncfm.results.files import Conditions, append_rows
 from ncfm.training.teachers import Teacher, TeacherPool, Weights, network_for
 
 CASES: dict[str, dict[str, Any]] = {

@@ -2,8 +2,9 @@
 
 Classes one by one; eager float32 on PyTorch's operators; for each class a loss for the images and another one for psi,
 each evaluated and differentiated by itself; an optimizer step over the whole image tensor for every class; then the
-calibration, class by class again. It plays the same game as `ncfm.distillation.step`: the same teachers, augmentation,
-frequencies and discrepancy. It has one advantage over the published code: its two losses do not meet in one buffer.
+calibration, class by class again. It computes the same as `ncfm.distillation.minmax_step`: the same teachers,
+augmentation, frequencies and discrepancy. It has one advantage over the published code: its two losses do not meet in
+one buffer.
 """
 
 from __future__ import annotations

@@ -20,14 +20,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.records import PlannedRow
 from ncfm._utils.device import choose_device
 from ncfm._utils.seeding import generator
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.data.named import NAMED_SETS, SUBSETS, whole_size
 from ncfm.planning import Plan, plan
-from ncfm.report.results import Conditions, append_rows, read_rows
-from ncfm.report.rows import PlannedRow
 from ncfm.reproduction import Row, committed_row, rows
+from ncfm.results.files import Conditions, append_rows, read_rows
 from ncfm.settings import resolve_config
 
 CLASSES = {"cifar100": 100, "tiny-imagenet": 200, "imagenet-1k": 1000}  # others have ten

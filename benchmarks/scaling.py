@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.problem import Problem, race
+from benchmarks.records import CostRow
 from benchmarks.step import cost_row
-from ncfm.report.results import append_rows
-from ncfm.report.rows import CostRow
+from ncfm.results.files import append_rows
 
 CURVES: dict[str, tuple[int, ...]] = {
     "num_classes": (10, 30, 100, 300, 1000),

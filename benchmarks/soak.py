@@ -29,8 +29,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ncfm.report.results import Conditions, append_rows
-from ncfm.report.rows import SoakRow
+from benchmarks.records import SoakRow
+from ncfm.results.files import Conditions, append_rows
 
 GROWTH = 0.02  # of memory, that passes for none
 WARM_UP = 0.1  # share of the windows with iterations: allocators fill their caches there

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.problem import Problem, Timings, matmul_ceiling, operations_of, race
+from benchmarks.records import CostRow
 from ncfm._utils.device import choose_device
-from ncfm.report.results import append_rows, code_version, command_line, today
-from ncfm.report.rows import CostRow
+from ncfm.results.files import append_rows, code_version, command_line, today
 
 POINTS = ((64, 1024), (1024, 4096))  # real images a class, frequencies
 

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.problem import Problem
+from benchmarks.records import CostRow
 from ncfm import kernels
 from ncfm._utils.device import choose_device, describe_device, peak_memory_mb
 from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation import evaluate, get_protocol
-from ncfm.report.results import append_rows, code_version, command_line, today
-from ncfm.report.rows import CostRow
+from ncfm.results.files import append_rows, code_version, command_line, today
 
 
 def main() -> None:

@@ -18,14 +18,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.records import WeightRow
 from ncfm._utils.progress import Silent
 from ncfm.build import Machine, run_distillation
 from ncfm.config import RunConfig
 from ncfm.data.image_set import ImageSet
-from ncfm.distillation.step import Player
+from ncfm.distillation.minmax_step import Player
 from ncfm.methods import METHODS
-from ncfm.report.results import Conditions, append_rows
-from ncfm.report.rows import WeightRow
+from ncfm.results.files import Conditions, append_rows
 from ncfm.runs import prepare, train_teachers
 from ncfm.settings import resolve_config
 from ncfm.training.teachers import TeacherPool

@@ -29,8 +29,8 @@ from ncfm.baselines import (
 from ncfm.baselines.coresets import nearest_free
 from ncfm.data.image_set import ImageSet, ImageSplit, normalize, to_float, to_uint8
 from ncfm.distillation import distill
+from ncfm.distillation.objectives import MeanMatching
 from ncfm.networks.features import FeatureExtractor
-from ncfm.objectives import MeanMatching
 from ncfm.synthetic.formation import stitch
 from ncfm.training.teachers import Teacher, TeacherPool, network_for
 from strategies import normal, properties, rng, seeds

@@ -11,7 +11,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm.comparison import Entry, Scored, choose_methods, cost_points, entries, write_csv
 from ncfm.config import make_config, nest
 from ncfm.evaluation import EvaluationResult, interval
-from ncfm.evaluation.memory import Student
+from ncfm.evaluation.student_cache import Student
 from ncfm.methods import METHODS, ablation_names, read_ablation
 
 

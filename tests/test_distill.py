@@ -22,13 +22,16 @@ from ncfm._utils.seeding import generator
 from ncfm.data.image_set import normalize, to_float
 from ncfm.discrepancy import gaussian_mmd, mean_gap
 from ncfm.discrepancy.frequencies import GaussianFrequencies
-from ncfm.distillation import Interrupted, distill, loop, running, step
+from ncfm.distillation import Interrupted, distill
+from ncfm.distillation import distribution_matching as loop
+from ncfm.distillation import minmax_step as step
+from ncfm.distillation import runner as running
 from ncfm.distillation.budget import IMAGE_SCHEDULES, Budget
+from ncfm.distillation.checkpoint import STATE_BEFORE_FILE, STATE_FILE, Progress, Snapshot
 from ncfm.distillation.history import METRICS_FILE
-from ncfm.distillation.running import stop_requests
-from ncfm.distillation.state import STATE_BEFORE_FILE, STATE_FILE, Progress, Snapshot
+from ncfm.distillation.objectives import CharacteristicMatching, MeanMatching
+from ncfm.distillation.runner import stop_requests
 from ncfm.networks.features import FeatureExtractor
-from ncfm.objectives import CharacteristicMatching, MeanMatching
 from ncfm.synthetic.formation import MODES, decoded_ipc
 from ncfm.synthetic.initialization import INITS
 from strategies import rng

@@ -14,8 +14,8 @@ from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit, to_float
 from ncfm.evaluation import PROTOCOLS, Protocol, equal_steps, evaluate, get_protocol, interval
-from ncfm.evaluation import run as evaluation_run
-from ncfm.evaluation.run import Look, look_epochs
+from ncfm.evaluation import students as evaluation_run
+from ncfm.evaluation.students import Look, look_epochs
 from ncfm.networks import create_network, on_device
 from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets
 from ncfm.training.fit import fit, steps_per_epoch

@@ -13,7 +13,9 @@ from ncfm._utils.checks import NcfmFailure
 from ncfm.data.image_set import to_uint8
 from ncfm.distillation import Interrupted, distill
 from ncfm.distillation.budget import Budget
-from ncfm.distillation.film import (
+from ncfm.distillation.checkpoint import Progress
+from ncfm.distillation.objectives import MeanMatching
+from ncfm.distillation.snapshots import (
     FILM_FOLDER,
     FRAME_BYTES,
     MOMENTS,
@@ -24,8 +26,6 @@ from ncfm.distillation.film import (
     read_film,
     write_frame,
 )
-from ncfm.distillation.state import Progress
-from ncfm.objectives import MeanMatching
 from tiny import few, random_pool
 
 

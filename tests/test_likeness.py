@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ncfm._utils.checks import NcfmError
-from ncfm.evaluation.likeness import nearest, principal_plane
+from ncfm.evaluation.nearest_real import nearest, principal_plane
 from strategies import rng
 
 

@@ -14,7 +14,7 @@ import pytest
 from ncfm._utils import locks as _locks
 from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm._utils.locks import LOCK_FILE, sole_user, taking_turns
-from ncfm.report.results import append_rows, read_rows
+from ncfm.results.files import append_rows, read_rows
 from test_report import ROW
 
 HOLD = """

@@ -12,7 +12,7 @@ import torch
 
 import ncfm
 from ncfm import NcfmError
-from ncfm.loggers import EVENTS_FOLDER, TensorBoardLogger, WandbLogger, import_logger, make_logger
+from ncfm.distillation.loggers import EVENTS_FOLDER, TensorBoardLogger, WandbLogger, import_logger, make_logger
 from ncfm.settings import resolve_config
 from tiny import SETTINGS
 
@@ -125,7 +125,7 @@ def test_a_run_that_is_stopped_closes_its_log(tmp_path, wandb_runs, monkeypatch)
     def fail(self, *_):
         raise RuntimeError("no more")
 
-    monkeypatch.setattr("ncfm.distillation.running.Run.save", fail)
+    monkeypatch.setattr("ncfm.distillation.runner.Run.save", fail)
     with pytest.raises(RuntimeError, match="no more"):
         distill(tmp_path / "run", settings={"machine.log": "wandb"})
     assert wandb_runs[0].finished == 1

@@ -9,7 +9,7 @@ import torch
 
 from ncfm._utils.types import LabelledImages, Whitening
 from ncfm.evaluation import StudentMemory, evaluate, get_protocol, students_key
-from ncfm.evaluation import run as evaluation_run
+from ncfm.evaluation import students as evaluation_run
 from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets
 from strategies import rng
 from test_evaluation import CPU, PROTOCOL, changed

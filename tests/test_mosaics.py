@@ -15,8 +15,9 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import read_tensors, write_tensors
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Statistics
-from ncfm.baselines import choose, mosaics, rded, select
-from ncfm.baselines.mosaics import AREA, NUM_CROPS, Crops, choose_crops, crop, draw_crops, most_realistic, realism
+from ncfm.baselines import choose, rded, select
+from ncfm.baselines import rded as mosaics
+from ncfm.baselines.rded import AREA, NUM_CROPS, Crops, choose_crops, crop, draw_crops, most_realistic, realism
 from ncfm.data.image_set import ImageSet, ImageSplit, normalize, to_float
 from ncfm.synthetic.formation import cut, stitch
 from ncfm.synthetic.synthetic_set import SyntheticSet

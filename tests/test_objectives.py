@@ -22,7 +22,7 @@ from ncfm.discrepancy.frequencies import (
     ScaleMixtureFrequencies,
     StudentTFrequencies,
 )
-from ncfm.objectives import (
+from ncfm.distillation.objectives import (
     CharacteristicMatching,
     CovarianceMatching,
     KernelMatching,

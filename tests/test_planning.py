@@ -12,7 +12,7 @@ from ncfm import planning
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import cache_dir
 from ncfm.cli.main import main
-from ncfm.report import duration
+from ncfm.results.formatting import duration
 from tiny import SETTINGS, few
 
 
@@ -66,7 +66,7 @@ def test_nothing_is_left_behind(images, tmp_path, monkeypatch):
 
 
 def test_short_memory_shows_in_the_plan(images, monkeypatch):
-    monkeypatch.setattr("ncfm.distillation.step.available_memory", lambda device: 10_000)
+    monkeypatch.setattr("ncfm.distillation.minmax_step.available_memory", lambda device: 10_000)
     plan = planning.plan(images, ipc=2, settings=SETTINGS, steps=1)
     assert 1 <= plan.images_per_pass < 80
 

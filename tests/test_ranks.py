@@ -17,7 +17,7 @@ from ncfm import NcfmError, load
 from ncfm._utils.distributed import ALONE, Ranks, joined
 from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import draw_class_batches
-from ncfm.distillation.state import is_by_class
+from ncfm.distillation.checkpoint import is_by_class
 from strategies import rng
 from tiny import DSA, SETTINGS
 

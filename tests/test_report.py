@@ -12,36 +12,33 @@ import sys
 import numpy as np
 import pytest
 import torch
+from benchmarks.records import DRAWS, MESSAGE, FaultRow
 from PIL import Image
-
-from ncfm._utils.checks import NcfmError, NcfmFailure
-from ncfm.report import (
+from tools.tables import (
+    PLANNED,
     Ablated,
-    AccuracyRow,
     ablation_table,
-    append_rows,
     faults_table,
     fuzz_table,
     gallery_table,
     gap_table,
-    image_grid,
     methods_table,
     networks_table,
+    plan_table,
     planned_table,
     race_table,
     ranks_table,
-    read_rows,
-    results,
     results_table,
-    save_image_grid,
     scaling_table,
     variants_table,
 )
-from ncfm.report.accuracies import interval_of, mean_of, of_row
-from ncfm.report.figures import BACKGROUND, GAP, LABEL_HEIGHT
-from ncfm.report.results import COLUMNS, code_version, today
-from ncfm.report.rows import FaultRow
-from ncfm.report.tables import DRAWS, MESSAGE, PLANNED, plan_table
+
+from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm.results import files as results
+from ncfm.results.files import COLUMNS, append_rows, code_version, read_rows, today
+from ncfm.results.formatting import interval_of, mean_of, of_row
+from ncfm.results.image_grid import BACKGROUND, GAP, LABEL_HEIGHT, image_grid, save_image_grid
+from ncfm.results.rows import AccuracyRow
 
 ROW = AccuracyRow(
     dataset="digits",

@@ -21,9 +21,9 @@ from ncfm._utils.progress import Silent
 from ncfm.cli.main import app
 from ncfm.config import make_config, nest, parse_setting
 from ncfm.data.image_set import to_float
-from ncfm.distillation.film import FILM_FOLDER
+from ncfm.distillation.checkpoint import STATE_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE
-from ncfm.distillation.state import STATE_FILE
+from ncfm.distillation.snapshots import FILM_FOLDER
 from ncfm.report.page import TEMPLATES, with_code
 from ncfm.reporting import REPORT_FILE, real, write_report
 from ncfm.reporting.closeness import feature_map, pair_views, verdict

@@ -2,12 +2,12 @@
 
 import pytest
 from benchmarks import rows
+from benchmarks.records import PlannedRow
 from benchmarks.rows import Shape, key_of, predict
 
 from ncfm.planning import Plan, Stage
-from ncfm.report.results import Conditions, append_rows, read_rows
-from ncfm.report.rows import PlannedRow
 from ncfm.reproduction import find_row
+from ncfm.results.files import Conditions, append_rows, read_rows
 
 
 def test_shapes_are_those_of_the_whole_sets():

@@ -14,8 +14,7 @@ from scipy import stats
 
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
-from ncfm.evaluation.inference import compare_runs, runs_needed
-from ncfm.evaluation.measures import confusion_matrix, expected_calibration_error, per_class_accuracy
+from ncfm.evaluation.classification import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.rankings import rank_correlation
 from ncfm.evaluation.scores import (
     augmentation_robust_interval,
@@ -25,6 +24,7 @@ from ncfm.evaluation.scores import (
     label_robust_interval,
     label_robust_score,
 )
+from ncfm.evaluation.statistics import compare_runs, runs_needed
 from strategies import normal, properties, rng, seeds
 
 fractions = st.floats(0, 1)

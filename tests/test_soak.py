@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from benchmarks.soak import Look, Verdict, Window, judge, look
 
-from ncfm.report.results import read_rows
+from ncfm.results.files import read_rows
 
 
 def windows(peaks: list[float], means: list[float] | None = None, files: list[int] | None = None) -> list[Window]:

@@ -17,8 +17,10 @@ from ncfm._utils.seeding import Streams
 from ncfm.data.image_set import draw_class_batches, to_float
 from ncfm.discrepancy import ROOT_EPSILON
 from ncfm.discrepancy.frequencies import GaussianFrequencies
-from ncfm.distillation import Player, ascend, distill, loop, step
-from ncfm.objectives import CharacteristicMatching, CovarianceMatching, MeanMatching
+from ncfm.distillation import Player, ascend, distill
+from ncfm.distillation import distribution_matching as loop
+from ncfm.distillation import minmax_step as step
+from ncfm.distillation.objectives import CharacteristicMatching, CovarianceMatching, MeanMatching
 from oracles_step import iteration_loop
 from strategies import rng
 from tiny import WIDTH, Frozen, Recorder, few, make_step, mixture, random_pool

@@ -14,8 +14,9 @@ from torch.testing import assert_close
 
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
-from ncfm.distillation import Interrupted, StartRange, distill_trajectories, trajectory
-from ncfm.distillation.state import STATE_FILE
+from ncfm.distillation import Interrupted, StartRange, distill_trajectories
+from ncfm.distillation import trajectory_matching as trajectory
+from ncfm.distillation.checkpoint import STATE_FILE
 from ncfm.networks import create_network
 from ncfm.training.experts import ExpertPool, Trajectory, flat, record_experts
 from ncfm.training.fit import fit, predict

@@ -7,7 +7,7 @@ from benchmarks.weights import gradient_norms
 
 from ncfm._utils.progress import Silent
 from ncfm.config import make_config, nest
-from ncfm.objectives import MeanMatching
+from ncfm.distillation.objectives import MeanMatching
 from ncfm.runs import prepare, train_teachers
 
 

@@ -7,8 +7,8 @@ from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.discrepancy.frequencies import ScaleMixtureFrequencies
 from ncfm.distillation import MinMaxStep, Player
+from ncfm.distillation.objectives import CharacteristicMatching
 from ncfm.networks import create_network
-from ncfm.objectives import CharacteristicMatching
 from ncfm.synthetic.initialization import start_images
 from ncfm.training.teachers import Teacher, TeacherPool
 from strategies import rng

@@ -3,7 +3,7 @@
 The README has the methods by their recipes, docs/results.md every row, docs/evaluation.md the networks that were
 trained on one set, docs/peers.md the methods at equal time and the race with DATM, docs/ablations.md the ablations,
 docs/faults.md what runs survived, gallery/README.md the sets, docs/many-machines.md what several ranks came to.
-src/ncfm/report/committed.csv has the last row of each recipe, and recipes that have not been run say how long they
+src/ncfm/results/committed.csv has the last row of each recipe, and recipes that have not been run say how long they
 would take.
 """
 
@@ -20,30 +20,28 @@ from ncfm.build import build_protocol
 from ncfm.comparison import METHODS_BY_ROW
 from ncfm.config import RECIPES, dotted
 from ncfm.methods import ablation_names, read_ablation
-from ncfm.report import (
+from ncfm.reproduction import COMMITTED, Row
+from ncfm.results.files import latest, read_rows
+from ncfm.results.formatting import duration, machine_of
+from ncfm.settings import resolve_config, variant_of
+from tools.tables import (
     Ablated,
     ablation_table,
-    duration,
     faults_table,
     fuzz_table,
     gallery_table,
     gap_table,
-    latest,
-    machine_of,
     methods_table,
     networks_table,
     plan_table,
     planned_table,
     race_table,
     ranks_table,
-    read_rows,
     results_table,
     rows_table,
     scaling_table,
     variants_table,
 )
-from ncfm.reproduction import COMMITTED, Row
-from ncfm.settings import resolve_config, variant_of
 
 ROOT = Path(__file__).parents[1]
 

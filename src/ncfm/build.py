@@ -16,7 +16,7 @@ from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.files import content_hash
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Images
-from ncfm.baselines.mosaics import rded
+from ncfm.baselines.rded import rded
 from ncfm.config import DistillConfig, FrequenciesConfig, MachineConfig, RunConfig
 from ncfm.data.image_set import ImageSet, carve_validation, with_test_split
 from ncfm.data.sources import load_images
@@ -28,9 +28,8 @@ from ncfm.discrepancy.frequencies import (
     StudentTFrequencies,
 )
 from ncfm.distillation import DistillResult, StartRange, check_epochs, distill, distill_trajectories
-from ncfm.evaluation import Protocol, get_protocol
-from ncfm.loggers import import_logger, make_logger
-from ncfm.objectives import (
+from ncfm.distillation.loggers import import_logger, make_logger
+from ncfm.distillation.objectives import (
     CharacteristicMatching,
     CovarianceMatching,
     KernelMatching,
@@ -38,6 +37,7 @@ from ncfm.objectives import (
     Objective,
     PointMatching,
 )
+from ncfm.evaluation import Protocol, get_protocol
 from ncfm.synthetic.soft_labels import SoftLabels, SoftTargets, StudentTargets, TeacherTargets
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.experts import ExpertPool, record_experts

@@ -23,13 +23,13 @@ from ncfm.build import Machine, build_protocol, build_targets
 from ncfm.config import RunConfig, TeachersConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
-from ncfm.distillation.state import has_state
+from ncfm.distillation.checkpoint import has_state
 from ncfm.evaluation import EvaluationResult, equal_steps, interval
 from ncfm.methods import METHODS, Method, read_ablation
-from ncfm.report.figures import save_image_grid
-from ncfm.report.plots import CostPoint
-from ncfm.report.results import append_rows
-from ncfm.report.rows import AccuracyRow
+from ncfm.results.files import append_rows
+from ncfm.results.image_grid import save_image_grid
+from ncfm.results.plots import CostPoint
+from ncfm.results.rows import AccuracyRow
 from ncfm.runs import PICTURE_FILE, distill_into, judge, prepare, scores, train_pool, train_teachers
 from ncfm.settings import (
     Settings,

@@ -23,15 +23,15 @@ from ncfm.comparison import Scored, accuracy_row
 from ncfm.config import make_config, nest, recipe_names, recipe_path
 from ncfm.distillation import Interrupted
 from ncfm.evaluation import EvaluationResult
-from ncfm.evaluation.inference import Comparison, compare_summaries
+from ncfm.evaluation.statistics import Comparison, compare_summaries
 from ncfm.foreign import is_set
-from ncfm.report.published import published
-from ncfm.report.results import read_rows
-from ncfm.report.rows import AccuracyRow
+from ncfm.results.files import read_rows
+from ncfm.results.published import published
+from ncfm.results.rows import AccuracyRow
 from ncfm.settings import CONFIG_FILE, Settings, check_folder, describe_run, resolve_config, variant_of
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
-COMMITTED = Path(__file__).parent / "report" / "committed.csv"
+COMMITTED = Path(__file__).parent / "results" / "committed.csv"
 """Rows of ``results/accuracy.csv`` by recipe, as they were when this version was made."""
 
 ENERGY_FILE = "energy.json"

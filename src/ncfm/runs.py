@@ -29,13 +29,13 @@ from ncfm.build import (
 from ncfm.config import RunConfig, dotted
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
-from ncfm.distillation.state import has_state
+from ncfm.distillation.checkpoint import has_state
 from ncfm.evaluation import EvaluationResult, StudentMemory, interval, students_key
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
 from ncfm.networks.registry import is_own
-from ncfm.report.figures import save_image_grid
-from ncfm.report.results import Conditions, code_version, command_line, library_versions
+from ncfm.results.files import Conditions, code_version, command_line, library_versions
+from ncfm.results.image_grid import save_image_grid
 from ncfm.settings import (
     CONFIG_FILE,
     NUMERICS,

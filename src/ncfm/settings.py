@@ -12,7 +12,7 @@ from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm._utils.files import read_json
 from ncfm.config import RunConfig, check_recipe, dotted, make_config, nest, read_recipe, recipe_names
 from ncfm.data.image_set import ImageSet
-from ncfm.distillation.state import has_state
+from ncfm.distillation.checkpoint import has_state
 from ncfm.methods import METHODS, Method
 
 CONFIG_FILE = "config.json"

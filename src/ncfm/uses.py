@@ -17,9 +17,9 @@ from ncfm.config import RunConfig, make_config, nest
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.evaluation import EvaluationResult, Protocol
 from ncfm.evaluation.continual import ContinualResult, learn_continually
-from ncfm.evaluation.inference import Estimate
 from ncfm.evaluation.scores import augmentation_robust_interval, label_robust_interval
 from ncfm.evaluation.search import SearchResult
+from ncfm.evaluation.statistics import Estimate
 from ncfm.runs import judge, prepare, train_students, train_teachers
 from ncfm.settings import Settings
 from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets

@@ -24,16 +24,16 @@ from ncfm import runs
 from ncfm._utils import files as _files
 from ncfm._utils.locks import sole_user
 from ncfm._utils.seeding import generator
-from ncfm.baselines.mosaics import rded
+from ncfm.baselines.rded import rded
 from ncfm.build import build_data, build_machine, build_teachers
 from ncfm.cli.main import main
 from ncfm.data.image_set import to_uint8
 from ncfm.distillation import MinMaxStep, StepRecord
-from ncfm.distillation.state import STATE_FILE
-from ncfm.evaluation import run as evaluation_run
+from ncfm.distillation.checkpoint import STATE_FILE
+from ncfm.evaluation import students as evaluation_run
 from ncfm.exports import hub
 from ncfm.foreign import read_foreign
-from ncfm.report import results
+from ncfm.results import files as results
 from ncfm.settings import resolve_config
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet

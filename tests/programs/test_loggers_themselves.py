@@ -8,7 +8,7 @@ import json
 import pytest
 
 import ncfm
-from ncfm.loggers import EVENTS_FOLDER
+from ncfm.distillation.loggers import EVENTS_FOLDER
 from tiny import SETTINGS
 
 pytestmark = pytest.mark.slow

@@ -18,9 +18,9 @@ from ncfm._utils.energy import EnergyMeter
 from ncfm._utils.progress import Silent
 from ncfm.config import recipe_names
 from ncfm.distillation import Interrupted, MinMaxStep
-from ncfm.report import results
-from ncfm.report.published import NCFM
 from ncfm.reproduction import COMMITTED, Limited, check_header, find_row, read_header, rows
+from ncfm.results import files as results
+from ncfm.results.published import NCFM
 from tiny import SETTINGS
 
 PLAY = MinMaxStep.__call__

@@ -15,8 +15,8 @@ from ncfm._utils.checks import check_at_least, check_known
 from ncfm._utils.files import content_hash, release_pages
 from ncfm._utils.types import Features
 from ncfm.baselines.coresets import herding, k_center, k_means
-from ncfm.baselines.mosaics import choose_crops, rded
-from ncfm.baselines.remembered import check_no_empty_class, read_choice, write_choice
+from ncfm.baselines.rded import choose_crops, rded
+from ncfm.baselines.selection_cache import check_no_empty_class, read_choice, write_choice
 from ncfm.data.image_set import ImageSet, draw_class_batches, normalize, to_float
 from ncfm.networks.features import FeatureExtractor
 from ncfm.synthetic.initialization import check_enough, start_images

@@ -23,7 +23,7 @@ from rich.progress import (
 
 from ncfm.build import build_machine
 from ncfm.config import make_config, nest, parse_setting
-from ncfm.report.results import Conditions
+from ncfm.results.files import Conditions
 from ncfm.settings import judged_on
 from ncfm.synthetic.synthetic_set import SyntheticSet
 

@@ -29,8 +29,8 @@ from ncfm.cli._common import (
     settings_of,
 )
 from ncfm.methods import METHODS, ablation_names
-from ncfm.report.accuracies import interval_of, mean_of
-from ncfm.report.plots import plot_costs
+from ncfm.results.formatting import interval_of, mean_of
+from ncfm.results.plots import plot_costs
 from ncfm.runs import PICTURE_FILE
 
 DEFAULT = "ncfm,random,herding,mosaic,full"

@@ -33,10 +33,10 @@ from ncfm.cli._common import (
 )
 from ncfm.config import make_config, nest
 from ncfm.evaluation.continual import ContinualResult
-from ncfm.report.accuracies import mean_of
-from ncfm.report.plots import plot_continual
-from ncfm.report.results import append_rows
-from ncfm.report.rows import ContinualRow
+from ncfm.results.files import append_rows
+from ncfm.results.formatting import mean_of
+from ncfm.results.plots import plot_continual
+from ncfm.results.rows import ContinualRow
 
 
 def command(

@@ -14,7 +14,7 @@ from ncfm.build import build_data
 from ncfm.cli._common import AsJson, Data, DataDir, Set, console, print_json, settings_of
 from ncfm.config import make_config, nest
 from ncfm.data.summary import count_summary, describe, sample_grid
-from ncfm.report import save_image_grid
+from ncfm.results.image_grid import save_image_grid
 
 LISTED = 20  # classes named in the terminal
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from ncfm._utils.checks import NcfmError
 from ncfm.cli._common import AsJson, console, print_json
 from ncfm.distillation.history import DIAGNOSIS_FILE, read_lines
-from ncfm.report.plots import plot_diagnosis
+from ncfm.results.plots import plot_diagnosis
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 # Of a diagnosis: field, factor, digits; each learned beside fixed.

@@ -32,12 +32,12 @@ from ncfm.cli._common import (
 from ncfm.comparison import Scored, accuracy_row
 from ncfm.config import make_config, nest
 from ncfm.evaluation import PROTOCOLS, EvaluationResult, interval
-from ncfm.evaluation.inference import compare_runs, runs_needed
+from ncfm.evaluation.statistics import compare_runs, runs_needed
 from ncfm.foreign import is_set
-from ncfm.report.accuracies import interval_of, mean_of
-from ncfm.report.published import published
-from ncfm.report.results import append_rows
-from ncfm.report.rows import AccuracyRow
+from ncfm.results.files import append_rows
+from ncfm.results.formatting import interval_of, mean_of
+from ncfm.results.published import published
+from ncfm.results.rows import AccuracyRow
 from ncfm.runs import scores
 from ncfm.settings import CONFIG_FILE
 from ncfm.synthetic.synthetic_set import SCORES_FILE, SyntheticSet, add_scores

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ncfm import planning
 from ncfm.cli._common import AsJson, Data, DataDir, Device, Ipc, Recipe, Seed, Set, console, print_json, settings_of
-from ncfm.report.durations import duration
+from ncfm.results.formatting import duration
 
 
 def command(

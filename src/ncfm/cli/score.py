@@ -28,9 +28,9 @@ from ncfm.cli._common import (
     row_facts,
     settings_of,
 )
-from ncfm.report.accuracies import mean_of
-from ncfm.report.results import append_rows
-from ncfm.report.rows import Row, ScoreRow
+from ncfm.results.files import append_rows
+from ncfm.results.formatting import mean_of
+from ncfm.results.rows import ScoreRow
 
 
 def command(
@@ -107,7 +107,7 @@ def command(
     console.print("\n".join(lines), highlight=False)
 
 
-def _row(path: str, on: str | None, seed: int | None, settings: dict[str, Any], found: uses.ScoreResult) -> Row:
+def _row(path: str, on: str | None, seed: int | None, settings: dict[str, Any], found: uses.ScoreResult) -> ScoreRow:
     lrs, ars = found.label_robust_score, found.augmentation_robust_score
     trained = {id(student): student.seconds for e in found.evaluations.values() for student in e.students}
     return ScoreRow(

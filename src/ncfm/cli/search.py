@@ -34,9 +34,9 @@ from ncfm.cli._common import (
 )
 from ncfm.config import make_config, nest
 from ncfm.evaluation.search import SearchResult, convnet_grid
-from ncfm.report.plots import plot_search
-from ncfm.report.results import append_rows
-from ncfm.report.rows import SearchRow
+from ncfm.results.files import append_rows
+from ncfm.results.plots import plot_search
+from ncfm.results.rows import SearchRow
 
 
 def command(

@@ -1,10 +1,10 @@
 """Distillation: the min-max step and its peers, the run around an iteration, and its state on disk."""
 
 from ncfm.distillation.budget import Budget
-from ncfm.distillation.loop import distill
-from ncfm.distillation.running import DistillResult, Interrupted
-from ncfm.distillation.step import MinMaxStep, Player, StepRecord, ascend
-from ncfm.distillation.trajectory import StartRange, TrajectoryStep, check_epochs, distill_trajectories
+from ncfm.distillation.distribution_matching import distill
+from ncfm.distillation.minmax_step import MinMaxStep, Player, StepRecord, ascend
+from ncfm.distillation.runner import DistillResult, Interrupted
+from ncfm.distillation.trajectory_matching import StartRange, TrajectoryStep, check_epochs, distill_trajectories
 
 __all__ = [
     "Budget",

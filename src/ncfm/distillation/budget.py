@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ncfm._utils.checks import check_at_least, check_known, check_positive
-from ncfm.distillation.state import Progress
+from ncfm.distillation.checkpoint import Progress
 from ncfm.training.recipe import schedule_factor
 
 IMAGE_SCHEDULES = ("constant", "cosine", "step", "fifths")

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ncfm._utils.checks import NcfmFailure
-from ncfm.distillation.contract import Record
-from ncfm.distillation.guard import PATIENCE, check_patience
+from ncfm.distillation.nonfinite_guard import PATIENCE, check_patience
+from ncfm.distillation.step_protocol import Record
 
 METRICS_FILE, DIAGNOSIS_FILE = "metrics.jsonl", "diagnosis.jsonl"
 

@@ -1,9 +1,9 @@
 """Evaluation: protocols, students, scores. Takes plain tensors, so it judges anybody's set."""
 
-from ncfm.evaluation.inference import interval
-from ncfm.evaluation.memory import Student, StudentMemory, students_key
-from ncfm.evaluation.protocol import PROTOCOLS, Protocol, get_protocol
-from ncfm.evaluation.run import EvaluationResult, equal_steps, evaluate
+from ncfm.evaluation.protocols import PROTOCOLS, Protocol, get_protocol
+from ncfm.evaluation.statistics import interval
+from ncfm.evaluation.student_cache import Student, StudentMemory, students_key
+from ncfm.evaluation.students import EvaluationResult, equal_steps, evaluate
 
 __all__ = [
     "PROTOCOLS",

@@ -22,8 +22,8 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Interval, LabelledImages
 from ncfm.data.image_set import ImageSplit
-from ncfm.evaluation.inference import interval
-from ncfm.evaluation.run import EvaluationResult
+from ncfm.evaluation.statistics import interval
+from ncfm.evaluation.students import EvaluationResult
 
 Judge = Callable[[LabelledImages, ImageSplit, int, int], EvaluationResult]
 """Trains one student: (memory, test split, number of classes, number of the run) -> its result."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ncfm._utils.checks import NcfmError, check_at_least
 from ncfm._utils.seeding import generator
-from ncfm.evaluation.inference import Estimate
+from ncfm.evaluation.statistics import Estimate
 
 
 class RankCorrelation(NamedTuple):

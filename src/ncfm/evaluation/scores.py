@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ncfm._utils.checks import NcfmError, check_at_least, check_fraction
-from ncfm.evaluation.inference import Estimate, check_accuracies, contrast, t_interval
+from ncfm.evaluation.statistics import Estimate, check_accuracies, contrast, t_interval
 
 
 def hard_label_recovery(full_hard: float, synthetic_hard: float) -> float:

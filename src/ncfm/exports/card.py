@@ -14,7 +14,7 @@ from typing import Any
 from ncfm._utils.version import __version__
 from ncfm.data.named import NAMED_SETS, SUBSETS
 from ncfm.exports.content import Content
-from ncfm.report.accuracies import interval_of, mean_of
+from ncfm.results.formatting import interval_of, mean_of
 
 _IMAGENET = "ImageNet's terms of access allow non-commercial research and education only."
 _CIFAR = (

@@ -15,7 +15,7 @@ from ncfm.exports.content import Content
 from ncfm.exports.pictures import write_png
 from ncfm.exports.tables import write_hf, write_parquet
 from ncfm.foreign import CLASSES_FILE, CLASSES_FORMAT
-from ncfm.report.figures import save_image_grid
+from ncfm.results.image_grid import save_image_grid
 from ncfm.synthetic.synthetic_set import FACTS_FILE, FORMAT, SyntheticSet, check_bits
 
 PICTURE_FILE = "images.png"

@@ -13,10 +13,10 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import write_text
 from ncfm._utils.progress import Reporter, Silent
 from ncfm.report.page import Page, render
-from ncfm.report.results import today
 from ncfm.reporting import accuracy, closeness, curves, pictures, summary
 from ncfm.reporting.folder import RunFolder, Score, open_run, read_beside, read_own_scores, settings_table
 from ncfm.reporting.real import RealLook, look_at_real
+from ncfm.results.files import today
 
 REPORT_FILE = "report.html"
 

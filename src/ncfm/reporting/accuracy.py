@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ncfm.evaluation.inference import compare_runs
-from ncfm.report.accuracies import interval_of, mean_of
+from ncfm.evaluation.statistics import compare_runs
 from ncfm.report.charts import (
     MAX_CELLS,
     Bar,
@@ -15,10 +14,9 @@ from ncfm.report.charts import (
     confusion_chart,
     said,
 )
-from ncfm.report.durations import duration
 from ncfm.report.page import Table
 from ncfm.reporting.folder import RunFolder, Score
-from ncfm.reporting.texts import spaced
+from ncfm.results.formatting import duration, interval_of, mean_of, spaced
 
 MAX_BARS = 24  # classes with a bar of their own
 

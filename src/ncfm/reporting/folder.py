@@ -16,9 +16,9 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import read_json
 from ncfm._utils.types import Statistics
 from ncfm.config import RunConfig, dotted, make_config
-from ncfm.distillation.film import FILM_FOLDER, Frame, read_film
+from ncfm.distillation.checkpoint import STATE_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
-from ncfm.distillation.state import STATE_FILE
+from ncfm.distillation.snapshots import FILM_FOLDER, Frame, read_film
 from ncfm.evaluation import interval
 from ncfm.settings import CONFIG_FILE
 from ncfm.synthetic.synthetic_set import FACTS_FILE, SCORES_FILE, SET_FOLDER, SyntheticSet, read_scores

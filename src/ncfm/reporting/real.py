@@ -16,7 +16,7 @@ from ncfm._utils.seeding import generator
 from ncfm.build import Machine
 from ncfm.config import RunConfig, make_config, nest
 from ncfm.data.image_set import ImageSet, draw_class_batches, normalizer, to_float, to_uint8
-from ncfm.evaluation.likeness import Neighbours, nearest, principal_plane
+from ncfm.evaluation.nearest_real import Neighbours, nearest, principal_plane
 from ncfm.networks.features import FeatureExtractor
 from ncfm.runs import prepare, train_teachers
 from ncfm.synthetic.formation import as_stored, decode

@@ -6,11 +6,10 @@ import shlex
 
 from ncfm._utils.checks import NcfmError
 from ncfm.config import dotted
-from ncfm.report.durations import duration
 from ncfm.report.page import Fact
-from ncfm.report.published import published
 from ncfm.reporting.folder import RunFolder, setting_text
-from ncfm.reporting.texts import percent, spaced
+from ncfm.results.formatting import duration, percent, spaced
+from ncfm.results.published import published
 from ncfm.settings import resolve_config
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ncfm._utils.seeding import Streams
-from ncfm.diagnosis import Diagnosis, Spectrum
+from ncfm.distillation.diagnosis import Diagnosis, Spectrum
 
 
 class Record(Protocol):

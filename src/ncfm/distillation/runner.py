@@ -25,14 +25,14 @@ from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm._utils.device import give_back_memory, is_out_of_memory, measure_peak_memory
 from ncfm._utils.distributed import ALONE, LostRank, Ranks
 from ncfm._utils.files import BackgroundTask, write_text
-from ncfm.diagnosis import Spectrum, collapse
 from ncfm.distillation.budget import Budget
-from ncfm.distillation.contract import Record, Step
-from ncfm.distillation.film import MOMENTS, Frame, cut_film, frame_images, write_frame
-from ncfm.distillation.guard import Guard
+from ncfm.distillation.checkpoint import Progress, Snapshot, load_state, take_snapshot
+from ncfm.distillation.diagnosis import Spectrum, collapse
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, History, Measured, as_lines, read_lines
-from ncfm.distillation.state import Progress, Snapshot, load_state, take_snapshot
-from ncfm.loggers import MetricLogger
+from ncfm.distillation.loggers import MetricLogger
+from ncfm.distillation.nonfinite_guard import Guard
+from ncfm.distillation.snapshots import MOMENTS, Frame, cut_film, frame_images, write_frame
+from ncfm.distillation.step_protocol import Record, Step
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 SMOOTHING = 0.98  # of the loss that early stopping looks at: a mean over about 50 iterations

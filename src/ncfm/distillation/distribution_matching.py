@@ -14,10 +14,10 @@ from ncfm._utils.seeding import Streams
 from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.budget import Budget
-from ncfm.distillation.running import DistillResult, Run
-from ncfm.distillation.step import MinMaxStep, Player
-from ncfm.loggers import MetricLogger
-from ncfm.objectives import Objective
+from ncfm.distillation.loggers import MetricLogger
+from ncfm.distillation.minmax_step import MinMaxStep, Player
+from ncfm.distillation.objectives import Objective
+from ncfm.distillation.runner import DistillResult, Run
 from ncfm.synthetic.initialization import extended, start_images
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
@@ -94,7 +94,7 @@ def distill(
         resume: continue from the state in ``folder``.
         checkpoint_seconds: time between saved states.
         log_every: iterations between metrics.
-        diagnose_every: iterations between looks at the adversary, see `ncfm.diagnosis`; None for none.
+        diagnose_every: iterations between looks at the adversary, see `ncfm.distillation.diagnosis`; None for none.
         on_iteration: called after each iteration with its number and what it says of itself, see `Run.play`.
         logger: told the metrics as they are logged; closed in the end.
         ranks: who shares the classes; the objective is then built for the classes of this one's share. The first one

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from ncfm.data.named import whole_size
+from benchmarks.records import COUNTED, DRAWS, MESSAGE
+
 from ncfm.evaluation import interval
-from ncfm.report.accuracies import interval_of, mean_of, of_row
-from ncfm.report.durations import duration
-from ncfm.report.published import ABLATIONS, published
+from ncfm.results.formatting import duration, interval_of, machine_of, mean_of, of_row, part_of
+from ncfm.results.published import ABLATIONS, published
 
 
 def results_table(rows: Iterable[dict[str, str]]) -> str:
@@ -84,17 +84,6 @@ def gallery_table(sets: Iterable[tuple[str, Mapping[str, Any], int]]) -> str:
             for score in told["scores"]
         ]
     return "\n".join(lines) + "\n"
-
-
-def machine_of(row: Mapping[str, str]) -> str:
-    """Where a row was measured: "2 cores of AMD EPYC (AVX2)"."""
-    return f"{row['threads']} core{'s' * (row['threads'] != '1')} of {row['device']}"
-
-
-def part_of(row_name: str, row: Mapping[str, str]) -> str:
-    """Of how many training images a row is, where they are not the whole set: "1,400 of 9,469"; else "all"."""
-    whole, used = whole_size(row_name.partition("-ipc")[0]), int(row["training_images"] or 0)
-    return "all" if not used or whole is None or used == whole else f"{used:,} of {whole:,}"
 
 
 def networks_table(rows: Iterable[dict[str, str]]) -> str:
@@ -186,9 +175,6 @@ def fuzz_table(rows: Iterable[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-COUNTED = ("kill -9", "SIGTERM, Ctrl-C")  # faults of which it is known how far the run was
-
-
 def ranks_table(rows: Iterable[dict[str, str]]) -> str:
     """A Markdown table of what several ranks came to beside one process; the last of rows that compared the same."""
     found = {(r["case"], int(r["ranks"]), int(r["iterations"])): r for r in rows if r["difference_max"]}
@@ -204,8 +190,6 @@ def ranks_table(rows: Iterable[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-DRAWS = "random numbers of 1000 classes of 1281 images, which every rank draws"
-MESSAGE = "the message of an iteration"
 PLANNED = "10 classes, 64 px, IPC 10, width 128, 64 real images, 1024 frequencies"
 
 

@@ -22,10 +22,10 @@ from ncfm._utils.seeding import Streams
 from ncfm._utils.types import Features, GroupedImages
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSplit, draw_class_batches, normalizer, to_float
-from ncfm.diagnosis import Diagnosis, Spectrum, diagnose, spectrum
+from ncfm.distillation.diagnosis import Diagnosis, Spectrum, diagnose, spectrum
+from ncfm.distillation.objectives import CharacteristicMatching, Measured, Objective, measure
 from ncfm.networks.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.networks.layout import channels_last
-from ncfm.objectives import CharacteristicMatching, Measured, Objective, measure
 from ncfm.synthetic.formation import decode, decoded_ipc
 from ncfm.training.fit import batch_norms, recompute_batch_norms
 from ncfm.training.teachers import TeacherPool

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from ncfm._utils.types import Features, Frequencies, PerGroup
 from ncfm.discrepancy import amplitude_gap, characteristic_function, ncfd_from_phi, phase_gap
 from ncfm.discrepancy.frequencies import GaussianFrequencies
-from ncfm.objectives import CharacteristicMatching
+from ncfm.distillation.objectives import CharacteristicMatching
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

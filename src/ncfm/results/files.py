@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,7 +23,10 @@ from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm._utils.device import describe_device, peak_memory_mb
 from ncfm._utils.files import write_text
 from ncfm._utils.locks import taking_turns
-from ncfm.report.rows import AccuracyRow, Row
+from ncfm.results.rows import AccuracyRow
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 COLUMNS = tuple(f.name for f in fields(AccuracyRow))
 
@@ -69,7 +73,7 @@ def _without_place(argument: str) -> str:
     return option + equals + Path(value).name if Path(value).is_absolute() and Path(value).name else argument
 
 
-def append_rows(path: Path, rows: Sequence[Row]) -> None:
+def append_rows(path: Path, rows: Sequence[DataclassInstance]) -> None:
     """Append rows to a CSV file, making it with its header if needed; the file is replaced whole.
 
     A measurement that the file already has is not written twice: a comparison that is called again takes its finished

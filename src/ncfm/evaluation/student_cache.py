@@ -16,7 +16,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, write_json
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit
-from ncfm.evaluation.protocol import Protocol
+from ncfm.evaluation.protocols import Protocol
 from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets, TeacherTargets
 from ncfm.training.checkpoint import Unfinished
 

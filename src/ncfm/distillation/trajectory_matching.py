@@ -26,10 +26,10 @@ from ncfm._utils.seeding import Streams
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSet, normalizer, to_float
 from ncfm.distillation.budget import Budget
-from ncfm.distillation.running import DistillResult, Run
-from ncfm.distillation.step import Player
+from ncfm.distillation.loggers import MetricLogger
+from ncfm.distillation.minmax_step import Player
+from ncfm.distillation.runner import DistillResult, Run
 from ncfm.distillation.unrolling import Gap, Loss, replayed, unrolled
-from ncfm.loggers import MetricLogger
 from ncfm.networks.layout import channels_last
 from ncfm.synthetic.formation import decode, decoded_ipc, stitch
 from ncfm.synthetic.initialization import check_enough, start_images

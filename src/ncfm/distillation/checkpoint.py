@@ -38,7 +38,9 @@ class Progress:
     best_iteration: int = 0
     peak_memory_mb: float = 0.0  # that iterations took beside what the process held before, over all sittings
     taken_back: int = 0  # iterations that were not finite, see `Guard`
-    spectrum: list[float] | None = None  # of the adversary's frequencies at the start, see `ncfm.diagnosis.spectrum`
+    spectrum: list[float] | None = (
+        None  # of the adversary's frequencies at the start, see `ncfm.distillation.diagnosis.spectrum`
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ncfm._utils.checks import NcfmFailure
 from ncfm._utils.distributed import ALONE, Ranks
-from ncfm.distillation.contract import Record, Step
+from ncfm.distillation.step_protocol import Record, Step
 from ncfm.training.checkpoint import optimizer_tensors
 
 PATIENCE = 10  # iterations in a row that may be taken back

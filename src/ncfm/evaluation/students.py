@@ -17,10 +17,10 @@ from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Interval, LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit, to_if_it_fits
-from ncfm.evaluation.inference import interval
-from ncfm.evaluation.measures import confusion_matrix, expected_calibration_error, per_class_accuracy
-from ncfm.evaluation.memory import Student, StudentMemory
-from ncfm.evaluation.protocol import Protocol
+from ncfm.evaluation.classification import confusion_matrix, expected_calibration_error, per_class_accuracy
+from ncfm.evaluation.protocols import Protocol
+from ncfm.evaluation.statistics import interval
+from ncfm.evaluation.student_cache import Student, StudentMemory
 from ncfm.networks.registry import create_network, on_device
 from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
 from ncfm.training.checkpoint import Unfinished

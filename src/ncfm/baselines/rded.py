@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 from ncfm._utils.checks import NcfmError, check_at_least, check_factor
 from ncfm._utils.files import content_hash
 from ncfm._utils.types import Images
-from ncfm.baselines.remembered import check_no_empty_class, read_choice, write_choice
+from ncfm.baselines.selection_cache import check_no_empty_class, read_choice, write_choice
 from ncfm.data.image_set import ImageSet, to_float
 from ncfm.synthetic.formation import stitch
 from ncfm.synthetic.initialization import check_enough

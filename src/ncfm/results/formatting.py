@@ -1,0 +1,79 @@
+"""Numbers, times and names as tables and pages show them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from ncfm.data.named import whole_size
+
+
+def mean_of(mean: float, std: float, low: float | None) -> str:
+    """An accuracy in percent with its deviation; of one student, which has no interval, without.
+
+    Args:
+        mean, std: fractions.
+        low: of the 95 % interval; None or NaN if there is none.
+
+    >>> mean_of(0.665, 0.005, 0.653), mean_of(0.667, 0.0, None)
+    ('66.5 ± 0.5', '66.7')
+    """
+    alone = low is None or math.isnan(low)
+    return f"{100 * mean:.1f}" + ("" if alone else f" ± {100 * std:.1f}")
+
+
+def interval_of(low: float | None, high: float | None) -> str:
+    """A 95 % interval in percent; - for none.
+
+    >>> interval_of(0.653, 0.677), interval_of(None, None)
+    ('65.3 to 67.7', '-')
+    """
+    if low is None or high is None or math.isnan(low):
+        return "-"
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def of_row(row: Mapping[str, str]) -> tuple[str, str]:
+    """Accuracy and interval of a row of a results file."""
+    mean, std = float(row["accuracy_mean"]), float(row["accuracy_std"] or "nan")
+    low, high = (float(row[key]) if row[key] else None for key in ("accuracy_low", "accuracy_high"))
+    return mean_of(mean, std, low), interval_of(low, high)
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that people would use, in about two digits.
+
+    >>> duration(0.35), duration(42), duration(600), duration(9000), duration(207_000)
+    ('0.35 s', '42 s', '10 min', '2.5 h', '2.4 days')
+    """
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < most * size:
+            return f"{seconds / size:.0f} {unit}" if unit != "h" else f"{seconds / size:.1f} h"
+    return f"{seconds / 86400:.1f} days"
+
+
+def spaced(names: str) -> str:
+    """A list without spaces with places to break a line."""
+    return names.replace(",", ", ")
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent with one digit; - for none.
+
+    >>> percent(0.5), percent(None)
+    ('50.0', '-')
+    """
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
+
+
+def machine_of(row: Mapping[str, str]) -> str:
+    """Where a row was measured: "2 cores of AMD EPYC (AVX2)"."""
+    return f"{row['threads']} core{'s' * (row['threads'] != '1')} of {row['device']}"
+
+
+def part_of(row_name: str, row: Mapping[str, str]) -> str:
+    """Of how many training images a row is, where they are not the whole set: "1,400 of 9,469"; else "all"."""
+    whole, used = whole_size(row_name.partition("-ipc")[0]), int(row["training_images"] or 0)
+    return "all" if not used or whole is None or used == whole else f"{used:,} of {whole:,}"

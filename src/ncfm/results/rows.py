@@ -1,0 +1,120 @@
+"""The rows of the files under ``results/``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AccuracyRow:
+    """One row of ``results/accuracy.csv``. Accuracies are fractions."""
+
+    dataset: str
+    ipc: int
+    method: str  # ncfm, mean, random, herding, mosaic, full, ...
+    variant: str  # what differs from the recipe: gaussian, alpha=1, ...
+    network: str
+    protocol: str
+    accuracy_mean: float  # after the last epoch
+    accuracy_std: float
+    accuracy_low: float  # 95 % interval of the mean
+    accuracy_high: float
+    accuracy_best_mean: float | None  # best over looks; only with more than one look
+    num_runs: int
+    teacher_seconds: float | None
+    distill_seconds: float | None
+    iterations: int | None
+    distill_memory_mb: float | None  # that iterations took at most, beside the data and the program
+    storage: float | None  # stored images per class, soft labels counted as images
+    evaluate_seconds: float
+    peak_memory_mb: float
+    device: str
+    threads: int
+    seed: int
+    command: str
+    commit: str
+    date: str
+    versions: str = ""  # of Python and the libraries that compute: "python=3.13.1 torch=2.13.0 ..."
+    training_images: int | None = None  # of the real set, which may be a part of the one that has the name
+    energy_wh: float | None = None  # of the whole machine while the row was made, where it tells
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One row of ``results/scores.csv``: a set's scores of DD-Ranking. Accuracies are fractions."""
+
+    dataset: str
+    ipc: int
+    method: str
+    variant: str
+    network: str
+    protocol: str
+    hard_label_recovery: float
+    improvement_over_random: float
+    label_robust_score: float
+    label_robust_low: float  # 95 % interval
+    label_robust_high: float
+    augmentation_robust_score: float
+    augmentation_robust_low: float
+    augmentation_robust_high: float
+    full_accuracy: float  # of the full training split, hard labels
+    full_protocol: str
+    num_runs: int
+    seconds: float  # all students took
+    device: str
+    threads: int
+    seed: int
+    command: str
+    commit: str
+    date: str
+
+
+@dataclass(frozen=True)
+class ContinualRow:
+    """One row of ``results/continual.csv``: the accuracy of a memory after a step of class-incremental learning."""
+
+    dataset: str
+    ipc: int
+    method: str  # of the set
+    variant: str
+    memory: str  # set, random, herding, ...
+    network: str
+    protocol: str
+    steps: int
+    classes_seen: int
+    accuracy_mean: float  # on the test images of the classes seen
+    accuracy_std: float
+    accuracy_low: float  # 95 % interval over runs
+    accuracy_high: float
+    num_runs: int
+    device: str
+    threads: int
+    seed: int
+    command: str
+    commit: str
+    date: str
+
+
+@dataclass(frozen=True)
+class SearchRow:
+    """One row of ``results/search.csv``: a network of an architecture search by proxy."""
+
+    dataset: str
+    ipc: int
+    method: str
+    variant: str
+    network: str
+    protocol: str
+    proxy_accuracy: float  # trained on the set
+    full_accuracy: float  # trained on the full split
+    full_protocol: str
+    num_networks: int
+    spearman: float  # rank correlation over the whole grid
+    spearman_low: float  # 95 % bootstrap interval
+    spearman_high: float
+    device: str
+    threads: int
+    seed: int
+    command: str
+    commit: str
+    date: str
