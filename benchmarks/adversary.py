@@ -26,13 +26,13 @@ import ncfm
 from benchmarks.records import AdversaryRow
 from ncfm._utils.progress import Silent
 from ncfm._utils.seeding import generator
-from ncfm.config import RunConfig
+from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import draw_class_batches, normalizer, to_float
 from ncfm.discrepancy import characteristic_function, ncfd
 from ncfm.discrepancy.frequencies import DirectFrequencies, GaussianFrequencies, ScaleMixtureFrequencies
 from ncfm.networks.features import FeatureExtractor
 from ncfm.results.files import Conditions, append_rows
-from ncfm.runs import prepare, train_teachers
+from ncfm.workflows.stages import prepare, train_teachers
 
 FORMS: dict[str, tuple[type, dict[str, object]]] = {
     "mixture": (ScaleMixtureFrequencies, {}),

@@ -45,21 +45,22 @@ from benchmarks.records import FuzzRow
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import Streams
 from ncfm._utils.types import Statistics
-from ncfm.config import make_config, nest, parse_setting, read_recipe
+from ncfm.config.methods import read_ablation
+from ncfm.config.recipes import read_recipe
+from ncfm.config.schema import make_config, nest, parse_setting
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.data.sources import images_of, load_images
 from ncfm.distillation.checkpoint import STATE_FILE, Progress, load_state, take_snapshot
 from ncfm.distillation.history import METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import Frame, frame_images, read_film, write_frame
 from ncfm.evaluation.student_cache import Student, StudentMemory
-from ncfm.exports import export
-from ncfm.foreign import read_foreign
-from ncfm.methods import read_ablation
-from ncfm.reporting import write_report
+from ncfm.formats import export
+from ncfm.formats.reading import read_foreign
 from ncfm.results.files import Conditions, append_rows, read_rows
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet, read_scores
 from ncfm.training.checkpoint import Unfinished
+from ncfm.workflows.report import write_report
 
 SECONDS = 20  # a reader that takes longer hangs
 MEMORY = 4 * 2**30  # bytes of address space beyond what the process has
@@ -338,7 +339,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    for module in ("matplotlib.backends.backend_agg", "ncfm.reporting"):
+    for module in ("matplotlib.backends.backend_agg", "ncfm.workflows.report"):
         importlib.import_module(module)
     began = time.monotonic()
     home = Path(tempfile.mkdtemp(prefix="ncfm-fuzz-", dir=IN_MEMORY))

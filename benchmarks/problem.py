@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ncfm import build, kernels
+from ncfm import kernels
 from ncfm._utils.device import choose_device, describe_device, keep_freed_memory, peak_memory_mb
 from ncfm._utils.seeding import generator
-from ncfm.build import build_machine, build_objective, run_distillation, run_trajectory_matching
-from ncfm.config import RunConfig, make_config, nest
+from ncfm.config import build
+from ncfm.config.build import build_machine, build_objective, run_distillation, run_trajectory_matching
+from ncfm.config.schema import RunConfig, make_config, nest
 from ncfm.data import images_of, load_images, store
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.synthetic.initialization import start_images

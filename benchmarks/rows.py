@@ -23,12 +23,12 @@ from rich.table import Table
 from benchmarks.records import PlannedRow
 from ncfm._utils.device import choose_device
 from ncfm._utils.seeding import generator
+from ncfm.config.resolve import resolve_config
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.data.named import NAMED_SETS, SUBSETS, whole_size
-from ncfm.planning import Plan, plan
-from ncfm.reproduction import Row, committed_row, rows
 from ncfm.results.files import Conditions, append_rows, read_rows
-from ncfm.settings import resolve_config
+from ncfm.workflows.plan import Plan, plan
+from ncfm.workflows.reproduce import Row, committed_row, rows
 
 CLASSES = {"cifar100": 100, "tiny-imagenet": 200, "imagenet-1k": 1000}  # others have ten
 TIMED_CLASSES = 10

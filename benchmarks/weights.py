@@ -20,15 +20,15 @@ from torch import Tensor
 
 from benchmarks.records import WeightRow
 from ncfm._utils.progress import Silent
-from ncfm.build import Machine, run_distillation
-from ncfm.config import RunConfig
+from ncfm.config.build import Machine, run_distillation
+from ncfm.config.methods import METHODS
+from ncfm.config.resolve import resolve_config
+from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.minmax_step import Player
-from ncfm.methods import METHODS
 from ncfm.results.files import Conditions, append_rows
-from ncfm.runs import prepare, train_teachers
-from ncfm.settings import resolve_config
 from ncfm.training.teachers import TeacherPool
+from ncfm.workflows.stages import prepare, train_teachers
 
 NAMES = ("ncfm", "mean", "mse", "mmd", "dsdm")
 

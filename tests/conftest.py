@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 import torch
 
+from commands import ncfm_  # noqa: F401  # a fixture
 from ncfm import kernels
 from ncfm.data.image_set import ImageSet
 from ncfm.data.sources import load_digits_set

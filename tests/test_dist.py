@@ -23,10 +23,10 @@ def test_the_files_that_are_no_modules_are_known():
     assert {
         "ncfm/kernels/cpu.cpp",
         "ncfm/py.typed",
-        "ncfm/recipes/digits-ipc1.toml",
+        "ncfm/config/recipe_files/digits-ipc1.toml",
         "ncfm/results/committed.csv",
     } <= other
-    assert any(name.startswith("ncfm/recipes/ablations/") for name in other)
+    assert any(name.startswith("ncfm/config/recipe_files/ablations/") for name in other)
     assert {Path(name).suffix for name in other} <= {
         ".toml",
         ".cpp",

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import ncfm
-from ncfm.config import recipe_names
+from ncfm.config.recipes import recipe_names
 from tiny import SETTINGS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import ncfm
-from ncfm import api
+from ncfm._utils.progress import Silent
 from ncfm._utils.types import LabelledImages
 from ncfm.data.image_set import with_test_split
 from tiny import SETTINGS
@@ -168,7 +168,7 @@ def test_compare_gives_results_back(digits, tmp_path):
 def test_a_reporter_hears_every_stage(digits):
     heard = []
 
-    class Reporter(api.Silent):
+    class Reporter(Silent):
         def begin(self, stage, total):
             heard.append([stage, total, 0])
 
@@ -188,7 +188,7 @@ def test_students_learn_from_the_teachers_of_the_set(digits, own_cache):
     (teacher,) = (own_cache / "teachers").glob("*.safetensors")
     heard = []
 
-    class Reporter(api.Silent):
+    class Reporter(Silent):
         def begin(self, stage, total):
             heard.append(stage)
 

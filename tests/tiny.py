@@ -1,5 +1,7 @@
 """Tiny problems on which whole runs take a second: a few digits, a pool that was never trained, short settings."""
 
+import dataclasses
+
 import torch
 
 from ncfm._utils.seeding import Streams
@@ -8,8 +10,11 @@ from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.discrepancy.frequencies import ScaleMixtureFrequencies
 from ncfm.distillation import MinMaxStep, Player
 from ncfm.distillation.objectives import CharacteristicMatching
+from ncfm.evaluation import Protocol
 from ncfm.networks import create_network
+from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.initialization import start_images
+from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import Teacher, TeacherPool
 from strategies import rng
 
@@ -98,3 +103,46 @@ class Frozen(Recorder):
     """Notes its gradients and does not move."""
 
     frozen = True
+
+
+# --- evaluation ---------------------------------------------------------------------------------------------
+
+CPU = torch.device("cpu")
+RECIPE = TrainingRecipe(epochs=3, optimizer="adamw", lr=0.01, batch_size=32, schedule="cosine", augment="crop_scale")
+PROTOCOL = Protocol("tiny", RECIPE, num_runs=2, looks=1)
+
+
+def changed(protocol=PROTOCOL, num_runs=None, looks=None, **recipe):
+    named = {k: v for k, v in {"num_runs": num_runs, "looks": looks}.items() if v is not None}
+    return dataclasses.replace(protocol, recipe=dataclasses.replace(protocol.recipe, **recipe), **named)
+
+
+# --- results ------------------------------------------------------------------------------------------------
+
+ROW = AccuracyRow(
+    dataset="digits",
+    ipc=1,
+    method="ncfm",
+    variant="",
+    network="convnet",
+    protocol="quick",
+    accuracy_mean=0.91234,
+    accuracy_std=0.0123,
+    accuracy_low=0.88,
+    accuracy_high=0.94,
+    accuracy_best_mean=None,
+    num_runs=3,
+    teacher_seconds=12.4,
+    distill_seconds=99.6,
+    iterations=1000,
+    distill_memory_mb=321.0,
+    storage=10.26,
+    evaluate_seconds=8.0,
+    peak_memory_mb=512.0,
+    device="CPU, of some kind",
+    threads=2,
+    seed=0,
+    command='ncfm compare digits --set "a=b"',
+    commit="abc",
+    date="2025-01-31",
+)

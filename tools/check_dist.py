@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "ncfm"
 SMOKE = """
 import ncfm, pathlib, sys
-from ncfm.config import recipe_names
+from ncfm.config.recipes import recipe_names
 from ncfm.kernels import library
 assert str(pathlib.Path(ncfm.__file__).parent).startswith(sys.prefix), ncfm.__file__
 synthetic = ncfm.load(sys.argv[1])

@@ -14,16 +14,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ncfm import reproduction
 from ncfm._utils.files import read_json
-from ncfm.build import build_protocol
-from ncfm.comparison import METHODS_BY_ROW
-from ncfm.config import RECIPES, dotted
-from ncfm.methods import ablation_names, read_ablation
-from ncfm.reproduction import COMMITTED, Row
+from ncfm.config.build import build_protocol
+from ncfm.config.methods import ablation_names, read_ablation
+from ncfm.config.recipes import RECIPES
+from ncfm.config.resolve import resolve_config, variant_of
+from ncfm.config.schema import dotted
 from ncfm.results.files import latest, read_rows
 from ncfm.results.formatting import duration, machine_of
-from ncfm.settings import resolve_config, variant_of
+from ncfm.workflows import reproduce as reproduction
+from ncfm.workflows.compare import METHODS_BY_ROW
+from ncfm.workflows.reproduce import COMMITTED, Row
 from tools.tables import (
     Ablated,
     ablation_table,

@@ -18,15 +18,23 @@ from ncfm._utils.version import __version__
 from ncfm.synthetic.synthetic_set import SyntheticSet, load
 
 if TYPE_CHECKING:
-    from ncfm.api import distill, evaluate, pretrain
-    from ncfm.comparison import compare
     from ncfm.data import ImageSet, images_of, load_images
     from ncfm.discrepancy import characteristic_function, gaussian_mmd, ncfd
     from ncfm.discrepancy.module import CharacteristicDiscrepancy
     from ncfm.discrepancy.two_sample import TwoSampleResult, two_sample_test
     from ncfm.distillation import DistillResult, Interrupted
     from ncfm.evaluation import EvaluationResult
-    from ncfm.exports import export
+    from ncfm.formats import export
+    from ncfm.workflows.compare import compare
+    from ncfm.workflows.continual import continual
+    from ncfm.workflows.distill import distill
+    from ncfm.workflows.evaluate import evaluate
+    from ncfm.workflows.plan import plan
+    from ncfm.workflows.pretrain import pretrain
+    from ncfm.workflows.report import write_report
+    from ncfm.workflows.reproduce import reproduce
+    from ncfm.workflows.score import score
+    from ncfm.workflows.search import search
 
 __all__ = [
     "CharacteristicDiscrepancy",
@@ -40,6 +48,7 @@ __all__ = [
     "__version__",
     "characteristic_function",
     "compare",
+    "continual",
     "distill",
     "evaluate",
     "export",
@@ -48,20 +57,33 @@ __all__ = [
     "load",
     "load_images",
     "ncfd",
+    "plan",
     "pretrain",
+    "reproduce",
+    "score",
+    "search",
     "two_sample_test",
+    "write_report",
 ]
 
 _HOMES = {
-    "ncfm.api": ("distill", "evaluate", "pretrain"),
-    "ncfm.comparison": ("compare",),
     "ncfm.data": ("ImageSet", "images_of", "load_images"),
     "ncfm.discrepancy": ("characteristic_function", "gaussian_mmd", "ncfd"),
-    "ncfm.distillation": ("DistillResult", "Interrupted"),
-    "ncfm.evaluation": ("EvaluationResult",),
-    "ncfm.exports": ("export",),
     "ncfm.discrepancy.module": ("CharacteristicDiscrepancy",),
     "ncfm.discrepancy.two_sample": ("TwoSampleResult", "two_sample_test"),
+    "ncfm.distillation": ("DistillResult", "Interrupted"),
+    "ncfm.evaluation": ("EvaluationResult",),
+    "ncfm.formats": ("export",),
+    "ncfm.workflows.compare": ("compare",),
+    "ncfm.workflows.continual": ("continual",),
+    "ncfm.workflows.distill": ("distill",),
+    "ncfm.workflows.evaluate": ("evaluate",),
+    "ncfm.workflows.plan": ("plan",),
+    "ncfm.workflows.pretrain": ("pretrain",),
+    "ncfm.workflows.report": ("write_report",),
+    "ncfm.workflows.reproduce": ("reproduce",),
+    "ncfm.workflows.score": ("score",),
+    "ncfm.workflows.search": ("search",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

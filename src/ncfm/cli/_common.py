@@ -21,10 +21,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ncfm.build import build_machine
-from ncfm.config import make_config, nest, parse_setting
+from ncfm.config.build import build_machine
+from ncfm.config.resolve import judged_on
+from ncfm.config.schema import make_config, nest, parse_setting
 from ncfm.results.files import Conditions
-from ncfm.settings import judged_on
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 Data = Annotated[

@@ -9,7 +9,6 @@ import typer
 from rich import box
 from rich.table import Table
 
-from ncfm import comparison
 from ncfm._utils.files import write_json
 from ncfm.cli._common import (
     AsJson,
@@ -28,10 +27,11 @@ from ncfm.cli._common import (
     print_json,
     settings_of,
 )
-from ncfm.methods import METHODS, ablation_names
+from ncfm.config.methods import METHODS, ablation_names
 from ncfm.results.formatting import interval_of, mean_of
 from ncfm.results.plots import plot_costs
-from ncfm.runs import PICTURE_FILE
+from ncfm.workflows import compare as comparison
+from ncfm.workflows.stages import PICTURE_FILE
 
 DEFAULT = "ncfm,random,herding,mosaic,full"
 PLOT_FILE = "comparison.png"

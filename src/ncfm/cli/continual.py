@@ -9,9 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from ncfm import api, uses
 from ncfm._utils.types import Interval
-from ncfm.build import build_protocol
 from ncfm.cli._common import (
     AsJson,
     BarReporter,
@@ -31,12 +29,15 @@ from ncfm.cli._common import (
     row_facts,
     settings_of,
 )
-from ncfm.config import make_config, nest
+from ncfm.config.build import build_protocol
+from ncfm.config.schema import make_config, nest
 from ncfm.evaluation.continual import ContinualResult
 from ncfm.results.files import append_rows
 from ncfm.results.formatting import mean_of
 from ncfm.results.plots import plot_continual
 from ncfm.results.rows import ContinualRow
+from ncfm.synthetic.synthetic_set import load
+from ncfm.workflows.continual import continual
 
 
 def command(
@@ -67,10 +68,10 @@ def command(
     settings = settings_of(set_, evaluate__runs=runs, evaluate__epochs=epochs, machine__device=device)
     others = [name.strip() for name in methods.split(",") if name.strip()]
     with BarReporter(quiet) as reporter:
-        found = uses.continual(
+        found = continual(
             path, on, steps=steps, methods=others, settings=settings, seed=seed, data_dir=data_dir, reporter=reporter
         )
-    synthetic = api.load(path)
+    synthetic = load(path)
     facts = row_facts(synthetic, on, settings, seed)
     if results is not None:
         config = make_config(synthetic.facts.get("config", {}), nest(settings))

@@ -10,9 +10,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ncfm.build import build_data
 from ncfm.cli._common import AsJson, Data, DataDir, Set, console, print_json, settings_of
-from ncfm.config import make_config, nest
+from ncfm.config.build import build_data
+from ncfm.config.schema import make_config, nest
 from ncfm.data.summary import count_summary, describe, sample_grid
 from ncfm.results.image_grid import save_image_grid
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ncfm import api
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.files import best_effort
 from ncfm.cli._common import (
@@ -26,8 +25,9 @@ from ncfm.cli._common import (
     settings_of,
 )
 from ncfm.distillation import Interrupted
-from ncfm.reporting import REPORT_FILE, write_report
-from ncfm.runs import PICTURE_FILE
+from ncfm.workflows.distill import distill
+from ncfm.workflows.report import REPORT_FILE, write_report
+from ncfm.workflows.stages import PICTURE_FILE
 
 
 def command(
@@ -67,7 +67,7 @@ def command(
     )
     with BarReporter(quiet) as reporter:
         try:
-            result = api.distill(
+            result = distill(
                 data,
                 ipc=ipc,
                 recipe=recipe,

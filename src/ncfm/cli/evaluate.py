@@ -9,7 +9,6 @@ import typer
 from rich import box
 from rich.table import Table
 
-from ncfm import api
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.distributed import Ranks
 from ncfm.cli._common import (
@@ -29,18 +28,19 @@ from ncfm.cli._common import (
     print_json,
     settings_of,
 )
-from ncfm.comparison import Scored, accuracy_row
-from ncfm.config import make_config, nest
+from ncfm.config.resolve import CONFIG_FILE
+from ncfm.config.schema import make_config, nest
 from ncfm.evaluation import PROTOCOLS, EvaluationResult, interval
 from ncfm.evaluation.statistics import compare_runs, runs_needed
-from ncfm.foreign import is_set
+from ncfm.formats.reading import is_set
 from ncfm.results.files import append_rows
 from ncfm.results.formatting import interval_of, mean_of
 from ncfm.results.published import published
 from ncfm.results.rows import AccuracyRow
-from ncfm.runs import scores
-from ncfm.settings import CONFIG_FILE
-from ncfm.synthetic.synthetic_set import SCORES_FILE, SyntheticSet, add_scores
+from ncfm.synthetic.synthetic_set import SCORES_FILE, SyntheticSet, add_scores, load
+from ncfm.workflows.compare import Scored, accuracy_row
+from ncfm.workflows.evaluate import evaluate
+from ncfm.workflows.stages import scores
 
 
 def command(
@@ -93,7 +93,7 @@ def command(
         chosen = settings if network is None else settings | {"evaluate.network": network}
         for place, judged_set in judged.items():
             with BarReporter(quiet) as reporter:
-                evaluation = api.evaluate(
+                evaluation = evaluate(
                     judged_set, on, settings=chosen, seed=seed, data_dir=data_dir, fresh=fresh, reporter=reporter
                 )
             found[place].append(evaluation)
@@ -131,7 +131,7 @@ def _tell(place: str, judged: SyntheticSet | str, evaluations: list[EvaluationRe
 def _opened(place: str, on: str | None) -> SyntheticSet | str:
     """The set at a place; another program's stays where it is until its data are known."""
     if is_set(place):
-        return api.load(place)
+        return load(place)
     if on is None:
         raise NcfmError(f"{place} was not made by ncfm and does not say what data it stands for; name them with --on.")
     return place

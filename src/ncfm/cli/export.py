@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ncfm import api
 from ncfm._utils.checks import NcfmError
 from ncfm.cli._common import AsJson, OwnSet, console, print_json
-from ncfm.exports import FORMATS, export, hub
+from ncfm.formats import FORMATS, export, hub
+from ncfm.synthetic.synthetic_set import load
 
 
 def command(
@@ -43,7 +43,7 @@ def command(
             raise NcfmError(f"--push sends --to hf only, got --to {to}.")
         hub.check_repository(push)
         hub_api = hub.hub_api()  # before anything is written
-    synthetic = api.load(path)
+    synthetic = load(path)
     done = export(synthetic, out, to=to, stored=stored, bits=bits, force=force, repository=push)
     address = None
     if push is not None and hub_api is not None:

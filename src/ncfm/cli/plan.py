@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ncfm import planning
 from ncfm.cli._common import AsJson, Data, DataDir, Device, Ipc, Recipe, Seed, Set, console, print_json, settings_of
 from ncfm.results.formatting import duration
+from ncfm.workflows import plan as planning
 
 
 def command(

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from ncfm import api
 from ncfm.cli._common import (
     AsJson,
     BarReporter,
@@ -21,6 +20,7 @@ from ncfm.cli._common import (
     print_json,
     settings_of,
 )
+from ncfm.workflows.pretrain import pretrain
 
 
 def command(
@@ -41,7 +41,7 @@ def command(
     """
     settings = settings_of(set_, teachers__number=number, teachers__epochs=epochs, machine__device=device)
     with BarReporter(quiet) as reporter:
-        pool = api.pretrain(data, recipe=recipe, settings=settings, seed=seed, data_dir=data_dir, reporter=reporter)
+        pool = pretrain(data, recipe=recipe, settings=settings, seed=seed, data_dir=data_dir, reporter=reporter)
     if as_json:
         print_json({"teachers": len(pool), "seconds": round(pool.seconds, 3)})
         return

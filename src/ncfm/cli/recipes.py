@@ -10,9 +10,10 @@ import typer
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import write_text
 from ncfm.cli._common import AsJson, console, print_json
-from ncfm.config import check_recipe, describe_keys, recipe_names, recipe_path
-from ncfm.methods import ablation_names, ablation_text, read_ablation
-from ncfm.reproduction import check_header
+from ncfm.config.methods import ablation_names, ablation_text, read_ablation
+from ncfm.config.recipes import check_recipe, recipe_names, recipe_path
+from ncfm.config.schema import describe_keys
+from ncfm.workflows.reproduce import check_header
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
 

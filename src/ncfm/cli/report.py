@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ncfm import reporting
 from ncfm.cli._common import AsJson, BarReporter, DataDir, Device, Quiet, console, print_json
+from ncfm.workflows import report as reporting
 
 
 def command(

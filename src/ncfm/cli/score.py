@@ -8,7 +8,6 @@ import typer
 from rich import box
 from rich.table import Table
 
-from ncfm import api, uses
 from ncfm.cli._common import (
     AsJson,
     BarReporter,
@@ -31,6 +30,9 @@ from ncfm.cli._common import (
 from ncfm.results.files import append_rows
 from ncfm.results.formatting import mean_of
 from ncfm.results.rows import ScoreRow
+from ncfm.synthetic.synthetic_set import load
+from ncfm.workflows.loaded_set import FULL_EPOCHS
+from ncfm.workflows.score import ScoreResult, score
 
 
 def command(
@@ -38,7 +40,7 @@ def command(
     on: On = None,
     runs: Runs = None,
     epochs: Epochs = None,
-    full_epochs: FullEpochs = uses.FULL_EPOCHS,
+    full_epochs: FullEpochs = FULL_EPOCHS,
     full_runs: Annotated[
         int | None, typer.Option("--full-runs", metavar="N", help="Networks on the full split; default: --runs.")
     ] = None,
@@ -58,7 +60,7 @@ def command(
     """
     settings = settings_of(set_, evaluate__runs=runs, evaluate__epochs=epochs, machine__device=device)
     with BarReporter(quiet) as reporter:
-        found = uses.score(
+        found = score(
             path,
             on,
             full_epochs=full_epochs,
@@ -107,7 +109,7 @@ def command(
     console.print("\n".join(lines), highlight=False)
 
 
-def _row(path: str, on: str | None, seed: int | None, settings: dict[str, Any], found: uses.ScoreResult) -> ScoreRow:
+def _row(path: str, on: str | None, seed: int | None, settings: dict[str, Any], found: ScoreResult) -> ScoreRow:
     lrs, ars = found.label_robust_score, found.augmentation_robust_score
     trained = {id(student): student.seconds for e in found.evaluations.values() for student in e.students}
     return ScoreRow(
@@ -125,5 +127,5 @@ def _row(path: str, on: str | None, seed: int | None, settings: dict[str, Any], 
         full_protocol=found.full_hard.protocol,
         num_runs=len(found.synthetic.students),
         seconds=sum(trained.values()),
-        **row_facts(api.load(path), on, settings, seed),
+        **row_facts(load(path), on, settings, seed),
     )

@@ -9,9 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from ncfm import api, uses
 from ncfm._utils.checks import NcfmError
-from ncfm.build import build_protocol
 from ncfm.cli._common import (
     AsJson,
     BarReporter,
@@ -32,11 +30,15 @@ from ncfm.cli._common import (
     row_facts,
     settings_of,
 )
-from ncfm.config import make_config, nest
+from ncfm.config.build import build_protocol
+from ncfm.config.schema import make_config, nest
 from ncfm.evaluation.search import SearchResult, convnet_grid
 from ncfm.results.files import append_rows
 from ncfm.results.plots import plot_search
 from ncfm.results.rows import SearchRow
+from ncfm.synthetic.synthetic_set import load
+from ncfm.workflows.loaded_set import FULL_EPOCHS
+from ncfm.workflows.search import search
 
 
 def command(
@@ -50,7 +52,7 @@ def command(
     ] = None,
     runs: Runs = None,
     epochs: Epochs = None,
-    full_epochs: FullEpochs = uses.FULL_EPOCHS,
+    full_epochs: FullEpochs = FULL_EPOCHS,
     plot: Plot = None,
     device: Device = None,
     seed: Seed = None,
@@ -67,7 +69,7 @@ def command(
     Every network of the grid is trained on the set (--runs students) and, once, on the full split.
     """
     settings = settings_of(set_, evaluate__runs=runs, evaluate__epochs=epochs, machine__device=device)
-    synthetic = api.load(path)
+    synthetic = load(path)
     if networks:
         grid = [name.strip() for name in networks.split(",")]
     else:
@@ -78,7 +80,7 @@ def command(
             image_size=synthetic.images.shape[-1],
         )
     with BarReporter(quiet) as reporter:
-        found = uses.search(
+        found = search(
             synthetic,
             on,
             networks=grid,

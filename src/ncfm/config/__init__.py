@@ -1,0 +1,1 @@
+"""Configuration: the schema, recipes, how both are resolved, methods by name, and what is built from them."""

@@ -1,0 +1,365 @@
+"""Configuration: one frozen model per stage. Unknown keys are refused, and all errors are told at once.
+
+Order of precedence: command line over file over default. Configurations stop here and in `ncfm.config.build`: nothing
+below takes one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ncfm._utils.checks import NcfmError, nearest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class DataConfig(_Section):
+    """The real set."""
+
+    image_size: int | None = Field(None, ge=4, le=1024)
+    """Side in pixels; needed if the images differ in size or are not square."""
+    channels: Literal[1, 3] | None = None
+    """1 (grey) or 3 (RGB); default: 1 if every image is grey."""
+    zca: bool = False
+    """Show networks ZCA-whitened images (up to 36 px in colour); the distilled images stay ordinary ones."""
+    max_unreadable: float = Field(0.01, ge=0, lt=1)
+    """Share of images that may be unreadable; they are left out and listed. More fail the run."""
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+    """Share of every class set aside for testing where the data have no test split."""
+    validation: float | None = Field(None, gt=0, lt=1)
+    """Share of the training split held out to be judged on in place of the test split: for tuning."""
+
+
+class TeachersConfig(_Section):
+    """The pool of networks whose features are matched."""
+
+    network: str = "convnet"
+    """convnet (depth from the image size), convnet4w64-batch, resnet18-batch, ..., timm:NAME, module:maker."""
+    number: int = Field(3, ge=1)
+    """Networks in the pool (20 in the paper)."""
+    epochs: int = Field(4, ge=0)
+    """Epochs each is trained on the real set (60 in the paper)."""
+    optimizer: Literal["sgd", "heavy-ball", "adamw"] = "sgd"
+    lr: float = Field(0.03, gt=0)
+    batch_size: int = Field(64, ge=1)
+    schedule: Literal["one-cycle", "cosine", "step", "half", "fifths", "constant"] = "one-cycle"
+    augment: str = "crop_flip"
+    """Operations joined by _: color, crop, cutout, flip, scale, rotate; or none."""
+    cutmix: float = Field(0.0, ge=0, le=1)
+    """Probability that a batch is mixed."""
+    seed: int | None = Field(None, ge=0)
+    """Of their weights and training; default: the run's. Runs of several seeds can share teachers."""
+    extractor: Literal["blended", "trained", "random"] = "blended"
+    """What matches features: a teacher blended between its start and its end, one at its end, a fresh network."""
+    batch_norm: Literal["recomputed", "blended"] = "recomputed"
+    """Of a BatchNorm extractor: statistics from the iteration's real images, or blended as its weights are."""
+
+
+class ObjectiveConfig(_Section):
+    """What is matched."""
+
+    name: Literal["ncfd", "mean", "mse", "mmd", "dsdm", "mtt", "datm"] = "ncfd"
+    """ncfd: characteristic functions; mean, mse, mmd, dsdm: means, random pairs, kernel, means with covariances; mtt,
+    datm: training trajectories (section trajectory)."""
+    amplitude_weight: float = Field(0.5, ge=0, le=1)
+    """alpha: weight of the amplitude term; the phase term gets the rest."""
+    corrected: bool = False
+    """Correct amplitudes for their finite samples."""
+    gradient_rows: int | None = Field(256, ge=1)
+    """Real images of a class that the adversary's gradient is estimated from, without bias; none: all of the batch."""
+    bandwidths: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(None, min_length=1)
+    """mmd: of the kernels that are averaged; default: bandwidth_factors."""
+    bandwidth_factors: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.5, 1.0, 2.0), min_length=1)
+    """mmd: bandwidths as multiples of the median distance of a class's features."""
+    covariance_weight: float = Field(1.0, ge=0)
+    """dsdm: of the covariances, beside 1 for the means."""
+    history_weight: float = Field(1.0, ge=0)
+    """dsdm: of the class means that earlier extractors saw."""
+    history_decay: float = Field(0.99, ge=0, le=1)
+    """dsdm: of those means, an iteration; they are averaged over about 1 / (1 - decay) iterations."""
+
+
+class FrequenciesConfig(_Section):
+    """Where characteristic functions are compared."""
+
+    family: Literal["mixture", "gaussian", "student", "direct"] = "mixture"
+    """mixture: learned scale mixture of normals; direct: learned without any law; gaussian and student: fixed."""
+    number: int = Field(1024, ge=1)
+    """Frequencies k."""
+    scale: float = Field(1.5, gt=0)
+    """Deviation of the frequencies (bandwidth), for features of norm 1."""
+    spread: float = Field(3.0, gt=1)
+    """mixture, direct: scales stay within scale / spread and scale * spread."""
+    fixed_bandwidth: bool = True
+    """mixture, direct: normalise the scales so that only directions are learned."""
+    degrees_of_freedom: int = Field(3, ge=1)
+    """student: the fewer, the heavier the tails (1: Cauchy)."""
+
+
+class DistillConfig(_Section):
+    """The min-max."""
+
+    iterations: int = Field(1000, ge=0)
+    seconds: float | None = Field(None, gt=0)
+    """A budget of time in place of the iterations; such a run is not the same twice."""
+    factor: int = Field(2, ge=1)
+    """A stored image is a mosaic of factor x factor tiles."""
+    mode: Literal["single", "multi", "bounded"] = "single"
+    bound: int = Field(128, ge=1)
+    """bounded: training images per class at most."""
+    init: Literal["noise", "real", "mosaic", "first", "rded"] = "mosaic"
+    """mosaic, real: of random images; first: mosaics of a class's first images; rded: of the crops that the teachers
+    find most realistic."""
+    extend: str | None = None
+    """A set, or its run folder, whose images the start has first in each class; init makes the others."""
+    augment: str = "color_crop_cutout_flip_scale_rotate"
+    """Shared by the real and the synthetic half of a class."""
+    real_batch_per_class: int = Field(64, ge=1)
+    real_pool_per_class: int | None = Field(None, ge=1)
+    """Images of a class that batches are drawn from, the first ones of the data; default all."""
+    image_lr: float = Field(0.01, gt=0)
+    image_schedule: Literal["constant", "cosine", "step", "fifths"] = "cosine"
+    adversary_lr: float = Field(1e-3, gt=0)
+    ascent_steps: int = Field(1, ge=0)
+    """Moves of the adversary in an iteration; 0 leaves it as it starts."""
+    descent_steps: int = Field(1, ge=1)
+    classes_per_step: int | None = Field(None, ge=1)
+    """Classes that a step of the optimizers sees; default all, as it should be. 1 is the published code's way."""
+    matching_weight: float = Field(10.0, ge=0)
+    calibration_weight: float = Field(1.0, ge=0)
+    normalize_features: bool = True
+    early_stop_patience: int | None = Field(None, ge=1)
+    """Stop when the smoothed discrepancy has not improved for so many iterations."""
+
+
+class TrajectoryConfig(_Section):
+    """Trajectory matching (objectives mtt and datm): experts on the real set, students on the synthetic one."""
+
+    experts: int = Field(2, ge=1)
+    """Recorded networks (100 in the papers), of the architecture teachers.network."""
+    epochs: int = Field(8, ge=1)
+    """Recorded of each (50 to 100 in the papers)."""
+    lr: float = Field(0.01, gt=0)
+    """Of plain SGD, constant."""
+    batch_size: int = Field(64, ge=1)
+    augment: str = "color_crop_cutout_flip_scale_rotate"
+    """Of the experts' batches."""
+    start_low: int = Field(0, ge=0)
+    """Students start where an expert was after start_low to start_high epochs."""
+    start_high: int = Field(4, ge=0)
+    start_first_high: int | None = Field(None, ge=0)
+    """datm: start_high at the beginning; it grows. Default: half of start_high."""
+    start_growth: int = Field(200, ge=0)
+    """datm: iterations until start_high is reached."""
+    matched_epochs: int = Field(2, ge=1)
+    """Of the expert, between a student's start and its target."""
+    student_steps: int = Field(30, ge=1)
+    """Of the student on the synthetic set."""
+    student_batch_size: int | None = Field(None, ge=1)
+    """Decoded images of a step; default all."""
+    differentiation: Literal["replayed", "unrolled", "tesla"] = "replayed"
+    """Through the student's steps: replayed and unrolled are exact, the first in the memory of one step; tesla leaves
+    out how a step moves the gradients of later ones."""
+    step_size: float = Field(0.01, gt=0)
+    """Of the student, where it starts; it is learned."""
+    step_size_lr: float = Field(0.01, ge=0)
+    """Adam's, of its logarithm."""
+    label_lr: float = Field(0.01, ge=0)
+    """datm: Adam's, of the labels' logits."""
+    correct_start: bool = True
+    """datm: begin with images that an expert classifies correctly."""
+
+
+class LabelsConfig(_Section):
+    """The labels stored with the set."""
+
+    kind: Literal["hard", "soft"] = "hard"
+    """soft: what the teachers say of each decoded image, stored beside its class."""
+    top_k: int | None = Field(None, ge=1)
+    """Classes kept of each soft label; default all."""
+    precision: Literal["float16", "uint8"] = "float16"
+    """Of a stored log-probability."""
+
+
+class EvaluateConfig(_Section):
+    """How a set is judged."""
+
+    protocol: str = "quick"
+    network: str = "convnet"
+    runs: int | None = Field(None, ge=1)
+    """Students; default: the protocol's."""
+    epochs: int | None = Field(None, ge=0)
+    augment: str | None = None
+    """In place of the protocol's, for data that must not be mirrored, say."""
+    labels: Literal["auto", "hard", "soft", "teacher"] = "auto"
+    """What students learn from; auto: soft labels where the set has them; teacher: teachers asked of every batch."""
+    temperature: float = Field(1.0, gt=0)
+    """Of soft labels, stored or said by teachers."""
+    soft_weight: float = Field(1.0, ge=0, le=1)
+    """Of the loss to soft labels; that to hard ones gets the rest."""
+    looks: int | None = Field(None, ge=1)
+    """Looks at the test split for the best-over-looks column; the last one is the result."""
+
+
+class MachineConfig(_Section):
+    """Where and how it is computed; changes time and rounding, not the method."""
+
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: Literal["auto", "on", "off", "step"] = "auto"
+    """Networks compiled; step: also an iteration from the images to its losses as one, on CUDA as graphs."""
+    tf32: bool = True
+    """On CUDA, float32 products in TF32: networks in float32, and the projections onto frequencies."""
+    kernels: Literal["auto", "off"] = "auto"
+    """Own CPU kernels where they serve; off: PyTorch's operators."""
+    chunk_size: int | None = Field(None, ge=1)
+    """Images per pass without gradient; default by device."""
+    gradient_chunk_size: int | None = Field(None, ge=1)
+    """Synthetic images per pass with gradient; default as many as memory allows."""
+    students: Literal["auto", "together", "one by one"] = "auto"
+    """How the students of an evaluation are trained: in one stacked pass or in turn; auto: together on CUDA."""
+    threads: int | None = Field(None, ge=1)
+    checkpoint_seconds: float = Field(30.0, gt=0)
+    diagnose_every: int | None = Field(None, ge=1)
+    """Iterations between looks at the adversary, written to diagnosis.jsonl; changes no result."""
+    log: Literal["tensorboard", "wandb"] | None = None
+    """Where the metrics go beside metrics.jsonl; the package comes with the extra of that name."""
+
+
+class RunConfig(_Section):
+    """Everything a run depends on, beside the code."""
+
+    data: DataConfig = DataConfig()
+    teachers: TeachersConfig = TeachersConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    frequencies: FrequenciesConfig = FrequenciesConfig()
+    distill: DistillConfig = DistillConfig()
+    trajectory: TrajectoryConfig = TrajectoryConfig()
+    labels: LabelsConfig = LabelsConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    machine: MachineConfig = MachineConfig()
+    seed: int = Field(0, ge=0)
+
+
+def make_config(*layers: Mapping[str, Any]) -> RunConfig:
+    """Merge layers, later over earlier, and check them.
+
+    A layer that names a protocol starts from it: the epochs, students and looks of earlier layers were those of theirs.
+
+    Raises:
+        NcfmError: listing every unknown key (with the nearest known one) and every wrong value.
+    """
+    try:
+        return RunConfig.model_validate(_merged(*layers))
+    except ValidationError as error:
+        problems = [_explain(e) for e in error.errors()]
+        raise NcfmError("The configuration is not valid:\n" + "\n".join(f"  - {p}" for p in problems)) from error
+
+
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings, later layers over earlier ones; a protocol begins anew."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        judged = layer.get("evaluate")
+        if isinstance(judged, Mapping) and "protocol" in judged and isinstance(merged.get("evaluate"), dict):
+            for key in ("epochs", "runs", "looks"):
+                merged["evaluate"].pop(key, None)
+        _merge(merged, layer)
+    return merged
+
+
+def _merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _explain(error: Any) -> str:
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key!r}.{nearest_key(key)} `ncfm recipes keys` lists all."
+    return f"{key}: {error['msg'].lower()}, got {error['input']!r}"
+
+
+def known_keys() -> list[str]:
+    """All settings, dotted: ``distill.iterations``, ..., ``seed``."""
+    return [key for key, _ in describe_keys()]
+
+
+def describe_keys() -> Iterator[tuple[str, str]]:
+    """All settings with their default and description."""
+    for section, field in RunConfig.model_fields.items():
+        model = field.annotation
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            yield section, f"{field.default}"
+            continue
+        for name, inner in model.model_fields.items():
+            yield f"{section}.{name}", f"{inner.default}  {inner.description or ''}".rstrip()
+
+
+def nearest_key(key: str) -> str:
+    """``" Did you mean 'x'?"`` for the setting nearest to a wrong one, by its whole name or by its last part."""
+    guess = nearest(key, known_keys())
+    if guess:
+        return guess
+    last = {k.split(".")[-1]: k for k in known_keys()}
+    matches = difflib.get_close_matches(key.split(".")[-1], last, n=1, cutoff=0.6)
+    return f" Did you mean {last[matches[0]]!r}?" if matches else ""
+
+
+def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted settings as nested ones: ``{"distill.factor": 2}`` -> ``{"distill": {"factor": 2}}``.
+
+    Whether they exist is left to `make_config`, which tells all mistakes at once.
+    """
+    nested: dict[str, Any] = {}
+    for key, value in settings.items():
+        place = nested
+        *sections, last = key.split(".")
+        for section in sections:
+            inner = place.setdefault(section, {})
+            if not isinstance(inner, dict):
+                inner = place[section] = {}
+            place = inner
+        place[last] = value
+    return nested
+
+
+def dotted(config: RunConfig) -> dict[str, Any]:
+    """All settings with their dotted names: the opposite of `nest`."""
+    flat: dict[str, Any] = {}
+    for section, value in config.model_dump().items():
+        flat |= (
+            {f"{section}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {section: value}
+        )
+    return flat
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """``key=value`` as key and value; the value is read as TOML, or as a plain string if it is not TOML.
+
+    >>> parse_setting("distill.factor=1")
+    ('distill.factor', 1)
+
+    Raises:
+        NcfmError: without an equals sign.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise NcfmError(f"Expected --set key=value, got {text!r}; for example --set distill.iterations=500.")
+    value = value.strip()
+    if value.lower() == "none" and not key.strip().endswith("augment"):  # where none is the name of a strategy
+        return key.strip(), None
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value

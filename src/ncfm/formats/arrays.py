@@ -1,0 +1,143 @@
+"""Arrays and tensors: for NumPy, for PyTorch, and for DD-Ranking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ncfm._utils.files import write_text
+from ncfm._utils.types import Statistics
+from ncfm.data.image_set import normalize
+from ncfm.formats.content import Content
+from ncfm.formats.png import write_index
+
+# What DD-Ranking normalises its test images with (its documentation, "Datasets"); ImageNet's numbers also for subsets.
+_CIFAR = Statistics((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+_IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+DD_RANKING = {"cifar10": ("CIFAR10", _CIFAR), "cifar100": ("CIFAR100", _CIFAR)} | {
+    "tiny-imagenet": ("TinyImageNet", _IMAGENET),
+    "imagenet-1k": ("ImageNet1K", _IMAGENET),
+    "imagenette": ("ImageNette", _IMAGENET),
+    "imagewoof": ("ImageWoof", _IMAGENET),
+    "imagefruit": ("ImageFruit", _IMAGENET),
+    "imagemeow": ("ImageMeow", _IMAGENET),
+    "imagesquawk": ("ImageSquawk", _IMAGENET),
+    "imageyellow": ("ImageYellow", _IMAGENET),
+}
+
+
+def write_npz(content: Content, path: Path) -> None:
+    """Arrays without objects: images (n, h, w, c), or (n, h, w) if grey, as plotting and imaging programs take them.
+
+    Beside them ``labels`` (n,) int64, ``class_names`` (C,), ``mean`` and ``std`` of the real training split (c,), and
+    ``probabilities`` (n, C) float32 if there are soft labels.
+    """
+    images = content.values.permute(0, 2, 3, 1).contiguous().numpy()
+    statistics = content.synthetic.statistics
+    arrays: dict[str, Any] = {
+        "images": images[..., 0] if images.shape[-1] == 1 else images,
+        "labels": content.labels.numpy(),
+        "class_names": np.array(content.class_names),
+        "mean": np.array(statistics.mean, np.float32),
+        "std": np.array(statistics.std, np.float32),
+    }
+    if content.log_probabilities is not None:
+        arrays["probabilities"] = content.log_probabilities.exp().numpy()
+    with path.open("wb") as file:  # an open file: to a path NumPy adds .npz
+        np.savez(file, **arrays)
+
+
+def write_pt(content: Content, path: Path) -> None:
+    """A dictionary of tensors and plain values, for ``torch.load(path, weights_only=True)``.
+
+    ``images`` (n, c, h, w), float32 in [0, 1] or uint8, ``labels`` (n,) int64, ``class_names``, ``mean``, ``std``, and
+    ``probabilities`` (n, C) if there are soft labels.
+    """
+    statistics = content.synthetic.statistics
+    saved = {
+        "images": content.values.contiguous(),
+        "labels": content.labels,
+        "class_names": list(content.class_names),
+        "mean": torch.tensor(statistics.mean),
+        "std": torch.tensor(statistics.std),
+    }
+    if content.log_probabilities is not None:
+        saved["probabilities"] = content.log_probabilities.exp()
+    _save(saved, path)
+
+
+def write_ddranking(content: Content, folder: Path) -> None:
+    """``images.pt`` and ``labels.pt`` as DD-Ranking's ``compute_metrics`` takes them.
+
+    Images (C * m, c, h, w), class by class, normalised as its test images are (by the set's own statistics for data
+    that it does not know). Labels are logits (C * m, C), to which it applies a softmax itself: here log-probabilities;
+    or class indices (C * m,) if the set has no soft labels.
+
+    Reference:
+        Li et al., "DD-Ranking: Rethinking the Evaluation of Dataset Distillation", 2025, arXiv 2505.13300.
+    """
+    synthetic = content.synthetic
+    data = str(synthetic.facts.get("data", ""))
+    name, statistics = DD_RANKING.get(data, (None, synthetic.statistics._replace(whitening=None)))
+    soft = content.log_probabilities
+    _save(normalize(content.images, statistics).contiguous(), folder / "images.pt")
+    _save(content.labels if soft is None else soft, folder / "labels.pt")
+    write_index(content, folder)
+    use = _HARD if soft is None else _SOFT
+    write_text(
+        folder / "README.md",
+        (use + _PIXELS).format(
+            dataset=repr(name or "..."),
+            ipc=synthetic.decoded_ipc,
+            size=content.images.shape[-1],
+            mean=", ".join(f"{v:g}" for v in statistics.mean),
+            std=", ".join(f"{v:g}" for v in statistics.std),
+        ),
+    )
+
+
+def _save(value: object, path: Path) -> None:
+    with path.open("wb") as file:  # an open file: a path's name would become a part of the bytes
+        torch.save(value, file)
+
+
+_HARD = """# For DD-Ranking
+
+    import torch
+    from ddranking.metrics import LabelRobustScoreHard
+
+    images, labels = (torch.load(name, weights_only=True) for name in ("images.pt", "labels.pt"))
+    metric = LabelRobustScoreHard(
+        dataset={dataset}, ipc={ipc}, im_size=({size}, {size}), eval_full_data=True,
+        aug_params={{"beta": 1.0}}, lr_scheduler="cosineannealing",
+    )
+    metric.compute_metrics(image_tensor=images, hard_labels=labels)
+
+The last line's arguments of `metric` are there since version 0.2.0 has defaults that do not fit each other. It
+prints the accuracies, and then stops before its scores, as it writes lists of different lengths; `ncfm score` has them.
+"""
+
+_SOFT = """# For DD-Ranking
+
+    import torch
+    from ddranking.metrics import LabelRobustScoreSoft
+
+    images, labels = (torch.load(name, weights_only=True) for name in ("images.pt", "labels.pt"))
+    metric = LabelRobustScoreSoft(
+        dataset={dataset}, ipc={ipc}, im_size=({size}, {size}), soft_label_mode="S", eval_full_data=True,
+        loss_fn_kwargs={{}}, teacher_model_names=[], lr_scheduler="cosineannealing", random_data_format="tensor",
+    )
+    metric.compute_metrics(image_tensor=images, soft_labels=labels)
+
+The last line's arguments of `metric` are there since version 0.2.0 has defaults that do not fit each other. It
+prints the accuracies of this set, and then stops at the random images beside it, for which it asks a teacher that it
+does not have in this mode; `ncfm score` has the scores.
+"""
+
+_PIXELS = """
+`ipc` is the number of images of a class that students are trained on, after decoding: DD-Ranking draws as many random
+real images. Pixels are normalised by mean {mean} and deviation {std}.
+"""

@@ -1,0 +1,51 @@
+"""Parquet: images as PNG, labels as class indices, soft labels as probabilities; names and types in the schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ncfm._utils.files import write_text
+from ncfm.formats.card import dataset_card
+from ncfm.formats.content import Content
+from ncfm.formats.png import png_bytes, write_index
+from ncfm.formats.reading import told_apart
+
+DATA_FILE = "data/train-00000-of-00001.parquet"  # as the hub lays data out
+
+
+def write_parquet(content: Content, path: Path) -> None:
+    """One table with columns image, label and, with soft labels, probabilities.
+
+    The types stand in the schema as the ``datasets`` library writes them: Image, ClassLabel with its names, and a
+    sequence of C floats. Names are told apart (`told_apart`), as the library asks for.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = told_apart(content.class_names)
+    images = [{"bytes": data, "path": None} for data in png_bytes(content.pixels)]
+    columns: dict[str, Any] = {
+        "image": pa.array(images, pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        "label": pa.array(content.labels.tolist(), pa.int64()),
+    }
+    features: dict[str, Any] = {
+        "image": {"_type": "Image"},
+        "label": {"names": list(names), "_type": "ClassLabel"},
+    }
+    if content.log_probabilities is not None:
+        flat = pa.array(content.log_probabilities.exp().flatten().numpy())
+        columns["probabilities"] = pa.FixedSizeListArray.from_arrays(flat, len(names))
+        kind = {"dtype": "float32", "_type": "Value"}
+        features["probabilities"] = {"feature": kind, "length": len(names), "_type": "Sequence"}
+    schema = json.dumps({"info": {"features": features}})
+    pq.write_table(pa.table(columns).replace_schema_metadata({"huggingface": schema}), path)
+
+
+def write_hf(content: Content, folder: Path) -> None:
+    """A data set as the hub has them: the table below ``data/``, and a card."""
+    (folder / DATA_FILE).parent.mkdir()
+    write_parquet(content, folder / DATA_FILE)
+    write_text(folder / "README.md", dataset_card(content))
+    write_index(content, folder)

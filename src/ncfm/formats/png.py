@@ -1,0 +1,52 @@
+"""PNG images: a folder of them for each class."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import write_json
+from ncfm._utils.types import StoredImages
+from ncfm.formats.content import Content
+from ncfm.formats.names import folder_names
+from ncfm.formats.reading import CLASSES_FILE, CLASSES_FORMAT
+
+
+def png_bytes(pixels: StoredImages) -> list[bytes]:
+    """Images (n, c, h, w) uint8 as PNG files, exact.
+
+    Raises:
+        NcfmError: unless c is 1 (grey) or 3 (RGB).
+    """
+    if pixels.shape[1] not in (1, 3):
+        raise NcfmError(f"PNG images are grey or RGB, but the set has {pixels.shape[1]} channels; choose npz or pt.")
+    return [_png(image) for image in pixels]
+
+
+def _png(image: StoredImages) -> bytes:
+    """One image (c, h, w)."""
+    channels_last = image.permute(1, 2, 0).contiguous().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(channels_last[..., 0] if channels_last.shape[2] == 1 else channels_last).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_png(content: Content, folder: Path) -> None:
+    """``0_airplane/000.png``, ...: sorted names are the order of the classes and of their images."""
+    folders = folder_names(content.class_names)
+    of_class = content.labels.bincount(minlength=len(folders)).tolist()
+    digits = max(3, len(str(max(of_class))))
+    files = iter(png_bytes(content.pixels))
+    for name, count in zip(folders, of_class, strict=True):
+        (folder / name).mkdir()
+        for i in range(count):
+            (folder / name / f"{i:0{digits}d}.png").write_bytes(next(files))
+    write_index(content, folder, folders=list(folders))
+
+
+def write_index(content: Content, folder: Path, **more: object) -> None:
+    """The classes in order, as they are called; also what tells a folder of ours from others."""
+    write_json(folder / CLASSES_FILE, {"format": CLASSES_FORMAT, "class_names": list(content.class_names)} | more)

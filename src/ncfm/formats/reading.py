@@ -1,0 +1,194 @@
+"""Sets made by other programs: image folders, parquet, ``.npz``, ``.pt`` and ``.safetensors`` files.
+
+Nothing pickled is loaded: NumPy files without objects, PyTorch files by the weights-only reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ncfm._utils.checks import NcfmError, NcfmFailure, check_finite, check_labels, describe
+from ncfm._utils.files import read_json, read_tensors
+from ncfm._utils.types import LabelledImages
+from ncfm.data.image_set import ImageSet, normalize, to_float
+from ncfm.data.sources import load_images
+from ncfm.synthetic.synthetic_set import FACTS_FILE
+
+CLASSES_FILE, CLASSES_FORMAT = "classes.json", "ncfm-export"  # in folders of `ncfm.formats`: their classes in order
+IMAGE_KEYS = ("images", "image", "x", "x_train", "data", "image_syn", "images_train", "arr_0")
+LABEL_KEYS = ("labels", "label", "y", "y_train", "targets", "label_syn", "labels_train", "arr_1")
+TOLERANCE = 1e-3  # beyond [0, 1]: the rounding of a program that wrote floats
+
+
+def is_set(path: str | Path) -> bool:
+    """Whether a path holds a set that ncfm wrote, or nothing at all (which `ncfm.load` then tells)."""
+    path = Path(path).expanduser()
+    return not path.exists() or any((folder / FACTS_FILE).is_file() for folder in (path, path / "synthetic"))
+
+
+def read_foreign(path: Path, real: ImageSet) -> LabelledImages:
+    """Images (n, c, h, w) in [0, 1] and labels (n,) of a set that another program wrote, in the classes of real data.
+
+    Folders (a folder per class) and parquet files are read as data sets are; their classes are matched by name (as
+    ``ncfm export`` recorded it, if it made the folder), or by number where they have no other names. In ``.npz``,
+    ``.pt`` and ``.safetensors`` files the images are looked for as "images", "x", "data", ... and the labels as
+    "labels", "y", "targets", ...; a pair (images, labels) will do. Images may be uint8 or floats in [0, 1], channels
+    first or last, flat or (C, ipc, ...), in which case labels can be left out. Floats beyond [0, 1] are taken as
+    normalised by the real data's mean and deviation if undoing that leads back into [0, 1] but for a few outliers,
+    which are clamped; this is how many published sets are stored.
+
+    Raises:
+        NcfmError: if the file is missing, foreign or damaged, or does not fit the data.
+    """
+    path = path.expanduser()
+    if path.is_dir() or path.suffix == ".parquet":
+        return _from_source(path, real)
+    if not path.is_file():
+        raise NcfmError(f"Expected a set at {path}, but there is none.")
+    readers = {".npz": _read_npz, ".pt": _read_pt, ".pth": _read_pt, ".safetensors": read_tensors}
+    if path.suffix not in readers:
+        raise NcfmError(
+            f"{path}: expected a folder with a folder of images per class, or a file that ends in .parquet, "
+            f"{', '.join(readers)}."
+        )
+    images, labels = _find(readers[path.suffix](path), path)
+    return _fitted(images, labels, real, path)
+
+
+def _from_source(path: Path, real: ImageSet) -> LabelledImages:
+    """An image folder or parquet, its classes matched with those of the real data."""
+    found = load_images(str(path), image_size=real.image_size, channels=real.channels)
+    numbers = {name: i for i, name in enumerate(told_apart(real.class_names))}
+    folders = _exported_folders(path)
+    if folders is not None and set(found.class_names) <= folders.keys():  # names a file system cannot hold
+        found = replace(found, class_names=tuple(folders[name] for name in found.class_names))
+    if not set(found.class_names) <= numbers.keys():
+        numbers = {str(i): i for i in range(real.num_classes)}
+    unknown = [name for name in found.class_names if name not in numbers]
+    if unknown:
+        raise NcfmError(
+            f"{path} has classes that {real.name} has not: {', '.join(unknown[:5])}. Known: "
+            f"{', '.join(real.class_names[:10])}{', ...' if real.num_classes > 10 else ''}; or numbers from 0."
+        )
+    at = torch.tensor([numbers[name] for name in found.class_names])
+    return LabelledImages(to_float(found.train.images), at[found.train.labels])
+
+
+def told_apart(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Class names no two of which are equal: the second "crane" is called "crane (2)".
+
+    >>> told_apart(["crane", "dog", "crane"])
+    ('crane', 'dog', 'crane (2)')
+    """
+    names: list[str] = []
+    for name in class_names:
+        own, number = name, 1
+        while own in names or (number > 1 and own in class_names):
+            number += 1
+            own = f"{name} ({number})"
+        names.append(own)
+    return tuple(names)
+
+
+def _exported_folders(path: Path) -> dict[str, str] | None:
+    """Class names by the folders that `ncfm.formats` put their images into; None of folders by others."""
+    index = read_json(path / CLASSES_FILE) if (path / CLASSES_FILE).is_file() else None
+    if not isinstance(index, dict) or index.get("format") != CLASSES_FORMAT or "folders" not in index:
+        return None
+    return dict(zip(index["folders"], told_apart(index["class_names"]), strict=True))
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except Exception as error:  # so may a damaged archive
+        raise NcfmFailure(f"Could not read {path}: {error}. Arrays of objects are not loaded.") from error
+    return {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "uif"}
+
+
+def _read_pt(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle may raise anything
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise NcfmFailure(
+            f"Could not read {path} as plain tensors: {said} "
+            "Nothing that could run code is loaded; save a dictionary of tensors."
+        ) from error
+
+
+def _find(found: Any, path: Path) -> tuple[Tensor, Tensor | None]:
+    """Images and labels among what a file holds."""
+    if isinstance(found, Tensor):
+        return found, None
+    if isinstance(found, Sequence) and len(found) == 2 and all(isinstance(part, Tensor) for part in found):
+        return found[0], found[1]
+    if not isinstance(found, Mapping):
+        raise NcfmError(f"{path}: expected images and labels, found {describe(found)}.")
+    by_name = {str(key).lower(): value for key, value in found.items() if isinstance(value, Tensor)}
+    images = next((by_name[key] for key in IMAGE_KEYS if key in by_name), None)
+    labels = next((by_name[key] for key in LABEL_KEYS if key in by_name), None)
+    if images is None:
+        raise NcfmError(f"{path}: expected images named {', '.join(IMAGE_KEYS)}, found {', '.join(by_name) or 'none'}.")
+    return images, labels
+
+
+def _fitted(images: Tensor, labels: Tensor | None, real: ImageSet, path: Path) -> LabelledImages:
+    """Images and labels in the package's form."""
+    shape = (real.channels, real.image_size, real.image_size)
+    if labels is None and images.ndim == 5 and len(images) == real.num_classes:
+        labels = torch.arange(real.num_classes).repeat_interleave(images.shape[1])
+    if labels is None:
+        raise NcfmError(
+            f"{path}: expected labels named {', '.join(LABEL_KEYS)}, or images of shape ({real.num_classes}, ipc, "
+            f"{', '.join(map(str, shape))}), got images of shape {tuple(images.shape)} without labels."
+        )
+    if images.ndim == 5:
+        images = images.flatten(0, 1)
+    if images.ndim == 3 and real.channels == 1:
+        images = images[:, None]
+    if images.ndim == 4 and images.shape[1:] != shape and images.shape[1:] == (*shape[1:], shape[0]):
+        images = images.permute(0, 3, 1, 2)
+    labels = labels.flatten()
+    if images.shape[1:] != shape or len(images) != len(labels):
+        raise NcfmError(
+            f"{path}: expected images of shape (n, {', '.join(map(str, shape))}) as {real.name} has, with n labels; "
+            f"got {tuple(images.shape)} with {len(labels)} labels."
+        )
+    if labels.is_floating_point():
+        raise NcfmError(f"{path}: expected class indices as labels, got {labels.dtype}.")
+    labels = labels.long()
+    check_labels(labels, real.num_classes)
+    return LabelledImages(_in_range(images.contiguous(), real, path), labels)
+
+
+def _in_range(images: Tensor, real: ImageSet, path: Path) -> Tensor:
+    """Floats in [0, 1]."""
+    if images.dtype == torch.uint8:
+        return to_float(images)
+    if not images.is_floating_point():
+        raise NcfmError(f"{path}: expected images as uint8 or floats, got {images.dtype}.")
+    images = images.float()
+    check_finite(images, f"The images of {path}")
+    low, high = float(images.min()), float(images.max())
+    if low >= -TOLERANCE and high <= 1 + TOLERANCE:
+        return images.clamp(0, 1)
+    if low >= 0 and high <= 255 and high > 32:
+        return images / 255
+    plain = real.statistics._replace(whitening=None)
+    zero, one = (normalize(torch.full((1, real.channels, 1, 1), v), plain) for v in (0.0, 1.0))
+    undone = (images - zero) / (one - zero)
+    if float(((undone < 0) | (undone > 1)).double().mean()) < 0.2:
+        return undone.clamp(0, 1)
+    raise NcfmError(
+        f"{path}: expected floats in [0, 1], or normalised as {real.name} is, got {low:.3g} to {high:.3g}; "
+        "undo their normalisation first."
+    )

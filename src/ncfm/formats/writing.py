@@ -1,0 +1,144 @@
+"""The formats, and the one way into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from ncfm._utils.checks import NcfmError, check_known
+from ncfm._utils.files import read_json, write_atomically, write_folder, write_text
+from ncfm.formats.arrays import write_ddranking, write_npz, write_pt
+from ncfm.formats.card import set_card
+from ncfm.formats.content import Content
+from ncfm.formats.parquet import write_hf, write_parquet
+from ncfm.formats.png import write_png
+from ncfm.formats.reading import CLASSES_FILE, CLASSES_FORMAT
+from ncfm.results.image_grid import save_image_grid
+from ncfm.synthetic.synthetic_set import FACTS_FILE, FORMAT, SyntheticSet, check_bits
+
+PICTURE_FILE = "images.png"
+CARD_FILE = "README.md"
+
+
+class Format(NamedTuple):
+    """A form in which a set can be written."""
+
+    what: str  # in a few words
+    write: Callable[[Content, Path], None]  # fills a file, or an empty folder
+    suffix: str = ""  # of a file; a folder has none
+    bits: tuple[int, ...] = (8,)  # of a pixel that it can have; the first unless asked otherwise
+    soft: bool = True  # whether it has a place for soft labels
+    images: tuple[bool, ...] = (False, True)  # whether it can have decoded ones (False), and stored ones (True)
+
+
+def _write_ncfm(content: Content, folder: Path) -> None:
+    """The set with what a person wants to see of it: a picture, and a card."""
+    content.synthetic.save(folder, bits=content.bits)
+    save_image_grid(folder / PICTURE_FILE, content.synthetic.images, content.class_names)
+    write_text(folder / CARD_FILE, set_card(content))
+
+
+FORMATS = {
+    "ncfm": Format(
+        "the package's own folder, for ncfm.load, with a card and a picture", _write_ncfm, bits=(32, 8), images=(True,)
+    ),
+    "hf": Format("folder of the Hugging Face hub, with a card", write_hf),
+    "parquet": Format("one table of PNG images and labels", write_parquet, ".parquet"),
+    "png": Format("a folder of images per class", write_png, soft=False),
+    "npz": Format("NumPy arrays", write_npz, ".npz", bits=(8, 32)),
+    "pt": Format("PyTorch tensors", write_pt, ".pt", bits=(32, 8)),
+    "ddranking": Format("tensors for DD-Ranking", write_ddranking, bits=(32,), images=(False,)),
+}
+
+
+class Exported(NamedTuple):
+    """What was written."""
+
+    path: Path
+    to: str  # the format
+    num_images: int
+    num_classes: int
+    bits: int  # of a pixel
+    stored: bool  # the images as stored; otherwise decoded, ready to train on
+    soft_labels: bool  # whether they were written
+    num_bytes: int
+
+
+def export(
+    synthetic: SyntheticSet | str | Path,
+    out: str | Path,
+    *,
+    to: str,
+    stored: bool = False,
+    bits: int | None = None,
+    force: bool = False,
+    repository: str | None = None,
+) -> Exported:
+    """Write a set in a form that another program reads.
+
+    The images are those to train on, decoded, class by class; a file or folder appears whole or not at all.
+
+    Args:
+        synthetic: the set, its folder, or its run folder.
+        out: a file that ends as the format does, or a folder.
+        to: a name of `FORMATS`.
+        stored: write mosaics as they are stored in place of decoded images; they have no soft labels.
+        bits: of a pixel, 8 (an error of at most 1/510) or 32; default the format's own.
+        force: replace what an export or a set left there. Anything else is never touched.
+        repository: ``owner/name`` of the hub, for the card of "hf".
+
+    Raises:
+        NcfmError: if there is no set, for unknown formats, options that a format does not have, or a place that is
+            taken; NcfmFailure if it cannot be written.
+    """
+    chosen = FORMATS[check_known(to, FORMATS, "format")]
+    synthetic = synthetic if isinstance(synthetic, SyntheticSet) else SyntheticSet.load(synthetic)
+    path = Path(out).expanduser()
+    bits = chosen.bits[0] if bits is None else check_bits(bits, chosen.bits)
+    if stored and True not in chosen.images:
+        raise NcfmError(f"{to} takes the images to train on; leave out stored (--stored).")
+    if path.suffix != chosen.suffix and chosen.suffix:
+        raise NcfmError(f"Expected a file that ends in {chosen.suffix} for {to}, got {path}.")
+    path = path.resolve()  # a link's target is replaced, not the link
+    _check_free(path, folder=not chosen.suffix, force=force)
+    content = Content.of(synthetic, stored=stored or False not in chosen.images, bits=bits, repository=repository)
+    (write_atomically if chosen.suffix else write_folder)(path, partial(chosen.write, content))
+    files = [path] if chosen.suffix else [p for p in path.rglob("*") if p.is_file()]
+    said = synthetic.soft_labels if to == "ncfm" else content.log_probabilities
+    return Exported(
+        path=path,
+        to=to,
+        num_images=len(content.images),
+        num_classes=synthetic.num_classes,
+        bits=bits,
+        stored=content.stored,
+        soft_labels=chosen.soft and said is not None,
+        num_bytes=sum(p.stat().st_size for p in files),
+    )
+
+
+def _check_free(path: Path, *, folder: bool, force: bool) -> None:
+    """Check that a place is free, or may be replaced.
+
+    Raises:
+        NcfmError: if it is taken: with ``force`` only by what no export wrote.
+    """
+    if not path.exists() or (folder and path.is_dir() and not any(path.iterdir())):
+        return
+    if folder != path.is_dir():
+        raise NcfmError(f"{path} is a {'file' if folder else 'folder'}; choose another --out.")
+    if not force:
+        raise NcfmError(f"{path} exists already; choose another --out, or replace it with --force.")
+    if folder and not _is_ours(path):
+        raise NcfmError(f"{path} holds something else than an export, which is not replaced; choose another --out.")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether an export wrote a folder: by its index of classes, or its facts."""
+    for name, format_ in ((CLASSES_FILE, CLASSES_FORMAT), (FACTS_FILE, FORMAT)):
+        found = read_json(folder / name) if (folder / name).is_file() else None
+        if isinstance(found, dict) and found.get("format") == format_:
+            return True
+    return False

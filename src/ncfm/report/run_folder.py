@@ -1,0 +1,286 @@
+"""What lies in a run folder, read leniently: what is missing or damaged becomes a sentence, not a failure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import read_json
+from ncfm._utils.types import Statistics
+from ncfm.config.resolve import CONFIG_FILE
+from ncfm.config.schema import RunConfig, dotted, make_config
+from ncfm.distillation.checkpoint import STATE_FILE
+from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
+from ncfm.distillation.snapshots import FILM_FOLDER, Frame, read_film
+from ncfm.evaluation import interval
+from ncfm.synthetic.synthetic_set import FACTS_FILE, SCORES_FILE, SET_FOLDER, SyntheticSet, read_scores
+
+COMPARISON_FILE = "comparison.json"  # of `ncfm compare`, in the folder above its runs
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Score:
+    """An evaluation, of `ncfm.workflows.stages.scores`; accuracies are fractions."""
+
+    name: str  # of the set
+    network: str
+    protocol: str
+    mean: float
+    std: float
+    low: float | None
+    high: float | None
+    accuracies: tuple[float, ...] = ()
+    per_class: tuple[float, ...] = ()  # NaN for a class without test images
+    confusion: tuple[tuple[float, ...], ...] = ()
+    calibration_error: float = math.nan
+    num_images: int | None = None
+    seconds: float = math.nan
+
+    @property
+    def recipe(self) -> tuple[str, str]:
+        """What has to agree for two evaluations to be compared."""
+        return self.network, self.protocol
+
+
+@dataclass
+class RunFolder:
+    """A run: finished or not, or a set alone."""
+
+    path: Path
+    data: str | None = None
+    ipc: int | None = None
+    config: RunConfig | None = None
+    stored: Mapping[str, Any] = field(default_factory=dict)  # the configuration as it is written
+    synthetic: SyntheticSet | None = None
+    finished: bool = False
+    images_hash: str = ""
+    scores: list[Score] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    diagnoses: list[dict[str, Any]] = field(default_factory=list)
+    film: list[Frame] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)  # sentences by section
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the set says of its making."""
+        return {} if self.synthetic is None else self.synthetic.facts
+
+    @property
+    def score(self) -> Score | None:
+        """The evaluation that stands for the run: the last one with the students of its recipe, else the last."""
+        network = None if self.config is None else self.config.evaluate.network
+        usual = [score for score in self.scores if score.network == network]
+        last = (usual or self.scores)[-1:]
+        return last[0] if last else None
+
+
+def open_run(path: Path) -> RunFolder:
+    """Read what there is.
+
+    Raises:
+        NcfmError: if the folder is neither a run's nor a set's.
+    """
+    if not any((path / name).is_file() for name in (CONFIG_FILE, FACTS_FILE, f"{SET_FOLDER}/{FACTS_FILE}", STATE_FILE)):
+        state = "holds neither" if path.is_dir() else "does not exist"
+        raise NcfmError(
+            f"Expected a run folder (with {CONFIG_FILE}) or a synthetic set (with {FACTS_FILE}), but {path} {state}. "
+            "`ncfm distill ... --out RUN` makes one."
+        )
+    run = RunFolder(path)
+    _read_configuration(run)
+    _read_images(run)
+    stored = run.stored or run.facts.get("config", {})
+    run.stored = stored if isinstance(stored, dict) else {}
+    run.data = run.data or _text(run.facts.get("data"))
+    run.ipc = run.synthetic.ipc if run.synthetic is not None else run.ipc
+    run.config = run.config or _lenient(run, "settings", lambda: make_config(run.stored), None)
+    run.scores = _lenient(run, "accuracy", lambda: read_own_scores(path), [])
+    run.metrics = _lenient(run, "curves", lambda: _with_iterations(read_lines(path / METRICS_FILE)), [])
+    run.diagnoses = _lenient(run, "frequencies", lambda: _with_iterations(read_lines(path / DIAGNOSIS_FILE)), [])
+    run.film = _lenient(run, "film", lambda: read_film(path), [])
+    _say_what_is_missing(run)
+    return run
+
+
+def _read_configuration(run: RunFolder) -> None:
+    file = run.path / CONFIG_FILE
+    said: Any = _lenient(run, "settings", lambda: read_json(file), None, needed=file)
+    if isinstance(said, dict):
+        run.data, run.stored = _text(said.get("data")), said.get("config") or {}
+        run.ipc = said["ipc"] if isinstance(said.get("ipc"), int) else None
+
+
+def _read_images(run: RunFolder) -> None:
+    """The set, else the images of the state: how far an unfinished run is."""
+    home = run.path if (run.path / FACTS_FILE).is_file() else run.path / SET_FOLDER
+    run.synthetic = _lenient(run, "images", lambda: SyntheticSet.load(home), None, needed=home / FACTS_FILE)
+    if run.synthetic is not None:
+        run.finished = True
+        said = read_json(home / FACTS_FILE)
+        run.images_hash = str(said.get("images_hash", ""))
+        return
+    images = _lenient(
+        run, "images", lambda: _images_of_state(run.path / STATE_FILE), None, needed=run.path / STATE_FILE
+    )
+    if images is not None:
+        names = tuple(f"class {i}" for i in range(len(images)))
+        unknown = Statistics((0.0,) * images.shape[2], (1.0,) * images.shape[2])
+        try:
+            config = make_config(dict(run.stored)).distill
+            run.synthetic = SyntheticSet(images, names, unknown, config.factor, config.mode, config.bound)
+        except NcfmError:
+            run.synthetic = SyntheticSet(images, names, unknown)
+
+
+def _images_of_state(path: Path) -> Tensor:
+    try:
+        with safe_open(path, framework="pt") as file:
+            images: Tensor = file.get_tensor("images")
+    except (OSError, SafetensorError) as error:
+        raise NcfmError(f"Could not read {path.name}: {error}.") from error
+    return images
+
+
+def _lenient(run: RunFolder, section: str, read: Callable[[], T], otherwise: T, *, needed: Path | None = None) -> T:
+    """What is read; if that fails, another value and a sentence. Nothing is said of a needed file that is not there."""
+    if needed is not None and not needed.is_file():
+        return otherwise
+    try:
+        return read()
+    except (NcfmError, TypeError, ValueError, AttributeError, KeyError) as error:
+        said = str(error) if isinstance(error, NcfmError) else f"it cannot be read ({error})"
+        run.missing[section] = said.replace(str(run.path.parent) + "/", "")  # a page tells no places of a machine
+        return otherwise
+
+
+def _say_what_is_missing(run: RunFolder) -> None:
+    name, told = run.path.name, run.missing
+    if run.synthetic is None:
+        told.setdefault(
+            "images", f"{name} has neither a set nor a state: the run was stopped before it saved anything."
+        )
+    if not run.scores:
+        told.setdefault("accuracy", "Nobody has judged the set yet: run `ncfm evaluate`, then `ncfm report` again.")
+    elif run.score is None or not run.score.confusion:
+        told.setdefault("classes", "The evaluation has no confusion matrix.")
+    if not run.metrics:
+        told.setdefault("curves", f"The folder has no {METRICS_FILE}, in which a run writes its losses.")
+    if not run.diagnoses:
+        told.setdefault(
+            "frequencies",
+            f"The folder has no {DIAGNOSIS_FILE}: the run was not told to look "
+            "(distil with `--set machine.diagnose_every=50`), or has no frequencies.",
+        )
+    if not run.film:
+        told.setdefault("film", f"The folder has no {FILM_FOLDER}/: nobody recorded this run's images under way.")
+
+
+def read_own_scores(path: Path, name: str = "") -> list[Score]:
+    """The evaluations of a run folder, those left out that say no accuracy."""
+    return [s for s in (_score(name or path.name, entry) for entry in read_scores(path / SCORES_FILE)) if s is not None]
+
+
+def read_beside(path: Path) -> list[Score]:
+    """The other methods of the comparison that a run belongs to, by name; over seeds where there are several.
+
+    Raises:
+        NcfmError: if the file is damaged.
+    """
+    file = path.resolve().parent / COMPARISON_FILE
+    if not file.is_file():
+        return []
+    rows = read_json(file)
+    if not isinstance(rows, list):
+        raise NcfmError(f"{COMPARISON_FILE} is not a list of results.")
+    groups: dict[tuple[str, str, str], list[Score]] = {}
+    for row in rows:
+        found = _score(str(row.get("name", "")), row) if isinstance(row, dict) else None
+        if found is not None and found.name != path.resolve().name:
+            groups.setdefault((found.name, *found.recipe), []).append(found)
+    return [_over_seeds(group) for group in groups.values()]
+
+
+def _over_seeds(group: Sequence[Score]) -> Score:
+    if len(group) == 1:
+        return group[0]
+    spread = interval([score.mean for score in group])
+    first = group[0]
+    return Score(first.name, first.network, first.protocol, spread.mean, spread.std, spread.low, spread.high)
+
+
+def _score(name: str, entry: Mapping[str, Any]) -> Score | None:
+    mean = _number(entry.get("accuracy_mean"))
+    if not math.isfinite(mean):
+        return None
+    low, high = (_number(entry.get(f"accuracy_{end}")) for end in ("low", "high"))
+    known = math.isfinite(low) and math.isfinite(high)
+    counts = _list(entry.get("confusion"))
+    confusion = tuple(tuple(map(_number, row)) for row in counts) if _is_square(counts) else ()
+    return Score(
+        name=name,
+        network=str(entry.get("network", "?")),
+        protocol=str(entry.get("protocol", "?")),
+        mean=mean,
+        std=_number(entry.get("accuracy_std")),
+        low=low if known else None,
+        high=high if known else None,
+        accuracies=tuple(map(_number, _list(entry.get("accuracies")))),
+        per_class=tuple(map(_number, _list(entry.get("per_class")))),
+        confusion=confusion,
+        calibration_error=_number(entry.get("calibration_error")),
+        num_images=entry["num_images"] if isinstance(entry.get("num_images"), int) else None,
+        seconds=_number(entry.get("seconds")),
+    )
+
+
+def settings_table(run: RunFolder) -> list[tuple[str, str, bool]]:
+    """All settings as text, and which are not the defaults."""
+    if run.config is None:
+        return [(key, str(value), False) for key, value in _flat(run.stored)]
+    usual = dotted(RunConfig())
+    return [(key, setting_text(value), value != usual.get(key)) for key, value in dotted(run.config).items()]
+
+
+def setting_text(value: Any) -> str:
+    """A setting as ``--set`` takes it."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _flat(nested: Mapping[str, Any], place: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in nested.items():
+        found += _flat(value, f"{place}{key}.") if isinstance(value, dict) else [(f"{place}{key}", value)]
+    return found
+
+
+def _with_iterations(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [entry for entry in entries if math.isfinite(_number(entry.get("iteration")))]
+
+
+def _number(value: Any) -> float:
+    """A number of a file; NaN for anything else."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_square(rows: list[Any]) -> bool:
+    return all(isinstance(row, list) and len(row) == len(rows) for row in rows)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

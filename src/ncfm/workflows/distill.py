@@ -1,0 +1,69 @@
+"""The front functions: problem first, strategies by keyword, a result object back."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from ncfm._utils.checks import check_at_least
+from ncfm._utils.distributed import Ranks
+from ncfm._utils.locks import sole_user
+from ncfm._utils.progress import Reporter, Silent
+from ncfm.config.build import check_start
+from ncfm.config.resolve import Settings, check_folder, describe_run, resolve_config
+from ncfm.data.image_set import ImageSet
+from ncfm.distillation import DistillResult
+from ncfm.synthetic.initialization import check_extension
+from ncfm.synthetic.synthetic_set import load
+from ncfm.workflows.stages import distill_into, prepare, train_pool
+
+
+def distill(
+    data: str | ImageSet,
+    *,
+    ipc: int,
+    recipe: str | None = None,
+    settings: Settings | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    data_dir: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> DistillResult:
+    """Distil a data set into ``ipc`` stored images per class by Neural Characteristic Function Matching.
+
+    Args:
+        data: a name or path (see `ncfm.data.load_images`), or an `ImageSet`.
+        ipc: images per class in storage.
+        recipe: a recipe's name or path; default ``<data>-ipc<ipc>`` if the package has it; "none" for defaults.
+        settings: dotted settings over the recipe, such as ``{"distill.iterations": 500}``.
+        seed: of everything random; default the recipe's.
+        out: run folder; nothing is written without one.
+        resume: continue the interrupted run in ``out``.
+        data_dir: folder with data sets, looked at before the network; default ``NCFM_DATA``.
+        reporter: is told the progress.
+
+    Raises:
+        NcfmError: for unknown or unfit data, settings or folders, in one sentence.
+        ncfm.Interrupted: on Ctrl-C or SIGTERM, with the state saved.
+
+    >>> result = distill("digits", ipc=1, settings={"distill.iterations": 2})  # doctest: +SKIP
+    """
+    check_at_least(ipc, 1, "ipc (images per class)")
+    config = resolve_config(data, ipc, recipe, settings, seed)
+    d = config.distill
+    check_start(d)
+    folder = None if out is None else Path(out).expanduser()
+    name = data if isinstance(data, str) else data.name
+    ranks = Ranks.here()
+    with contextlib.ExitStack() as held:
+        # Before minutes of work, not after. With several ranks the first one holds the folder for all.
+        ranks.after_first(lambda: held.enter_context(sole_user(folder)))
+        ranks.after_first(lambda: check_folder(folder, describe_run(name, ipc, config), resume))
+        images, machine = prepare(data, config, data_dir)
+        if d.extend is not None:  # before minutes of work, too
+            shape = (ipc, images.channels, images.image_size, images.image_size)
+            check_extension(load(d.extend), images.class_names, shape, (d.factor, d.mode, d.bound))
+        reporter = reporter or Silent()
+        pool = train_pool(images, config, machine, reporter)
+        return distill_into(images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter)

@@ -1,0 +1,71 @@
+"""Evaluate a set: fresh students on the real test split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.progress import Reporter, Silent
+from ncfm._utils.types import LabelledImages
+from ncfm.config.build import build_targets
+from ncfm.config.resolve import Settings
+from ncfm.config.schema import make_config, nest
+from ncfm.data.image_set import ImageSet
+from ncfm.evaluation import EvaluationResult
+from ncfm.formats.reading import is_set, read_foreign
+from ncfm.synthetic.synthetic_set import SyntheticSet, load
+from ncfm.workflows.stages import judge, prepare, train_teachers
+
+
+def evaluate(
+    synthetic: SyntheticSet | LabelledImages | str | Path,
+    on: str | ImageSet | None = None,
+    *,
+    settings: Settings | None = None,
+    seed: int | None = None,
+    data_dir: str | Path | None = None,
+    fresh: bool = False,
+    reporter: Reporter | None = None,
+) -> EvaluationResult:
+    """Judge a set: train fresh students on it and test them on the real test split.
+
+    A student that was trained before on the same images, by the same recipe, network and seed is remembered. With
+    ``evaluate.labels=teacher`` the teachers of the set's recipe are trained on the real data first, or found in the
+    cache, and asked of every batch.
+
+    Args:
+        synthetic: a set, its folder, plain labelled images in [0, 1], or a file or folder that another program wrote
+            (see `ncfm.formats.reading.read_foreign`).
+        on: the real data; default: what the set was made from. Needed for sets of other programs.
+        settings: such as ``{"evaluate.runs": 10, "evaluate.network": "convnet3"}``; the set's own recipe otherwise.
+        seed, data_dir, reporter: as in `distill`.
+        fresh: train all students, also those that are remembered.
+
+    Raises:
+        NcfmError: if the set is damaged or does not fit the data.
+    """
+    if isinstance(synthetic, (str, Path)) and (on is None or is_set(synthetic)):
+        synthetic = load(synthetic)
+    facts = synthetic.facts if isinstance(synthetic, SyntheticSet) else {}
+    data = on if on is not None else facts.get("data")
+    if data is None:
+        raise NcfmError("The set does not say what data it was made from; name the data to judge it on (--on).")
+    stored = facts.get("config", {})
+    own = {key: stored[key] for key in ("data", "teachers", "evaluate", "seed") if key in stored}
+    config = make_config(own, nest(settings or {}), {} if seed is None else {"seed": seed})
+    images, machine = prepare(data, config, data_dir)
+    reporter = reporter or Silent()
+    if isinstance(synthetic, (str, Path)):
+        synthetic = read_foreign(Path(synthetic), images)
+    if isinstance(synthetic, SyntheticSet) and synthetic.class_names != images.class_names:
+        raise NcfmError(
+            f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
+            f"{', '.join(images.class_names[:5])}, ...; judge it on the data it was made from."
+        )
+    pool = None
+    if config.evaluate.labels == "teacher":  # the set's own, whatever the students' seed
+        of_set = config.model_copy(update={"seed": stored.get("seed", config.seed)})
+        pool = train_teachers(images, of_set, machine, reporter)
+    soft = build_targets(config, synthetic.soft_labels if isinstance(synthetic, SyntheticSet) else None, pool)
+    train = synthetic.decoded() if isinstance(synthetic, SyntheticSet) else synthetic
+    return judge(train, images, config, machine, "students", reporter, soft=soft, fresh=fresh)

@@ -1,0 +1,203 @@
+"""Several processes that share one piece of work; those tests that fork run in a process of their own."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ncfm import NcfmError, load
+from ncfm._utils.distributed import ALONE, Ranks, joined
+from ncfm.data.augment import SiameseAugment
+from ncfm.data.image_set import draw_class_batches
+from ncfm.distillation.checkpoint import is_by_class
+from strategies import rng
+from tiny import DSA, SETTINGS
+
+ROOT = Path(__file__).parents[2]
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_shares_are_all_of_it_in_order_and_differ_by_one_at_most(count, total):
+    if total < count:
+        with pytest.raises(NcfmError, match=f"{count} ranks cannot share {total} classes; start at most {total}"):
+            Ranks(0, count).share(total)
+        return
+    shares = [range(total)[Ranks(rank, count).share(total)] for rank in range(count)]
+    assert [i for share in shares for i in share] == list(range(total))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert sorted(i for rank in range(count) for i in Ranks(rank, count).mine(total)) == list(range(total))
+
+
+def test_a_process_alone_meets_nobody():
+    tensors = [torch.rand(3), torch.rand(2, 2)]
+    assert Ranks.here() == ALONE
+    assert [a is b for a, b in zip(ALONE.sum(tensors), tensors, strict=True)] == [True, True]
+    assert ALONE.gather(tensors[0], 3) is tensors[0]
+    assert ALONE.collect("x") == ["x"]
+    assert ALONE.in_turn(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        ALONE.after_first(lambda: 1 / 0)
+
+
+def test_without_torchrun_nobody_is_joined(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined() as ranks:
+        assert ranks == ALONE
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with joined() as ranks:
+        assert ranks == ALONE
+
+
+def test_a_rank_takes_its_own_gpu_unless_a_certain_one_is_asked_for(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "5")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert Ranks(9, 16).own_device(torch.device("cuda")) == torch.device("cuda", 1)
+    assert chosen == [torch.device("cuda", 1)]
+    assert Ranks(9, 16).own_device(torch.device("cuda:3")) == torch.device("cuda:3")
+    assert Ranks(9, 16).own_device(torch.device("cpu")) == torch.device("cpu")
+    assert ALONE.own_device(torch.device("cuda")) == torch.device("cuda")
+
+
+def test_the_images_of_some_classes(digits):
+    some = digits.train.of_classes(slice(3, 6))
+    assert some.counts.tolist() == digits.train.counts[3:6].tolist()
+    for i in range(3):
+        assert torch.equal(some.of_class(i), digits.train.of_class(3 + i))
+    assert some.labels.unique().tolist() == [0, 1, 2]
+    assert some.images.data_ptr() == digits.train.of_class(3).data_ptr()  # nothing is copied
+    at = draw_class_batches(digits.train, 4, rng(0))[3:6] - int(digits.train.offsets[3])
+    assert torch.equal(some.labels[at], torch.arange(3)[:, None].expand(3, 4))
+
+
+def test_the_draw_of_some_groups_is_that_part_of_the_draw():
+    augment, images = SiameseAugment(DSA), torch.rand(5, 2, 3, 8, 8)
+    draw = augment.draw(5, 8, rng(0))
+    whole = augment.apply(images, draw)
+    assert torch.equal(augment.apply(images[1:3], draw.of(slice(1, 3))), whole[1:3])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "shared"),
+    [
+        ("images", (10, 1, 3, 8, 8), True),
+        ("images_optimizer.0.exp_avg", (10, 1, 3, 8, 8), True),
+        ("images_optimizer.0.step", (), False),
+        ("memory.mean", (10, 5), True),
+        ("memory.iterations", (), False),
+        ("adversary.direction", (10, 5), False),
+        ("adversary_optimizer.0.exp_avg", (10, 5), False),
+        ("stream.batches", (5056,), False),
+    ],
+)
+def test_what_ranks_share_of_a_state(name, shape, shared):
+    assert is_by_class(name, torch.zeros(shape)) == shared
+
+
+# --- several processes --------------------------------------------------------------------------------------
+
+
+def run(*command, **environment):
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | environment,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_three_ranks_meet_in_every_way():
+    code, out, said = run("tests/meetings.py")
+    assert code == 0, out + said
+
+
+def test_two_and_four_ranks_come_to_what_one_process_comes_to(tmp_path):
+    results = tmp_path / "ranks.csv"
+    options = ("--ranks", "2,4", "--iterations", "5", "--results", str(results))
+    code, out, said = run("-m", "benchmarks.ranks", *options)
+    assert code == 0, out + said
+    with results.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["case"], row["ranks"], row["iterations"]) for row in rows} == {
+        (case, ranks, iterations)
+        for case in ("ncfm", "two moves of each player", "BatchNorm", "dsdm (a memory)")
+        for ranks in ("2", "4")
+        for iterations in ("1", "5")
+    }
+    assert all(row["same_twice"] == "True" for row in rows)
+    for row in rows:
+        assert float(row["difference_max"]) < (2e-5 if row["iterations"] == "1" else 2e-3), row
+        if row["case"].startswith("dsdm"):  # nothing of it is summed over classes
+            assert float(row["difference_max"]) == 0
+
+
+LEAVING = """
+import os, torch
+from ncfm._utils.distributed import joined
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+before = threads()
+with joined() as ranks:
+    assert ranks.sum([torch.ones(3)])[0].tolist() == [2.0] * 3
+    import torch.distributed.nn.functional  # as a compiler does, and keeps the group as a default
+    assert threads() > before
+assert threads() == before
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_a_rank_that_leaves_ends_the_threads_of_the_backend(tmp_path):
+    program = tmp_path / "leaving.py"
+    program.write_text(LEAVING)
+    code, _, said = run("-m", "torch.distributed.run", "--nproc-per-node", "2", str(program))
+    assert code == 0, said
+
+
+def torchrun(number, *command, **environment):
+    return run("-m", "torch.distributed.run", "--nproc-per-node", str(number), "-m", "ncfm", *command, **environment)
+
+
+def test_torchrun_distils_and_evaluates_with_one_voice(tmp_path):
+    options = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+    cache = {"NCFM_CACHE": str(tmp_path / "cache")}
+    code, out, said = torchrun(2, "distill", "digits", "--ipc", "1", "--out", str(tmp_path / "two"), *options, **cache)
+    assert code == 0, said
+    assert out.count("Distilled 10 classes x 1 images") == 1
+    assert said.count("distilling: done") == 1
+    assert {path.name for path in (tmp_path / "two").iterdir()} >= {
+        "synthetic", "images.png", "report.html", "state.safetensors", "metrics.jsonl", "config.json",
+    }  # fmt: skip
+    alone = run("-m", "ncfm", "distill", "digits", "--ipc", "1", "--out", str(tmp_path / "one"), *options, **cache)
+    assert alone[0] == 0, alone[2]
+    assert "teachers: done" in alone[2]
+    assert torch.allclose(load(tmp_path / "one").images, load(tmp_path / "two").images, atol=1e-4)
+
+    code, out, said = torchrun(2, "evaluate", str(tmp_path / "two"), "--json", **cache)
+    assert code == 0, said
+    one = run("-m", "ncfm", "evaluate", str(tmp_path / "two"), "--json", "--fresh", **cache)
+    assert one[0] == 0, one[2]
+    assert [line for line in out.splitlines() if "seconds" not in line] == [
+        line for line in one[1].splitlines() if "seconds" not in line
+    ]
+
+
+def test_what_ranks_cannot_do_is_said(tmp_path):
+    code, _, said = torchrun(2, "recipes", "list", NCFM_CACHE=str(tmp_path))
+    assert code != 0
+    assert "ncfm recipes works in one process, start it without torchrun" in said
+    assert 'File "' not in said.partition("ncfm:")[2].partition("\n")[0]

@@ -1,0 +1,82 @@
+"""What the command line shows while it works."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from ncfm.cli import _common
+from ncfm.cli._common import BarReporter
+from ncfm.workflows.stages import _note
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Show on a terminal or not, to a string, with a clock that the test moves."""
+
+    def show(terminal):
+        screen, now = io.StringIO(), [0.0]
+        monkeypatch.setattr(_common, "errors", Console(file=screen, force_terminal=terminal, width=150))
+        monkeypatch.setattr(_common.time, "monotonic", lambda: now[0])
+        return screen, now
+
+    return show
+
+
+def run(now, seconds=1.0, steps=300):
+    with BarReporter() as reporter:
+        reporter.begin("distilling", steps)
+        for i in range(1, steps + 1):
+            now[0] += seconds
+            reporter.update(i, f"discrepancy {1 / i:.4f}, 1 s/it, 20 MiB")
+        reporter.end()
+
+
+def test_a_log_has_a_line_a_minute_with_the_time_left(shown):
+    screen, now = shown(False)
+    run(now)
+    assert screen.getvalue().splitlines() == [
+        "distilling: 300 steps",
+        "distilling: 60 of 300, 0:04:00 left, discrepancy 0.0167, 1 s/it, 20 MiB",
+        "distilling: 120 of 300, 0:03:00 left, discrepancy 0.0083, 1 s/it, 20 MiB",
+        "distilling: 180 of 300, 0:02:00 left, discrepancy 0.0056, 1 s/it, 20 MiB",
+        "distilling: 240 of 300, 0:01:00 left, discrepancy 0.0042, 1 s/it, 20 MiB",
+        "distilling: done in 0:05:00, discrepancy 0.0033, 1 s/it, 20 MiB",
+    ]
+
+
+def test_a_short_stage_has_two_lines_and_no_control_codes(shown):
+    screen, now = shown(False)
+    run(now, seconds=0.01)
+    begin, end = screen.getvalue().splitlines()
+    assert begin == "distilling: 300 steps"
+    assert end == "distilling: done in 0:00:03, discrepancy 0.0033, 1 s/it, 20 MiB"
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", screen.getvalue())
+
+
+def test_a_terminal_has_a_bar_with_time_and_note(shown, monkeypatch):
+    screen, now = shown(True)
+    monkeypatch.setenv("TERM", "xterm")
+    run(now, steps=30)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert "30/30" in text
+    assert "left" in text
+    assert "discrepancy 0.0333, 1 s/it, 20 MiB" in text
+    assert "done in" not in text
+
+
+def test_quiet_is_silent_on_a_terminal_too(shown):
+    screen, _ = shown(True)
+    with BarReporter(quiet=True) as reporter:
+        reporter.begin("teachers", 3)
+        reporter.update(2)
+        reporter.end()
+    assert screen.getvalue() == ""
+
+
+def test_a_note_tells_loss_time_and_memory():
+    costs = {"seconds_per_iteration": 0.43219, "memory_mb": 887.4}
+    assert _note({"discrepancy": 0.17361} | costs) == "discrepancy 0.1736, 0.432 s/it, 887 MiB"
+    assert _note({"gap": 0.5} | costs) == "gap 0.5000, 0.432 s/it, 887 MiB"
+    assert _note({"discrepancy": 0.17361}) == "discrepancy 0.1736"

@@ -1,0 +1,159 @@
+"""The documentation's promises: its Python runs, its commands and settings exist, its files are there."""
+
+import functools
+import json
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+import ncfm
+from ncfm.cli.main import app
+from ncfm.config.schema import known_keys
+from tiny import SETTINGS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+RUNNING = [page for page in PAGES if BLOCK.search(page.read_text(encoding="utf-8"))]
+NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
+
+# Other settings than a page's own: short ones, so that whole runs take a second.
+TINY = SETTINGS | {"evaluate.epochs": 1, "evaluate.runs": 1}
+
+
+@pytest.fixture
+def briefly(monkeypatch, tmp_path):
+    """The front functions with tiny settings below those that are given, in an empty folder."""
+
+    def brief(function, **more):
+        @functools.wraps(function)
+        def call(*arguments, settings=None, **options):
+            return function(*arguments, settings=TINY | (settings or {}), **more, **options)
+
+        return call
+
+    for name, more in (("distill", {"recipe": "none"}), ("pretrain", {"recipe": "none"}), ("evaluate", {})):
+        monkeypatch.setattr(ncfm, name, brief(getattr(ncfm, name), **more))
+    monkeypatch.setattr(ncfm, "compare", brief(ncfm.compare, recipe="none"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_pages_with_examples_are_all_found():
+    found = {page.name for page in RUNNING}
+    assert {
+        "tutorial.md",
+        "own-images.md",
+        "objectives.md",
+        "method.md",
+        "metric.md",
+        "metrics.md",
+        "extending.md",
+    } <= found
+    assert len(PAGES) >= 20
+
+
+@pytest.mark.parametrize("page", RUNNING, ids=[page.stem for page in RUNNING])
+def test_python_of_a_page_runs_from_top_to_bottom(page, briefly):
+    if page.name == "sharing.md":  # which speaks of a set that exists, and of its exports
+        shared = ncfm.distill("digits", ipc=2).synthetic
+        shared.save("runs/cifar10-ipc10")
+        for form, place in (
+            ("hf", "cifar10-distilled"),
+            ("parquet", "set.parquet"),
+            ("npz", "set.npz"),
+            ("pt", "set.pt"),
+        ):
+            ncfm.export(shared, place, to=form)
+    scope = {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(no test split|set aside|more than once|fewer)")
+        for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+            exec(compile(block, page.name, "exec"), scope)
+
+
+def test_the_notebook_runs_cell_by_cell(briefly):
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert (notebook["nbformat"], len(cells) >= 5) == (4, True)
+    scope = {}
+    for cell in cells:
+        assert (cell["outputs"], cell["execution_count"]) == ([], None)  # nothing of anybody's machine
+        source = "".join(line for line in cell["source"] if not line.startswith("%"))
+        exec(compile(source, "quickstart.ipynb", "exec"), scope)
+    assert {"result", "score"} <= set(scope)
+
+
+def commands():
+    """Lines of the pages that begin with ncfm, with the page's name."""
+    for page in [*PAGES, ROOT / "README.md"]:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in re.findall(r"^    (?:\S+=\S+ )?(?:\.venv/bin/)?(ncfm .*)$", text, flags=re.MULTILINE):
+            yield page.name, line
+
+
+def test_every_command_of_the_pages_exists():
+    known = get_command(app).commands
+    lines = list(commands())
+    assert len(lines) >= 25
+    for page, line in lines:
+        name = line.split()[1]
+        assert name in known, f"{page}: {line}"
+        for option in re.findall(r"(?<= )--[a-z-]+", line.split("#")[0]):
+            offered = {o for parameter in known[name].params for o in parameter.opts}
+            assert option in offered, f"{page}: {line}"
+
+
+def test_every_setting_of_the_pages_exists():
+    sections = {key.split(".")[0] for key in known_keys() if "." in key}
+    for page in PAGES:
+        named = re.findall(r"`([a-z]+\.[a-z_]+)(?:=[^`]*)?`", page.read_text(encoding="utf-8"))
+        named += [key for name, line in commands() if name == page.name for key in re.findall(r"--set (\S+?)=", line)]
+        wrong = [n for n in named if n.split(".")[0] in sections - {"data"} and n not in known_keys() and "(" not in n]
+        files = (".md", ".py", ".html", ".safetensors", ".pt")
+        assert [n for n in wrong if not n.endswith(files)] == [], page
+
+
+def test_every_page_is_in_the_navigation():
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = set(re.findall(r"[\w/-]+\.md", str(yaml.safe_load(text)["nav"])))
+    assert listed == {str(page.relative_to(DOCS)) for page in PAGES}
+    assert "fonts.googleapis" not in text
+    assert "cdn" not in text.lower()
+
+
+def test_pictures_of_the_pages_are_there():
+    for page in PAGES:
+        for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).is_file(), f"{page.name}: {link}"
+
+
+def test_the_generator_learns_the_moons(tmp_path):
+    # Far fewer steps than the example's own: the discrepancy falls by half at least, and the picture is written.
+    sys.path.insert(0, str(ROOT / "examples"))
+    try:
+        import generator_2d
+    finally:
+        sys.path.pop(0)
+    found = generator_2d.main(["--iterations", "60", "--points", "200", "--out", str(tmp_path / "moons.png")])
+    assert found["after"] < found["before"] / 2
+    assert 0.001 <= found["p_value"] <= 1
+    assert (tmp_path / "moons.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "site" / "method.html").read_text(encoding="utf-8")
+    assert "<math" in page
+    assert "arithmatex" not in page
+    assert not re.findall(r'(?:src|href)="https?://[^"]+\.(?:js|css|woff2?)', page)  # nothing from elsewhere

@@ -1,0 +1,119 @@
+"""Plans: every stage is counted right, timed for real, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+import ncfm
+from ncfm._utils.checks import NcfmError
+from ncfm._utils.files import cache_dir
+from ncfm.cli.main import main
+from ncfm.results.formatting import duration
+from ncfm.workflows import plan as planning
+from tiny import SETTINGS, few
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    return few(digits, 16)
+
+
+def stages_of(plan):
+    return {stage.name: stage for stage in plan.stages}
+
+
+def test_every_stage_is_counted(images):
+    settings = SETTINGS | {"teachers.number": 3, "teachers.epochs": 4, "evaluate.looks": 5, "distill.iterations": 70}
+    plan = planning.plan(images, ipc=1, settings=settings, steps=2)
+    stages = stages_of(plan)
+    assert list(stages) == ["teachers", "distilling", "students", "testing"]
+    assert stages["teachers"].units == 3 * 4
+    assert stages["distilling"].units == 70
+    assert stages["students"].units == 2 * 2  # SETTINGS: two students of two epochs
+    assert stages["testing"].units == 2 * 5
+    assert all(0 < stage.seconds_per_unit < 10 for stage in stages.values())
+    assert plan.seconds == pytest.approx(math.fsum(s.units * s.seconds_per_unit for s in stages.values()))
+    assert plan.peak_memory_mb > 50
+    assert plan.images_per_pass is None
+    assert plan.threads >= 1
+
+
+def test_an_epoch_costs_its_batches(images, digits):
+    # 160 images make 2 whole batches of 64, 1,347 make 21; the timed step is the same.
+    few_, all_ = (stages_of(planning.plan(d, ipc=1, settings=SETTINGS, steps=5)) for d in (images, digits))
+    ratio = all_["teachers"].seconds_per_unit / few_["teachers"].seconds_per_unit
+    assert 21 / 2 / 4 < ratio < 21 / 2 * 4  # timings of milliseconds on a busy machine
+
+
+def test_teachers_in_the_cache_are_not_counted(images):
+    settings = SETTINGS | {"teachers.number": 1}
+    ncfm.pretrain(images, settings=settings)
+    assert stages_of(planning.plan(images, ipc=1, settings=settings, steps=1))["teachers"].units == 0
+    more = stages_of(planning.plan(images, ipc=1, settings=settings | {"teachers.number": 3}, steps=1))
+    assert more["teachers"].units == 2
+    other = stages_of(planning.plan(images, ipc=1, settings=settings, seed=5, steps=1))
+    assert other["teachers"].units == 1
+
+
+def test_nothing_is_left_behind(images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    planning.plan(images, ipc=1, settings=SETTINGS, steps=1)
+    assert list(tmp_path.iterdir()) == []
+    assert not (cache_dir() / "teachers").exists()
+
+
+def test_short_memory_shows_in_the_plan(images, monkeypatch):
+    monkeypatch.setattr("ncfm.distillation.minmax_step.available_memory", lambda device: 10_000)
+    plan = planning.plan(images, ipc=2, settings=SETTINGS, steps=1)
+    assert 1 <= plan.images_per_pass < 80
+
+
+@pytest.mark.parametrize("arguments", [{"ipc": 0}, {"steps": 0}])
+def test_impossible_plans_are_refused(images, arguments):
+    with pytest.raises(NcfmError, match="at least 1"):
+        planning.plan(images, **{"ipc": 1, "settings": SETTINGS} | arguments)
+
+
+def command(monkeypatch, capsys, *arguments):
+    settings = [f"--set={key}={value}" for key, value in SETTINGS.items()]
+    monkeypatch.setattr("sys.argv", ["ncfm", "plan", "digits", "--ipc", "1", "--steps", "1", *settings, *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_command_prints_a_table(monkeypatch, capsys):
+    monkeypatch.setattr("ncfm.cli.plan.console.width", 100, raising=False)
+    out = command(monkeypatch, capsys)
+    for word in ("teachers", "distilling", "students", "testing", "Memory:", "2 iterations", "1 epoch "):
+        assert word in out
+
+
+def test_the_command_prints_json(monkeypatch, capsys):
+    found = json.loads(command(monkeypatch, capsys, "--json"))
+    assert [stage["name"] for stage in found["stages"]] == ["teachers", "distilling", "students", "testing"]
+    assert found["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.3456, "0.35 s"),
+        (9.99, "10 s"),
+        (42.4, "42 s"),
+        (98, "98 s"),
+        (720, "12 min"),
+        (5940, "99 min"),
+        (7199, "120 min"),
+        (11100, "3.1 h"),
+        (48 * 3600 - 1, "48.0 h"),
+        (48 * 3600, "2.0 days"),
+        (340 * 86400, "340.0 days"),
+    ],
+)
+def test_durations_as_people_say_them(seconds, expected):
+    assert duration(seconds) == expected
