@@ -569,9 +569,9 @@ def test_own_code_is_found_in_the_current_folder():
     ("name", "message"),
     [
         ("own_network:make", r"There is no module 'own_network', neither in the current folder \(.*\) nor installed"),
-        ("own_networks.py:make", "There is no module 'own_networks.py'.*is named my_networks:make"),
+        ("own_networks.py:make", "There is no module 'own_networks.py'.*is named mine:make"),
         ("own_networks:mak", r"'own_networks' has no 'mak', which .* names\. Nearest: make"),
-        ("own_networks:number", "made by calling 3.*which it does not take"),
+        ("own_networks:number", "'own_networks:number' must be callable"),
         ("own_networks:other", r"made by calling other\(channels=.*which it does not take: missing"),
         ("own_networks:nothing", "'own_networks:nothing' must be a torch.nn.Module, got a NoneType"),
         ("own_networks:too_few", r"gives \(3, 9\) for 3 images of shape \(3, 8, 8\); expected .* \(3, 10\)"),

@@ -8,16 +8,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from ncfm._utils.checks import NcfmError
+from ncfm._utils.outside import load_callable
 from ncfm.networks.base import as_network, offers_features
 from ncfm.networks.hooked import PROBES, Hooked, probe
 
@@ -72,13 +69,7 @@ def local_factory(name: str) -> Factory:
     Raises:
         NcfmError: if there is no such module or callable, or (on making it) if it gives no network for these images.
     """
-    path, _, attribute = name.partition(":")
-    module = _imported(path)
-    if not hasattr(module, attribute):
-        near = difflib.get_close_matches(attribute, [n for n in vars(module) if not n.startswith("_")], n=3, cutoff=0.5)
-        hint = f" Nearest: {', '.join(near)}." if near else ""
-        raise NcfmError(f"The module {path!r} has no {attribute!r}, which the network {name!r} names.{hint}")
-    return checked_factory(name, getattr(module, attribute))
+    return checked_factory(name, load_callable(name, "network"))
 
 
 def checked_factory(name: str, factory: Factory) -> Factory:
@@ -112,35 +103,6 @@ def check_factory(name: str, factory: Factory) -> None:
             f"The network {name!r} is made by calling {getattr(factory, '__name__', factory)}"
             f"(channels=..., num_classes=..., image_size=...), which it does not take: {error}"
         ) from error
-
-
-def _imported(path: str) -> ModuleType:
-    try:
-        with _current_folder_first():
-            return importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        # Not one that the module itself fails to import: that is a traceback worth seeing.
-        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
-            raise
-        raise NcfmError(
-            f"There is no module {path!r}, neither in the current folder ({Path.cwd()}) nor installed; "
-            "a file my_networks.py there with a function make is named my_networks:make."
-        ) from error
-
-
-@contextmanager
-def _current_folder_first() -> Iterator[None]:
-    """The current folder at the head of Python's path, as for ``python -m``; an installed command has it not."""
-    here = str(Path.cwd())
-    added = here not in sys.path and "" not in sys.path
-    if added:
-        sys.path.insert(0, here)
-    importlib.invalidate_caches()  # the file may be younger than Python's last look at the folder
-    try:
-        yield
-    finally:
-        if added and here in sys.path:
-            sys.path.remove(here)
 
 
 def _check(module: object, name: str, channels: int, num_classes: int, image_size: int) -> None:
