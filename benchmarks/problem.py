@@ -26,6 +26,7 @@ from ncfm.config.build import build_machine, build_objective, run_distillation, 
 from ncfm.config.schema import RunConfig, make_config, nest
 from ncfm.data import images_of, load_images, store
 from ncfm.data.image_set import ImageSet, ImageSplit
+from ncfm.distillation.control import RunControl
 from ncfm.synthetic.initialization import start_images
 from ncfm.training.experts import STORED, ExpertPool, Trajectory, flat
 from ncfm.training.teachers import TeacherPool, network_for, untrained_pool
@@ -122,7 +123,9 @@ def play_package(problem: Problem, turn: Callable[[], None]) -> None:
             torch.cuda.synchronize()
         turn()
 
-    run_distillation(images, pool, config, machine, ipc=problem.ipc, log_every=FOREVER, on_iteration=after)
+    run_distillation(
+        images, pool, config, machine, ipc=problem.ipc, control=RunControl(log_every=FOREVER, on_iteration=after)
+    )
 
 
 def play_reference(problem: Problem, turn: Callable[[], None]) -> None:
@@ -208,7 +211,9 @@ def play_trajectories(problem: Problem, turn: Callable[[], None]) -> None:
             torch.cuda.synchronize()
         turn()
 
-    run_trajectory_matching(images, experts, config, ipc=problem.ipc, log_every=FOREVER, on_iteration=after)
+    run_trajectory_matching(
+        images, experts, config, ipc=problem.ipc, control=RunControl(log_every=FOREVER, on_iteration=after)
+    )
 
 
 def trajectories(differentiation: str, steps: int) -> str:

@@ -40,6 +40,7 @@ from ncfm.config.schema import make_config, nest
 from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import ImageSet, ImageSplit, draw_class_batches
 from ncfm.discrepancy.frequencies import ScaleMixtureFrequencies
+from ncfm.distillation.control import RunControl
 from ncfm.results.files import Conditions, append_rows
 from ncfm.training.teachers import Teacher, TeacherPool, Weights, network_for
 
@@ -69,7 +70,9 @@ def play(settings: dict[str, Any], iterations: int, *, nudged: bool = False) -> 
     machine = build_machine(config.machine, images.image_size)
     pool = _pool(images, config.teachers.network, 1 + 2**-23 if nudged else 1.0)
     with tempfile.TemporaryDirectory() as folder:
-        result = run_distillation(images, pool, config, machine, ipc=2, log_every=1, folder=Path(folder))
+        result = run_distillation(
+            images, pool, config, machine, ipc=2, control=RunControl(folder=Path(folder), log_every=1)
+        )
     told = machine.ranks.collect(result.history[-1]["discrepancy"])
     return result.synthetic.images, len(set(told)) == 1
 
@@ -157,9 +160,7 @@ def seconds_of(problem: Problem, iterations: int) -> list[float]:
     config, images = problem.config(), problem.images()
     machine = build_machine(config.machine, images.image_size)
     pool = problem.pool(images, machine.device, machine.compile_networks)
-    config = config.model_copy(
-        update={"distill": config.distill.model_copy(update={"iterations": iterations + 1, "init": "real"})}
-    )
+    config = config.model_copy(update={"distill": replace(config.distill, iterations=iterations + 1, init="real")})
     moments: list[float] = []
 
     def after(iteration: int, metrics: dict[str, float]) -> None:
@@ -167,7 +168,9 @@ def seconds_of(problem: Problem, iterations: int) -> list[float]:
             torch.cuda.synchronize()
         moments.append(time.perf_counter())
 
-    run_distillation(images, pool, config, machine, ipc=problem.ipc, log_every=FOREVER, on_iteration=after)
+    run_distillation(
+        images, pool, config, machine, ipc=problem.ipc, control=RunControl(log_every=FOREVER, on_iteration=after)
+    )
     return [after - before for before, after in itertools.pairwise(moments)]
 
 

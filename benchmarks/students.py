@@ -14,6 +14,7 @@ from rich.table import Table
 from benchmarks.problem import Problem
 from benchmarks.records import CostRow
 from ncfm import kernels
+from ncfm._utils.compute import Compute
 from ncfm._utils.device import choose_device, describe_device, peak_memory_mb
 from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation import evaluate, get_protocol
@@ -47,8 +48,7 @@ def main() -> None:
                 num_classes=problem.num_classes,
                 statistics=images.statistics,
                 protocol=protocol,
-                device=device,
-                side_by_side=name == "side by side",
+                compute=Compute(device=device, side_by_side=name == "side by side"),
             )
             if repeat:
                 times.append((time.perf_counter() - began) / options.epochs)

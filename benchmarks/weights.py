@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -19,12 +19,14 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.records import WeightRow
+from ncfm._utils.compute import Compute
 from ncfm._utils.progress import Silent
-from ncfm.config.build import Machine, run_distillation
+from ncfm.config.build import run_distillation
 from ncfm.config.methods import METHODS
 from ncfm.config.resolve import resolve_config
 from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
+from ncfm.distillation.control import RunControl
 from ncfm.distillation.minmax_step import Player
 from ncfm.results.files import Conditions, append_rows
 from ncfm.training.teachers import TeacherPool
@@ -76,14 +78,14 @@ def main() -> None:
 
 
 def gradient_norms(
-    images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Machine, *, ipc: int, iterations: int
+    images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Compute, *, ipc: int, iterations: int
 ) -> list[float]:
     """Length of the gradient of the sum over classes of the discrepancy on all images, at every iteration.
 
     The images move as they would in a run of the objective alone.
     """
     alone = {"calibration_weight": 0.0, "matching_weight": 1.0, "iterations": iterations}
-    config = config.model_copy(update={"distill": config.distill.model_copy(update=alone)})
+    config = config.model_copy(update={"distill": replace(config.distill, **alone)})
     norms: list[float] = []
     move = Player.move
 
@@ -93,7 +95,7 @@ def gradient_norms(
         move(player, gradients)
 
     with patch.object(Player, "move", recording):
-        run_distillation(images, pool, config, machine, ipc=ipc)
+        run_distillation(images, pool, config, machine, ipc=ipc, control=RunControl())
     return norms
 
 

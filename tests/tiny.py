@@ -4,16 +4,21 @@ import dataclasses
 
 import torch
 
+from ncfm._utils.compute import Compute
 from ncfm._utils.seeding import Streams
-from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.discrepancy.frequencies import ScaleMixtureFrequencies
 from ncfm.distillation import MinMaxStep, Player
+from ncfm.distillation import distill as whole_loop
+from ncfm.distillation.budget import Budget
+from ncfm.distillation.control import RunControl
 from ncfm.distillation.objectives import CharacteristicMatching
+from ncfm.distillation.options import Extraction, Matching, Trajectories
 from ncfm.evaluation import Protocol
 from ncfm.networks import create_network
 from ncfm.results.rows import AccuracyRow
-from ncfm.synthetic.initialization import start_images
+from ncfm.synthetic.formation import Formation
+from ncfm.synthetic.initialization import Start, start_images
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import Teacher, TeacherPool
 from strategies import rng
@@ -61,6 +66,38 @@ def mixture(num_frequencies=64, seed=0):
     return CharacteristicMatching(ScaleMixtureFrequencies(WIDTH, num_frequencies, seed_generator=rng(seed)))
 
 
+GROUPS = {
+    "formation": Formation,
+    "start": Start,
+    "matching": Matching,
+    "extraction": Extraction,
+    "budget": Budget,
+    "compute": Compute,
+    "control": RunControl,
+    "options": Trajectories,
+}
+
+
+def grouped(*names, **flat):
+    """Flat settings as options objects: those of ``names`` by name, and what is left of the settings as it is.
+
+    Losses are by hand at weight 1, so that is the weight here.
+    """
+    flat = {"matching_weight": 1.0, **flat} if "matching" in names else flat
+    made = {}
+    for name in names:
+        own = {field.name for field in dataclasses.fields(GROUPS[name])} & flat.keys()
+        made[name] = GROUPS[name](**{key: flat[key] for key in own})
+        flat = {key: value for key, value in flat.items() if key not in own}
+    return made | flat
+
+
+def distill(images, pool, objective, **flat):
+    """`ncfm.distillation.distill` with flat settings."""
+    names = ("formation", "start", "matching", "extraction", "budget", "compute", "control")
+    return whole_loop(images, pool, objective, **grouped(*names, **flat))
+
+
 def make_step(images, pool, *, seed=0, ipc=1, lr=0.01, player=Player, objective=None, factor=1, mode="single", **more):
     """A step whose two players are built as the loop builds them; ``player`` may be a kind that records."""
     objective = mixture() if objective is None else objective
@@ -70,7 +107,7 @@ def make_step(images, pool, *, seed=0, ipc=1, lr=0.01, player=Player, objective=
     if objective.adversary is not None:
         tensors = list(objective.adversary.parameters())
         adversary = player(tensors, torch.optim.Adam(tensors, lr=1e-3, maximize=True))
-    options = {"augment": SiameseAugment(DSA), "real_batch_per_class": 4} | more
+    flat = {"real_batch_per_class": 4, "factor": factor, "mode": mode} | more
     return MinMaxStep(
         images.train,
         player([pixels], torch.optim.Adam([pixels], lr=lr)),
@@ -78,9 +115,7 @@ def make_step(images, pool, *, seed=0, ipc=1, lr=0.01, player=Player, objective=
         objective=objective,
         pool=pool,
         streams=streams,
-        factor=factor,
-        mode=mode,
-        **options,
+        **grouped("formation", "matching", "extraction", "compute", **flat),
     )
 
 

@@ -28,13 +28,12 @@ from ncfm.baselines import (
 )
 from ncfm.baselines.coresets import nearest_free
 from ncfm.data.image_set import ImageSet, ImageSplit, normalize, to_float, to_uint8
-from ncfm.distillation import distill
 from ncfm.distillation.objectives import MeanMatching
 from ncfm.networks.features import FeatureExtractor
 from ncfm.synthetic.formation import stitch
 from ncfm.training.teachers import Teacher, TeacherPool, network_for
 from strategies import normal, properties, rng, seeds
-from tiny import NETWORK, few, random_pool
+from tiny import NETWORK, distill, few, random_pool
 
 N = 8  # training images a class
 every_coreset = pytest.mark.parametrize("coreset", BY_FEATURES.values(), ids=BY_FEATURES)

@@ -34,6 +34,7 @@ from ncfm.evaluation import students as evaluation_run
 from ncfm.formats import hub
 from ncfm.formats.reading import read_foreign
 from ncfm.results import files as results
+from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training import teachers
@@ -1081,7 +1082,7 @@ def test_a_start_from_realistic_crops_is_that_of_the_teachers(ncfm_, tmp_path):
     pool = build_teachers(images, config, build_machine(config.machine, 8))
     expected = rded(images, pool, ipc=1, factor=2, generator=generator(0, "rded"), decode=True)
     assert torch.equal(found.images, expected.images)
-    assert found.formation == (2, "single", 128)
+    assert found.formation == Formation(2, "single", 128)
     done = ncfm_(*distill(tmp_path / "both", "--extend", out, distill__init="rded"))
     assert done.code == 2
     assert "choose one" in done.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
 
 import pytest
@@ -13,9 +14,14 @@ from ncfm._utils.checks import NcfmError
 from ncfm.config import build
 from ncfm.config.recipes import read_recipe, recipe_names, recipe_path
 from ncfm.config.schema import RunConfig, describe_keys, known_keys, make_config, nest, parse_setting
-from ncfm.distillation import StartRange
+from ncfm.distillation import StartRange, distill, distribution_matching
+from ncfm.distillation.budget import Budget
+from ncfm.distillation.control import RunControl
+from ncfm.distillation.options import Extraction, Matching, Trajectories
+from ncfm.synthetic.formation import Formation
+from ncfm.synthetic.initialization import Start
 from ncfm.workflows.distill import resolve_config
-from tiny import SETTINGS, few
+from tiny import SETTINGS, WIDTH, few, random_pool
 
 
 def write(folder, text, name="mine.toml"):
@@ -231,8 +237,9 @@ def test_configurations_are_frozen():
         name = next(iter(type(target).model_fields))
         with pytest.raises(ValidationError, match="frozen"):
             setattr(target, name, None)
-    with pytest.raises(ValidationError, match="frozen"):
-        config.distill.iterations = 3
+    for section in (config.distill, config.trajectory):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(section, dataclasses.fields(section)[0].name, None)
 
 
 def test_the_defaults_share_nothing_that_changes():
@@ -384,9 +391,45 @@ def test_every_distill_setting_reaches_the_loop(monkeypatch, digits):
         class blended:  # noqa: N801 - stands for an attribute
             num_features = 8
 
-    build.run_distillation(digits, Pool, config, machine, ipc=3)
-    assert given_.items() >= config.distill.model_dump().items()
-    assert given_["ipc"] == 3
+    changes = {"factor": 3, "iterations": 7, "ascent_steps": 4, "init": "noise", "extend": None, "image_lr": 0.5}
+    config = make_config({"distill": changes, "teachers": {"extractor": "random"}, "machine": {"diagnose_every": 5}})
+    build.run_distillation(digits, Pool, config, machine, ipc=3, control=RunControl(log_every=2))
+    d = config.distill
+    assert (given_["formation"], given_["matching"], given_["budget"]) == (
+        Formation(3, d.mode, d.bound),
+        Matching.of(d),
+        Budget(7, d.seconds, 0.5, d.image_schedule, d.early_stop_patience),
+    )
+    assert (given_["start"], given_["extraction"]) == (Start("noise"), Extraction("random"))
+    assert given_["control"] == RunControl(log_every=2, diagnose_every=5)
+    # Every setting of the section is one of an options object, or of the start.
+    known = {field.name for part in (Formation, Matching, Budget, Start) for field in dataclasses.fields(part)}
+    assert known == {field.name for field in dataclasses.fields(d)}
+    assert (given_["ipc"], given_["compute"]) == (3, machine)
+
+
+def test_the_loop_has_the_defaults_of_the_front_function(monkeypatch, digits):
+    """`ncfm.distillation.distill` and `ncfm.distill` agree where nothing is said."""
+    images, config, calls = few(digits, 8), RunConfig(), []
+
+    def step(*arguments, **options):
+        calls.append(options)
+        raise NcfmError("enough")
+
+    monkeypatch.setattr(distribution_matching, "MinMaxStep", step)
+    pool = random_pool(digits)
+    objective = build.build_objective(config, num_features=WIDTH, num_classes=10)
+    machine = build.build_machine(config.machine, 8)
+    with pytest.raises(NcfmError, match="enough"):
+        distill(images, pool, objective, ipc=1)
+    with pytest.raises(NcfmError, match="enough"):
+        build.run_distillation(images, pool, config, machine, ipc=1, control=RunControl())
+    for name in ("formation", "matching", "extraction"):
+        assert calls[0][name] == calls[1][name]
+    assert Budget.of(config.distill) == Budget()
+    assert Start().init == config.distill.init
+    assert Trajectories.of(config.trajectory) == Trajectories()
+    assert build.build_control(config, RunControl()) == RunControl()
 
 
 @pytest.mark.parametrize("name", ["mtt", "datm"])
@@ -396,14 +439,12 @@ def test_every_trajectory_setting_reaches_its_loop(monkeypatch, digits, name):
     settings = {"objective.name": name, "trajectory.start_low": 1, "trajectory.start_high": 5}
     settings |= {"trajectory.start_growth": 7, "trajectory.step_size_lr": 0.5, "distill.init": "noise"}
     config = make_config(nest(settings))
-    build.run_trajectory_matching(digits, None, config, ipc=3)
-    t, d = config.trajectory.model_dump(), config.distill.model_dump()
-    same = ("matched_epochs", "student_steps", "differentiation", "step_size", "step_size_lr", "label_lr")
-    assert given_.items() >= {key: t[key] for key in same}.items()
-    kept = ("iterations", "seconds", "factor", "mode", "bound", "augment", "image_lr", "image_schedule")
-    assert given_.items() >= {key: d[key] for key in kept}.items()
-    assert given_["batch_size"] == t["student_batch_size"]
-    assert given_["learn_labels"] == (name == "datm")
+    build.run_trajectory_matching(digits, None, config, ipc=3, control=RunControl())
+    t, d = config.trajectory, config.distill
+    assert given_["options"] == Trajectories.of(t)
+    assert (given_["options"].step_size_lr, given_["options"].start_growth) == (0.5, 7)
+    assert (given_["formation"], given_["budget"], given_["augment"]) == (Formation.of(d), Budget.of(d), d.augment)
+    assert given_["label_precision"] == ("float16" if name == "datm" else None)
     assert given_["init"] == ("correct" if name == "datm" else "noise")
     assert given_["start"] == (StartRange(1, 5, 2, 7) if name == "datm" else StartRange(1, 5))
 

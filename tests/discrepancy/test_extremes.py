@@ -19,14 +19,13 @@ from ncfm.discrepancy import (
     root_mean_gap,
 )
 from ncfm.discrepancy.frequencies import DirectFrequencies, ScaleMixtureFrequencies, StudentTFrequencies
-from ncfm.distillation import distill
 from ncfm.networks import create_network
 from ncfm.networks.features import FeatureExtractor
 from ncfm.training.fit import fit
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import untrained_pool
 from strategies import normal, rng
-from tiny import DSA, NETWORK, mixture
+from tiny import DSA, NETWORK, distill, mixture
 
 PRECISIONS = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 every_precision = pytest.mark.parametrize("dtype", PRECISIONS, ids=lambda d: str(d).removeprefix("torch."))

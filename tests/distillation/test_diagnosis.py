@@ -12,12 +12,11 @@ from torch import nn
 from ncfm._utils.seeding import generator
 from ncfm.discrepancy import characteristic_function, ncfd
 from ncfm.discrepancy.frequencies import DirectFrequencies, GaussianFrequencies
-from ncfm.distillation import distill
 from ncfm.distillation.diagnosis import QUANTILES, Spectrum, collapse, diagnose, look, spectrum
 from ncfm.distillation.history import DIAGNOSIS_FILE
 from ncfm.distillation.objectives import CharacteristicMatching
 from strategies import normal, rng
-from tiny import WIDTH, few, mixture, random_pool
+from tiny import WIDTH, distill, few, mixture, random_pool
 
 C, N, M, D, K = 3, 200, 40, 6, 4000
 

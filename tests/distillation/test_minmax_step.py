@@ -17,13 +17,13 @@ from ncfm._utils.seeding import Streams
 from ncfm.data.image_set import draw_class_batches, to_float
 from ncfm.discrepancy import ROOT_EPSILON
 from ncfm.discrepancy.frequencies import GaussianFrequencies
-from ncfm.distillation import Player, ascend, distill
+from ncfm.distillation import Player, ascend
 from ncfm.distillation import distribution_matching as loop
 from ncfm.distillation import minmax_step as step
 from ncfm.distillation.objectives import CharacteristicMatching, CovarianceMatching, MeanMatching
 from oracles_step import iteration_loop
 from strategies import rng
-from tiny import WIDTH, Frozen, Recorder, few, make_step, mixture, random_pool
+from tiny import WIDTH, Frozen, Recorder, distill, few, make_step, mixture, random_pool
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_batch_norm_statistics_are_those_of_the_iterations_real_images(images):
 
 
 def test_blended_batch_norm_statistics_stay_blended(images):
-    played = batch_norm_step(images, recompute_batch_norms=False)
+    played = batch_norm_step(images, batch_norm="blended")
     drawn(played)
     layer = played.pool.blended.blocks[1]
     assert torch.equal(layer.running_mean, torch.zeros(8))  # of random weights that have seen nothing

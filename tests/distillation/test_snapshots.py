@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from ncfm._utils.checks import NcfmFailure
 from ncfm.data.image_set import to_uint8
-from ncfm.distillation import Interrupted, distill
+from ncfm.distillation import Interrupted
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.checkpoint import Progress
 from ncfm.distillation.objectives import MeanMatching
@@ -26,7 +26,7 @@ from ncfm.distillation.snapshots import (
     read_film,
     write_frame,
 )
-from tiny import few, random_pool
+from tiny import distill, few, random_pool
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +69,10 @@ def test_short_runs_are_filmed_whole(run, tmp_path, iterations, expected):
 
 
 def test_moments_of_a_budget_of_time():
-    budget = Budget(iterations=10, lr=0.1, seconds=8.0)
+    budget = Budget(iterations=10, image_lr=0.1, seconds=8.0)
     moments = [budget.moment(Progress(iteration=99, seconds=s), 4) for s in (0.0, 1.9, 2.0, 7.9, 8.0, 11.0)]
     assert moments == [0, 0, 1, 3, 4, 4]
-    by_iterations = Budget(iterations=10, lr=0.1)
+    by_iterations = Budget(iterations=10, image_lr=0.1)
     assert [by_iterations.moment(Progress(iteration=i), 4) for i in (0, 2, 3, 9, 10)] == [0, 0, 1, 3, 4]
 
 

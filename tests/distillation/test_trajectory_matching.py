@@ -17,12 +17,14 @@ from ncfm._utils.seeding import generator
 from ncfm.distillation import Interrupted, StartRange, distill_trajectories
 from ncfm.distillation import trajectory_matching as trajectory
 from ncfm.distillation.checkpoint import STATE_FILE
+from ncfm.distillation.options import Trajectories
 from ncfm.networks import create_network
+from ncfm.synthetic.formation import Formation
 from ncfm.training.experts import ExpertPool, Trajectory, flat, record_experts
 from ncfm.training.fit import fit, predict
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import network_for
-from tiny import few
+from tiny import few, grouped
 
 CPU = torch.device("cpu")
 RECIPE = TrainingRecipe(
@@ -39,7 +41,14 @@ def images(digits):
 @pytest.fixture(scope="module")
 def record(images, tmp_path_factory):
     cache = tmp_path_factory.mktemp("experts")
-    return partial(record_experts, images, network="convnet1w8", num_experts=2, recipe=RECIPE, device=CPU, cache=cache)
+    return partial(
+        record_experts,
+        images,
+        network="convnet1w8",
+        num_experts=2,
+        recipe=RECIPE,
+        cache=cache,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +58,11 @@ def experts(record):
 
 @pytest.fixture
 def run(images, experts):
-    return lambda **options: distill_trajectories(images, experts, **(OPTIONS | options))
+    def play(**flat):
+        names = ("formation", "options", "budget", "control")
+        return distill_trajectories(images, experts, **grouped(*names, **({"factor": 1} | OPTIONS | flat)))
+
+    return play
 
 
 # --- experts ------------------------------------------------------------------------------------------------
@@ -117,7 +130,7 @@ def test_recorded_experts_are_found_again_one_by_one(record, experts):
 
 
 def test_a_damaged_recording_is_made_again(images, tmp_path):
-    options = {"network": "convnet1w8", "num_experts": 1, "recipe": RECIPE, "device": CPU, "cache": tmp_path}
+    options = {"network": "convnet1w8", "num_experts": 1, "recipe": RECIPE, "cache": tmp_path}
     first = record_experts(images, **options)
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:100])
@@ -172,7 +185,7 @@ def test_a_target_beyond_the_recording_is_refused(run):
 @pytest.mark.parametrize("factor", [1, 2])
 @pytest.mark.parametrize("learn_labels", [False, True])
 def test_images_move_and_stay_in_range(run, images, factor, learn_labels):
-    result = run(factor=factor, learn_labels=learn_labels)
+    result = run(factor=factor, label_precision="float16" if learn_labels else None)
     stored = result.synthetic.images
     assert stored.shape == (10, 1, 1, 8, 8)
     assert not torch.equal(stored, result.start.images)
@@ -259,10 +272,10 @@ def test_batches_pass_over_the_whole_set(images, experts):
         None,
         trajectory._adam(torch.tensor(-3.0), 0.01),
         streams=trajectory.Streams(0),
-        augment=trajectory.SiameseAugment("none"),
+        augment="none",
         start=StartRange(0, 0),
-        student_steps=4,
-        batch_size=5,
+        formation=Formation(1),
+        options=Trajectories(student_steps=4, student_batch_size=5),
     )
     step()
     first = seen[:4]
@@ -283,7 +296,12 @@ def test_same_seed_same_bits(run):
 @pytest.mark.parametrize("learn_labels", [False, True])
 def test_resumed_equals_never_stopped(run, tmp_path, learn_labels):
     # Starts grow during the run: the count of iterations is part of the state.
-    options = {"iterations": 6, "start": StartRange(0, 2, 0, 4), "learn_labels": learn_labels, "student_steps": 2}
+    options = {
+        "iterations": 6,
+        "start": StartRange(0, 2, 0, 4),
+        "label_precision": "float16" if learn_labels else None,
+        "student_steps": 2,
+    }
     straight = run(folder=tmp_path / "straight", **options)
     with pytest.raises(Interrupted):
         run(

@@ -12,7 +12,7 @@ from ncfm.evaluation import StudentMemory, evaluate, get_protocol, students_key
 from ncfm.evaluation import students as evaluation_run
 from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets
 from strategies import rng
-from tiny import CPU, NETWORK, PROTOCOL, changed, few
+from tiny import NETWORK, PROTOCOL, changed, few, grouped
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +31,8 @@ def judge(images, tmp_path):
             statistics=images.statistics,
             protocol=protocol,
             network=NETWORK,
-            device=CPU,
             memory=memory,
-            **options,
+            **grouped("compute", **options),
         )
 
     return evaluate_

@@ -21,7 +21,7 @@ from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets
 from ncfm.training.fit import fit, steps_per_epoch
 from ncfm.training.fit_vmapped import fit_side_by_side
 from strategies import rng
-from tiny import CPU, NETWORK, PROTOCOL, changed, few, random_pool
+from tiny import CPU, NETWORK, PROTOCOL, changed, few, grouped, random_pool
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,7 @@ def judge(images):
             images.test if test is None else test,
             num_classes=10,
             statistics=images.statistics,
-            device=CPU,
-            **options,
+            **grouped("compute", **options),
         )
 
     return evaluate_

@@ -76,7 +76,6 @@ def judge(digits, folder, stop_after=None, *, recall=True):
         statistics=digits.statistics,
         protocol=protocol,
         network="convnet1w8-batch",
-        device=torch.device("cpu"),
         memory=StudentMemory("key", folder=folder, recall=recall),
         on_epoch=on_epoch,
     )

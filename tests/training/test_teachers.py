@@ -15,6 +15,7 @@ from ncfm.networks import create_network
 from ncfm.training import teachers
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import Teacher, TeacherPool, blend, network_for, pretrain, teacher_key
+from tiny import grouped
 
 CPU = torch.device("cpu")
 RECIPE = TrainingRecipe(epochs=1, optimizer="sgd", lr=0.05, batch_size=16, schedule="cosine", augment="flip")
@@ -33,8 +34,8 @@ def images(digits):
 
 
 def train_pool(images, **changes):
-    options = {"network": "convnet1w8", "num_teachers": 1, "recipe": RECIPE, "device": CPU} | changes
-    return pretrain(images, **options)
+    options = {"network": "convnet1w8", "num_teachers": 1, "recipe": RECIPE} | changes
+    return pretrain(images, **grouped("compute", **options))
 
 
 def same(a, b):

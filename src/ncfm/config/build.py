@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 
 from ncfm import kernels
 from ncfm._utils.checks import NcfmError
+from ncfm._utils.compute import Compute
 from ncfm._utils.device import allow_tf32, choose_compiled, choose_device, choose_precision, keep_freed_memory
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.files import content_hash
@@ -28,6 +28,8 @@ from ncfm.discrepancy.frequencies import (
     StudentTFrequencies,
 )
 from ncfm.distillation import DistillResult, StartRange, check_epochs, distill, distill_trajectories
+from ncfm.distillation.budget import Budget
+from ncfm.distillation.control import RunControl
 from ncfm.distillation.loggers import import_logger, make_logger
 from ncfm.distillation.objectives import (
     CharacteristicMatching,
@@ -37,7 +39,10 @@ from ncfm.distillation.objectives import (
     Objective,
     PointMatching,
 )
+from ncfm.distillation.options import Extraction, Matching, Trajectories
 from ncfm.evaluation import Protocol, get_protocol
+from ncfm.synthetic.formation import Formation
+from ncfm.synthetic.initialization import Start
 from ncfm.synthetic.soft_labels import SoftLabels, SoftTargets, StudentTargets, TeacherTargets
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.experts import ExpertPool, record_experts
@@ -45,19 +50,7 @@ from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import TeacherPool, pretrain
 
 
-class Machine(NamedTuple):
-    """Where and how to compute."""
-
-    device: torch.device
-    precision: torch.dtype
-    compile_networks: bool
-    compile_step: bool
-    chunk_size: int
-    side_by_side: bool  # students
-    ranks: Ranks = ALONE  # who shares the work
-
-
-def build_machine(config: MachineConfig, image_size: int) -> Machine:
+def build_machine(config: MachineConfig, image_size: int) -> Compute:
     """Device, precision and compilation for images of this size."""
     if config.log is not None:
         import_logger(config.log)  # told now, not after the teachers
@@ -81,7 +74,16 @@ def build_machine(config: MachineConfig, image_size: int) -> Machine:
     whole = compiling and config.compile == "step"
     # On a CPU a student keeps all cores busy by itself, and the stacked pass cannot use the kernels.
     side_by_side = device.type == "cuda" if config.students == "auto" else config.students == "together"
-    return Machine(device, precision, compiling, whole, chunk_size, side_by_side, ranks)
+    return Compute(
+        device=device,
+        precision=precision,
+        compile_networks=compiling,
+        compile_step=whole,
+        chunk_size=chunk_size,
+        gradient_chunk_size=config.gradient_chunk_size,
+        side_by_side=side_by_side,
+        ranks=ranks,
+    )
 
 
 def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None = None) -> ImageSet:
@@ -121,7 +123,7 @@ def build_teacher_recipe(config: RunConfig) -> TrainingRecipe:
 def build_teachers(
     images: ImageSet,
     config: RunConfig,
-    machine: Machine,
+    machine: Compute,
     on_epoch: Callable[[int, int], None] | None = None,
 ) -> TeacherPool:
     """The pool of teachers, from the cache where possible."""
@@ -131,11 +133,8 @@ def build_teachers(
         num_teachers=config.teachers.number,
         recipe=build_teacher_recipe(config),
         seed=config.seed if config.teachers.seed is None else config.teachers.seed,
-        device=machine.device,
-        precision=machine.precision,
-        compile_networks=machine.compile_networks,
+        compute=machine,
         on_epoch=on_epoch,
-        ranks=machine.ranks,
     )
 
 
@@ -151,7 +150,7 @@ def build_starts(config: RunConfig) -> StartRange:
 def build_experts(
     images: ImageSet,
     config: RunConfig,
-    machine: Machine,
+    machine: Compute,
     on_epoch: Callable[[int, int], None] | None = None,
 ) -> ExpertPool:
     """The experts whose trajectories are matched, from the cache where possible.
@@ -177,9 +176,7 @@ def build_experts(
         num_experts=t.experts,
         recipe=recipe,
         seed=config.seed if config.teachers.seed is None else config.teachers.seed,
-        device=machine.device,
-        precision=machine.precision,
-        compile_networks=machine.compile_networks,
+        compute=machine,
         on_epoch=on_epoch,
     )
 
@@ -273,74 +270,57 @@ def check_start(config: DistillConfig) -> None:
         raise NcfmError("distill.extend and distill.init=rded both say what the start has first; choose one.")
 
 
-def build_extension(images: ImageSet, pool: TeacherPool, config: RunConfig, ipc: int) -> SyntheticSet | None:
-    """The set that a start has first in each class: one to extend, or mosaics of realistic crops; None for neither."""
+def build_start(images: ImageSet, pool: TeacherPool, config: RunConfig, ipc: int) -> Start:
+    """The images before the first iteration: as the settings name them, with a set to extend, or mosaics of realistic
+    crops, first in each class."""
     d = config.distill
     check_start(d)
     if d.init != "rded":
-        return None if d.extend is None else SyntheticSet.load(d.extend)
+        return Start(d.init, None if d.extend is None else SyntheticSet.load(d.extend))
     drawn = generator(config.seed, "rded")
     crops = rded(images, pool, ipc=ipc, factor=d.factor, generator=drawn, decode=True)
-    return replace(crops, mode=d.mode, bound=d.bound)
+    return Start("mosaic", replace(crops, mode=d.mode, bound=d.bound))
+
+
+def build_control(config: RunConfig, control: RunControl, ranks: Ranks = ALONE) -> RunControl:
+    """What the caller wants around the iterations, with the settings of the machine and their logger."""
+    log = config.machine.log if ranks.is_first else None
+    return replace(
+        control,
+        checkpoint_seconds=config.machine.checkpoint_seconds,
+        diagnose_every=config.machine.diagnose_every,
+        logger=make_logger(log, control.folder, config.model_dump(mode="json")),
+    )
 
 
 def run_distillation(
-    images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Machine, *, ipc: int, **arguments: Any
+    images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Compute, *, ipc: int, control: RunControl
 ) -> DistillResult:
-    """Distil with the configuration's settings; ``arguments`` go to `ncfm.distillation.distill` as they are."""
+    """Distil with the configuration's settings."""
     d, own = config.distill, machine.ranks.share(images.num_classes)
     return distill(
         images,
         pool,
         build_objective(config, int(pool.blended.num_features), own.stop - own.start),  # type: ignore[arg-type]
         ipc=ipc,
-        iterations=d.iterations,
-        seconds=d.seconds,
-        factor=d.factor,
-        mode=d.mode,
-        bound=d.bound,
-        init="mosaic" if d.init == "rded" else d.init,
-        extend=build_extension(images, pool, config, ipc),
-        augment=d.augment,
-        real_batch_per_class=d.real_batch_per_class,
-        real_pool_per_class=d.real_pool_per_class,
-        image_lr=d.image_lr,
-        image_schedule=d.image_schedule,
-        adversary_lr=d.adversary_lr,
-        ascent_steps=d.ascent_steps,
-        descent_steps=d.descent_steps,
-        classes_per_step=d.classes_per_step,
-        matching_weight=d.matching_weight,
-        calibration_weight=d.calibration_weight,
-        normalize_features=d.normalize_features,
-        extractor=config.teachers.extractor,
-        recompute_batch_norms=config.teachers.batch_norm == "recomputed",
-        early_stop_patience=d.early_stop_patience,
+        formation=Formation.of(d),
+        start=build_start(images, pool, config, ipc),
+        matching=Matching.of(d),
+        extraction=Extraction(config.teachers.extractor, config.teachers.batch_norm),
+        budget=Budget.of(d),
+        compute=machine,
+        control=build_control(config, control, machine.ranks),
         seed=config.seed,
-        precision=machine.precision,
-        chunk_size=machine.chunk_size,
-        gradient_chunk_size=config.machine.gradient_chunk_size,
-        compile_networks=machine.compile_networks,
-        compile_step=machine.compile_step,
-        checkpoint_seconds=config.machine.checkpoint_seconds,
-        diagnose_every=config.machine.diagnose_every,
-        logger=make_logger(
-            config.machine.log if machine.ranks.is_first else None,
-            arguments.get("folder"),
-            config.model_dump(mode="json"),
-        ),
-        ranks=machine.ranks,
-        **arguments,
     )
 
 
 def run_trajectory_matching(
-    images: ImageSet, experts: ExpertPool, config: RunConfig, *, ipc: int, **arguments: Any
+    images: ImageSet, experts: ExpertPool, config: RunConfig, *, ipc: int, control: RunControl
 ) -> DistillResult:
-    """Match trajectories (MTT, DATM) with the configuration's settings; ``arguments`` go on as they are.
+    """Match trajectories (MTT, DATM) with the configuration's settings.
 
     Raises:
-        NcfmError: beside what `distill_trajectories` raises, for a set to extend.
+        NcfmError: in addition to what `distill_trajectories` raises, for a set to extend.
     """
     d, t = config.distill, config.trajectory
     if d.extend is not None:
@@ -354,28 +334,13 @@ def run_trajectory_matching(
         images,
         experts,
         ipc=ipc,
-        iterations=d.iterations,
-        seconds=d.seconds,
-        factor=d.factor,
-        mode=d.mode,
-        bound=d.bound,
-        init="correct" if datm and t.correct_start else d.init,
-        learn_labels=datm,
-        label_precision=config.labels.precision,
-        augment=d.augment,
         start=build_starts(config),
-        matched_epochs=t.matched_epochs,
-        student_steps=t.student_steps,
-        batch_size=t.student_batch_size,
-        differentiation=t.differentiation,
-        image_lr=d.image_lr,
-        image_schedule=d.image_schedule,
-        label_lr=t.label_lr,
-        step_size=t.step_size,
-        step_size_lr=t.step_size_lr,
-        early_stop_patience=d.early_stop_patience,
+        init="correct" if datm and t.correct_start else d.init,
+        label_precision=config.labels.precision if datm else None,
+        augment=d.augment,
+        formation=Formation.of(d),
+        options=Trajectories.of(t),
+        budget=Budget.of(d),
+        control=build_control(config, control),
         seed=config.seed,
-        checkpoint_seconds=config.machine.checkpoint_seconds,
-        logger=make_logger(config.machine.log, arguments.get("folder"), config.model_dump(mode="json")),
-        **arguments,
     )

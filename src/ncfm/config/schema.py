@@ -12,12 +12,21 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 from ncfm._utils.checks import NcfmError, nearest
+from ncfm._utils.options import descriptions
+from ncfm.distillation.budget import Budget
+from ncfm.distillation.control import RunControl
+from ncfm.distillation.options import Experts, Extraction, Matching, Trajectories
+from ncfm.synthetic.formation import Formation
+from ncfm.synthetic.initialization import Start
+
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, **_STRICT)
 
 
 class DataConfig(_Section):
@@ -56,9 +65,9 @@ class TeachersConfig(_Section):
     """Probability that a batch is mixed."""
     seed: int | None = Field(None, ge=0)
     """Of their weights and training; default: the run's. Runs of several seeds can share teachers."""
-    extractor: Literal["blended", "trained", "random"] = "blended"
+    extractor: Literal["blended", "trained", "random"] = Extraction.extractor
     """What matches features: a teacher blended between its start and its end, one at its end, a fresh network."""
-    batch_norm: Literal["recomputed", "blended"] = "recomputed"
+    batch_norm: Literal["recomputed", "blended"] = Extraction.batch_norm
     """Of a BatchNorm extractor: statistics from the iteration's real images, or blended as its weights are."""
 
 
@@ -103,76 +112,21 @@ class FrequenciesConfig(_Section):
     """student: the fewer, the heavier the tails (1: Cauchy)."""
 
 
-class DistillConfig(_Section):
+@dataclass(frozen=True, config=_STRICT)
+class DistillConfig(Matching, Formation, Budget):
     """The min-max."""
 
-    iterations: int = Field(1000, ge=0)
-    seconds: float | None = Field(None, gt=0)
-    """A budget of time in place of the iterations; such a run is not the same twice."""
-    factor: int = Field(2, ge=1)
-    """A stored image is a mosaic of factor x factor tiles."""
-    mode: Literal["single", "multi", "bounded"] = "single"
-    bound: int = Field(128, ge=1)
-    """bounded: training images per class at most."""
-    init: Literal["noise", "real", "mosaic", "first", "rded"] = "mosaic"
+    init: Literal["noise", "real", "mosaic", "first", "rded"] = Start.init
     """mosaic, real: of random images; first: mosaics of a class's first images; rded: of the crops that the teachers
     find most realistic."""
     extend: str | None = None
     """A set, or its run folder, whose images the start has first in each class; init makes the others."""
-    augment: str = "color_crop_cutout_flip_scale_rotate"
-    """Shared by the real and the synthetic half of a class."""
-    real_batch_per_class: int = Field(64, ge=1)
-    real_pool_per_class: int | None = Field(None, ge=1)
-    """Images of a class that batches are drawn from, the first ones of the data; default all."""
-    image_lr: float = Field(0.01, gt=0)
-    image_schedule: Literal["constant", "cosine", "step", "fifths"] = "cosine"
-    adversary_lr: float = Field(1e-3, gt=0)
-    ascent_steps: int = Field(1, ge=0)
-    """Moves of the adversary in an iteration; 0 leaves it as it starts."""
-    descent_steps: int = Field(1, ge=1)
-    classes_per_step: int | None = Field(None, ge=1)
-    """Classes that a step of the optimizers sees; default all, as it should be. 1 is the published code's way."""
-    matching_weight: float = Field(10.0, ge=0)
-    calibration_weight: float = Field(1.0, ge=0)
-    normalize_features: bool = True
-    early_stop_patience: int | None = Field(None, ge=1)
-    """Stop when the smoothed discrepancy has not improved for so many iterations."""
 
 
-class TrajectoryConfig(_Section):
+@dataclass(frozen=True, config=_STRICT)
+class TrajectoryConfig(Trajectories, Experts):
     """Trajectory matching (objectives mtt and datm): experts on the real set, students on the synthetic one."""
 
-    experts: int = Field(2, ge=1)
-    """Recorded networks (100 in the papers), of the architecture teachers.network."""
-    epochs: int = Field(8, ge=1)
-    """Recorded of each (50 to 100 in the papers)."""
-    lr: float = Field(0.01, gt=0)
-    """Of plain SGD, constant."""
-    batch_size: int = Field(64, ge=1)
-    augment: str = "color_crop_cutout_flip_scale_rotate"
-    """Of the experts' batches."""
-    start_low: int = Field(0, ge=0)
-    """Students start where an expert was after start_low to start_high epochs."""
-    start_high: int = Field(4, ge=0)
-    start_first_high: int | None = Field(None, ge=0)
-    """datm: start_high at the beginning; it grows. Default: half of start_high."""
-    start_growth: int = Field(200, ge=0)
-    """datm: iterations until start_high is reached."""
-    matched_epochs: int = Field(2, ge=1)
-    """Of the expert, between a student's start and its target."""
-    student_steps: int = Field(30, ge=1)
-    """Of the student on the synthetic set."""
-    student_batch_size: int | None = Field(None, ge=1)
-    """Decoded images of a step; default all."""
-    differentiation: Literal["replayed", "unrolled", "tesla"] = "replayed"
-    """Through the student's steps: replayed and unrolled are exact, the first in the memory of one step; tesla leaves
-    out how a step moves the gradients of later ones."""
-    step_size: float = Field(0.01, gt=0)
-    """Of the student, where it starts; it is learned."""
-    step_size_lr: float = Field(0.01, ge=0)
-    """Adam's, of its logarithm."""
-    label_lr: float = Field(0.01, ge=0)
-    """datm: Adam's, of the labels' logits."""
     correct_start: bool = True
     """datm: begin with images that an expert classifies correctly."""
 
@@ -226,8 +180,8 @@ class MachineConfig(_Section):
     students: Literal["auto", "together", "one by one"] = "auto"
     """How the students of an evaluation are trained: in one stacked pass or in turn; auto: together on CUDA."""
     threads: int | None = Field(None, ge=1)
-    checkpoint_seconds: float = Field(30.0, gt=0)
-    diagnose_every: int | None = Field(None, ge=1)
+    checkpoint_seconds: float = Field(RunControl.checkpoint_seconds, gt=0)
+    diagnose_every: int | None = Field(RunControl.diagnose_every, ge=1)
     """Iterations between looks at the adversary, written to diagnosis.jsonl; changes no result."""
     log: Literal["tensorboard", "wandb"] | None = None
     """Where the metrics go beside metrics.jsonl; the package comes with the extra of that name."""
@@ -285,7 +239,7 @@ def _merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
 
 def _explain(error: Any) -> str:
     key = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key {key!r}.{nearest_key(key)} `ncfm recipes keys` lists all."
     return f"{key}: {error['msg'].lower()}, got {error['input']!r}"
 
@@ -297,13 +251,10 @@ def known_keys() -> list[str]:
 
 def describe_keys() -> Iterator[tuple[str, str]]:
     """All settings with their default and description."""
-    for section, field in RunConfig.model_fields.items():
-        model = field.annotation
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            yield section, f"{field.default}"
-            continue
-        for name, inner in model.model_fields.items():
-            yield f"{section}.{name}", f"{inner.default}  {inner.description or ''}".rstrip()
+    for key, default in dotted(RunConfig()).items():
+        section, _, name = key.rpartition(".")
+        described = descriptions(type(getattr(RunConfig(), section))).get(name, "") if section else ""
+        yield key, f"{default}  {described}".rstrip()
 
 
 def nearest_key(key: str) -> str:
@@ -334,13 +285,23 @@ def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
+# In the order in which rows of results name settings: another order would give one variant two names.
+_DISTILL = (
+    *("iterations", "seconds", "factor", "mode", "bound", "init", "extend", "augment", "real_batch_per_class"),
+    *("real_pool_per_class", "image_lr", "image_schedule", "adversary_lr", "ascent_steps", "descent_steps"),
+    *("classes_per_step", "matching_weight", "calibration_weight", "normalize_features", "early_stop_patience"),
+)
+
+
 def dotted(config: RunConfig) -> dict[str, Any]:
     """All settings with their dotted names: the opposite of `nest`."""
     flat: dict[str, Any] = {}
     for section, value in config.model_dump().items():
-        flat |= (
-            {f"{section}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {section: value}
-        )
+        if not isinstance(value, dict):
+            flat[section] = value
+            continue
+        names = _DISTILL if section == "distill" else tuple(value)
+        flat |= {f"{section}.{name}": value[name] for name in names}
     return flat
 
 

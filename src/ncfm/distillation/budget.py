@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from ncfm._utils.checks import check_at_least, check_known, check_positive
+from ncfm._utils.options import Count, Options, Positive, WholeNumber
 from ncfm.distillation.checkpoint import Progress
 from ncfm.training.recipe import schedule_factor
 
-IMAGE_SCHEDULES = ("constant", "cosine", "step", "fifths")
-
 
 @dataclass(frozen=True)
-class Budget:
-    """How long a run lasts: iterations, or seconds where they are given; and its learning rate over that time."""
+class Budget(Options):
+    """How long a run lasts, and the learning rate of the images over that time."""
 
-    iterations: int
-    lr: float
-    schedule: str = "constant"  # of `IMAGE_SCHEDULES`
-    seconds: float | None = None  # over all sittings; takes the place of the iterations
-    patience: int | None = None  # stop when the smoothed loss has not fallen by 0.1 % for so many iterations
-
-    def __post_init__(self) -> None:
-        check_at_least(self.iterations, 0, "iterations")
-        check_known(self.schedule, IMAGE_SCHEDULES, "image schedule")
-        if self.seconds is not None:
-            check_positive(self.seconds, "seconds")
+    iterations: WholeNumber = 1000
+    seconds: Positive | None = None
+    """A time budget in place of the iterations, over all sittings; such a run is not reproducible."""
+    image_lr: Positive = 0.01
+    """Adam's learning rate of pixels in [0, 1]."""
+    image_schedule: Literal["constant", "cosine", "step", "fifths"] = "cosine"
+    """Of that learning rate over the budget, see `TrainingRecipe`."""
+    early_stop_patience: Count | None = None
+    """Stop when the smoothed discrepancy has not fallen by 0.1 % for so many iterations."""
 
     def is_spent(self, progress: Progress) -> bool:
         """Whether all iterations are done, or the time is up."""
@@ -39,7 +36,7 @@ class Budget:
             spent = min(progress.seconds / self.seconds, 1.0)
         else:
             spent = (progress.iteration + 0.5) / max(self.iterations, 1)
-        return self.lr * schedule_factor(self.schedule, spent)
+        return self.image_lr * schedule_factor(self.image_schedule, spent)
 
     def moment(self, progress: Progress, of: int) -> int:
         """How many of so many equal parts of the budget are spent, 0 .. of."""
@@ -49,4 +46,5 @@ class Budget:
 
     def has_stalled(self, progress: Progress) -> bool:
         """Whether nothing has improved for too long."""
-        return self.patience is not None and progress.iteration - progress.best_iteration >= self.patience
+        patience = self.early_stop_patience
+        return patience is not None and progress.iteration - progress.best_iteration >= patience

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import check_factor
-from ncfm._utils.distributed import ALONE, Ranks
+from ncfm._utils.compute import Compute
 from ncfm._utils.seeding import Streams
-from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.budget import Budget
-from ncfm.distillation.loggers import MetricLogger
+from ncfm.distillation.control import RunControl
 from ncfm.distillation.minmax_step import MinMaxStep, Player
 from ncfm.distillation.objectives import Objective
+from ncfm.distillation.options import Extraction, Matching
 from ncfm.distillation.runner import DistillResult, Run
-from ncfm.synthetic.initialization import extended, start_images
-from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.synthetic.formation import Formation
+from ncfm.synthetic.initialization import Start
 from ncfm.training.teachers import TeacherPool
 
 
@@ -29,98 +25,48 @@ def distill(
     objective: Objective,
     *,
     ipc: int,
-    iterations: int = 1000,
-    factor: int = 2,
-    mode: str = "single",
-    bound: int = 128,
-    init: str = "mosaic",
-    extend: SyntheticSet | None = None,
-    augment: str = "color_crop_cutout_flip_scale_rotate",
-    real_batch_per_class: int = 64,
-    real_pool_per_class: int | None = None,
-    image_lr: float = 0.01,
-    image_schedule: str = "cosine",
-    adversary_lr: float = 1e-3,
-    ascent_steps: int = 1,
-    descent_steps: int = 1,
-    classes_per_step: int | None = None,
-    matching_weight: float = 1.0,
-    calibration_weight: float = 1.0,
-    normalize_features: bool = True,
-    extractor: str = "blended",
-    recompute_batch_norms: bool = True,
-    seconds: float | None = None,
-    early_stop_patience: int | None = None,
+    formation: Formation | None = None,
+    start: Start | None = None,
+    matching: Matching | None = None,
+    extraction: Extraction | None = None,
+    budget: Budget | None = None,
+    compute: Compute | None = None,
+    control: RunControl | None = None,
     seed: int = 0,
-    precision: torch.dtype = torch.float32,
-    chunk_size: int = 64,
-    gradient_chunk_size: int | None = None,
-    compile_networks: bool = False,
-    compile_step: bool = False,
-    folder: Path | None = None,
-    resume: bool = False,
-    checkpoint_seconds: float = 30.0,
-    log_every: int = 10,
-    diagnose_every: int | None = None,
-    on_iteration: Callable[[int, dict[str, float]], None] | None = None,
-    logger: MetricLogger | None = None,
-    ranks: Ranks = ALONE,
 ) -> DistillResult:
-    """Distil a real set into ``ipc`` stored images per class.
+    """Distil a real set into ``ipc`` stored images per class: the loop below `ncfm.distill`, with its defaults.
 
     Args:
         real: the real set; only its training split is used.
         pool: teachers; their device is where the work is done.
-        objective: what is matched, on the same device; its adversary (if any) is trained.
-        ipc: stored images per class; training sees ``formation.decoded_ipc`` of them.
-        iterations: outer iterations.
-        factor, mode, bound: multi-formation, see `ncfm.synthetic.formation.decode`.
-        init: "noise", "real", "mosaic" or "first", see `ncfm.synthetic.initialization.start_images`.
-        extend: a set whose images come first in each class of the start, see `ncfm.synthetic.initialization.extended`.
-        augment: DSA strategy of the matching.
-        real_batch_per_class: fresh real images of every class in an iteration.
-        real_pool_per_class: images of a class that batches are drawn from, the first ones of the data; None for all.
-        image_lr: Adam's learning rate on pixels in [0, 1].
-        image_schedule: over the iterations: constant, cosine, step or fifths (see `TrainingRecipe`).
-        seconds: a budget of time in place of the iterations; the schedule then runs over it. What a machine does in
-            a time is not the same twice, so nor is the result.
-        adversary_lr: Adam's learning rate of the adversary, constant.
-        ascent_steps, descent_steps, classes_per_step, matching_weight, calibration_weight, normalize_features,
-            extractor, recompute_batch_norms: see `MinMaxStep`.
-        early_stop_patience: stop when the smoothed discrepancy has not fallen by 0.1 % for so many iterations.
+        objective: what is matched, on the same device; its adversary (if any) is trained. With several ranks it is
+            built for the classes of this one's share.
+        ipc: stored images per class; training sees ``formation.decoded_ipc(ipc)`` of them.
+        formation: how many training images a stored image holds.
+        start: the images before the first iteration.
+        matching: batches, the two players and the weights of the losses.
+        extraction: the network that extracts an iteration's features.
+        budget: iterations or seconds, learning rate of the images, early stopping.
+        compute: precision, compilation, passes; and ranks: the first one writes, and all get the whole set.
+        control: folder, checkpoints, logging.
         seed: of every random stream.
-        precision, chunk_size, gradient_chunk_size, compile_networks, compile_step: see `MinMaxStep`.
-        folder: where metrics and state are written; nothing is written if None.
-        resume: continue from the state in ``folder``.
-        checkpoint_seconds: time between saved states.
-        log_every: iterations between metrics.
-        diagnose_every: iterations between looks at the adversary, see `ncfm.distillation.diagnosis`; None for none.
-        on_iteration: called after each iteration with its number and what it says of itself, see `Run.play`.
-        logger: told the metrics as they are logged; closed in the end.
-        ranks: who shares the classes; the objective is then built for the classes of this one's share. The first one
-            writes, and all get the whole set.
 
     Raises:
         NcfmError: for settings that do not fit the data or each other.
         Interrupted: on Ctrl-C or SIGTERM, after the running iteration was finished and its state saved.
     """
-    budget = Budget(iterations, image_lr, image_schedule, seconds, early_stop_patience)
-    check_factor(real.image_size, factor)
+    formation, start, matching = formation or Formation(), start or Start(), matching or Matching()
+    extraction, budget = extraction or Extraction(), budget or Budget()
+    compute, control = compute or Compute(), control or RunControl()
+    formation.check_image_size(real.image_size)
     device = next(pool.blended.parameters()).device
     # Frequencies are k d numbers an iteration, millions: drawn where they are used.
     streams = Streams(seed, {"frequencies": device} if device.type == "cuda" else None)
-    start = SyntheticSet(
-        start_images(real, ipc=ipc, factor=factor, init=init, generator=streams["init"]),
-        real.class_names,
-        real.statistics,
-        factor,
-        mode,
-        bound,
-    )
-    if extend is not None:
-        start = extended(start, extend)
-    images, adversary = _players(start.images[ranks.share(real.num_classes)], objective, device, image_lr, adversary_lr)
-    drawn_from = real.train if real_pool_per_class is None else real.train.first(real_pool_per_class)
+    begun = start.draw(real, ipc, formation, streams["init"])
+    ranks, pool_size = compute.ranks, matching.real_pool_per_class
+    own = begun.images[ranks.share(real.num_classes)]
+    images, adversary = _players(own, objective, device, budget.image_lr, matching.adversary_lr)
+    drawn_from = real.train if pool_size is None else real.train.first(pool_size)
     step = MinMaxStep(
         drawn_from.to(device) if ranks.is_alone else drawn_from,
         images,
@@ -128,41 +74,31 @@ def distill(
         objective=objective,
         pool=pool,
         streams=streams,
-        augment=SiameseAugment(augment),
-        real_batch_per_class=real_batch_per_class,
-        factor=factor,
-        mode=mode,
-        bound=bound,
-        matching_weight=matching_weight,
-        calibration_weight=calibration_weight,
-        ascent_steps=ascent_steps,
-        descent_steps=descent_steps,
-        classes_per_step=classes_per_step,
-        normalize_features=normalize_features,
-        extractor=extractor,
-        recompute_batch_norms=recompute_batch_norms,
-        precision=precision,
-        chunk_size=chunk_size,
-        gradient_chunk_size=gradient_chunk_size,
-        compile_networks=compile_networks,
-        compile_step=compile_step,
-        ranks=ranks,
+        formation=formation,
+        matching=matching,
+        extraction=extraction,
+        compute=compute,
     )
     run = Run(
         step,
-        folder,
-        diagnose_every=diagnose_every,
+        control.folder,
+        diagnose_every=control.diagnose_every,
         late=device.type == "cuda",
-        logger=logger,
+        logger=control.logger,
         ranks=ranks,
         num_classes=real.num_classes,
     )
-    if resume:
+    if control.resume:
         run.resume()
-    run.play(budget, checkpoint_seconds=checkpoint_seconds, log_every=log_every, on_iteration=on_iteration)
+    run.play(
+        budget,
+        checkpoint_seconds=control.checkpoint_seconds,
+        log_every=control.log_every,
+        on_iteration=control.on_iteration,
+    )
     return DistillResult(
-        synthetic=start.with_images(run.images().cpu().clone()),
-        start=start,
+        synthetic=begun.with_images(run.images().cpu().clone()),
+        start=begun,
         iterations=run.progress.iteration,
         seconds=run.progress.seconds,
         stopped_early=not budget.is_spent(run.progress),

@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from torch.optim import Optimizer
 
 from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.compute import Compute
 from ncfm._utils.device import available_memory
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.seeding import Streams
@@ -24,9 +25,10 @@ from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSplit, draw_class_batches, normalizer, to_float
 from ncfm.distillation.diagnosis import Diagnosis, Spectrum, diagnose, spectrum
 from ncfm.distillation.objectives import CharacteristicMatching, Measured, Objective, measure
+from ncfm.distillation.options import Extraction, Matching
 from ncfm.networks.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.networks.layout import channels_last
-from ncfm.synthetic.formation import decode, decoded_ipc
+from ncfm.synthetic.formation import Formation
 from ncfm.training.fit import batch_norms, recompute_batch_norms
 from ncfm.training.teachers import TeacherPool
 
@@ -111,31 +113,14 @@ class MinMaxStep:
         objective: what is matched.
         pool: where extractors and calibrating teachers are drawn.
         streams: named random generators.
-        augment: DSA; one draw for each class serves its real and its synthetic half.
-        real_batch_per_class: n.
-        factor, mode, bound: formation of the stored images.
-        matching_weight: on the sum over classes of the discrepancy.
-        calibration_weight: on the cross-entropy under a trained teacher; 0 switches it off.
-        ascent_steps, descent_steps: moves of each player in an iteration. One of each share one backward pass and
-            move at the same time; otherwise the adversary moves first. The real features are computed once.
-        classes_per_step: classes whose losses a move of the players sees, so that an iteration has ceil(C / this) moves
-            one after another; None for all. 1 is what the published code does: Adam's moments of an image then decay on
-            the zero gradients of all other classes' moves. For comparing; one process, objectives without a memory.
-        normalize_features: project features onto the unit sphere.
-        extractor: drawn for each iteration, see `TeacherPool.draw`.
-        recompute_batch_norms: of an extractor with BatchNorm layers, collect the statistics from up to
-            `REAL_CHUNKS` chunks of the iteration's real images: blended weights have other activations than those
-            that its blended statistics come from.
-        precision, chunk_size, compile_networks: see `FeatureExtractor`.
-        compile_step: compile everything from the stored images to the losses as one; only the random draws in between
-            stay outside.
-        gradient_chunk_size: synthetic images per pass with gradient, see `FeatureExtractor`; by default all, or what
-            fits into `MEMORY_SHARE` of the memory that is free.
-        ranks: who shares the classes.
+        formation: of the stored images.
+        matching: batches, updates and weights; one augmentation draw per class serves its real and its synthetic half.
+        extraction: the network that extracts the features, drawn for each iteration.
+        compute: device, precision, passes, and the ranks that share the classes. Passes with gradient hold all
+            synthetic images, or what fits into `MEMORY_SHARE` of the free memory, unless it says otherwise.
 
     Raises:
-        NcfmError: for more ranks than classes, fewer steps than make sense, or steps of some classes where they are not
-            possible.
+        NcfmError: for more ranks than classes, or ``classes_per_step`` where it is not possible.
     """
 
     def __init__(
@@ -147,69 +132,52 @@ class MinMaxStep:
         objective: Objective,
         pool: TeacherPool,
         streams: Streams,
-        augment: SiameseAugment,
-        real_batch_per_class: int,
-        factor: int = 1,
-        mode: str = "single",
-        bound: int = 128,
-        matching_weight: float = 1.0,
-        calibration_weight: float = 1.0,
-        ascent_steps: int = 1,
-        descent_steps: int = 1,
-        classes_per_step: int | None = None,
-        normalize_features: bool = True,
-        extractor: str = "blended",
-        recompute_batch_norms: bool = True,
-        precision: torch.dtype = torch.float32,
-        chunk_size: int = 64,
-        gradient_chunk_size: int | None = None,
-        compile_networks: bool = False,
-        compile_step: bool = False,
-        ranks: Ranks = ALONE,
+        formation: Formation,
+        matching: Matching,
+        extraction: Extraction,
+        compute: Compute,
     ) -> None:
-        check_at_least(ascent_steps, 0, "ascent_steps")
-        check_at_least(descent_steps, 1, "descent_steps")
-        self.ranks, self.num_classes = ranks, len(real.counts)
-        self.classes = ranks.share(self.num_classes)
+        self.ranks, self.num_classes = compute.ranks, len(real.counts)
+        self.classes = self.ranks.share(self.num_classes)
         self.whole, self.images, self.adversary = real, images, adversary
         device = images.tensors[0].device
-        self.real = real if ranks.is_alone else real.of_classes(self.classes).to(device)
+        self.real = real if self.ranks.is_alone else real.of_classes(self.classes).to(device)
         self.first_image = int(real.offsets[self.classes][0])
-        self.objective, self.pool, self.streams, self.augment = objective, pool, streams, augment
-        self.real_batch_per_class = real_batch_per_class
+        self.objective, self.pool, self.streams = objective, pool, streams
+        self.formation, self.matching, self.extraction, self.compute = formation, matching, extraction, compute
+        self.augment = SiameseAugment(matching.augment)
         # Real images become floats so many at a time: the uint8 set and the features are all that grows with n.
-        self.real_rows = max(REAL_CHUNKS * chunk_size // len(self.real.counts), 1)
-        self.statistics_rows = max(REAL_CHUNKS * chunk_size // self.num_classes, 1)
-        self.formation = (factor, mode, bound)
-        self.matching_weight, self.calibration_weight = matching_weight, calibration_weight
-        self.ascent_steps = ascent_steps if adversary is not None else 0
-        self.descent_steps = descent_steps
-        self.parts = _parts(len(self.real.counts), classes_per_step)
-        if len(self.parts) > 1 and (compile_step or not ranks.is_alone or objective.state()):
+        self.real_rows = max(REAL_CHUNKS * compute.chunk_size // len(self.real.counts), 1)
+        self.statistics_rows = max(REAL_CHUNKS * compute.chunk_size // self.num_classes, 1)
+        self.ascent_steps = matching.ascent_steps if adversary is not None else 0
+        self.parts = _parts(len(self.real.counts), matching.classes_per_step)
+        if len(self.parts) > 1 and (compute.compile_step or not self.ranks.is_alone or objective.state()):
             raise NcfmError(
                 "distill.classes_per_step is for one process, for objectives without a memory and without "
                 "machine.compile=step; leave it out to let every step see all classes."
             )
-        self.extractor, self.precision = extractor, precision
         self.normalize = normalizer(pool.statistics, device)
-        self.recompute_batch_norms = recompute_batch_norms and bool(batch_norms(pool.blended))
+        recomputed = extraction.batch_norm == "recomputed"
+        self.recompute_batch_norms = recomputed and bool(batch_norms(pool.blended))
         self.extract = FeatureExtractor(
             pool.blended,
-            normalize=normalize_features,
-            precision=precision,
-            chunk_size=chunk_size,
-            compile_network=compile_networks,
+            normalize=matching.normalize_features,
+            precision=compute.precision,
+            chunk_size=compute.chunk_size,
+            compile_network=compute.compile_networks,
         )
         # Shapes never change. On CUDA the compiled parts run as graphs, launched whole.
         mode = "reduce-overhead" if device.type == "cuda" else "default"
-        self._losses = torch.compile(self._losses_of, dynamic=False, mode=mode) if compile_step else self._losses_of
-        self.extract.gradient_chunk_size = gradient_chunk_size or self._fitting_chunk()
+        self._losses = (
+            torch.compile(self._losses_of, dynamic=False, mode=mode) if compute.compile_step else self._losses_of
+        )
+        self.extract.gradient_chunk_size = compute.gradient_chunk_size or self._fitting_chunk()
 
     @property
     def num_training_images(self) -> int:
         """Synthetic images that a pass over all classes takes, after decoding."""
         stored = self.images.tensors[0]
-        return len(stored) * decoded_ipc(stored.shape[1], *self.formation)
+        return len(stored) * self.formation.decoded_ipc(stored.shape[1])
 
     @property
     def images_per_pass(self) -> int | None:
@@ -235,7 +203,7 @@ class MinMaxStep:
         if available is None:
             return None
         with torch.no_grad():
-            image = decode(stored[:1, :1], *self.formation).flatten(0, 1)[:1]
+            image = self.formation.decode(stored[:1, :1]).flatten(0, 1)[:1]
         fitting = int(MEMORY_SHARE * available / kept_bytes_per_image(self.extract, image))
         return None if self.num_training_images <= fitting else max(fitting, 1)
 
@@ -253,21 +221,21 @@ class MinMaxStep:
     @property
     def can_be_repeated(self) -> bool:
         """Alone, or if the ranks meet once an iteration, at its end."""
-        return self.ranks.is_alone or (self.descent_steps == 1 and self.ascent_steps <= 1)
+        return self.ranks.is_alone or (self.matching.descent_steps == 1 and self.ascent_steps <= 1)
 
     def __call__(self) -> StepRecord:
         """Play one iteration: draw, extract, ascend, descend, clamp."""
-        self.pool.draw(self.streams["teachers"], self.extractor)
+        self.pool.draw(self.streams["teachers"], self.extraction.extractor)
         stored = self.images.tensors[0]
         drawn = self.augment.draw(self.num_classes, stored.shape[-1], self.streams["augment"])
         real, draw = self.real_features(drawn, self.streams["batches"]), drawn.of(self.classes)
-        together = self.ascent_steps == self.descent_steps == 1
+        together = self.ascent_steps == self.matching.descent_steps == 1
         if self.adversary is not None and self.ascent_steps and not together:
             with torch.no_grad():
                 synthetic = self.features_of(self.training_images(draw))
             for _ in range(self.ascent_steps):
                 ascend(self.objective, self.adversary, real, synthetic, self.streams["frequencies"], self.ranks)
-        for _ in range(self.descent_steps):
+        for _ in range(self.matching.descent_steps):
             records = [self.descend(real, draw, part, with_ascent=together) for part in self.parts]
         record = records[0] if len(records) == 1 else _total(records)
         self.objective.remember(real)
@@ -279,7 +247,7 @@ class MinMaxStep:
         if not isinstance(self.objective, CharacteristicMatching):
             return None
         rng, stored = self.streams["diagnosis"], self.images.tensors[0]
-        self.pool.draw(rng, self.extractor)
+        self.pool.draw(rng, self.extraction.extractor)
         draw = self.augment.draw(self.num_classes, stored.shape[-1], rng)
         with torch.no_grad():
             real = self.real_features(draw, rng)
@@ -302,14 +270,15 @@ class MinMaxStep:
         Real features and draw are of all classes; those of a part alone make the loss, and its share of the record.
         """
         real, draw = real[part], draw.of(part)
-        if self.calibration_weight:
+        if self.matching.calibration_weight:
             self.pool.draw_trained(self.streams["calibration"])
         measured, calibration = self._losses(real, draw, self.streams["frequencies"], part)
         share = len(real) / self.num_classes  # of a mean over all classes
         calibration = share * calibration
         # The calibration does not depend on the adversary, so one loss serves both: each player takes the gradient of
         # its own tensors, and the adversary's optimizer goes up instead of down.
-        loss = self.matching_weight * measured.discrepancy.sum() + self.calibration_weight * calibration
+        weights = self.matching.matching_weight, self.matching.calibration_weight
+        loss = weights[0] * measured.discrepancy.sum() + weights[1] * calibration
         mine = self.images.tensors
         theirs = self.adversary.tensors if with_ascent and self.adversary is not None else []
         gradients = torch.autograd.grad(loss, [*mine, *theirs])
@@ -335,12 +304,13 @@ class MinMaxStep:
 
     def calibrate(self, training: GroupedImages, part: slice = ALL) -> Tensor:
         """Cross-entropy of augmented synthetic images (C, m, c, h, w) under the trained teacher drawn last."""
-        if self.calibration_weight == 0:
+        if self.matching.calibration_weight == 0:
             return training.new_zeros(())
         m = training.shape[1]
         classes = torch.arange(self.num_classes, device=training.device)[self.classes][part]
         labels = classes.repeat_interleave(m)
-        with torch.autocast(training.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
+        precision = self.compute.precision
+        with torch.autocast(training.device.type, dtype=precision, enabled=precision != torch.float32):
             images = channels_last(training.flatten(0, 1))
             logits = in_chunks(self.pool.classify, images, self.extract.gradient_chunk_size)
         return F.cross_entropy(logits.float(), labels)
@@ -348,7 +318,7 @@ class MinMaxStep:
     @torch.no_grad()
     def real_features(self, draw: AugmentParameters, generator: Generator) -> Features:
         """Features (C, n, d) of a fresh random real batch, augmented by the draw of all classes; no gradient."""
-        at = draw_class_batches(self.whole, self.real_batch_per_class, generator)
+        at = draw_class_batches(self.whole, self.matching.real_batch_per_class, generator)
         if self.recompute_batch_norms:
             # Every batch has images of all classes, on every rank: a part of them has other statistics.
             first = self._real_images(self.whole, at[:, : self.statistics_rows], draw).transpose(0, 1)
@@ -371,7 +341,7 @@ class MinMaxStep:
     def training_images(self, draw: AugmentParameters, part: slice = ALL) -> GroupedImages:
         """The synthetic images of a part of the classes as a network sees them: decoded, normalised, augmented by the
         part's draw, (C, m, c, h, w)."""
-        decoded = decode(self.images.tensors[0][part], *self.formation)
+        decoded = self.formation.decode(self.images.tensors[0][part])
         return self.augment.apply(self.normalize(decoded), draw)
 
     def features_of(self, training: GroupedImages) -> Features:

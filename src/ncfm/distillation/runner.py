@@ -254,7 +254,7 @@ class Run:
     def _observe(self, record: Record, budget: Budget, log_every: int) -> None:
         """Film, measure, diagnose and log what the last iteration came to, as far as each is due."""
         iteration, last = self.progress.iteration, budget.is_spent(self.progress)
-        if budget.patience is not None:
+        if budget.early_stop_patience is not None:
             self._watch(float(next(iter(record._asdict().values()))))  # waits for the device
         before, self._moment = self._moment, budget.moment(self.progress, MOMENTS - 1)
         if self._moment != before:

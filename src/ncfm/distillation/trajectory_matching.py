@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -21,17 +20,18 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_factor, check_known, check_positive
+from ncfm._utils.checks import NcfmError, check_at_least
 from ncfm._utils.seeding import Streams
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSet, normalizer, to_float
 from ncfm.distillation.budget import Budget
-from ncfm.distillation.loggers import MetricLogger
+from ncfm.distillation.control import RunControl
 from ncfm.distillation.minmax_step import Player
+from ncfm.distillation.options import DSA, Trajectories
 from ncfm.distillation.runner import DistillResult, Run
 from ncfm.distillation.unrolling import Gap, Loss, replayed, unrolled
 from ncfm.networks.layout import channels_last
-from ncfm.synthetic.formation import decode, decoded_ipc, stitch
+from ncfm.synthetic.formation import Formation, stitch
 from ncfm.synthetic.initialization import check_enough, start_images
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
@@ -101,13 +101,13 @@ class TrajectoryStep:
             classes themselves.
         step_size: the player whose tensor is the logarithm of the student's step size, ().
         streams: named random generators.
-        augment: of the student's batches.
+        augment: DSA strategy of the student's batches.
         start: where students start.
-        matched_epochs: of the expert, between start and target.
-        student_steps: N.
-        batch_size: decoded images of a student step; None for all.
-        differentiation: of `DIFFERENTIATIONS`.
-        factor, mode, bound: formation of the stored images.
+        formation: of the stored images.
+        options: how students train.
+
+    Raises:
+        NcfmError: if a target lies beyond the experts' last epoch.
     """
 
     def __init__(
@@ -118,30 +118,21 @@ class TrajectoryStep:
         step_size: Player,
         *,
         streams: Streams,
-        augment: SiameseAugment,
+        augment: str,
         start: StartRange,
-        matched_epochs: int = 2,
-        student_steps: int = 30,
-        batch_size: int | None = None,
-        differentiation: str = "replayed",
-        factor: int = 1,
-        mode: str = "single",
-        bound: int = 128,
+        formation: Formation,
+        options: Trajectories,
     ) -> None:
-        check_known(differentiation, tuple(DIFFERENTIATIONS), "differentiation")
-        check_at_least(student_steps, 1, "student_steps")
-        check_at_least(matched_epochs, 1, "matched_epochs")
-        check_epochs(start, matched_epochs, experts.num_epochs)
+        check_epochs(start, options.matched_epochs, experts.num_epochs)
         self.experts, self.images, self.labels, self.step_size = experts, images, labels, step_size
-        self.streams, self.augment, self.start = streams, augment, start
-        self.matched_epochs, self.student_steps = matched_epochs, student_steps
-        self.differentiation = differentiation
-        self.formation = (factor, mode, bound)
+        self.streams, self.augment, self.start = streams, SiameseAugment(augment), start
+        self.formation, self.options = formation, options
+        self.differentiation = options.differentiation
         stored = images.tensors[0]
         self.normalize = normalizer(experts.statistics, stored.device)
-        per_class = decoded_ipc(stored.shape[1], *self.formation)
+        per_class = formation.decoded_ipc(stored.shape[1])
         self.classes = torch.arange(len(stored), device=stored.device).repeat_interleave(per_class)  # (M,)
-        self.batch_size = min(batch_size or len(self.classes), len(self.classes))
+        self.batch_size = min(options.student_batch_size or len(self.classes), len(self.classes))
         self._iteration = torch.zeros((), dtype=torch.int64)  # finished; the range of starts grows with it
 
     @property
@@ -182,13 +173,13 @@ class TrajectoryStep:
         expert = int(torch.randint(len(self.experts), (), generator=self.streams["experts"]))
         epoch = self.start.draw(int(self._iteration), self.streams["experts"])
         stored, step_size = self.images.tensors[0], self.step_size.tensors[0].detach().exp()
-        decoded = decode(stored, *self.formation)  # (C, m, c, h, w)
+        decoded = self.formation.decode(stored)  # (C, m, c, h, w)
         training = self.normalize(decoded).flatten(0, 1)
         labels = stored.new_zeros(len(self.classes), len(stored)) if self.labels is None else self.labels.tensors[0]
         gap = DIFFERENTIATIONS[self.differentiation](
             self.student_losses(),
             self.experts.state(expert, epoch),
-            self.experts.state(expert, epoch + self.matched_epochs),
+            self.experts.state(expert, epoch + self.options.matched_epochs),
             training,
             labels,
             step_size,
@@ -207,7 +198,7 @@ class TrajectoryStep:
         rng, total = self.streams["students"], len(self.classes)
         losses: list[Loss] = []
         queue = torch.empty(0, dtype=torch.int64)
-        for _ in range(self.student_steps):
+        for _ in range(self.options.student_steps):
             if len(queue) < self.batch_size:  # a new pass over the set, as in training
                 queue = torch.randperm(total, generator=rng)
             at, queue = queue[: self.batch_size], queue[self.batch_size :]
@@ -229,38 +220,20 @@ def distill_trajectories(
     experts: ExpertPool,
     *,
     ipc: int,
-    iterations: int = 1000,
-    factor: int = 1,
-    mode: str = "single",
-    bound: int = 128,
-    init: str = "correct",
-    learn_labels: bool = True,
-    label_precision: str = "float16",
-    augment: str = "color_crop_cutout_flip_scale_rotate",
     start: StartRange,
-    matched_epochs: int = 2,
-    student_steps: int = 30,
-    batch_size: int | None = None,
-    differentiation: str = "replayed",
-    image_lr: float = 0.01,
-    image_schedule: str = "cosine",
-    label_lr: float = 0.01,
-    step_size: float = 0.01,
-    step_size_lr: float = 0.01,
-    seconds: float | None = None,
-    early_stop_patience: int | None = None,
+    init: str = "correct",
+    label_precision: str | None = "float16",
+    augment: str = DSA,
+    formation: Formation | None = None,
+    options: Trajectories | None = None,
+    budget: Budget | None = None,
+    control: RunControl | None = None,
     seed: int = 0,
-    folder: Path | None = None,
-    resume: bool = False,
-    checkpoint_seconds: float = 30.0,
-    log_every: int = 10,
-    on_iteration: Callable[[int, dict[str, float]], None] | None = None,
-    logger: MetricLogger | None = None,
 ) -> DistillResult:
     """Distil a real set by matching the trajectories of experts.
 
-    MTT is ``learn_labels=False`` with a fixed range of starts; DATM learns soft labels, begins with images that an
-    expert classifies correctly and its logits for them, and lets the range of starts grow. Where the papers take plain
+    MTT has hard labels and a fixed range of starts; DATM learns soft labels, begins with images that an expert
+    classifies correctly and its logits for them, and lets the range of starts grow. Where the papers take plain
     gradient steps with sizes tuned for each table cell, all players here have Adam, and the student's step size is
     learned by its logarithm: neither depends on the scale of the loss.
 
@@ -268,58 +241,55 @@ def distill_trajectories(
         real: the real set; only its training split is used.
         experts: the trajectories; their device is where the work is done.
         ipc: stored images per class.
-        iterations: outer iterations.
-        factor, mode, bound: multi-formation, see `ncfm.synthetic.formation.decode`.
+        start: epochs of the experts from which students start.
         init: "correct" - as "real" or, with a factor, "mosaic", but of images that the first expert, as it ended,
             classifies correctly; or noise, real, mosaic as in `start_images`.
-        learn_labels: learn soft labels, begun from that expert's logits; they are stored with the set.
-        label_precision: of the stored soft labels, see `SoftLabels.of`.
-        augment: of the student's batches.
-        start, matched_epochs, student_steps, batch_size, differentiation: see `TrajectoryStep`.
-        image_lr, image_schedule: of Adam on the pixels, as in `ncfm.distillation.distill`.
-        label_lr: Adam's learning rate of the labels' logits.
-        step_size: of the student, where it starts.
-        step_size_lr: Adam's learning rate of its logarithm.
-        seconds, early_stop_patience, seed, folder, resume, checkpoint_seconds, log_every, on_iteration, logger: as in
-            `ncfm.distillation.distill`.
+        label_precision: of the learned soft labels as they are stored, see `SoftLabels.of`; None: hard labels, nothing
+            is learned.
+        augment: DSA strategy of the student's batches.
+        formation: how many training images a stored image holds; default: one, as in the papers.
+        options: how students train, and what they are compared with.
+        budget: iterations or seconds, learning rate of the images, early stopping.
+        control: folder, checkpoints, logging.
+        seed: of every random stream.
 
     Raises:
         NcfmError: for settings that do not fit the data, the experts or each other.
         Interrupted: on Ctrl-C or SIGTERM, after the running iteration was finished and its state saved.
     """
-    budget = Budget(iterations, image_lr, image_schedule, seconds, early_stop_patience)
-    check_factor(real.image_size, factor)
-    check_positive(step_size, "step_size")
+    formation, options = formation or Formation(factor=1), options or Trajectories()
+    budget, control = budget or Budget(), control or RunControl()
+    formation.check_image_size(real.image_size)
     streams = Streams(seed)
-    facts = (real.class_names, real.statistics, factor, mode, bound)
-    pixels = _start(real, experts, ipc, factor, init, streams["init"])
+    facts = (real.class_names, real.statistics, formation.factor, formation.mode, formation.bound)
+    pixels = _start(real, experts, ipc, formation.factor, init, streams["init"])
     begun = SyntheticSet(pixels, *facts)
-    images = _adam(begun.images.to(experts.device, copy=True), image_lr)
+    images = _adam(begun.images.to(experts.device, copy=True), budget.image_lr)
     labels = None
-    if learn_labels:
-        labels = _adam(_logits_of_expert(experts, begun.decoded().images).to(experts.device), label_lr)
+    if label_precision is not None:
+        labels = _adam(_logits_of_expert(experts, begun.decoded().images).to(experts.device), options.label_lr)
     step = TrajectoryStep(
         experts,
         images,
         labels,
-        _adam(torch.tensor(math.log(step_size), device=experts.device), step_size_lr),
+        _adam(torch.tensor(math.log(options.step_size), device=experts.device), options.step_size_lr),
         streams=streams,
-        augment=SiameseAugment(augment),
+        augment=augment,
         start=start,
-        matched_epochs=matched_epochs,
-        student_steps=student_steps,
-        batch_size=batch_size,
-        differentiation=differentiation,
-        factor=factor,
-        mode=mode,
-        bound=bound,
+        formation=formation,
+        options=options,
     )
-    run = Run(step, folder, late=experts.device.type == "cuda", logger=logger)
-    if resume:
+    run = Run(step, control.folder, late=experts.device.type == "cuda", logger=control.logger)
+    if control.resume:
         run.resume()
-    run.play(budget, checkpoint_seconds=checkpoint_seconds, log_every=log_every, on_iteration=on_iteration)
+    run.play(
+        budget,
+        checkpoint_seconds=control.checkpoint_seconds,
+        log_every=control.log_every,
+        on_iteration=control.on_iteration,
+    )
     synthetic = begun.with_images(images.tensors[0].detach().cpu().clone())
-    if labels is not None:
+    if labels is not None and label_precision is not None:
         said = F.log_softmax(labels.tensors[0].detach().cpu(), dim=1)
         synthetic = replace(synthetic, soft_labels=SoftLabels.of(said, precision=label_precision))
     return DistillResult(

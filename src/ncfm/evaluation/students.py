@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ncfm._utils.checks import NcfmError, check_at_least, check_finite, check_labels
+from ncfm._utils.compute import Compute
 from ncfm._utils.device import compiled
-from ncfm._utils.distributed import ALONE, Ranks
+from ncfm._utils.distributed import Ranks
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Interval, LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit, to_if_it_fits
@@ -99,13 +100,9 @@ def evaluate(
     network: str = "convnet",
     seed: int = 0,
     soft: StudentTargets | None = None,
-    device: torch.device,
-    precision: torch.dtype = torch.float32,
-    compile_networks: bool = False,
-    side_by_side: bool = False,
+    compute: Compute | None = None,
     memory: StudentMemory | None = None,
     on_epoch: Callable[[int], None] | None = None,
-    ranks: Ranks = ALONE,
 ) -> EvaluationResult:
     """Train ``protocol.num_runs`` fresh students on ``train`` and test each on ``test``.
 
@@ -121,28 +118,26 @@ def evaluate(
         network: a name for `create_network`.
         seed: student i has the seed derived for i: its weights, order, augmentation.
         soft: soft labels of the images to learn from, or teachers who are asked of every batch as it is shown.
-        device, precision, compile_networks: how to compute.
-        side_by_side: train all students in one stacked pass (`fit_side_by_side`): the same result up to rounding;
-            faster where launching operators costs more than running them, on a GPU with a small set.
+        compute: device, precision, compilation; whether all students are trained in one stacked pass
+            (`fit_side_by_side`: the same result up to rounding, faster on a GPU with a small set); and the ranks that
+            share the students, all of which get all results.
         memory: of students trained before; those that it has are not trained again, and one that was cut, by an error
             or by what ``on_epoch`` raises, goes on (not those of a stacked pass).
         on_epoch: called with the number of finished epochs of all students together, as far as this rank knows.
-        ranks: who shares the students out; all get all results.
 
     Raises:
         NcfmError: for pixels that are not finite, labels or sizes that do not fit, or a diverging training.
     """
-    train = LabelledImages(*train)
+    train, compute = LabelledImages(*train), compute or Compute()
+    ranks = compute.ranks
     _check(train, test, num_classes, protocol, soft)
     found = {} if memory is None else {run: memory.get(run) for run in range(protocol.num_runs)}
     students = _exchange({run: student for run, student in found.items() if student is not None}, ranks)
     missing = [run for run in range(protocol.num_runs) if run not in students]
     missing = [missing[i] for i in ranks.mine(len(missing))]
     done = protocol.recipe.epochs * len(students)
-    room = _Classroom(
-        train, test, num_classes, statistics, protocol, network, seed, soft, device, precision, compile_networks
-    )
-    together = len(missing) if side_by_side else 1  # students that train at a time
+    room = _Classroom(train, test, num_classes, statistics, protocol, network, seed, soft, compute)
+    together = len(missing) if compute.side_by_side else 1  # students that train at a time
     for first in range(0, len(missing), max(together, 1)):
         runs = missing[first : first + together]
         before = done + first * protocol.recipe.epochs
@@ -187,15 +182,14 @@ class _Classroom:
         network: str,
         seed: int,
         soft: StudentTargets | None,
-        device: torch.device,
-        precision: torch.dtype,
-        compile_networks: bool,
+        compute: Compute,
     ) -> None:
+        device = compute.device
         self.images, self.labels = to_if_it_fits(train.images, device), train.labels.to(device)
         self.test_images, self.test_labels = to_if_it_fits(test.images, device), test.labels
         self.num_classes, self.statistics, self.protocol = num_classes, statistics, protocol
         self.network, self.seed, self.soft = network, seed, soft
-        self.device, self.precision, self.compile_networks = device, precision, compile_networks
+        self.compute = compute
         self.modules: list[nn.Module] = []
         self.forwards: list[Callable[..., Any]] = []
 
@@ -216,8 +210,8 @@ class _Classroom:
         began = time.perf_counter()
         alone = len(runs) == 1
         for run in runs[len(self.modules) :]:
-            self.modules.append(on_device(self.fresh(run), self.device))
-            self.forwards.append(compiled(self.modules[-1], self.compile_networks and alone))
+            self.modules.append(on_device(self.fresh(run), self.compute.device))
+            self.forwards.append(compiled(self.modules[-1], self.compute.compile_networks and alone))
         modules, forwards = self.modules[: len(runs)], self.forwards[: len(runs)]
         for module, run in zip(modules, runs, strict=True):
             module.load_state_dict(self.fresh(run).state_dict())
@@ -238,7 +232,7 @@ class _Classroom:
         common: dict[str, Any] = {
             "recipe": self.protocol.recipe,
             "statistics": self.statistics,
-            "precision": self.precision,
+            "precision": self.compute.precision,
             "soft": self.soft,
             "after_epoch": after_epoch,
         }
@@ -247,7 +241,7 @@ class _Classroom:
             common["unfinished"] = kept
             fit(modules[0], self.images, self.labels, generator=generators[0], forward=forwards[0], **common)
         else:
-            common["compile_networks"] = self.compile_networks
+            common["compile_networks"] = self.compute.compile_networks
             fit_side_by_side(modules, self.images, self.labels, generators=generators, **common)
         if self.protocol.recipe.epochs == 0:  # the untrained networks
             after_epoch(0)

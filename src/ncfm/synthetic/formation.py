@@ -9,14 +9,43 @@ Reference:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ncfm._utils.checks import NcfmError, check_at_least, check_factor, check_known
+from ncfm._utils.options import Count, Options
 from ncfm._utils.types import GroupedImages, Images
 
-MODES = ("single", "multi", "bounded")
+Mode = Literal["single", "multi", "bounded"]
+MODES: tuple[str, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True)
+class Formation(Options):
+    """How many training images a stored image holds."""
+
+    factor: Count = 2
+    """A stored image is a mosaic of factor x factor tiles."""
+    mode: Mode = "single"
+    """single: every image gives its factor^2 tiles; multi: those of every factor up to it; bounded: see `decode`."""
+    bound: Count = 128
+    """bounded: training images per class at most."""
+
+    def decode(self, images: GroupedImages) -> GroupedImages:
+        """Training images (C, m, c, h, w) of stored ones (C, ipc, c, h, w), see `decode`."""
+        return decode(images, self.factor, self.mode, self.bound)
+
+    def decoded_ipc(self, ipc: int) -> int:
+        """Number m of training images per class of ``ipc`` stored ones."""
+        return decoded_ipc(ipc, self.factor, self.mode, self.bound)
+
+    def check_image_size(self, image_size: int) -> None:
+        """Raise NcfmError unless tiles of at least a pixel fit into images of this size."""
+        check_factor(image_size, self.factor)
 
 
 def cut(images: Images, factor: int) -> Images:

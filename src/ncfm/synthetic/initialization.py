@@ -4,16 +4,42 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Generator, Tensor
 
 from ncfm._utils.checks import NcfmError, check_at_least, check_known
+from ncfm._utils.options import Options
 from ncfm.data.image_set import ImageSet, draw_class_batches, to_float
-from ncfm.synthetic.formation import stitch
+from ncfm.synthetic.formation import Formation, stitch
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
-INITS = ("noise", "real", "mosaic", "first")
+Init = Literal["noise", "real", "mosaic", "first"]
+INITS: tuple[str, ...] = get_args(Init)
+
+
+@dataclass(frozen=True)
+class Start(Options):
+    """The images of a set before its first iteration."""
+
+    init: Init = "mosaic"
+    """See `start_images`."""
+    extend: SyntheticSet | None = None
+    """A set whose images come first in each class, see `extended`."""
+
+    def draw(self, real: ImageSet, ipc: int, formation: Formation, generator: Generator) -> SyntheticSet:
+        """The set to start from.
+
+        Raises:
+            NcfmError: as `start_images` and `check_extension`.
+        """
+        images = start_images(real, ipc=ipc, factor=formation.factor, init=self.init, generator=generator)
+        begun = SyntheticSet(
+            images, real.class_names, real.statistics, formation.factor, formation.mode, formation.bound
+        )
+        return begun if self.extend is None else extended(begun, self.extend)
 
 
 def start_images(real: ImageSet, *, ipc: int, factor: int, init: str, generator: Generator) -> Tensor:
@@ -59,7 +85,7 @@ def extended(start: SyntheticSet, earlier: SyntheticSet) -> SyntheticSet:
 
 
 def check_extension(
-    earlier: SyntheticSet, class_names: Sequence[str], shape: tuple[int, ...], formation: tuple[int, str, int]
+    earlier: SyntheticSet, class_names: Sequence[str], shape: tuple[int, ...], formation: Formation
 ) -> None:
     """Check that a set can be extended to one of some classes, of images (ipc, c, h, w) each, and a formation.
 
@@ -75,8 +101,9 @@ def check_extension(
         raise NcfmError(f"The set to extend has images of (channels, height, width) {own}, the data of {size}.")
     if earlier.ipc > ipc:
         raise NcfmError(f"The set to extend has {earlier.ipc} images a class, more than the {ipc} asked for.")
-    for name, theirs, ours in zip(("factor", "mode", "bound"), earlier.formation, formation, strict=True):
-        if theirs != ours and (name != "bound" or formation[1] == "bounded"):
+    for name, ours in vars(formation).items():
+        theirs = getattr(earlier, name)
+        if theirs != ours and (name != "bound" or formation.mode == "bounded"):
             raise NcfmError(f"The set to extend has {name} {theirs}, this run {ours}; give distill.{name}={theirs}.")
 
 

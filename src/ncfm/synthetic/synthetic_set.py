@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor
@@ -17,7 +17,7 @@ from ncfm._utils.locks import taking_turns
 from ncfm._utils.types import LabelledImages, Statistics, Whitening
 from ncfm._utils.version import __version__
 from ncfm.data.image_set import normalize, to_float, to_uint8
-from ncfm.synthetic.formation import decode, decoded_ipc
+from ncfm.synthetic.formation import Formation, Mode, decode, decoded_ipc
 from ncfm.synthetic.soft_labels import SoftLabels
 
 FORMAT = "ncfm-synthetic-set"
@@ -71,9 +71,9 @@ class SyntheticSet:
         return self.images.shape[0]
 
     @property
-    def formation(self) -> tuple[int, str, int]:
-        """Factor, mode and bound, as `ncfm.synthetic.formation.decode` takes them."""
-        return self.factor, self.mode, self.bound
+    def formation(self) -> Formation:
+        """How many training images a stored image holds."""
+        return Formation(self.factor, cast("Mode", self.mode), self.bound)
 
     @property
     def ipc(self) -> int:

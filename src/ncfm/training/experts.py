@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.compute import Compute
 from ncfm._utils.device import compiled
 from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, read_tensors, write_json, write_tensors
 from ncfm._utils.seeding import derive_seed, generator
@@ -111,9 +112,7 @@ def record_experts(
     num_experts: int,
     recipe: TrainingRecipe,
     seed: int = 0,
-    device: torch.device,
-    precision: torch.dtype = torch.float32,
-    compile_networks: bool = False,
+    compute: Compute | None = None,
     cache: Path | None = None,
     on_epoch: Callable[[int, int], None] | None = None,
 ) -> ExpertPool:
@@ -128,7 +127,7 @@ def record_experts(
         num_experts: at least 1.
         recipe: their training; constant learning rates without momentum make trajectories that plain steps can follow.
         seed: expert i starts from the seed derived for i.
-        device, precision, compile_networks: how to train.
+        compute: device, precision and compilation.
         cache: folder of the cache; default ``~/.cache/ncfm/experts``.
         on_epoch: called with (expert, finished epochs) after each epoch; not for an expert found in the cache.
 
@@ -137,14 +136,15 @@ def record_experts(
     """
     check_at_least(num_experts, 1, "num_experts")
     cache = cache_dir() / "experts" if cache is None else cache
-    module = on_device(network_for(images, network, seed=0), device)
+    compute = compute or Compute()
+    module = on_device(network_for(images, network, seed=0), compute.device)
     check_no_batch_norm(module)  # before minutes of training, not after
-    forward = compiled(module, compile_networks)
+    forward = compiled(module, compute.compile_networks)
     trajectories = []
     for index in range(num_experts):
         own_seed = derive_seed(seed, "experts", index)
         key = content_hash(
-            f"expert {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(own_seed), str(precision)
+            f"expert {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(own_seed), str(compute.precision)
         )
         shape = (recipe.epochs + 1, sum(p.numel() for p in module.parameters()))
         trajectory = _from_cache(cache, key, shape) if is_own(network) else None
@@ -165,7 +165,7 @@ def record_experts(
                 statistics=images.statistics,
                 generator=generator(seed, "experts", index, "training"),
                 forward=forward,
-                precision=precision,
+                precision=compute.precision,
                 after_epoch=after_epoch,
             )
             trajectory = Trajectory(torch.stack(states), round(time.perf_counter() - began, 3))
@@ -175,7 +175,7 @@ def record_experts(
                 write_tensors(cache / f"{key}.safetensors", {"states": trajectory.states})
         trajectories.append(trajectory)
     skeleton = network_for(images, network, seed=0)
-    return ExpertPool(trajectories, skeleton, statistics=images.statistics, device=device)
+    return ExpertPool(trajectories, skeleton, statistics=images.statistics, device=compute.device)
 
 
 def _from_cache(cache: Path, key: str, shape: tuple[int, int]) -> Trajectory | None:

@@ -22,8 +22,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ncfm._utils.checks import NcfmError, check_at_least, check_known
+from ncfm._utils.compute import Compute
 from ncfm._utils.device import compiled
-from ncfm._utils.distributed import ALONE, Ranks
+from ncfm._utils.distributed import Ranks
 from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, read_tensors, write_json, write_tensors
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Images, Statistics
@@ -197,12 +198,9 @@ def pretrain(
     num_teachers: int,
     recipe: TrainingRecipe,
     seed: int = 0,
-    device: torch.device,
-    precision: torch.dtype = torch.float32,
-    compile_networks: bool = False,
+    compute: Compute | None = None,
     cache: Path | None = None,
     on_epoch: Callable[[int, int], None] | None = None,
-    ranks: Ranks = ALONE,
 ) -> TeacherPool:
     """Train a pool of teachers on the training split, or take them from the cache.
 
@@ -216,13 +214,11 @@ def pretrain(
         num_teachers: size of the pool, at least 1.
         recipe: their training.
         seed: teacher i starts from the seed derived for i.
-        device: where to train, and where the pool lives.
-        precision: of the forward passes.
-        compile_networks: compile training and the pool's networks.
+        compute: device of the training and of the pool, precision, compilation; and ranks, which train the teachers in
+            turn and all get the whole pool.
         cache: folder of the cache; default ``~/.cache/ncfm/teachers``.
         on_epoch: called with (teacher, finished epochs) after each epoch; what it raises ends the training, which goes
             on another time. Not for a teacher found in the cache: nothing has been done.
-        ranks: who trains the teachers, one after the other each; all get the whole pool.
 
     Raises:
         NcfmError: if ``num_teachers`` is below 1, or training diverges.
@@ -230,26 +226,27 @@ def pretrain(
     check_at_least(num_teachers, 1, "num_teachers")
     cache = cache_dir() / "teachers" if cache is None else cache
 
-    module = on_device(network_for(images, network, seed=0), device)
-    forward = compiled(module, compile_networks)
+    compute = compute or Compute()
+    module = on_device(network_for(images, network, seed=0), compute.device)
+    forward = compiled(module, compute.compile_networks)
     own: dict[int, Teacher] = {}
-    for index in ranks.mine(num_teachers):
+    for index in compute.ranks.mine(num_teachers):
         own_seed = derive_seed(seed, "teachers", index)
-        key = teacher_key(images, network, recipe, own_seed, precision)
+        key = teacher_key(images, network, recipe, own_seed, compute.precision)
         teacher = _from_cache(cache, key, module.state_dict().keys()) if is_own(network) else None
         if teacher is None:
             module.load_state_dict(network_for(images, network, seed=own_seed).state_dict())
             unfinished = Unfinished(cache / f"unfinished-{key}.safetensors") if is_own(network) else None
-            teacher = _train(images, module, forward, recipe, seed, index, precision, on_epoch, unfinished)
+            teacher = _train(images, module, forward, recipe, seed, index, compute.precision, on_epoch, unfinished)
             with best_effort():
                 _to_cache(cache, key, teacher, asdict(recipe) | {"network": network, "data": images.name})
         own[index] = teacher
     return TeacherPool(
-        _exchange(own, num_teachers, module, ranks),
+        _exchange(own, num_teachers, module, compute.ranks),
         lambda seed: network_for(images, network, seed=seed),
         statistics=images.statistics,
-        device=device,
-        compile_networks=compile_networks,
+        device=compute.device,
+        compile_networks=compute.compile_networks,
     )
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ncfm._utils.checks import check_at_least, check_known, check_positive
+from ncfm._utils.compute import Compute
 from ncfm._utils.files import write_json, write_text
 from ncfm._utils.locks import sole_user
 from ncfm._utils.progress import Reporter, Silent
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Interval, LabelledImages
 from ncfm.baselines import BY_TEACHERS, select
-from ncfm.config.build import Machine, build_protocol, build_targets
+from ncfm.config.build import build_protocol, build_targets
 from ncfm.config.methods import METHODS, Method, read_ablation
 from ncfm.config.resolve import (
     Settings,
@@ -268,7 +269,7 @@ class _Job:
 class _Pools:
     """Teachers and experts, made when a method first needs them."""
 
-    def __init__(self, images: ImageSet, machine: Machine, reporter: Reporter) -> None:
+    def __init__(self, images: ImageSet, machine: Compute, reporter: Reporter) -> None:
         self.images, self.machine, self.reporter = images, machine, reporter
         self._made: dict[str, TeacherPool | ExpertPool] = {}
 

@@ -13,6 +13,7 @@ from ncfm.config.build import check_start
 from ncfm.config.resolve import Settings, check_folder, describe_run, resolve_config
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
+from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import check_extension
 from ncfm.synthetic.synthetic_set import load
 from ncfm.workflows.stages import distill_into, prepare, train_pool
@@ -63,7 +64,7 @@ def distill(
         images, machine = prepare(data, config, data_dir)
         if d.extend is not None:  # before minutes of work, too
             shape = (ipc, images.channels, images.image_size, images.image_size)
-            check_extension(load(d.extend), images.class_names, shape, (d.factor, d.mode, d.bound))
+            check_extension(load(d.extend), images.class_names, shape, Formation.of(d))
         reporter = reporter or Silent()
         pool = train_pool(images, config, machine, reporter)
         return distill_into(images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter)

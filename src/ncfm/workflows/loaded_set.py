@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ncfm._utils.checks import NcfmError
+from ncfm._utils.compute import Compute
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import LabelledImages
 from ncfm.baselines import select
-from ncfm.config.build import Machine, build_targets
+from ncfm.config.build import build_targets
 from ncfm.config.resolve import Settings
 from ncfm.config.schema import RunConfig, make_config, nest
 from ncfm.data.image_set import ImageSet, ImageSplit
@@ -30,7 +31,7 @@ class Opened:
     synthetic: SyntheticSet
     images: ImageSet
     config: RunConfig
-    machine: Machine
+    machine: Compute
 
     @classmethod
     def of(

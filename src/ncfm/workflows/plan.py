@@ -10,13 +10,15 @@ from pathlib import Path
 import torch
 
 from ncfm._utils.checks import check_at_least
+from ncfm._utils.compute import Compute
 from ncfm._utils.device import available_memory, compiled, describe_device, peak_memory_mb
 from ncfm._utils.files import cache_dir
 from ncfm._utils.seeding import derive_seed, generator
-from ncfm.config.build import Machine, build_protocol, build_teacher_recipe, run_distillation
+from ncfm.config.build import build_protocol, build_teacher_recipe, run_distillation
 from ncfm.config.resolve import Settings, resolve_config
 from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
+from ncfm.distillation.control import RunControl
 from ncfm.networks import on_device
 from ncfm.synthetic.initialization import start_images
 from ncfm.synthetic.synthetic_set import SyntheticSet
@@ -126,16 +128,17 @@ class _Clock:
 
 
 def _distilling(
-    images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Machine, ipc: int, steps: int
+    images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Compute, ipc: int, steps: int
 ) -> tuple[Stage, int | None]:
     clock = _Clock(machine.device)
-    few = config.distill.model_copy(update={"iterations": WARM_UP + steps})
+    few = replace(config.distill, iterations=WARM_UP + steps)
     short = config.model_copy(update={"distill": few, "machine": config.machine.model_copy(update={"log": None})})
-    result = run_distillation(images, pool, short, machine, ipc=ipc, on_iteration=clock.tick, log_every=10**9)
+    control = RunControl(on_iteration=clock.tick, log_every=10**9)
+    result = run_distillation(images, pool, short, machine, ipc=ipc, control=control)
     return Stage("distilling", "iteration", config.distill.iterations, clock.median), result.images_per_pass
 
 
-def _teachers(images: ImageSet, config: RunConfig, machine: Machine, steps: int) -> Stage:
+def _teachers(images: ImageSet, config: RunConfig, machine: Compute, steps: int) -> Stage:
     recipe = build_teacher_recipe(config)
     missing = sum(
         not (cache_dir() / "teachers" / f"{key}.safetensors").exists()
@@ -153,7 +156,7 @@ def _teachers(images: ImageSet, config: RunConfig, machine: Machine, steps: int)
     return Stage("teachers", "epoch", missing * recipe.epochs, batches * seconds)
 
 
-def _evaluation(images: ImageSet, config: RunConfig, machine: Machine, ipc: int, steps: int) -> tuple[Stage, ...]:
+def _evaluation(images: ImageSet, config: RunConfig, machine: Compute, ipc: int, steps: int) -> tuple[Stage, ...]:
     protocol = build_protocol(config)
     d = config.distill
     start = start_images(images, ipc=ipc, factor=d.factor, init="noise", generator=generator(0, "plan"))
@@ -180,7 +183,7 @@ def _seconds_per_step(
     pixels: torch.Tensor,
     labels: torch.Tensor,
     recipe: TrainingRecipe,
-    machine: Machine,
+    machine: Compute,
     steps: int,
 ) -> float:
     """Median seconds of an optimizer step of a training, each timed as an epoch of one batch."""

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ncfm._utils.checks import NcfmError
+from ncfm._utils.compute import Compute
 from ncfm._utils.device import describe_device
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.files import write_json
 from ncfm._utils.progress import Reporter
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.config.build import (
-    Machine,
     build_data,
     build_experts,
     build_machine,
@@ -39,6 +39,7 @@ from ncfm.config.schema import RunConfig, dotted
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
 from ncfm.distillation.checkpoint import has_state
+from ncfm.distillation.control import RunControl
 from ncfm.evaluation import EvaluationResult, StudentMemory, interval, students_key
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
@@ -53,7 +54,7 @@ from ncfm.training.teachers import TeacherPool, untrained_pool
 PICTURE_FILE = "images.png"
 
 
-def prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None) -> tuple[ImageSet, Machine]:
+def prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None) -> tuple[ImageSet, Compute]:
     """The real set, and where to compute."""
     code_version()  # remembered now: of the code as loaded, whatever becomes of the files while this runs
     # In turn: what the first rank decodes the others find in the cache.
@@ -64,7 +65,7 @@ def prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None
     return images, build_machine(config.machine, images.image_size)
 
 
-def train_teachers(images: ImageSet, config: RunConfig, machine: Machine, reporter: Reporter) -> TeacherPool:
+def train_teachers(images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter) -> TeacherPool:
     """The pool of teachers, trained or from the cache."""
     epochs, number = config.teachers.epochs, config.teachers.number
     reporter.begin("teachers", epochs * number)
@@ -73,7 +74,7 @@ def train_teachers(images: ImageSet, config: RunConfig, machine: Machine, report
     return pool
 
 
-def record_trajectories(images: ImageSet, config: RunConfig, machine: Machine, reporter: Reporter) -> ExpertPool:
+def record_trajectories(images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter) -> ExpertPool:
     """The experts of trajectory matching, recorded or from the cache."""
     epochs, number = config.trajectory.epochs, config.trajectory.experts
     reporter.begin("experts", epochs * number)
@@ -82,7 +83,7 @@ def record_trajectories(images: ImageSet, config: RunConfig, machine: Machine, r
     return experts
 
 
-def train_pool(images: ImageSet, config: RunConfig, machine: Machine, reporter: Reporter) -> TeacherPool | ExpertPool:
+def train_pool(images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter) -> TeacherPool | ExpertPool:
     """The networks that the objective matches: teachers, or the trajectories of experts; untrained where that will
     do."""
     if not needs_teachers(config):
@@ -97,7 +98,7 @@ def distill_into(
     images: ImageSet,
     pool: TeacherPool | ExpertPool,
     config: RunConfig,
-    machine: Machine,
+    machine: Compute,
     *,
     ipc: int,
     folder: Path | None,
@@ -118,23 +119,22 @@ def distill_into(
         machine.ranks.after_first(lambda: write_json(folder / CONFIG_FILE, told))
     budget = config.distill.seconds
     reporter.begin(stage, config.distill.iterations if budget is None else math.ceil(budget))
-    common: dict[str, Any] = {
-        "ipc": ipc,
-        "folder": folder,
+    control = RunControl(
+        folder=folder,
         # As the first rank sees it: the others may look at the folder earlier or later.
-        "resume": machine.ranks.collect(resume and folder is not None and has_state(folder))[0],
-        "on_iteration": lambda i, metrics: reporter.update(
+        resume=machine.ranks.collect(resume and folder is not None and has_state(folder))[0],
+        on_iteration=lambda i, metrics: reporter.update(
             i if budget is None else min(int(metrics["seconds"]), math.ceil(budget)), _note(metrics)
         ),
-    }
+    )
     if isinstance(pool, ExpertPool):
         if config.labels.kind == "soft":
             raise NcfmError(
                 "labels.kind=soft stores what teachers say, and trajectories have none; datm learns labels."
             )
-        result = run_trajectory_matching(images, pool, config, **common)
+        result = run_trajectory_matching(images, pool, config, ipc=ipc, control=control)
     else:
-        result = run_distillation(images, pool, config, machine, **common)
+        result = run_distillation(images, pool, config, machine, ipc=ipc, control=control)
     reporter.end()
     facts = describe_run(images.name, ipc, config) | {
         "data_fingerprint": images.fingerprint,
@@ -184,7 +184,7 @@ def judge(
     train: LabelledImages,
     images: ImageSet,
     config: RunConfig,
-    machine: Machine,
+    machine: Compute,
     stage: str,
     reporter: Reporter,
     *,
@@ -229,7 +229,7 @@ def train_students(
     statistics: Statistics,
     protocol: EvaluationProtocol,
     config: RunConfig,
-    machine: Machine,
+    machine: Compute,
     seed: int | None = None,
     soft: StudentTargets | None = None,
     fresh: bool = False,
@@ -256,13 +256,9 @@ def train_students(
         train,
         test,
         num_classes=num_classes,
-        device=machine.device,
-        precision=machine.precision,
-        compile_networks=machine.compile_networks,
-        side_by_side=machine.side_by_side,
+        compute=machine,
         memory=memory,
         on_epoch=on_epoch,
-        ranks=machine.ranks,
         **determined,
     )
 
