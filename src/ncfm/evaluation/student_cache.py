@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import NcfmError
-from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, write_json
+from ncfm._utils.cache import CacheEntry
+from ncfm._utils.files import content_hash
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation.protocols import Protocol
@@ -68,35 +68,27 @@ class StudentMemory:
         folder: Path | None = None,
         recall: bool = True,
     ) -> None:
-        self.key, self.describe, self.recall = key, describe, recall
-        self.folder = cache_dir() / "students" if folder is None else folder
+        self.key, self.describe, self.folder, self.recall = key, describe, folder, recall
 
     def get(self, run: int) -> Student | None:
         """The result of student number ``run``; None if it is not there, or not readable: it is then trained."""
-        path = self._path(run)
-        if not self.recall or not path.exists():
-            return None
-        try:
-            return Student.from_json(read_json(path))
-        except (NcfmError, KeyError, TypeError, ValueError, OverflowError):
-            return None
+        return self._entry(run).read(lambda entry: Student.from_json(entry.facts())) if self.recall else None
 
     def put(self, run: int, student: Student) -> Student:
         """Keep a result, with the conditions of now; a folder that cannot be written to is no failure."""
         student = replace(student, conditions=dict(self.describe()))
-        with best_effort():
-            write_json(self._path(run), asdict(student))
+        self._entry(run).write(facts=asdict(student))
         return student
 
     def unfinished(self, run: int) -> Unfinished:
         """Where a student under way is kept; one that is to be trained anew starts without."""
-        kept = Unfinished(self.folder / f"unfinished-{self.key}-{run}.safetensors")
+        kept = Unfinished(self._entry(run).checkpoint_path)
         if not self.recall:
             kept.finish()
         return kept
 
-    def _path(self, run: int) -> Path:
-        return self.folder / f"{self.key}-{run}.json"
+    def _entry(self, run: int) -> CacheEntry:
+        return CacheEntry("students", f"{self.key}-{run}", self.folder)
 
 
 def students_key(

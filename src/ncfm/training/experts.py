@@ -10,15 +10,17 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ncfm._utils.cache import CacheEntry
 from ncfm._utils.checks import NcfmError, check_at_least
 from ncfm._utils.device import compiled
-from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, read_tensors, write_json, write_tensors
+from ncfm._utils.files import content_hash
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet
@@ -136,7 +138,6 @@ def record_experts(
         NcfmError: if ``num_experts`` is below 1, the network has BatchNorm, or training diverges.
     """
     check_at_least(num_experts, 1, "num_experts")
-    cache = cache_dir() / "experts" if cache is None else cache
     module = on_device(network_for(images, network, seed=0), device)
     check_no_batch_norm(module)  # before minutes of training, not after
     forward = compiled(module, compile_networks)
@@ -146,8 +147,9 @@ def record_experts(
         key = content_hash(
             f"expert {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(own_seed), str(precision)
         )
+        entry = CacheEntry("experts", key, cache)
         shape = (recipe.epochs + 1, sum(p.numel() for p in module.parameters()))
-        trajectory = _from_cache(cache, key, shape) if is_own(network) else None
+        trajectory = entry.read(partial(_parse, shape=shape)) if is_own(network) else None
         if trajectory is None:
             module.load_state_dict(network_for(images, network, seed=own_seed).state_dict())
             states, began = [flat(module).to(STORED)], time.perf_counter()
@@ -169,23 +171,14 @@ def record_experts(
                 after_epoch=after_epoch,
             )
             trajectory = Trajectory(torch.stack(states), round(time.perf_counter() - began, 3))
-            with best_effort():
-                facts = asdict(recipe) | {"network": network, "data": images.name}
-                write_json(cache / f"{key}.json", facts | {"seconds": round(trajectory.seconds, 3)})
-                write_tensors(cache / f"{key}.safetensors", {"states": trajectory.states})
+            facts = asdict(recipe) | {"network": network, "data": images.name, "seconds": trajectory.seconds}
+            entry.write({"states": trajectory.states}, facts)
         trajectories.append(trajectory)
     skeleton = network_for(images, network, seed=0)
     return ExpertPool(trajectories, skeleton, statistics=images.statistics, device=device)
 
 
-def _from_cache(cache: Path, key: str, shape: tuple[int, int]) -> Trajectory | None:
-    """A recorded trajectory; None if there is none that can be read: it is then recorded."""
-    path = cache / f"{key}.safetensors"
-    if not path.exists():
-        return None
-    try:
-        states = read_tensors(path)["states"]
-        seconds = float(read_json(path.with_suffix(".json"))["seconds"])
-    except (NcfmError, KeyError, TypeError, ValueError):
-        return None
+def _parse(entry: CacheEntry, shape: tuple[int, int]) -> Trajectory | None:
+    """A recorded trajectory; None if its weights have another shape or type."""
+    states, seconds = entry.tensors()["states"], float(entry.facts()["seconds"])
     return Trajectory(states, seconds) if states.shape == shape and states.dtype == STORED else None

@@ -15,16 +15,18 @@ import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_known
+from ncfm._utils.cache import CacheEntry
+from ncfm._utils.checks import check_at_least, check_known
 from ncfm._utils.device import compiled
 from ncfm._utils.distributed import ALONE, Ranks
-from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, read_tensors, write_json, write_tensors
+from ncfm._utils.files import content_hash
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Images, Statistics
 from ncfm.data.image_set import ImageSet
@@ -228,21 +230,18 @@ def pretrain(
         NcfmError: if ``num_teachers`` is below 1, or training diverges.
     """
     check_at_least(num_teachers, 1, "num_teachers")
-    cache = cache_dir() / "teachers" if cache is None else cache
-
     module = on_device(network_for(images, network, seed=0), device)
     forward = compiled(module, compile_networks)
     own: dict[int, Teacher] = {}
     for index in ranks.mine(num_teachers):
         own_seed = derive_seed(seed, "teachers", index)
-        key = teacher_key(images, network, recipe, own_seed, precision)
-        teacher = _from_cache(cache, key, module.state_dict().keys()) if is_own(network) else None
+        entry = CacheEntry("teachers", teacher_key(images, network, recipe, own_seed, precision), cache)
+        teacher = entry.read(partial(_parse, names=module.state_dict().keys())) if is_own(network) else None
         if teacher is None:
             module.load_state_dict(network_for(images, network, seed=own_seed).state_dict())
-            unfinished = Unfinished(cache / f"unfinished-{key}.safetensors") if is_own(network) else None
+            unfinished = Unfinished(entry.checkpoint_path) if is_own(network) else None
             teacher = _train(images, module, forward, recipe, seed, index, precision, on_epoch, unfinished)
-            with best_effort():
-                _to_cache(cache, key, teacher, asdict(recipe) | {"network": network, "data": images.name})
+            _write(entry, teacher, asdict(recipe) | {"network": network, "data": images.name})
         own[index] = teacher
     return TeacherPool(
         _exchange(own, num_teachers, module, ranks),
@@ -306,26 +305,18 @@ def _train(
     return Teacher(initial, _copy(module), round(seconds, 3))  # as the cache has it
 
 
-def _from_cache(cache: Path, key: str, names: Collection[str]) -> Teacher | None:
-    """A cached teacher with the weights ``names``; None if there is none that can be read: it is then trained."""
-    path = cache / f"{key}.safetensors"
-    if not path.exists():
-        return None
-    try:
-        tensors = read_tensors(path)
-        seconds = float(read_json(path.with_suffix(".json"))["seconds"])
-    except (NcfmError, KeyError, TypeError, ValueError):
-        return None
+def _parse(entry: CacheEntry, names: Collection[str]) -> Teacher | None:
+    """A cached teacher with the weights ``names``; None if the entry has others."""
+    tensors, seconds = entry.tensors(), float(entry.facts()["seconds"])
     initial = {k.removeprefix("initial."): v for k, v in tensors.items() if k.startswith("initial.")}
     trained = {k.removeprefix("trained."): v for k, v in tensors.items() if k.startswith("trained.")}
     return Teacher(initial, trained, seconds) if initial.keys() == trained.keys() == set(names) else None
 
 
-def _to_cache(cache: Path, key: str, teacher: Teacher, facts: dict[str, Any]) -> None:
-    """The facts go first: a teacher counts as cached once its tensors are there."""
-    write_json(cache / f"{key}.json", facts | {"seconds": round(teacher.seconds, 3)})
+def _write(entry: CacheEntry, teacher: Teacher, facts: dict[str, Any]) -> None:
     tensors = {f"initial.{k}": v for k, v in teacher.initial.items()}
-    write_tensors(cache / f"{key}.safetensors", tensors | {f"trained.{k}": v for k, v in teacher.trained.items()})
+    tensors |= {f"trained.{k}": v for k, v in teacher.trained.items()}
+    entry.write(tensors, facts | {"seconds": round(teacher.seconds, 3)})
 
 
 def _copy(module: nn.Module) -> Weights:
