@@ -84,7 +84,7 @@ def _lock(path: Path, *, timeout: float) -> Iterator[None]:
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
                 raise
-        # Removed before it is released: whoever opened it meanwhile locks a file without a name, and tries again.
+        # Removed before the release: a process that has opened it finds that it has no name, and tries again.
         held.callback(_remove, path)
         yield
 
