@@ -17,11 +17,11 @@ from ncfm._utils.files import content_hash
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.baselines import rded, selection
 from ncfm.data import load_images, sources
-from ncfm.evaluation import Student, StudentMemory, students_key
+from ncfm.evaluation import Student, StudentCache, students_key
 from ncfm.evaluation.protocols import Protocol
 from ncfm.networks import create_network
 from ncfm.training import experts, teachers
-from ncfm.training.checkpoint import Unfinished
+from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.recipe import TrainingRecipe, make_optimizer
 from strategies import rng
 from tiny import CPU, NETWORK, few, random_pool
@@ -189,7 +189,7 @@ def test_a_student_is_found(images, own_cache):
     facts["conditions"] = {"device": "a CPU", "versions": {"torch": "2.11"}}
     (own_cache / "students").mkdir()
     (own_cache / "students" / f"{key}-1.json").write_text(json.dumps(facts))
-    cache = StudentMemory(key)
+    cache = StudentCache(key)
     assert cache.get(0) is None
     assert cache.get(1) == Student((0.5, 0.75), ((1, 0), (2, 3)), 0.125, 2.5, facts["conditions"])
 
@@ -238,7 +238,7 @@ def write_checkpoint(path, module):
 def test_a_checkpoint_is_resumed(own_cache):
     module = create_network(NETWORK, channels=1, num_classes=10, image_size=8, seed=0)
     expected = {name: value + 1 for name, value in module.state_dict().items()}
-    checkpoint = StudentMemory("key").unfinished(1)
+    checkpoint = StudentCache("key").checkpoint(1)
     assert checkpoint.path == own_cache / "students" / "unfinished-key-1.safetensors"
     write_checkpoint(checkpoint.path, module)
     optimizer, schedule = make_optimizer(RECIPE, module, 28)
@@ -262,4 +262,4 @@ def test_the_checkpoint_of_a_teacher_stands_beside_the_teachers(images, own_cach
     path = own_cache / "teachers" / f"unfinished-{TEACHER_KEY}.safetensors"
     assert path.is_file()
     module = create_network(NETWORK, channels=1, num_classes=10, image_size=8, seed=0)
-    assert Unfinished(path).resume(module, *make_optimizer(RECIPE, module, 2), rng(0)) == 1
+    assert TrainingCheckpoint(path).resume(module, *make_optimizer(RECIPE, module, 2), rng(0)) == 1

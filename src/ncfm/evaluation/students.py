@@ -20,10 +20,10 @@ from ncfm.data.image_set import ImageSplit, to_if_it_fits
 from ncfm.evaluation.classification import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.protocols import Protocol
 from ncfm.evaluation.statistics import interval
-from ncfm.evaluation.student_cache import Student, StudentMemory
+from ncfm.evaluation.student_cache import Student, StudentCache
 from ncfm.networks.registry import create_network, on_device
 from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
-from ncfm.training.checkpoint import Unfinished
+from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.fit import fit, predict, steps_per_epoch
 from ncfm.training.fit_vmapped import fit_side_by_side
 
@@ -85,7 +85,7 @@ class EvaluationResult:
 
     @property
     def seconds(self) -> float:
-        """Training and testing the students took, also those that were remembered."""
+        """Training and testing the students took, also of cached ones."""
         return math.fsum(student.seconds for student in self.students)
 
 
@@ -103,7 +103,7 @@ def evaluate(
     precision: torch.dtype = torch.float32,
     compile_networks: bool = False,
     side_by_side: bool = False,
-    memory: StudentMemory | None = None,
+    cache: StudentCache | None = None,
     on_epoch: Callable[[int], None] | None = None,
     ranks: Ranks = ALONE,
 ) -> EvaluationResult:
@@ -124,8 +124,8 @@ def evaluate(
         device, precision, compile_networks: how to compute.
         side_by_side: train all students in one stacked pass (`fit_side_by_side`): the same result up to rounding;
             faster where launching operators costs more than running them, on a GPU with a small set.
-        memory: of students trained before; those that it has are not trained again, and one that was cut, by an error
-            or by what ``on_epoch`` raises, goes on (not those of a stacked pass).
+        cache: of student results; cached students are not trained again, and an interrupted training resumes (not that
+            of a stacked pass).
         on_epoch: called with the number of finished epochs of all students together, as far as this rank knows.
         ranks: who shares the students out; all get all results.
 
@@ -134,7 +134,7 @@ def evaluate(
     """
     train = LabelledImages(*train)
     _check(train, test, num_classes, protocol, soft)
-    found = {} if memory is None else {run: memory.get(run) for run in range(protocol.num_runs)}
+    found = {} if cache is None else {run: cache.get(run) for run in range(protocol.num_runs)}
     students = _exchange({run: student for run, student in found.items() if student is not None}, ranks)
     missing = [run for run in range(protocol.num_runs) if run not in students]
     missing = [missing[i] for i in ranks.mine(len(missing))]
@@ -151,9 +151,9 @@ def evaluate(
             if on_epoch is not None:
                 on_epoch(before + epoch * len(runs))
 
-        kept = memory.unfinished(runs[0]) if memory is not None and len(runs) == 1 else None
+        kept = cache.checkpoint(runs[0]) if cache is not None and len(runs) == 1 else None
         for run, student in zip(runs, room.train(runs, after_epoch, kept), strict=True):
-            students[run] = student if memory is None else memory.put(run, student)
+            students[run] = student if cache is None else cache.put(run, student)
     students = _exchange(students, ranks)
     return EvaluationResult(
         tuple(students[run] for run in range(protocol.num_runs)),
@@ -210,7 +210,7 @@ class _Classroom:
         )
 
     def train(
-        self, runs: Sequence[int], on_epoch: Callable[[int], None], kept: Unfinished | None = None
+        self, runs: Sequence[int], on_epoch: Callable[[int], None], kept: TrainingCheckpoint | None = None
     ) -> list[Student]:
         """Train some students, together if they are more than one; a single one may go on from where it was cut."""
         began = time.perf_counter()
@@ -244,7 +244,7 @@ class _Classroom:
         }
         generators = [generator(self.seed, "students", run, "training") for run in runs]
         if alone:
-            common["unfinished"] = kept
+            common["checkpoint"] = kept
             fit(modules[0], self.images, self.labels, generator=generators[0], forward=forwards[0], **common)
         else:
             common["compile_networks"] = self.compile_networks

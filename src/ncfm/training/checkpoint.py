@@ -20,7 +20,7 @@ SECONDS = 60.0  # between two checkpoints of a training
 FACTS = "told"  # key of the facts in the metadata of the file; earlier versions have written it
 
 
-class Unfinished:
+class TrainingCheckpoint:
     """A training in a file: network, optimizer, schedule, generator, and the number of finished epochs.
 
     A file that is damaged, or of another training, counts as missing: the training starts from its first epoch.

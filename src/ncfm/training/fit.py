@@ -16,7 +16,7 @@ from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import normalize, to_float, to_if_it_fits
 from ncfm.networks.layout import channels_last
 from ncfm.synthetic.soft_labels import StudentTargets
-from ncfm.training.checkpoint import Unfinished
+from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.recipe import TrainingRecipe, make_optimizer
 from ncfm.training.targets import make_targets, maybe_cutmix, mixed_loss
 
@@ -49,7 +49,7 @@ def fit(
     precision: torch.dtype = torch.float32,
     soft: StudentTargets | None = None,
     after_epoch: Callable[[int], None] | None = None,
-    unfinished: Unfinished | None = None,
+    checkpoint: TrainingCheckpoint | None = None,
 ) -> None:
     """Train ``network`` in place by cross-entropy.
 
@@ -67,7 +67,7 @@ def fit(
         soft: targets in addition to the hard labels or in their place: soft labels of the images, or teachers that
             label every augmented and mixed batch (in float32, without gradient).
         after_epoch: called with the number of finished epochs 1 .. epochs; an exception of it ends the training.
-        unfinished: where an interrupted training is saved, and from where it resumes.
+        checkpoint: saves an interrupted training, and resumes it.
 
     Raises:
         NcfmFailure: if the loss is not finite; the message has the epoch.
@@ -79,7 +79,7 @@ def fit(
     optimizer, schedule = make_optimizer(
         recipe, network, recipe.epochs * steps_per_epoch(len(images), recipe.batch_size)
     )
-    finished = 0 if unfinished is None else unfinished.resume(network, optimizer, schedule, generator)
+    finished = 0 if checkpoint is None else checkpoint.resume(network, optimizer, schedule, generator)
     for epoch in range(finished + 1, recipe.epochs + 1):
         training_mode(network, batch_size=min(len(images), recipe.batch_size))
         loss = torch.zeros(())
@@ -106,13 +106,13 @@ def fit(
             if after_epoch is not None:
                 after_epoch(epoch)
         except BaseException:
-            if unfinished is not None:
-                unfinished.save(*state)
+            if checkpoint is not None:
+                checkpoint.save(*state)
             raise
-        if unfinished is not None and unfinished.is_due and epoch < recipe.epochs:
-            unfinished.save(*state)
-    if unfinished is not None:
-        unfinished.finish()
+        if checkpoint is not None and checkpoint.is_due and epoch < recipe.epochs:
+            checkpoint.save(*state)
+    if checkpoint is not None:
+        checkpoint.finish()
 
 
 def network_input(images: Tensor, statistics: Statistics) -> Tensor:

@@ -32,7 +32,7 @@ from ncfm._utils.types import Images, Statistics
 from ncfm.data.image_set import ImageSet
 from ncfm.networks.layout import channels_last
 from ncfm.networks.registry import create_network, is_own, on_device
-from ncfm.training.checkpoint import Unfinished
+from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.fit import fit, predict
 from ncfm.training.recipe import TrainingRecipe
 
@@ -241,8 +241,8 @@ def pretrain(
         teacher = entry.read(partial(_parse, names=module.state_dict().keys())) if is_own(network) else None
         if teacher is None:
             module.load_state_dict(network_for(images, network, seed=own_seed).state_dict())
-            unfinished = Unfinished(entry.checkpoint_path) if is_own(network) else None
-            teacher = _train(images, module, forward, recipe, seed, index, precision, on_epoch, unfinished)
+            checkpoint = TrainingCheckpoint(entry.checkpoint_path) if is_own(network) else None
+            teacher = _train(images, module, forward, recipe, seed, index, precision, on_epoch, checkpoint)
             _write(entry, teacher, asdict(recipe) | {"network": network, "data": images.name})
         own[index] = teacher
     return TeacherPool(
@@ -287,7 +287,7 @@ def _train(
     index: int,
     precision: torch.dtype,
     on_epoch: Callable[[int, int], None] | None,
-    unfinished: Unfinished | None,
+    checkpoint: TrainingCheckpoint | None,
 ) -> Teacher:
     initial = _copy(module)
     began = time.perf_counter()
@@ -301,9 +301,9 @@ def _train(
         forward=forward,
         precision=precision,
         after_epoch=None if on_epoch is None else lambda epoch: on_epoch(index, epoch),
-        unfinished=unfinished,
+        checkpoint=checkpoint,
     )
-    seconds = time.perf_counter() - began + (0.0 if unfinished is None else unfinished.earlier)
+    seconds = time.perf_counter() - began + (0.0 if checkpoint is None else checkpoint.earlier)
     return Teacher(initial, _copy(module), round(seconds, 3))  # rounded as in the cache
 
 

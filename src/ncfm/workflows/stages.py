@@ -39,7 +39,7 @@ from ncfm.config.schema import RunConfig, dotted
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
 from ncfm.distillation.checkpoint import has_state
-from ncfm.evaluation import EvaluationResult, StudentMemory, interval, students_key
+from ncfm.evaluation import EvaluationResult, StudentCache, interval, students_key
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
 from ncfm.networks.registry import is_own
@@ -235,7 +235,7 @@ def train_students(
     fresh: bool = False,
     on_epoch: Callable[[int], None] | None = None,
 ) -> EvaluationResult:
-    """`ncfm.evaluation.evaluate` on the machine, with the memory of students trained before."""
+    """`ncfm.evaluation.evaluate` on the machine, with the cache of student results."""
     network = config.evaluate.network
     determined: dict[str, Any] = {
         "statistics": statistics,
@@ -244,13 +244,13 @@ def train_students(
         "seed": config.seed if seed is None else seed,
         "soft": soft,
     }
-    memory = None
+    cache = None
     if is_own(network):  # other code may give the same name to another network tomorrow
         numerics = {key: value for key, value in dotted(config).items() if key in NUMERICS}
-        memory = StudentMemory(
+        cache = StudentCache(
             students_key(train, test, numerics=repr(numerics), **determined),
             describe=lambda: asdict(Conditions.here(machine.device)) | {"versions": _versions()},
-            recall=not fresh,
+            reuse=not fresh,
         )
     return evaluate_tensors(
         train,
@@ -260,7 +260,7 @@ def train_students(
         precision=machine.precision,
         compile_networks=machine.compile_networks,
         side_by_side=machine.side_by_side,
-        memory=memory,
+        cache=cache,
         on_epoch=on_epoch,
         ranks=machine.ranks,
         **determined,
