@@ -70,7 +70,7 @@ def play(settings: dict[str, Any], iterations: int, *, nudged: bool = False) -> 
     pool = _pool(images, config.teachers.network, 1 + 2**-23 if nudged else 1.0)
     with tempfile.TemporaryDirectory() as folder:
         result = run_distillation(images, pool, config, machine, ipc=2, log_every=1, folder=Path(folder))
-    told = machine.ranks.collect(result.history[-1]["discrepancy"])
+    told = machine.ranks.gather_objects(result.history[-1]["discrepancy"])
     return result.synthetic.images, len(set(told)) == 1
 
 

@@ -48,12 +48,12 @@ class Ranks:
         return cls()
 
     @property
-    def is_first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the main process, which writes files and prints."""
         return self.rank == 0
 
     @property
-    def is_alone(self) -> bool:
+    def is_single(self) -> bool:
         """Whether this is the only process."""
         return self.count == 1
 
@@ -78,7 +78,7 @@ class Ranks:
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Each tensor summed over the ranks, in one message; bit-identical on every rank. Without gradient."""
-        if self.is_alone or not tensors:
+        if self.is_single or not tensors:
             return list(tensors)
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
         with _in_touch():
@@ -88,7 +88,7 @@ class Ranks:
 
     def gather(self, own: Tensor, total: int) -> Tensor:
         """The shares of ``total`` rows of all ranks, concatenated in rank order; every rank gets the whole."""
-        if self.is_alone:
+        if self.is_single:
             return own
         sizes = [self._begin(total, rank + 1) - self._begin(total, rank) for rank in range(self.count)]
         padded = own.new_zeros(sizes[0], *own.shape[1:])
@@ -98,17 +98,17 @@ class Ranks:
             dist.all_gather(parts, padded)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
-    def hand_out(self, tensors: Sequence[Tensor], source: int) -> None:
+    def broadcast(self, tensors: Sequence[Tensor], source: int) -> None:
         """Overwrite tensors, of the same shapes on every rank, with those of the rank ``source``."""
-        if self.is_alone:
+        if self.is_single:
             return
         with _in_touch():
             for tensor in tensors:
                 dist.broadcast(tensor, source)
 
-    def collect(self, value: Any) -> list[Any]:
+    def gather_objects(self, value: Any) -> list[Any]:
         """The values of all ranks in rank order, on every rank. They travel as JSON: nothing is pickled."""
-        if self.is_alone:
+        if self.is_single:
             return [value]
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
@@ -120,17 +120,17 @@ class Ranks:
             dist.all_gather(parts, padded)
         return [json.loads(part[: int(length)].numpy().tobytes()) for part, length in zip(parts, lengths, strict=True)]
 
-    def after_first(self, work: Callable[[], object]) -> None:
+    def on_main_process(self, work: Callable[[], object]) -> None:
         """Run ``work`` on the main process only, while the other ranks wait.
 
         Raises:
             NcfmError: on the other ranks if it failed; the main process raises the error itself.
         """
-        if self.is_alone:
+        if self.is_single:
             work()
             return
         failure: BaseException | None = None
-        if self.is_first:
+        if self.is_main:
             try:
                 work()
             except BaseException as error:  # raised below, when the others know of it and do not wait
@@ -141,19 +141,19 @@ class Ranks:
         if failed:
             raise NcfmError("The first rank has stopped; see its message.")
 
-    def in_turn(self, work: Callable[[], Any]) -> Any:
+    def main_process_first(self, work: Callable[[], Any]) -> Any:
         """Run ``work`` on the main process, then on the other ranks, which find in a cache what it has written.
 
         Raises:
-            NcfmError: as `after_first`.
+            NcfmError: as `on_main_process`.
         """
         found: list[Any] = []
-        self.after_first(lambda: found.append(work()))
+        self.on_main_process(lambda: found.append(work()))
         return found[0] if found else work()
 
     def own_device(self, device: torch.device) -> torch.device:
         """This rank's GPU of the machine (torchrun's LOCAL_RANK), unless ``device`` names a certain one."""
-        if self.is_alone or str(device) != "cuda":
+        if self.is_single or str(device) != "cuda":
             return device
         own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", self.rank)) % torch.cuda.device_count())
         torch.cuda.set_device(own)

@@ -325,7 +325,7 @@ def run_distillation(
         checkpoint_seconds=config.machine.checkpoint_seconds,
         diagnose_every=config.machine.diagnose_every,
         logger=make_logger(
-            config.machine.log if machine.ranks.is_first else None,
+            config.machine.log if machine.ranks.is_main else None,
             arguments.get("folder"),
             config.model_dump(mode="json"),
         ),

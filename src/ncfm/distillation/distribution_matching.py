@@ -122,7 +122,7 @@ def distill(
     images, adversary = _players(start.images[ranks.share(real.num_classes)], objective, device, image_lr, adversary_lr)
     drawn_from = real.train if real_pool_per_class is None else real.train.first(real_pool_per_class)
     step = MinMaxStep(
-        drawn_from.to(device) if ranks.is_alone else drawn_from,
+        drawn_from.to(device) if ranks.is_single else drawn_from,
         images,
         adversary,
         objective=objective,

@@ -173,7 +173,7 @@ class MinMaxStep:
         self.classes = ranks.share(self.num_classes)
         self.whole, self.images, self.adversary = real, images, adversary
         device = images.tensors[0].device
-        self.real = real if ranks.is_alone else real.of_classes(self.classes).to(device)
+        self.real = real if ranks.is_single else real.of_classes(self.classes).to(device)
         self.first_image = int(real.offsets[self.classes][0])
         self.objective, self.pool, self.streams, self.augment = objective, pool, streams, augment
         self.real_batch_per_class = real_batch_per_class
@@ -185,7 +185,7 @@ class MinMaxStep:
         self.ascent_steps = ascent_steps if adversary is not None else 0
         self.descent_steps = descent_steps
         self.parts = _parts(len(self.real.counts), classes_per_step)
-        if len(self.parts) > 1 and (compile_step or not ranks.is_alone or objective.state()):
+        if len(self.parts) > 1 and (compile_step or not ranks.is_single or objective.state()):
             raise NcfmError(
                 "distill.classes_per_step is for one process, for objectives without a memory and without "
                 "machine.compile=step; leave it out to let every step see all classes."
@@ -253,7 +253,7 @@ class MinMaxStep:
     @property
     def can_be_repeated(self) -> bool:
         """Alone, or if the ranks meet once an iteration, at its end."""
-        return self.ranks.is_alone or (self.descent_steps == 1 and self.ascent_steps <= 1)
+        return self.ranks.is_single or (self.descent_steps == 1 and self.ascent_steps <= 1)
 
     def __call__(self) -> StepRecord:
         """Play one iteration: draw, extract, ascend, descend, clamp."""

@@ -166,10 +166,10 @@ def evaluate(
 
 def _exchange(own: dict[int, Student], ranks: Ranks) -> dict[int, Student]:
     """What the ranks know of students, by their number, put together."""
-    if ranks.is_alone:
+    if ranks.is_single:
         return own
     known: dict[int, Student] = {}
-    for told in ranks.collect({str(run): asdict(student) for run, student in own.items()}):
+    for told in ranks.gather_objects({str(run): asdict(student) for run, student in own.items()}):
         known |= {int(run): Student.from_json(student) for run, student in told.items()}
     return known
 

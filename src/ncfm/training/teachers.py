@@ -256,17 +256,17 @@ def pretrain(
 
 def _exchange(own: dict[int, Teacher], number: int, module: nn.Module, ranks: Ranks) -> list[Teacher]:
     """All teachers, from the ranks that trained them; ``module`` has their architecture."""
-    if ranks.is_alone:
+    if ranks.is_single:
         return [own[index] for index in range(number)]
     seconds: dict[str, float] = {}
-    for of_rank in ranks.collect({str(index): teacher.seconds for index, teacher in own.items()}):
+    for of_rank in ranks.gather_objects({str(index): teacher.seconds for index, teacher in own.items()}):
         seconds |= of_rank
     teachers = []
     for index in range(number):
         teacher = own.get(index) or Teacher(_copy(module), _copy(module), seconds[str(index)])
         for weights in (teacher.initial, teacher.trained):
             # By name: a file has them in another order than a network.
-            ranks.hand_out([weights[name] for name in sorted(weights)], source=index % ranks.count)
+            ranks.broadcast([weights[name] for name in sorted(weights)], source=index % ranks.count)
         teachers.append(teacher)
     return teachers
 

@@ -57,7 +57,7 @@ def prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None
     """The real set, and where to compute."""
     code_version()  # remembered now: of the code as loaded, whatever becomes of the files while this runs
     # In turn: what the first rank decodes the others find in the cache.
-    images: ImageSet = Ranks.here().in_turn(lambda: build_data(data, config, data_dir))
+    images: ImageSet = Ranks.here().main_process_first(lambda: build_data(data, config, data_dir))
     if images.problems:
         more = f", and {len(images.problems) - 3} more (ncfm data tells all)" if len(images.problems) > 3 else ""
         warnings.warn(f"{images.name}: {'; '.join(images.problems[:3])}{more}", stacklevel=2)
@@ -111,18 +111,18 @@ def distill_into(
 
     ``method`` and ``variant`` are what the artefact says it is; by default what the objective and the settings say.
     """
-    if isinstance(pool, ExpertPool) and not machine.ranks.is_alone:
+    if isinstance(pool, ExpertPool) and not machine.ranks.is_single:
         raise NcfmError(f"{config.objective.name} works in one process; start it without torchrun.")
     if folder is not None:
         told = describe_run(images.name, ipc, config)
-        machine.ranks.after_first(lambda: write_json(folder / CONFIG_FILE, told))
+        machine.ranks.on_main_process(lambda: write_json(folder / CONFIG_FILE, told))
     budget = config.distill.seconds
     reporter.begin(stage, config.distill.iterations if budget is None else math.ceil(budget))
     common: dict[str, Any] = {
         "ipc": ipc,
         "folder": folder,
         # As the first rank sees it: the others may look at the folder earlier or later.
-        "resume": machine.ranks.collect(resume and folder is not None and has_state(folder))[0],
+        "resume": machine.ranks.gather_objects(resume and folder is not None and has_state(folder))[0],
         "on_iteration": lambda i, metrics: reporter.update(
             i if budget is None else min(int(metrics["seconds"]), math.ceil(budget)), _note(metrics)
         ),
@@ -156,7 +156,7 @@ def distill_into(
         labels = build_soft_labels(config, pool, result.synthetic.decoded().images)
     result = replace(result, synthetic=replace(result.synthetic, facts=facts, soft_labels=labels))
     if folder is not None:
-        machine.ranks.after_first(lambda: _write(result.synthetic, folder))
+        machine.ranks.on_main_process(lambda: _write(result.synthetic, folder))
     return result
 
 
