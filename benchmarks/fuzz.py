@@ -53,13 +53,13 @@ from ncfm.data.sources import images_of, load_images
 from ncfm.distillation.checkpoint import STATE_FILE, Progress, load_state, take_snapshot
 from ncfm.distillation.history import METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import Frame, frame_images, read_film, write_frame
-from ncfm.evaluation.student_cache import Student, StudentMemory
+from ncfm.evaluation.student_cache import Student, StudentCache
 from ncfm.formats import export
 from ncfm.formats.reading import read_foreign
 from ncfm.results.files import Conditions, append_rows, read_rows
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet, read_scores
-from ncfm.training.checkpoint import Unfinished
+from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.workflows.report import write_report
 
 SECONDS = 20  # a reader that takes longer hangs
@@ -184,10 +184,10 @@ def readers(home: Path) -> list[Reader]:
     place = add("results", lambda p: read_rows(p / "rows.csv"), "rows.csv")
     (place / "rows.csv").write_text("a,b\n1,2\n")
 
-    place = add("student", lambda p: StudentMemory("key", folder=p).get(0), "key-0.json")
-    StudentMemory("key", folder=place).put(0, Student((0.5,), ((1, 0), (0, 1)), 0.1, 1.0, {"device": "x"}))
-    place = add("training under way", lambda p: Unfinished(p / "u").resume(*_training()), "u")
-    Unfinished(place / "u").save(3, *_training())
+    place = add("student", lambda p: StudentCache("key", folder=p).get(0), "key-0.json")
+    StudentCache("key", folder=place).put(0, Student((0.5,), ((1, 0), (0, 1)), 0.1, 1.0, {"device": "x"}))
+    place = add("training under way", lambda p: TrainingCheckpoint(p / "u").resume(*_training()), "u")
+    TrainingCheckpoint(place / "u").save(3, *_training())
     place = add("recipe", lambda p: make_config(read_recipe(str(p / "r.toml"))), "r.toml", "base.toml")
     (place / "r.toml").write_text('extends = "base.toml"\n[distill]\nimage_lr = 0.01\n')
     (place / "base.toml").write_text('extends = "paper"\n[teachers]\nnumber = 2\nnetwork = "convnet"\n')

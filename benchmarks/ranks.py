@@ -16,6 +16,7 @@ import argparse
 import itertools
 import multiprocessing
 import os
+import pickle
 import statistics
 import tempfile
 import time
@@ -73,7 +74,7 @@ def play(settings: dict[str, Any], iterations: int, *, nudged: bool = False) -> 
         result = run_distillation(
             images, pool, config, machine, ipc=2, control=RunControl(folder=Path(folder), log_every=1)
         )
-    told = machine.ranks.collect(result.history[-1]["discrepancy"])
+    told = machine.ranks.gather_objects(result.history[-1]["discrepancy"])
     return result.synthetic.images, len(set(told)) == 1
 
 
@@ -110,7 +111,7 @@ def together(count: int, work: Callable[..., Any], *arguments: Any) -> Any:
                 dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=count)
             given = work(*arguments)
             if rank == 0:
-                there.send(given)
+                there.send_bytes(pickle.dumps(given))  # send() shares memory that ends with this process
             if count > 1:
                 dist.destroy_process_group()
 
@@ -120,7 +121,7 @@ def together(count: int, work: Callable[..., Any], *arguments: Any) -> Any:
         while not here.poll(0.1):
             if any(process.exitcode for process in processes):
                 raise RuntimeError(f"a rank of {count} ended with {[p.exitcode for p in processes]}")
-        given = here.recv()
+        given = pickle.loads(here.recv_bytes())
         for process in processes:
             process.join()
     return given

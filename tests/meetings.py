@@ -12,7 +12,7 @@ def meet():
     ranks = Ranks.here()
     mine = ranks.rank
     assert ranks.count == 3
-    assert ranks.is_first == (mine == 0)
+    assert ranks.is_main == (mine == 0)
 
     a, b = ranks.sum([torch.full((2, 3), float(mine)), torch.tensor(10**mine)])
     assert torch.equal(a, torch.full((2, 3), 3.0))
@@ -25,21 +25,21 @@ def meet():
     assert len(own) == (3, 2, 2)[mine]
     assert torch.equal(ranks.gather(own, 7), rows)
 
-    assert ranks.collect({"rank": mine, "text": "é" * mine}) == [{"rank": i, "text": "é" * i} for i in range(3)]
+    assert ranks.gather_objects({"rank": mine, "text": "é" * mine}) == [{"rank": i, "text": "é" * i} for i in range(3)]
 
     weights = [torch.full((2,), float(mine)), torch.tensor(mine)]
-    ranks.hand_out(weights, source=2)
+    ranks.broadcast(weights, source=2)
     assert weights[0].tolist() == [2.0, 2.0]
     assert weights[1] == 2
 
     done = []
-    ranks.after_first(lambda: done.append(mine))
+    ranks.on_main_process(lambda: done.append(mine))
     assert done == ([0] if mine == 0 else [])
-    assert ranks.in_turn(lambda: 5 + mine) == 5 + mine
+    assert ranks.main_process_first(lambda: 5 + mine) == 5 + mine
 
     failure = (ZeroDivisionError, "division") if mine == 0 else (NcfmError, "first rank has stopped")
     with pytest.raises(failure[0], match=failure[1]):
-        ranks.after_first(lambda: 1 / 0)
+        ranks.on_main_process(lambda: 1 / 0)
     return "met"
 
 

@@ -41,10 +41,10 @@ def test_a_process_alone_meets_nobody():
     assert Ranks.here() == ALONE
     assert [a is b for a, b in zip(ALONE.sum(tensors), tensors, strict=True)] == [True, True]
     assert ALONE.gather(tensors[0], 3) is tensors[0]
-    assert ALONE.collect("x") == ["x"]
-    assert ALONE.in_turn(lambda: 7) == 7
+    assert ALONE.gather_objects("x") == ["x"]
+    assert ALONE.main_process_first(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
-        ALONE.after_first(lambda: 1 / 0)
+        ALONE.on_main_process(lambda: 1 / 0)
 
 
 def test_without_torchrun_nobody_is_joined(monkeypatch):

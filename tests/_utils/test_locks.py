@@ -1,19 +1,20 @@
-"""One process at a time: who comes second is told who was first, and nobody waits for the dead."""
+"""One process at a time: the second one reports the owner of the lock, and a killed owner holds nothing."""
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from ncfm._utils import locks as _locks
 from ncfm._utils.checks import NcfmError, NcfmFailure
-from ncfm._utils.locks import LOCK_FILE, sole_user, taking_turns
+from ncfm._utils.locks import LOCK_FILE, OWNER_FILE, sole_user, taking_turns
 from ncfm.results.files import append_rows, read_rows
 from tiny import ROW
 
@@ -39,11 +40,24 @@ def holder(tmp_path):
     process.stdout.close()
 
 
-def test_the_second_is_told_who_was_first(holder, tmp_path):
-    told = f"run is in use by process {holder.pid} on .* since .*; wait for it"
-    with pytest.raises(NcfmError, match=told) as error, sole_user(tmp_path / "run"):
+def test_the_second_process_reports_the_owner(holder, tmp_path):
+    owner = (
+        rf"run is in use by process {holder.pid} on \S+ since \d{{4}}-\d\d-\d\d [\d:]{{8}} \(-c .*run\); wait for it"
+    )
+    with pytest.raises(NcfmError, match=owner) as error, sole_user(tmp_path / "run"):
         raise AssertionError("held by two")
     assert error.value.exit_code == 2
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe" * 999])
+def test_an_owner_that_cannot_be_read_is_another_process(holder, tmp_path, content):
+    owner = tmp_path / "run" / OWNER_FILE
+    owner.unlink() if content is None else owner.write_bytes(content)
+    with pytest.raises(NcfmError, match="in use by") as error, sole_user(tmp_path / "run"):
+        raise AssertionError("held by two")
+    assert ("by another process;" in str(error.value)) == (not content)
+    assert len(str(error.value)) < 700 + len(str(tmp_path))
 
 
 def test_a_killed_process_holds_nothing(holder, tmp_path):
@@ -51,11 +65,11 @@ def test_a_killed_process_holds_nothing(holder, tmp_path):
     holder.wait()
     assert (tmp_path / "run" / LOCK_FILE).is_file()  # nobody removed it
     with sole_user(tmp_path / "run"):
-        assert f"process {os.getpid()} " in (tmp_path / "run" / LOCK_FILE).read_text()
-    assert not (tmp_path / "run" / LOCK_FILE).exists()
+        assert f"process {os.getpid()} " in (tmp_path / "run" / OWNER_FILE).read_text()
+    assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_a_folder_of_which_nothing_came_is_taken_away(tmp_path):
+def test_a_new_folder_without_results_is_removed(tmp_path):
     with pytest.raises(NcfmError, match="no"), sole_user(tmp_path / "a" / "b"):
         raise NcfmError("no")
     assert not (tmp_path / "a" / "b").exists()
@@ -86,18 +100,23 @@ def test_a_file_in_the_place_of_a_folder_is_a_failure(tmp_path):
         pass
 
 
-def test_a_file_system_without_locks_is_not_held(tmp_path, monkeypatch):
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_not_locked(tmp_path, monkeypatch, code):
+    fcntl = pytest.importorskip("fcntl")
+
     def refuse(*_):
-        raise OSError(38, "no locks here")
+        raise OSError(code, "no locks here")
 
-    monkeypatch.setattr(_locks.fcntl, "flock", refuse)
-    with sole_user(tmp_path), sole_user(tmp_path):
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with sole_user(tmp_path), sole_user(tmp_path), taking_turns(tmp_path / "rows.csv"):
         pass
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_that_was_removed_meanwhile_is_asked_again(tmp_path, monkeypatch):
-    """Its holder removed the file between our opening and our locking it: we would hold what nobody can find."""
-    lock, calls = _locks.fcntl.flock, []
+def test_a_lock_file_that_is_removed_before_it_is_locked_is_created_again(tmp_path, monkeypatch):
+    """The holder removes the file between open and lock of the second process, which would lock a nameless file."""
+    fcntl = pytest.importorskip("fcntl")
+    lock, calls = fcntl.flock, []
 
     def removing(file, how):
         if not calls:
@@ -105,24 +124,23 @@ def test_a_lock_that_was_removed_meanwhile_is_asked_again(tmp_path, monkeypatch)
         calls.append(how)
         return lock(file, how)
 
-    monkeypatch.setattr(_locks.fcntl, "flock", removing)
+    monkeypatch.setattr(fcntl, "flock", removing)
     with sole_user(tmp_path):
         assert (tmp_path / LOCK_FILE).is_file()
         with pytest.raises(NcfmError, match="in use"), sole_user(tmp_path):
             pass
-    assert len(calls) == 3
 
 
 def append(path, network):
-    """A row by a slow process: without turns the other's row is lost."""
-    read = _locks.Path.read_text
+    """A row by a slow process: without a lock the other's row is lost."""
+    read = Path.read_text
 
     def slowly(self, **options):
         text = read(self, **options)
         time.sleep(0.3)
         return text
 
-    _locks.Path.read_text = slowly
+    Path.read_text = slowly
     import dataclasses
 
     append_rows(path, [dataclasses.replace(ROW, network=network)])
@@ -141,7 +159,7 @@ def test_rows_of_two_processes_at_once_are_all_there(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_turns_where_nothing_can_be_written_leave_the_telling_to_the_writer(tmp_path):
+def test_turns_where_nothing_can_be_written_leave_the_error_to_the_writer(tmp_path):
     (tmp_path / "file").touch()
     with taking_turns(tmp_path / "file" / "rows.csv"):
         pass

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 
 import pytest
@@ -83,8 +84,8 @@ def test_a_finished_row_is_not_made_twice(ncfm_, here):
     assert ncfm_("reproduce", "digits-ipc1", "--quiet", *TINY).code == 0
 
     def times():
-        rewritten = ("energy.json", "scores.json")
-        return {p: p.stat().st_mtime_ns for p in (here / "runs").rglob("*") if p.is_file() and p.name not in rewritten}
+        files = (p for p in (here / "runs").rglob("*") if p.is_file() and p.name != "scores.json")
+        return {p: p.stat().st_mtime_ns for p in files}
 
     before = times()
     assert ncfm_("reproduce", "digits-ipc1", "--quiet", *TINY).code == 0
@@ -265,7 +266,7 @@ def test_the_limit_ends_with_the_update_after_it():
     assert limited.is_over
     with pytest.raises(Interrupted):
         limited.update(2)
-    without = Limited(Silent(), None, EnergyMeter(gpus=False))
+    without = Limited(Silent(), None)
     without.update(1)
     assert not without.is_over
 
@@ -308,3 +309,39 @@ def test_energy_of_pieces_adds_up(tmp_path):
     assert reproduction._add_energy(tmp_path, 2.5) == 7.5
     assert reproduction._add_energy(tmp_path, None) is None  # a piece that could not be read
     assert reproduction._add_energy(tmp_path, 1.0) is None
+
+
+def test_energy_after_a_piece_without_a_measurement_is_not_known(tmp_path):
+    assert reproduction._add_energy(tmp_path, 5.0, resumed=True) is None
+    assert reproduction._add_energy(tmp_path, 5.0, resumed=True) is None
+
+
+class FixedMeter:
+    """36 kJ in every piece: 10 Wh."""
+
+    def sample(self):
+        return 36_000.0
+
+
+def test_energy_is_measured_where_it_is_asked_for(ncfm_, here, monkeypatch):
+    monkeypatch.setattr("ncfm._utils.energy.EnergyMeter", FixedMeter)
+    done = ncfm_("reproduce", "digits-ipc1", "--quiet", "--energy", *TINY)
+    assert done.code == 0, done.err
+    assert "Energy: 10 Wh" in done.out
+    assert float(made(here)[0]["energy_wh"]) == 10
+    path = here / "runs" / "reproduce" / "digits-ipc1" / "energy.json"
+    assert json.loads(path.read_text()) == {"joules": 36_000.0}
+    done = ncfm_("reproduce", "digits-ipc1", "--quiet", *TINY)
+    assert "Energy" not in done.out
+    assert json.loads(path.read_text()) == {"joules": None}  # a piece that was not measured
+    assert "Energy: not known" in ncfm_("reproduce", "digits-ipc1", "--quiet", "--energy", *TINY).out
+
+
+def test_without_energy_no_meter_is_imported(ncfm_, here, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ncfm._utils.energy", None)  # importing it fails
+    done = ncfm_("reproduce", "digits-ipc1", "--quiet", *TINY)
+    assert done.code == 0, done.err
+    assert made(here)[0]["energy_wh"] == ""
+    assert not list(here.rglob("energy.json"))
+    with pytest.raises(ImportError):
+        reproduction.reproduce(find_row("digits-ipc1"), out=here / "run", settings=SETTINGS, energy=True)

@@ -1,4 +1,4 @@
-"""Students remembered by content: nothing is trained twice, and nothing is mistaken for something else."""
+"""Students cached by content: nothing is trained twice, and every input has its own key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ncfm._utils.types import LabelledImages, Whitening
-from ncfm.evaluation import StudentMemory, evaluate, get_protocol, students_key
+from ncfm.evaluation import StudentCache, evaluate, get_protocol, students_key
 from ncfm.evaluation import students as evaluation_run
 from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets
 from strategies import rng
@@ -22,8 +22,8 @@ def images(digits):
 
 @pytest.fixture
 def judge(images, tmp_path):
-    def evaluate_(protocol=PROTOCOL, *, recall=True, key="a", **options):
-        memory = StudentMemory(key, folder=tmp_path / "students", describe=lambda: {"device": "here"}, recall=recall)
+    def evaluate_(protocol=PROTOCOL, *, reuse=True, key="a", **options):
+        cache = StudentCache(key, folder=tmp_path / "students", describe=lambda: {"device": "here"}, reuse=reuse)
         return evaluate(
             images.train.labelled(),
             images.test,
@@ -31,7 +31,7 @@ def judge(images, tmp_path):
             statistics=images.statistics,
             protocol=protocol,
             network=NETWORK,
-            memory=memory,
+            cache=cache,
             **grouped("compute", **options),
         )
 
@@ -68,7 +68,7 @@ def test_only_the_students_that_lack_are_trained(judge, trained):
     assert more.accuracies == judge(changed(num_runs=3), key="another").accuracies  # as if trained at once
 
 
-def test_students_side_by_side_are_remembered_too(judge, trained):
+def test_students_side_by_side_are_cached_too(judge, trained):
     together = judge(side_by_side=True)
     assert judge() == together
     assert trained == []
@@ -76,7 +76,7 @@ def test_students_side_by_side_are_remembered_too(judge, trained):
 
 def test_fresh_students_are_trained_and_kept(judge, trained):
     judge()
-    judge(recall=False)
+    judge(reuse=False)
     assert len(trained) == 4
     judge()
     assert len(trained) == 4

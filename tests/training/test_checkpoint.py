@@ -5,9 +5,9 @@ import torch
 
 from ncfm._utils.types import LabelledImages
 from ncfm.distillation import Interrupted
-from ncfm.evaluation import Protocol, StudentMemory, evaluate
+from ncfm.evaluation import Protocol, StudentCache, evaluate
 from ncfm.networks import create_network
-from ncfm.training.checkpoint import Unfinished
+from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.fit import fit
 from ncfm.training.recipe import TrainingRecipe, make_optimizer
 from strategies import rng
@@ -24,9 +24,9 @@ def train(digits, path, optimizer, stop_after=None, network="convnet1w8-batch"):
 
     recipe = TrainingRecipe(epochs=4, optimizer=optimizer, lr=0.01, batch_size=32, schedule="one-cycle", augment="crop")
     images, labels = digits.train.images[:200], digits.train.labels[:200]
-    kept = None if path is None else Unfinished(path, seconds=0)
+    kept = None if path is None else TrainingCheckpoint(path, seconds=0)
     fit(module, images, labels, recipe=recipe, statistics=digits.statistics, generator=rng(1), after_epoch=after,
-        unfinished=kept)  # fmt: skip
+        checkpoint=kept)  # fmt: skip
     return module.state_dict(), seen
 
 
@@ -57,7 +57,7 @@ def test_a_damaged_or_foreign_state_counts_as_none(digits, tmp_path):
 # --- students -------------------------------------------------------------------------------------------------
 
 
-def judge(digits, folder, stop_after=None, *, recall=True):
+def judge(digits, folder, stop_after=None, *, reuse=True):
     """Two students of 4 epochs with two looks each; stopped after so many epochs of both together."""
     seen = []
 
@@ -76,7 +76,7 @@ def judge(digits, folder, stop_after=None, *, recall=True):
         statistics=digits.statistics,
         protocol=protocol,
         network="convnet1w8-batch",
-        memory=StudentMemory("key", folder=folder, recall=recall),
+        cache=StudentCache("key", folder=folder, reuse=reuse),
         on_epoch=on_epoch,
     )
     return result, seen
@@ -102,7 +102,7 @@ def test_students_that_were_cut_go_on(digits, tmp_path, stop_after):
 def test_fresh_students_do_not_go_on(digits, tmp_path):
     with pytest.raises(Interrupted):
         judge(digits, tmp_path, 3)
-    _, seen = judge(digits, tmp_path, recall=False)
+    _, seen = judge(digits, tmp_path, reuse=False)
     assert seen == list(range(1, 9))
 
 
@@ -118,7 +118,7 @@ def test_seconds_of_earlier_sittings_are_counted(digits, tmp_path, monkeypatch):
     monkeypatch.setattr("ncfm.training.checkpoint.time.monotonic", clock)
     with pytest.raises(KeyboardInterrupt):
         train(digits, path, "sgd", stop_after=2)
-    kept = Unfinished(path)
+    kept = TrainingCheckpoint(path)
     module = create_network("convnet1w8-batch", channels=1, num_classes=10, image_size=8, seed=0)
     recipe = TrainingRecipe(epochs=4, optimizer="sgd", lr=0.01, batch_size=32, schedule="constant")
     assert kept.resume(module, *make_optimizer(recipe, module, 28), rng()) == 2

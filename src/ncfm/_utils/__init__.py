@@ -1,1 +1,1 @@
-"""Helpers of every room: checks, devices, files, locks, ranks, seeds, types, progress."""
+"""Helpers for all modules: checks, devices, files, cache, locks, ranks, seeds, types, progress."""

@@ -1,4 +1,4 @@
-"""Input checks. Every message says what was expected, what came, and how to mend it."""
+"""Input checks. Every message states what was expected, what was received, and how to fix it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 class NcfmError(ValueError):
-    """A mistake in what the user gave us, told in one sentence; the command line prints it without a traceback."""
+    """An error in the user's input; the command line prints its one-line message without a traceback."""
 
     exit_code = 2  # usage
 
 
 class NcfmFailure(NcfmError):
-    """Something that went wrong on the way, with input that was in order: a full disk, a loss that is not finite."""
+    """A failure at run time with valid input, such as a full disk or a loss that is not finite."""
 
     exit_code = 1
 
@@ -32,7 +32,7 @@ def check_known(name: str, known: Iterable[str], what: str) -> str:
     """Return ``name`` if it is one of ``known``.
 
     Raises:
-        NcfmError: naming the nearest known name and listing all of them.
+        NcfmError: if it is not; the message has the nearest known name and all of them.
     """
     known = sorted(known)
     if name not in known:
@@ -59,7 +59,7 @@ def check_fraction(value: float, name: str) -> None:
 
 
 def check_matrix_pair(x: Tensor, y: Tensor, what: str = "features") -> None:
-    """Raise NcfmError unless x is (..., n, d) and y is (..., m, d) with the same groups and d."""
+    """Raise NcfmError unless x is (..., n, d) and y is (..., m, d) with equal leading axes and equal d."""
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1] or x.shape[:-2] != y.shape[:-2]:
         raise NcfmError(
             f"Expected {what} of shapes (..., n, d) and (..., m, d) that agree but for n and m, "
@@ -81,7 +81,7 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
 
 
 def check_finite(tensor: Tensor, name: str) -> None:
-    """Raise NcfmError if the tensor has a NaN or an infinity, saying in how many places."""
+    """Raise NcfmError if the tensor has a NaN or an infinity; the message has their number."""
     bad = int((~torch.isfinite(tensor)).sum())
     if bad:
         raise NcfmError(
@@ -91,7 +91,7 @@ def check_finite(tensor: Tensor, name: str) -> None:
 
 
 def check_factor(image_size: int, factor: int) -> None:
-    """Raise NcfmError unless a mosaic of factor x factor tiles, of a pixel at least, fits an image of this size."""
+    """Raise NcfmError unless factor x factor tiles of at least one pixel fit into an image of this size."""
     if not 1 <= factor <= image_size:
         raise NcfmError(f"factor must lie in 1..{image_size}, the image size, got {factor}.")
 

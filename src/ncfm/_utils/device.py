@@ -1,4 +1,4 @@
-"""Device, precision and compilation, chosen from what the machine has."""
+"""Choice of device, precision and compilation by what the machine supports, and measurements of memory."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from torch import nn
 
 from ncfm._utils.checks import NcfmError
 
-COMPILED_SIZE = 24  # pixels of a side from which compiling is worth its wait
+COMPILED_SIZE = 24  # image side in pixels; from there compilation saves more time than it takes
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The named device, or with "auto" the first of CUDA, MPS and CPU that is there.
+    """The named device, or with "auto" the first available one of CUDA, MPS and CPU.
 
     Raises:
         NcfmError: if the named device is unknown or not available.
@@ -48,10 +48,10 @@ def choose_device(name: str = "auto") -> torch.device:
 def choose_precision(name: str, device: torch.device, *, compiled: bool) -> torch.dtype:
     """The named precision of real features and of training, or with "auto" the fastest safe one.
 
-    bfloat16 where the processor multiplies it natively (CUDA from Ampere on, CPUs with AVX-512 BF16 or AMX);
-    elsewhere it is emulated and several times slower than float32, so "auto" stays with float32 there. On a CPU the
-    networks must be ``compiled``, too: operator by operator the normalisation in bfloat16 makes a step seven times
-    slower than the float32 kernels.
+    "auto" is bfloat16 where the processor multiplies it natively: CUDA from Ampere on, CPUs with AVX-512 BF16 or AMX.
+    Elsewhere bfloat16 is emulated and several times slower than float32, so "auto" is float32. On a CPU the networks
+    must also be ``compiled``: without compilation, normalisation in bfloat16 makes a step seven times slower than the
+    float32 kernels do.
     """
     if name != "auto":
         if name not in PRECISIONS:
@@ -67,9 +67,9 @@ def choose_precision(name: str, device: torch.device, *, compiled: bool) -> torc
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Whether CUDA may multiply float32 numbers in TF32, which keeps 10 bits of their mantissas, several times faster.
+    """Allow or forbid that CUDA multiplies float32 numbers in TF32: 10 bits of mantissa, several times faster.
 
-    What that rounds are projections <t, x> of about 1, by some 1e-3: far less than samples of a few images differ by.
+    The rounding error of a projection <t, x> of about 1 is some 1e-3: far less than samples of a few images differ.
     """
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     torch.backends.cudnn.allow_tf32 = allowed
@@ -82,7 +82,7 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 def cpp_compiler() -> list[str] | None:
-    """The C++ compiler's command: $CXX (which may begin with a wrapper: "ccache g++"), g++ or clang++; None if none."""
+    """The command of the C++ compiler: $CXX (a wrapper is allowed: "ccache g++"), g++ or clang++; None without one."""
     for command in (shlex.split(os.environ.get("CXX", "")), ["g++"], ["clang++"]):
         if command and all(shutil.which(word) for word in command if not word.startswith("-")):
             return command
@@ -90,10 +90,10 @@ def cpp_compiler() -> list[str] | None:
 
 
 def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
-    """Whether to compile networks: "on", "off", or "auto" where the gain outweighs the wait.
+    """Whether to compile networks: "on", "off", or "auto" for where it saves more time than it takes.
 
-    Compiling costs 10 to 60 s. At `COMPILED_SIZE` and more it halves the time of a pass on a CPU (normalisation,
-    rectifier and pooling become one loop over memory); on smaller images a whole run takes less than the wait.
+    Compilation takes 10 to 60 s. From `COMPILED_SIZE` on it halves the time of a pass on a CPU: normalisation,
+    rectifier and pooling become one loop over memory. On smaller images a whole run takes less time than compilation.
     """
     if choice == "on":
         if device.type == "cpu" and cpp_compiler() is None:
@@ -109,7 +109,7 @@ def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
 
 
 def compiled(network: nn.Module, enabled: bool) -> Callable[..., Any]:
-    """``network`` itself, or its compiled form; both share parameters, so changing them in place serves both."""
+    """``network`` itself, or its compiled form. Both share parameters: a change in place holds for both."""
     return torch.compile(network) if enabled else network
 
 
@@ -124,7 +124,7 @@ def describe_device(device: torch.device) -> str:
 
 def _cpu_model() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - a kernel file, not a path of ours
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - a file of the kernel
             fields = dict(line.split(":", 1) for line in file if ":" in line)
         model = next(v.strip() for k, v in fields.items() if k.strip() == "model name")
     except (OSError, StopIteration):
@@ -136,8 +136,8 @@ def _cpu_model() -> str:
 def keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next allocation instead of returning it to the kernel.
 
-    A network's activations are freed and allocated again thousands of times; by default glibc maps each large one
-    anew, and the page faults take from a fifth of an iteration to more than half of one.
+    A network's activations are freed and allocated again thousands of times. By default glibc maps each large block
+    again, and the page faults take from a fifth of an iteration to more than half of it.
     """
     mmap_max, trim_threshold = -4, -1  # parameter numbers in malloc.h
     with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
@@ -147,7 +147,7 @@ def keep_freed_memory() -> None:
 
 
 def give_back_memory(device: torch.device) -> None:
-    """Give freed memory that the allocator has kept back, after work whose memory nothing else will need."""
+    """Return freed memory from the allocator to the system, after work whose memory nothing else will need."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         return
@@ -160,7 +160,7 @@ def peak_memory_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     with contextlib.suppress(OSError, StopIteration, ValueError):
-        # Not ru_maxrss where this is there: that begins with the peak of the process which started this one.
+        # Preferred to ru_maxrss, whose value starts from the peak of the parent process.
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 2**10
     import resource  # not on Windows
@@ -170,10 +170,10 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def measure_peak_memory(device: torch.device) -> Callable[[], float]:
-    """Begin to measure what work takes: the returned function tells the peak since now in MiB, less what is held now.
+    """Start to measure memory; the returned function gives the peak since now in MiB, minus what is allocated now.
 
-    On Linux and CUDA the peak begins anew, and freed memory that the allocator kept is given back first, so that one
-    piece of work does not lend it to the next. Elsewhere only what goes beyond the process's peak so far is seen.
+    On Linux and CUDA the peak is reset. Freed memory is returned to the system first, so that no measurement profits
+    from the one before. Elsewhere only memory above the peak of the process so far is counted.
     """
     give_back_memory(device)
     if device.type == "cuda":
@@ -187,10 +187,10 @@ def measure_peak_memory(device: torch.device) -> Callable[[], float]:
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Bytes that new tensors on the device may take: free ones and, on CUDA, those that the allocator keeps unused.
+    """Bytes available to new tensors on the device: free ones and, on CUDA, those that the allocator keeps unused.
 
-    On a CPU the least of what the system calls available and what the control group leaves; None where that cannot be
-    found out (not Linux, or MPS).
+    On a CPU it is the minimum of the system's available memory and the limit of the control group. None where it is
+    not known: on MPS, and on systems other than Linux.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -212,7 +212,7 @@ def available_memory(device: torch.device) -> int | None:
     return max(min(limits), 0)
 
 
-OUT_OF_MEMORY = (  # what libraries say: PyTorch, the system, oneDNN, C++
+OUT_OF_MEMORY = (  # in messages of PyTorch, the system, oneDNN and C++
     *("can't allocate memory", "out of memory", "Cannot allocate memory"),
     *("could not create a primitive", "could not create a memory object", "std::bad_alloc"),
 )

@@ -1,8 +1,7 @@
 """Ranks: processes that share one piece of work, on one machine or on several (torch.distributed).
 
-Every rank draws the same random numbers and keeps the classes (or teachers, or students) of its share. What they need
-of each other is summed or gathered here, and nowhere else. A process alone is a group of one, for which all of this
-does nothing.
+Every rank draws the same random numbers and has its share of the classes (or teachers, or students). All communication
+between ranks is in this module. A single process is a group of one, for which all of it does nothing.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from torch import Tensor
 from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm._utils.device import is_out_of_memory
 
-# Ranks wait for each other's teachers, which may take hours. One that is lost closes its connections and is noticed at
-# once, however long this is.
+# Ranks wait for each other's teachers, which may take hours. A rank that ends closes its connections, which the others
+# notice at once, whatever the timeout.
 TIMEOUT = datetime.timedelta(hours=24)
 
 
@@ -35,7 +34,7 @@ class LostRank(NcfmFailure):
 class Ranks:
     """This process among those that share its work.
 
-    Every method but `share`, `mine` and `own_device` is a meeting: all ranks must call it, in the same order.
+    Every method except `share`, `mine` and `own_device` is collective: all ranks must call it, in the same order.
     """
 
     rank: int = 0
@@ -43,43 +42,43 @@ class Ranks:
 
     @classmethod
     def here(cls) -> Ranks:
-        """The ranks of torch.distributed if the program has joined them, else one."""
+        """The ranks of torch.distributed if its process group is initialised, else a single one."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
 
     @property
-    def is_first(self) -> bool:
-        """Whether this is the one that writes and speaks."""
+    def is_main(self) -> bool:
+        """Whether this is the main process, which writes files and prints."""
         return self.rank == 0
 
     @property
-    def is_alone(self) -> bool:
-        """Whether there is nobody to meet."""
+    def is_single(self) -> bool:
+        """Whether this is the only process."""
         return self.count == 1
 
     def share(self, total: int) -> slice:
-        """This rank's part of ``total`` things in a row; parts differ by one at most, the first ranks have more.
+        """This rank's contiguous part of ``total`` items; sizes differ by at most one, the first ranks have more.
 
         Raises:
-            NcfmError: if there are fewer things than ranks.
+            NcfmError: if there are fewer items than ranks.
         """
         if total < self.count:
             raise NcfmError(f"{self.count} ranks cannot share {total} classes; start at most {total}.")
         return slice(*(self._begin(total, rank) for rank in (self.rank, self.rank + 1)))
 
     def mine(self, total: int) -> range:
-        """The numbers below ``total`` that are this rank's where each is a piece of work for itself."""
+        """The indices below ``total`` of this rank, where each is an independent piece of work."""
         return range(self.rank, total, self.count)
 
     def _begin(self, total: int, rank: int) -> int:
-        """Where a rank's part begins."""
+        """The first index of a rank's part."""
         each, more = divmod(total, self.count)
         return rank * each + min(rank, more)
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Each tensor summed over the ranks, in one message; the same bits everywhere. Without gradient."""
-        if self.is_alone or not tensors:
+        """Each tensor summed over the ranks, in one message; bit-identical on every rank. Without gradient."""
+        if self.is_single or not tensors:
             return list(tensors)
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
         with _in_touch():
@@ -88,8 +87,8 @@ class Ranks:
         return [part.view_as(tensor).to(tensor.dtype) for part, tensor in zip(parts, tensors, strict=True)]
 
     def gather(self, own: Tensor, total: int) -> Tensor:
-        """All ranks' shares of ``total`` rows, put together in their order; every rank gets the whole."""
-        if self.is_alone:
+        """The shares of ``total`` rows of all ranks, concatenated in rank order; every rank gets the whole."""
+        if self.is_single:
             return own
         sizes = [self._begin(total, rank + 1) - self._begin(total, rank) for rank in range(self.count)]
         padded = own.new_zeros(sizes[0], *own.shape[1:])
@@ -99,17 +98,17 @@ class Ranks:
             dist.all_gather(parts, padded)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
-    def hand_out(self, tensors: Sequence[Tensor], source: int) -> None:
-        """Fill tensors, of the same shapes everywhere, with those of one rank."""
-        if self.is_alone:
+    def broadcast(self, tensors: Sequence[Tensor], source: int) -> None:
+        """Overwrite tensors, of the same shapes on every rank, with those of the rank ``source``."""
+        if self.is_single:
             return
         with _in_touch():
             for tensor in tensors:
                 dist.broadcast(tensor, source)
 
-    def collect(self, value: Any) -> list[Any]:
-        """What JSON can hold of every rank, in their order; every rank gets all. Nothing is pickled."""
-        if self.is_alone:
+    def gather_objects(self, value: Any) -> list[Any]:
+        """The values of all ranks in rank order, on every rank. They travel as JSON: nothing is pickled."""
+        if self.is_single:
             return [value]
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
@@ -121,40 +120,40 @@ class Ranks:
             dist.all_gather(parts, padded)
         return [json.loads(part[: int(length)].numpy().tobytes()) for part, length in zip(parts, lengths, strict=True)]
 
-    def after_first(self, work: Callable[[], object]) -> None:
-        """Let the first rank do something before anybody goes on.
+    def on_main_process(self, work: Callable[[], object]) -> None:
+        """Run ``work`` on the main process only, while the other ranks wait.
 
         Raises:
-            NcfmError: on the others if it failed there; the first raises what went wrong.
+            NcfmError: on the other ranks if it failed; the main process raises the error itself.
         """
-        if self.is_alone:
+        if self.is_single:
             work()
             return
         failure: BaseException | None = None
-        if self.is_first:
+        if self.is_main:
             try:
                 work()
-            except BaseException as error:  # told to the others first, so that nobody waits for what does not come
+            except BaseException as error:  # raised below, when the others know of it and do not wait
                 failure = error
         (failed,) = self.sum([torch.tensor(int(failure is not None))])
         if failure is not None:
             raise failure
         if failed:
-            raise NcfmError("The first rank has stopped, and says why.")
+            raise NcfmError("The first rank has stopped; see its message.")
 
-    def in_turn(self, work: Callable[[], Any]) -> Any:
-        """Let the first rank do something, then the others: what it leaves in a cache they find there.
+    def main_process_first(self, work: Callable[[], Any]) -> Any:
+        """Run ``work`` on the main process, then on the other ranks, which find in a cache what it has written.
 
         Raises:
-            NcfmError: as `after_first`.
+            NcfmError: as `on_main_process`.
         """
         found: list[Any] = []
-        self.after_first(lambda: found.append(work()))
+        self.on_main_process(lambda: found.append(work()))
         return found[0] if found else work()
 
     def own_device(self, device: torch.device) -> torch.device:
-        """Of a machine's GPUs the one of this rank (torchrun's LOCAL_RANK), unless a certain one is asked for."""
-        if self.is_alone or str(device) != "cuda":
+        """This rank's GPU of the machine (torchrun's LOCAL_RANK), unless ``device`` names a certain one."""
+        if self.is_single or str(device) != "cuda":
             return device
         own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", self.rank)) % torch.cuda.device_count())
         torch.cuda.set_device(own)
@@ -166,10 +165,10 @@ ALONE = Ranks()
 
 @contextlib.contextmanager
 def _in_touch() -> Iterator[None]:
-    """Tell the failure of a meeting in our words.
+    """Translate the failure of a collective call.
 
     Raises:
-        LostRank: whatever the backend says of it.
+        LostRank: for any error of the backend, except that memory has run out.
     """
     try:
         yield
@@ -181,19 +180,19 @@ def _in_touch() -> Iterator[None]:
 
 @contextlib.contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the ranks that torchrun has started (or whoever sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT), and
-    leave them in the end. Without them, or if the program has joined already, there is nothing to do.
+    """Initialise the process group of the ranks that torchrun has started, and destroy it at the end.
 
-    Messages between CPUs go by Gloo, those between GPUs by NCCL.
+    Other launchers set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT themselves. Without these variables, or with a
+    process group that is already initialised, nothing is done. The backend is Gloo between CPUs, NCCL between GPUs.
 
     Raises:
-        LostRank: if they do not find each other.
+        LostRank: if the ranks cannot connect.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or not dist.is_available() or dist.is_initialized():
         yield Ranks.here()
         return
-    # Its functions have the group of the moment as a default, which must not be ours: who keeps a group alive keeps the
-    # threads of Gloo, and one that frees a message while Python shuts down aborts the process
+    # Imported before the group exists: its functions have the current group as a default argument. A group that is
+    # kept alive keeps Gloo's threads, and a thread that frees a message while Python shuts down aborts the process
     # (https://github.com/pytorch/pytorch/pull/179291).
     import torch.distributed.nn.functional
 

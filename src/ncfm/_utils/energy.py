@@ -1,4 +1,4 @@
-"""Energy that the machine has used, where it tells: Intel's and AMD's RAPL counters on Linux, NVIDIA's NVML."""
+"""Energy that the machine uses, where it has counters: Intel's and AMD's RAPL on Linux, NVIDIA's NVML."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 class EnergyMeter:
-    """Joules of all processor packages and NVIDIA devices of the machine since the meter was made.
+    """Joules that all processor packages and NVIDIA devices of the machine have used since the meter was created.
 
-    They are the machine's, whoever else uses it. RAPL's counters begin anew after some 10^5 joules, tens of minutes of
-    a busy processor, so `sample` has to be called more often than that.
+    Other programs on the machine are counted, too. RAPL's counters wrap around after some 10^5 joules, tens of minutes
+    of a busy processor, so `sample` must be called more often than that.
 
     Args:
-        powercap: where the kernel shows the counters.
-        gpus: also ask NVML, if the package pynvml is there.
+        powercap: the folder of the counters.
+        gpus: also read NVML, if the package pynvml is installed.
     """
 
     def __init__(self, powercap: Path = POWERCAP, *, gpus: bool = True) -> None:
@@ -27,21 +27,21 @@ class EnergyMeter:
 
     @property
     def can_read(self) -> bool:
-        """Whether there is any counter that may be read."""
+        """Whether any counter can be read."""
         return bool(self._last)
 
     def sample(self) -> float | None:
         """Joules so far; None if no counter can be read."""
         now = self._read()
-        for name, (value, turn) in now.items():
+        for name, (value, wrap) in now.items():
             if name in self._last:
                 used = value - self._last[name][0]
-                self._joules += used if used >= 0 else used + turn
+                self._joules += used if used >= 0 else used + wrap
         self._last = now
         return self._joules if now else None
 
     def _read(self) -> dict[str, tuple[float, float]]:
-        """By counter its joules, and the number of joules after which it begins anew."""
+        """The joules of each counter, and the number of joules after which it wraps around."""
         found = {}
         for zone in self._packages:
             with contextlib.suppress(OSError, ValueError):
@@ -52,7 +52,7 @@ class EnergyMeter:
 
 
 def _is_package(zone: Path) -> bool:
-    """Whether a zone is a processor's own: not a part of one, nor a platform that holds them all."""
+    """Whether a zone is a whole processor package: not a part of one, nor the platform around it."""
     try:
         return (zone / "name").read_text().strip().startswith("package")
     except OSError:
@@ -64,7 +64,7 @@ def _microjoules(path: Path) -> float:
 
 
 def _gpu_joules() -> dict[str, tuple[float, float]]:
-    """Of every NVIDIA device; nothing without driver or package."""
+    """The counters of all NVIDIA devices; none without the driver or the package."""
     try:
         import pynvml
 
@@ -72,5 +72,5 @@ def _gpu_joules() -> dict[str, tuple[float, float]]:
         count = pynvml.nvmlDeviceGetCount()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
         return {f"gpu{i}": (pynvml.nvmlDeviceGetTotalEnergyConsumption(h) / 1e3, 0.0) for i, h in enumerate(handles)}
-    except Exception:  # whatever is missing or wrong there: energy is a remark beside the result
+    except Exception:  # of driver or package: a run does not fail for lack of its energy
         return {}

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, arrays beyond memory, and content hashes."""
+"""Atomic writes of files and folders, memory-mapped arrays, and content hashes."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from torch import Tensor
 
 from ncfm._utils.checks import NcfmError, NcfmFailure
 
-ROWS_AT_ONCE = 4096  # of a tensor, where all of it is gone through
-RESIDENT_LIMIT = 2**29  # bytes of mapped files that a process may hold before it gives them back
+ROWS_AT_ONCE = 4096  # of a tensor that is processed in parts
+RESIDENT_LIMIT = 2**29  # resident bytes of mapped files above which their pages are released
 
 
 def write_atomically(path: Path, write: Callable[[Path], None], *, before: Path | None = None) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, sync it, and rename it over ``path``.
+    """Let ``write`` fill a temporary file next to ``path``, sync it, and rename it over ``path``.
 
-    A reader, or a process killed at any moment, sees the old file or the new one, never half of one.
+    A reader sees the old file or the new one, never a part of one, even if the process is killed.
 
     Args:
         path: the file.
-        write: fills the temporary one.
-        before: in the same folder; gets what ``path`` had.
+        write: fills the temporary file.
+        before: a file in the same folder, which receives the previous content of ``path``.
 
     Raises:
         NcfmFailure: if the disk is full or the folder cannot be written; the old file is untouched.
@@ -64,7 +64,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, before: Path 
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in a folder last through a power cut, where the system lets a folder be synced."""
+    """Make a rename in a folder survive a power cut, where the system can sync folders."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -74,25 +74,24 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _keep(path: Path, before: Path) -> None:
-    """Keep what ``path`` has as ``before``, in place of what that had; at no moment is there neither."""
+    """Replace ``before`` by the content of ``path``; at every moment at least one of them exists."""
     if not path.is_file():
         return
     link = before.with_name(f".{before.name}.tmp")
     link.unlink(missing_ok=True)
     try:
         os.link(path, link)
-    except OSError:  # a file system without links: for a moment there is only the one before
+    except OSError:  # a file system without links: for a moment only ``before`` exists
         path.replace(before)
         return
     link.replace(before)
-    link.unlink(missing_ok=True)  # if both were one file already, to replace it did nothing
+    link.unlink(missing_ok=True)  # if both names were one file, the replacement did nothing
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` fill a temporary folder beside ``path``, and rename it to ``path``; what was there is replaced.
+    """Let ``fill`` fill a temporary folder next to ``path``, and rename it to ``path``, which it replaces.
 
-    A process killed at any moment leaves the old folder or the new one, or, for the moment between two renames, both
-    under hidden names.
+    A killed process leaves the old folder or the new one. Between the two renames it leaves both, under hidden names.
 
     Raises:
         NcfmFailure: if the disk is full or the folder cannot be written; the old one is untouched.
@@ -196,9 +195,9 @@ _mappings: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 
 def map_array(path: Path) -> Tensor:
-    """The array of a ``.npy`` file as a tensor whose pages are read from the file as they are used.
+    """Map the array of a ``.npy`` file as a tensor, whose pages are read when they are used.
 
-    Writing to the tensor changes the copy in memory, not the file.
+    A write to the tensor changes the copy in memory, not the file.
 
     Raises:
         NcfmFailure: if the file cannot be read as one.
@@ -213,10 +212,10 @@ def map_array(path: Path) -> Tensor:
 
 
 def release_pages(limit: int = RESIDENT_LIMIT) -> None:
-    """Give the pages of mapped files back to the system if more than ``limit`` bytes of files are resident.
+    """Return the pages of mapped files to the system if more than ``limit`` bytes of files are resident.
 
-    They stay in its file cache as long as memory is free, so that reading them again is cheap. To be called where large
-    sets are read: without it a process that has seen all of a file counts as holding all of it.
+    The system keeps them in its file cache while memory is free, so that reading them again is cheap. Call it where
+    large sets are read: otherwise a process that has read all of a file counts as using all of that memory.
     """
     if _mappings and _resident_files() > limit:
         for mapping in list(_mappings):
@@ -224,7 +223,7 @@ def release_pages(limit: int = RESIDENT_LIMIT) -> None:
 
 
 def _resident_files() -> int:
-    """Bytes of file pages that this process holds; 0 where that cannot be known (not Linux)."""
+    """Resident bytes of file pages of this process; 0 where they are not known (on systems other than Linux)."""
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[2]) * mmap.PAGESIZE
     except (OSError, IndexError, ValueError):
@@ -232,14 +231,14 @@ def _resident_files() -> int:
 
 
 def cache_dir() -> Path:
-    """Where teachers and decoded data are kept: ``NCFM_CACHE``, else ``~/.cache/ncfm``."""
+    """The folder of the cache: ``NCFM_CACHE``, else ``~/.cache/ncfm``."""
     return Path(os.environ.get("NCFM_CACHE") or Path.home() / ".cache" / "ncfm")
 
 
 class BackgroundTask:
-    """Runs one task at a time in a thread of its own, so that a loop does not wait for a disk.
+    """Runs one task at a time in a separate thread, so that a loop does not wait for the disk.
 
-    What a task raises is raised by the next call: never lost, but late.
+    The next call raises what a task has raised.
     """
 
     def __init__(self) -> None:
@@ -247,24 +246,24 @@ class BackgroundTask:
         self._running: Future[None] | None = None
 
     def start(self, task: Callable[[], None]) -> None:
-        """Wait for the task before, then run this one in the background."""
+        """Wait for the previous task, then run this one in the background."""
         self.wait()
         self._running = self._threads.submit(task)
 
     def wait(self) -> None:
-        """Return when nothing is running."""
+        """Wait for the running task."""
         running, self._running = self._running, None
         if running is not None:
             running.result()
 
     def close(self) -> None:
-        """Wait, and end the thread."""
+        """Wait for the running task, and end the thread."""
         self._threads.shutdown(wait=True)
         self.wait()
 
 
 @contextlib.contextmanager
 def best_effort() -> Iterator[None]:
-    """For writes that only save time later (caches): a failure to write is not a failure of the run."""
+    """Ignore that a write fails which only saves time later, such as one to the cache."""
     with contextlib.suppress(NcfmError):
         yield

@@ -1,37 +1,35 @@
-"""One process at a time: on a run folder, on a results file."""
+"""Locks between processes: one process per run folder, one writer at a time per results file."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from ncfm._utils.checks import NcfmError, NcfmFailure
 
-HAS_LOCKS = True
-try:
-    import fcntl
-except ImportError:  # Windows: nothing is locked
-    HAS_LOCKS = False
-
 LOCK_FILE = ".lock"
+OWNER_FILE = ".lock.owner"  # a file of its own: on Windows no other process can read a locked one
+RETRY_SECONDS = 0.2  # a holder that is just leaving removes the lock file, and a single attempt can meet that moment
+WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
 @contextlib.contextmanager
 def sole_user(folder: Path | None) -> Iterator[None]:
-    """Hold a folder, made if it is missing, against other processes that ask the same.
+    """Lock a folder against other processes that call this; the folder is created if it is missing.
 
-    The system lets go when the holder ends, however it ends: no lock outlives its process. File systems without locks
-    are not held.
+    The system releases the lock when its process ends, even if it is killed. A file system without locks is not locked.
 
     Raises:
-        NcfmError: if another process holds it, with its number, machine and command; NcfmFailure if nothing can be
-            written there.
+        NcfmError: if another process has the lock; the message names its process id, machine, start and command.
+        NcfmFailure: if the folder cannot be written.
     """
     if folder is None:
         yield
@@ -39,73 +37,70 @@ def sole_user(folder: Path | None) -> Iterator[None]:
     new = not folder.exists()
     try:
         with contextlib.ExitStack() as held:
+            owner = folder / OWNER_FILE
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                held.enter_context(_lock(folder / LOCK_FILE, wait=False))
+                held.enter_context(_lock(folder / LOCK_FILE, timeout=RETRY_SECONDS))
+                held.callback(_remove, owner)
+                owner.write_text(_this_process(), encoding="utf-8")
+            except Timeout as error:
+                raise NcfmError(
+                    f"{folder} is in use by {_read_owner(owner)}; wait for it, or choose another --out."
+                ) from error
             except OSError as error:
                 raise NcfmFailure(f"Could not write into {folder}: {error}. Choose another with --out.") from error
             yield
     finally:
         if new:
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # if nothing came of it
+            with contextlib.suppress(OSError):  # the folder is not empty: it has results
+                folder.rmdir()
 
 
 @contextlib.contextmanager
 def taking_turns(path: Path) -> Iterator[None]:
-    """Wait until no other process changes a file that is read, changed and written back; its folder is made."""
+    """Wait until no other process is in this block for the same file, which is read, changed and written back.
+
+    The folder of the file is created. Where it cannot be written there is no lock: the caller's own write then fails
+    and reports the reason.
+    """
     with contextlib.ExitStack() as held:
-        with contextlib.suppress(OSError):  # who writes will tell what is wrong
+        with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(_lock(path.with_name(f".{path.name}.lock"), wait=True))
+            held.enter_context(_lock(path.with_name(f".{path.name}.lock"), timeout=-1))
         yield
 
 
 @contextlib.contextmanager
-def _lock(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a lock file, which is removed afterwards.
+def _lock(path: Path, *, timeout: float) -> Iterator[None]:
+    """Hold a lock file, and remove it at the end.
 
     Raises:
-        NcfmError: if it is another's and we do not wait; OSError if it cannot be made.
+        Timeout: if another process holds it for ``timeout`` seconds (-1: wait without limit).
+        OSError: if the file cannot be created.
     """
-    if not HAS_LOCKS:
-        yield
-        return
-    file = _locked(path, wait=wait)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-        file.close()
-
-
-def _locked(path: Path, *, wait: bool) -> IO[str]:
-    """The open file of a lock that is ours."""
-    while True:
-        file = path.open("a+", encoding="utf-8")
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            file.seek(0)
-            owner = " ".join(file.read(500).split()) or "another process"
-            file.close()
-            raise NcfmError(f"{path.parent} is in use by {owner}; wait for it, or choose another --out.") from error
-        except OSError:
-            return file  # a file system without locks
-        if _is_still(file, path):
-            break
-        file.close()  # its holder has removed it since it was opened: what is there now is another
-    file.truncate(0)
+            held.enter_context(FileLock(path, timeout=timeout, fallback_to_soft=False))
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+        # Removed before the release: a process that has opened it finds that it has no name, and tries again.
+        held.callback(_remove, path)
+        yield
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # Windows refuses to remove an open file; filelock then does it on release
+        path.unlink(missing_ok=True)
+
+
+def _this_process() -> str:
     since = time.strftime("%Y-%m-%d %H:%M:%S")
-    file.write(f"process {os.getpid()} on {socket.gethostname()} since {since} ({' '.join(sys.argv)[:200]})\n")
-    file.flush()
-    return file
+    return f"process {os.getpid()} on {socket.gethostname()} since {since} ({' '.join(sys.argv)[:200]})\n"
 
 
-def _is_still(file: IO[str], path: Path) -> bool:
-    """Whether a path is the open file."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+def _read_owner(path: Path) -> str:
+    """The owner as `_this_process` described it, on one line."""
+    with contextlib.suppress(OSError):
+        return " ".join(path.read_text(encoding="utf-8", errors="replace")[:500].split()) or "another process"
+    return "another process"

@@ -1,7 +1,7 @@
 """The user's own code by name: ``module:callable``.
 
-A name is resolved only where the user gives it, on the command line, in a recipe or in a call. A name that a set or a
-run folder records is never imported by itself.
+A name is imported only where the user gives it: on the command line, in a recipe or in a call. A name that is read from
+a set or a run folder is never imported.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def is_outside(name: str) -> bool:
 def load_callable(name: str, what: str) -> Callable[..., Any]:
     """Import the callable that ``module:callable`` names.
 
-    The module is imported as Python does, with the current folder first on the path while that lasts.
+    During the import the current folder is first on Python's path.
 
     Args:
         name: such as ``my_networks:make`` for ``def make`` in ``my_networks.py``.
-        what: it stands for, such as "network"; for messages.
+        what: the kind of the callable for messages, such as "network".
 
     Raises:
         NcfmError: if there is no such module or callable.
@@ -58,7 +58,7 @@ def _imported(path: str, what: str) -> ModuleType:
         with _current_folder_first():
             return importlib.import_module(path)
     except ModuleNotFoundError as error:
-        # Not one that the module itself fails to import: that is a traceback worth seeing.
+        # A module that the user's module fails to import is an error of that module: it needs its traceback.
         if error.name is None or not f"{path}.".startswith(f"{error.name}."):
             raise
         raise NcfmError(
@@ -69,12 +69,12 @@ def _imported(path: str, what: str) -> ModuleType:
 
 @contextmanager
 def _current_folder_first() -> Iterator[None]:
-    """The current folder at the head of Python's path, as for ``python -m``; an installed command has it not."""
+    """Put the current folder first on Python's path, as ``python -m`` does and an installed command does not."""
     here = str(Path.cwd())
     added = here not in sys.path and "" not in sys.path
     if added:
         sys.path.insert(0, here)
-    importlib.invalidate_caches()  # the file may be younger than Python's last look at the folder
+    importlib.invalidate_caches()  # the file may be newer than Python's listing of the folder
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Who is told how far a run is."""
+"""The interface that reports the progress of a run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Whoever shows progress: told when a stage begins, how far it is, and when it ends."""
+    """Receives the progress of a run: the start of each stage, its finished units, and its end."""
 
     def begin(self, stage: str, total: int) -> None:
         """A stage of ``total`` units begins."""
         ...
 
     def update(self, done: int, note: str = "") -> None:
-        """``done`` units of the stage are finished; ``note`` is a short remark to show beside."""
+        """``done`` units of the stage are finished; ``note`` is a short remark to show next to them."""
         ...
 
     def end(self) -> None:

@@ -1,7 +1,7 @@
 """Named random generators from one seed.
 
-Every use of randomness asks for a generator by name, so that adding a draw in one place ("augment") never shifts the
-draws of another ("batches"), and so that each can be saved and restored on resume.
+Every use of randomness has a generator with a name of its own. A new draw in one place ("augment") therefore never
+shifts the draws of another ("batches"), and each generator can be saved and restored on resume.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ncfm._utils.checks import NcfmError
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """A 63-bit seed for the stream called ``names``: the first bytes of SHA-256 of seed and names.
+    """A 63-bit seed for the stream ``names``: the first bytes of SHA-256 of seed and names.
 
     Unlike Python's ``hash`` it is the same in every process and on every machine.
     """
@@ -25,7 +25,7 @@ def derive_seed(seed: int, *names: str | int) -> int:
 
 
 def generator(seed: int, *names: str | int, device: str | torch.device = "cpu") -> Generator:
-    """A torch generator for the stream called ``names``.
+    """A torch generator for the stream ``names``.
 
     >>> a, b = generator(0, "batches"), generator(0, "batches")
     >>> bool((torch.rand(3, generator=a) == torch.rand(3, generator=b)).all())
@@ -35,10 +35,10 @@ def generator(seed: int, *names: str | int, device: str | torch.device = "cpu") 
 
 
 class Streams:
-    """Generators by name, made on first use, whose states can be saved and restored.
+    """Generators by name, created on first use, whose states can be saved and restored.
 
-    They live on the CPU, so that the numbers drawn are the same on every device, unless ``devices`` names another one
-    for a stream that draws too many numbers to send over.
+    They are on the CPU, so that every device gets the same numbers. ``devices`` names another device for a stream that
+    draws too many numbers to transfer.
     """
 
     def __init__(self, seed: int, devices: Mapping[str, torch.device] | None = None) -> None:
@@ -51,11 +51,11 @@ class Streams:
         return self._generators[name]
 
     def state(self) -> dict[str, Tensor]:
-        """States of all generators used so far, as byte tensors by name."""
+        """The states of all generators used so far, as byte tensors by name."""
         return {name: g.get_state() for name, g in self._generators.items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue every stream where ``state`` left it; those it does not have begin anew.
+        """Continue every stream from ``state``; a stream that is not in it starts from its seed.
 
         Raises:
             NcfmError: if a stream was drawn on another kind of device.
@@ -67,5 +67,5 @@ class Streams:
             except (RuntimeError, TypeError) as error:
                 raise NcfmError(
                     f"The random stream {name!r} was drawn on another kind of device than {self[name].device}; "
-                    "go on where the run began."
+                    "resume on the kind of device where the run started."
                 ) from error

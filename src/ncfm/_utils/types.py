@@ -1,6 +1,6 @@
-"""The vocabulary: shapes and small records that every other file speaks in.
+"""Names of tensor shapes, and small records, that all modules share.
 
-Letters are the same everywhere: **n** real images of a class, **m** synthetic ones (after decoding), **d** feature
+The letters are the same everywhere: **n** real images of a class, **m** synthetic ones (after decoding), **d** feature
 width, **k** frequencies, **C** classes, **c h w** image.
 """
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     """Images in [0, 1] (or normalised, where the name says so)."""
 
     StoredImages: TypeAlias = UInt8[Tensor, "n c h w"]
-    """Images at rest: 8-bit, a quarter of the memory."""
+    """Images as they are stored: 8-bit, a quarter of the memory."""
 
     GroupedImages: TypeAlias = Float[Tensor, "G n c h w"]
-    """Images in G groups of n; a group shares one random draw (an augmentation, say)."""
+    """Images in G groups of n; a group shares one random draw, such as an augmentation."""
 
     Labels: TypeAlias = Int64[Tensor, " n"]
     """Class indices 0 .. C-1."""
 
     Features: TypeAlias = Float[Tensor, "*groups n d"]
-    """Feature vectors, in groups if there are leading axes."""
+    """Feature vectors; leading axes are groups."""
 
     Frequencies: TypeAlias = Float[Tensor, "k d"]
-    """The arguments t of a characteristic function, one a row."""
+    """The arguments t of a characteristic function, one per row."""
 
     PerFrequency: TypeAlias = Float[Tensor, "*groups k"]
-    """One number for every frequency (and group)."""
+    """One number per frequency (and group)."""
 
     PerGroup: TypeAlias = Float[Tensor, "*groups"]
-    """One number for every group (a discrepancy for every class, say)."""
-else:  # shapes are for readers and type checkers; a set loads where jaxtyping is not
+    """One number per group, such as a discrepancy per class."""
+else:  # for readers and type checkers only: a set loads without jaxtyping
     Images = StoredImages = GroupedImages = Labels = Features = Frequencies = PerFrequency = PerGroup = Tensor
 
 
@@ -52,7 +52,7 @@ class Phi(NamedTuple):
 
 
 class LabelledImages(NamedTuple):
-    """Images with their classes; the form in which every set enters an evaluation."""
+    """Images with their classes; the form of every set in an evaluation."""
 
     images: Tensor  # (n, c, h, w) float in [0, 1]
     labels: Tensor  # (n,) int64, 0 .. C-1
@@ -67,7 +67,7 @@ class Whitening:
 
 
 class Statistics(NamedTuple):
-    """Statistics of the training split: of each channel, in units of [0, 1] pixels, and the ZCA map if asked for."""
+    """Statistics of the training split: per channel, for pixels in [0, 1], and the ZCA map if there is one."""
 
     mean: tuple[float, ...]  # (c,)
     std: tuple[float, ...]  # (c,)
@@ -75,7 +75,7 @@ class Statistics(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A mean over runs with its spread."""
+    """A mean over runs with its uncertainty."""
 
     mean: float
     std: float  # sample standard deviation (n - 1); 0 for one run

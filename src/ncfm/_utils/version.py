@@ -1,3 +1,3 @@
-"""The version, where every file can ask for it without importing the package's front."""
+"""The version, in a module that imports nothing."""
 
 __version__ = "0.1.0"

@@ -1,16 +1,17 @@
-"""Choices of training images remembered on disk, by a content hash of all that determines them."""
+"""Cached choices of training images, by a content hash of everything that determines them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ncfm._utils.cache import CacheEntry
 from ncfm._utils.checks import NcfmError
-from ncfm._utils.files import best_effort, cache_dir, read_tensors, write_tensors
 from ncfm.data.image_set import ImageSplit
+
+KIND = "selections"
 
 
 def check_no_empty_class(split: ImageSplit) -> None:
@@ -21,25 +22,21 @@ def check_no_empty_class(split: ImageSplit) -> None:
 
 
 def read_choice(key: str, split: ImageSplit, per_class: int) -> dict[str, Tensor] | None:
-    """The choice of that key, its ``positions`` (C, per_class) each within its class; None if none can be read."""
-    try:
-        found = read_tensors(_path(key))
-    except NcfmError:
-        return None
-    at = found.get("positions")
-    if at is None or at.dtype != torch.int64 or at.shape != (len(split.counts), per_class):
-        return None
-    within = at - split.offsets[:, None]
-    if not bool(((within >= 0) & (within < split.counts[:, None])).all()):
-        return None
-    return {name: value.clone() for name, value in found.items()}  # what was read is a map of the file
+    """The cached choice, its ``positions`` (C, per_class) each within its class; None if there is none that fits."""
+
+    def parse(entry: CacheEntry) -> dict[str, Tensor] | None:
+        found = entry.tensors()
+        at = found["positions"]
+        if at.dtype != torch.int64 or at.shape != (len(split.counts), per_class):
+            return None
+        within = at - split.offsets[:, None]
+        if not bool(((within >= 0) & (within < split.counts[:, None])).all()):
+            return None
+        return {name: value.clone() for name, value in found.items()}  # what was read is a map of the file
+
+    return CacheEntry(KIND, key).read(parse)
 
 
 def write_choice(key: str, tensors: Mapping[str, Tensor], **facts: str) -> None:
-    """Keep a choice; a cache that cannot be written to is no failure."""
-    with best_effort():
-        write_tensors(_path(key), tensors, facts)
-
-
-def _path(key: str) -> Path:
-    return cache_dir() / "selections" / f"{key}.safetensors"
+    """Cache a choice; ``facts`` stand in the header of the file."""
+    CacheEntry(KIND, key).write(tensors, metadata=facts)

@@ -81,7 +81,7 @@ def command(
         except Interrupted as stop:
             raise Interrupted(f"{stop} Run the same command with --resume to go on.") from stop
     with best_effort():  # the set is there, whatever becomes of its report
-        if Ranks.here().is_first:
+        if Ranks.here().is_main:
             write_report(out, with_data=False)
     synthetic = result.synthetic
     if as_json:

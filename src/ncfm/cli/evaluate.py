@@ -97,10 +97,10 @@ def command(
                     judged_set, on, settings=chosen, seed=seed, data_dir=data_dir, fresh=fresh, reporter=reporter
                 )
             found[place].append(evaluation)
-            if results is not None and Ranks.here().is_first:
+            if results is not None and Ranks.here().is_main:
                 append_rows(results, [_row(judged_set, evaluation, on, chosen, seed)])
     for place, evaluations in found.items():
-        if (Path(place) / CONFIG_FILE).is_file() and Ranks.here().is_first:
+        if (Path(place) / CONFIG_FILE).is_file() and Ranks.here().is_main:
             other = {} if on is None else {"data": on}  # not what the set was made from, as far as anybody knows
             add_scores(Path(place) / SCORES_FILE, [scores(e) | other for e in evaluations])
     if as_json:

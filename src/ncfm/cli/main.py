@@ -90,7 +90,7 @@ def root(
     ] = False,
 ) -> None:
     """Turn an image-classification set into a few synthetic images per class, and judge the result."""
-    if not Ranks.here().is_alone and context.invoked_subcommand not in SHARED_OUT:
+    if not Ranks.here().is_single and context.invoked_subcommand not in SHARED_OUT:
         raise NcfmError(
             f"ncfm {context.invoked_subcommand} works in one process, start it without torchrun; several processes "
             f"share out: {', '.join(SHARED_OUT)}."
@@ -109,7 +109,7 @@ def main() -> None:
     who = "ncfm"
     try:
         with joined() as ranks:
-            if not ranks.is_first:
+            if not ranks.is_main:
                 who = f"ncfm, rank {ranks.rank}"
                 console.quiet = True
                 warnings.showwarning = _show_nothing

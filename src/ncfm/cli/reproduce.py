@@ -45,6 +45,9 @@ def command(
     results: Annotated[Path, typer.Option("--results", metavar="CSV", help="Append the row to this file.")] = Path(
         "results/accuracy.csv"
     ),
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Measure the energy that the machine uses (RAPL, NVML).")
+    ] = False,
     runs: Runs = None,
     device: Device = None,
     seed: Seed = None,
@@ -78,13 +81,14 @@ def command(
             seed=seed,
             data_dir=data_dir,
             reporter=reporter,
+            energy=energy,
         )
     append_rows(results, [reproduction.made])
     add_scores(out / SCORES_FILE, [scores(reproduction.evaluation)])
     if as_json:
         print_json(_as_dict(reproduction))
         return
-    for line in _in_words(reproduction):
+    for line in [*_in_words(reproduction), *([_energy_used(reproduction)] if energy else [])]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(f"Wrote the row to {results}.", highlight=False, markup=False, soft_wrap=True)
 
@@ -155,6 +159,13 @@ def _in_words(reproduction: Reproduction) -> list[str]:
             f"{100 * against.low:+.1f} to {100 * against.high:+.1f}: {within} what students vary by."
         )
     return lines
+
+
+def _energy_used(reproduction: Reproduction) -> str:
+    used = reproduction.made.energy_wh
+    if used is None:
+        return "Energy: not known; the machine has no counter that can be read, or an earlier piece was not measured."
+    return f"Energy: {used:.3g} Wh of the whole machine."
 
 
 def _as_dict(reproduction: Reproduction) -> dict[str, object]:

@@ -284,7 +284,7 @@ def build_start(images: ImageSet, pool: TeacherPool, config: RunConfig, ipc: int
 
 def build_control(config: RunConfig, control: RunControl, ranks: Ranks = ALONE) -> RunControl:
     """What the caller wants around the iterations, with the settings of the machine and their logger."""
-    log = config.machine.log if ranks.is_first else None
+    log = config.machine.log if ranks.is_main else None
     return replace(
         control,
         checkpoint_seconds=config.machine.checkpoint_seconds,

@@ -21,8 +21,9 @@ from typing import Any
 import PIL
 import torch
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
-from ncfm._utils.files import cache_dir, content_hash, map_array, read_json, write_json
+from ncfm._utils.cache import CacheEntry
+from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.files import content_hash, map_array, read_json, write_json
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.data.store import ArrayFile, NewRows, in_memory
@@ -59,50 +60,45 @@ def cached_set(key: str, name: str, decode: Callable[[Callable[[str], NewRows]],
 
     Where the cache folder cannot be written the set is decoded into memory.
     """
-    folder = cache_dir() / "images" / key
-    found = _read(folder, name)
+    entry, parse = CacheEntry("images", key), partial(_parse, name=name)
+    found = entry.read(parse)
     if found is not None:
         return found
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=f".{key}.", suffix=".tmp", dir=folder.parent))
+        entry.folder.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=f".{key}.", suffix=".tmp", dir=entry.folder))
     except OSError:
         return decode(in_memory)
     try:
         decoded = decode(lambda split: partial(ArrayFile, place / f"{split}.npy"))
         _write_facts(place, decoded)
         place.chmod(0o755)
-        if _read(folder, name) is None:
-            shutil.rmtree(folder, ignore_errors=True)  # damaged
+        if entry.read(parse) is None:
+            shutil.rmtree(entry.path, ignore_errors=True)  # damaged
         with contextlib.suppress(OSError):  # another process was first: the same content
-            place.rename(folder)
-        return _read(folder, name) or decoded
+            place.rename(entry.path)
+        return entry.read(parse) or decoded
     except NcfmFailure:  # the disk is full
         return decode(in_memory)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _read(folder: Path, name: str) -> ImageSet | None:
-    """A cached set; None if there is none that can be read: it is then decoded again."""
-    if not folder.is_dir():
-        return None
-    try:
-        facts = read_json(folder / FACTS_FILE)
-        class_names, problems = (tuple(map(str, facts[key])) for key in ("class_names", "problems"))
-        splits = {}
-        for split, counts in facts["counts"].items():
-            images = map_array(folder / f"{split}.npy")
-            labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-            splits[split] = ImageSplit.of(images, labels, len(class_names))
-        found = ImageSet(name, splits["train"], splits.get("test"), class_names, problems)
-        # Known without reading all pixels again.
-        vars(found).update(
-            fingerprint=str(facts["fingerprint"]),
-            statistics=Statistics(tuple(facts["statistics"][0]), tuple(facts["statistics"][1])),
-        )
-    except (NcfmError, OSError, KeyError, IndexError, TypeError, ValueError):
-        return None
+def _parse(entry: CacheEntry, name: str) -> ImageSet:
+    """A cached set, its images mapped from their files."""
+    facts = read_json(entry.path / FACTS_FILE)
+    class_names, problems = (tuple(map(str, facts[key])) for key in ("class_names", "problems"))
+    splits = {}
+    for split, counts in facts["counts"].items():
+        images = map_array(entry.path / f"{split}.npy")
+        labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        splits[split] = ImageSplit.of(images, labels, len(class_names))
+    found = ImageSet(name, splits["train"], splits.get("test"), class_names, problems)
+    # Known without reading all pixels again.
+    vars(found).update(
+        fingerprint=str(facts["fingerprint"]),
+        statistics=Statistics(tuple(facts["statistics"][0]), tuple(facts["statistics"][1])),
+    )
     return found
 
 

@@ -84,7 +84,7 @@ def take_snapshot(
     named = dict(tensors)
     for name, optimizer in optimizers.items():
         named |= optimizer_tensors(name, optimizer)
-    if not ranks.is_alone:
+    if not ranks.is_single:
         named |= {n: ranks.gather(value, num_classes) for n, value in named.items() if is_by_class(n, value)}
     named |= {f"stream.{name}": value for name, value in streams.state().items()}
     copies = {name: torch.empty_like(value, device="cpu").copy_(value.detach()) for name, value in named.items()}
@@ -114,8 +114,8 @@ def load_state(
             f"Nothing to resume: {folder} has no {STATE_FILE}. Start without --resume, or name the folder of an "
             "interrupted run."
         )
-    path, stored, progress = ranks.in_turn(lambda: _read_last(folder))
-    if not ranks.is_alone:
+    path, stored, progress = ranks.main_process_first(lambda: _read_last(folder))
+    if not ranks.is_single:
         own = ranks.share(num_classes)
         stored = {n: value[own] if is_by_class(n, value) else value for n, value in stored.items()}
     for name, tensor in tensors.items():

@@ -68,7 +68,7 @@ def distill(
     images, adversary = _players(own, objective, device, budget.image_lr, matching.adversary_lr)
     drawn_from = real.train if pool_size is None else real.train.first(pool_size)
     step = MinMaxStep(
-        drawn_from.to(device) if ranks.is_alone else drawn_from,
+        drawn_from.to(device) if ranks.is_single else drawn_from,
         images,
         adversary,
         objective=objective,

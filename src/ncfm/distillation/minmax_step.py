@@ -141,7 +141,7 @@ class MinMaxStep:
         self.classes = self.ranks.share(self.num_classes)
         self.whole, self.images, self.adversary = real, images, adversary
         device = images.tensors[0].device
-        self.real = real if self.ranks.is_alone else real.of_classes(self.classes).to(device)
+        self.real = real if self.ranks.is_single else real.of_classes(self.classes).to(device)
         self.first_image = int(real.offsets[self.classes][0])
         self.objective, self.pool, self.streams = objective, pool, streams
         self.formation, self.matching, self.extraction, self.compute = formation, matching, extraction, compute
@@ -151,7 +151,7 @@ class MinMaxStep:
         self.statistics_rows = max(REAL_CHUNKS * compute.chunk_size // self.num_classes, 1)
         self.ascent_steps = matching.ascent_steps if adversary is not None else 0
         self.parts = _parts(len(self.real.counts), matching.classes_per_step)
-        if len(self.parts) > 1 and (compute.compile_step or not self.ranks.is_alone or objective.state()):
+        if len(self.parts) > 1 and (compute.compile_step or not self.ranks.is_single or objective.state()):
             raise NcfmError(
                 "distill.classes_per_step is for one process, for objectives without a memory and without "
                 "machine.compile=step; leave it out to let every step see all classes."
@@ -221,7 +221,7 @@ class MinMaxStep:
     @property
     def can_be_repeated(self) -> bool:
         """Alone, or if the ranks meet once an iteration, at its end."""
-        return self.ranks.is_alone or (self.matching.descent_steps == 1 and self.ascent_steps <= 1)
+        return self.ranks.is_single or (self.matching.descent_steps == 1 and self.ascent_steps <= 1)
 
     def __call__(self) -> StepRecord:
         """Play one iteration: draw, extract, ascend, descend, clamp."""

@@ -117,7 +117,7 @@ class Run:
         snapshot = self._take_snapshot()
         self._saved_at = self.progress.iteration
         frames, self._frames = self._frames, []  # on all ranks: they meet for the frames that they have not
-        if not self.ranks.is_first:
+        if not self.ranks.is_main:
             return
         folder, texts = self.folder, {METRICS_FILE: as_lines(self.history.entries)}
         if self.diagnose_every is not None:
@@ -162,7 +162,7 @@ class Run:
         )
         self._saved_at = self.progress.iteration
         self._guard.taken_back += self.progress.taken_back
-        if not self.ranks.is_first:
+        if not self.ranks.is_main:
             return
         self.history.entries = read_lines(self.folder / METRICS_FILE, self.progress.iteration, mend=True)
         self.diagnoses = read_lines(self.folder / DIAGNOSIS_FILE, self.progress.iteration, mend=True)
@@ -215,7 +215,7 @@ class Run:
         began, saved = time.perf_counter() - progress.seconds, time.perf_counter()
         self._moment = budget.moment(progress, MOMENTS - 1)
         if progress.iteration == 0:
-            if self.folder is not None and self.ranks.is_first:
+            if self.folder is not None and self.ranks.is_main:
                 cut_film(self.folder, -1)  # of a run whose state was taken away
             self._shoot()
             self._watch_adversary()
@@ -237,7 +237,7 @@ class Run:
                         on_iteration(progress.iteration, told | self._costs)
                     except Interrupted:
                         asked.set()
-                if stopping or (self.ranks.is_alone and asked.is_set()):
+                if stopping or (self.ranks.is_single and asked.is_set()):
                     self.save()
                     raise Interrupted(_stopped_message(progress, budget, self.folder))
                 if saving:
@@ -268,9 +268,9 @@ class Run:
 
     def _agree(self, asked: bool, due: bool, seconds: float) -> tuple[bool, bool, float]:
         """Whether to stop, which any rank may ask for, whether to save, and the time: both by the first one's clock."""
-        if self.ranks.is_alone:
+        if self.ranks.is_single:
             return asked, due, seconds
-        first = float(self.ranks.is_first)
+        first = float(self.ranks.is_main)
         (told,) = self.ranks.sum([torch.tensor([float(asked), first * due, first * seconds], dtype=torch.float64)])
         stopping, saving, time_spent = told.tolist()
         return stopping > 0, saving > 0, time_spent

@@ -2,7 +2,7 @@
 
 from ncfm.evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from ncfm.evaluation.statistics import interval
-from ncfm.evaluation.student_cache import Student, StudentMemory, students_key
+from ncfm.evaluation.student_cache import Student, StudentCache, students_key
 from ncfm.evaluation.students import EvaluationResult, equal_steps, evaluate
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "EvaluationResult",
     "Protocol",
     "Student",
-    "StudentMemory",
+    "StudentCache",
     "equal_steps",
     "evaluate",
     "get_protocol",

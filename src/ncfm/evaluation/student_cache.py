@@ -1,8 +1,8 @@
-"""Students that were trained before, by content: an evaluation that is asked for again is there at once.
+"""The cache of student results, by content: a repeated evaluation trains nothing.
 
 A student is determined by the images and labels it learns from, the test split, the statistics, the recipe, the
-network, the seed and its number; so is its result, down to the bit on one machine. An evaluation that was stopped
-goes on with the students it lacks, and ten students reuse the three of yesterday.
+network, the seed and its number. So is its result, bit for bit on one machine. An interrupted evaluation resumes with
+the missing students, and ten students reuse the three of an earlier run.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import NcfmError
-from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, write_json
+from ncfm._utils.cache import CacheEntry
+from ncfm._utils.files import content_hash
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation.protocols import Protocol
 from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets, TeacherTargets
-from ncfm.training.checkpoint import Unfinished
+from ncfm.training.checkpoint import TrainingCheckpoint
 
-# Raised when a change of the training code makes remembered students differ from freshly trained ones.
-MEMORY_VERSION = 1
+# Raised when a change of the training code makes cached students differ from freshly trained ones.
+CACHE_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Student:
-    """What became of one student."""
+    """The result of one student."""
 
-    accuracies: tuple[float, ...]  # at its looks at the test split; after its last epoch: the last one
+    accuracies: tuple[float, ...]  # of its test evaluations, the last one after its last epoch
     confusion: tuple[tuple[int, ...], ...]  # (C, C) test images by class (row) and prediction (column), last epoch
     calibration_error: float  # expected calibration error on the test split, last epoch
-    seconds: float  # its training and testing took
-    conditions: Mapping[str, Any]  # under which it was trained: the command, the machine; as the caller tells it
+    seconds: float  # of its training and testing
+    conditions: Mapping[str, Any]  # of its training, such as command and machine, from the caller
 
     @classmethod
     def from_json(cls, stored: Any) -> Student:
-        """What `dataclasses.asdict` and JSON made of one.
+        """A student from the JSON of its `dataclasses.asdict`.
 
         Raises:
             KeyError, TypeError, ValueError, OverflowError: if it is something else.
@@ -50,14 +50,14 @@ class Student:
         )
 
 
-class StudentMemory:
-    """Results of students in a folder, a file each.
+class StudentCache:
+    """Cached results of students, one file per student.
 
     Args:
-        key: content hash of everything that determines them but their number, see `students_key`.
-        describe: tells what conditions hold now, kept with each result.
+        key: content hash of everything that determines them, except their number; see `students_key`.
+        describe: returns the current conditions, which are saved with each result.
         folder: default ``students`` in the cache.
-        recall: False writes only: every student is trained anew.
+        reuse: False only writes: every student is trained again.
     """
 
     def __init__(
@@ -66,37 +66,29 @@ class StudentMemory:
         *,
         describe: Callable[[], Mapping[str, Any]] = dict,
         folder: Path | None = None,
-        recall: bool = True,
+        reuse: bool = True,
     ) -> None:
-        self.key, self.describe, self.recall = key, describe, recall
-        self.folder = cache_dir() / "students" if folder is None else folder
+        self.key, self.describe, self.folder, self.reuse = key, describe, folder, reuse
 
     def get(self, run: int) -> Student | None:
-        """The result of student number ``run``; None if it is not there, or not readable: it is then trained."""
-        path = self._path(run)
-        if not self.recall or not path.exists():
-            return None
-        try:
-            return Student.from_json(read_json(path))
-        except (NcfmError, KeyError, TypeError, ValueError, OverflowError):
-            return None
+        """The cached result of student number ``run``; None if there is none that can be read."""
+        return self._entry(run).read(lambda entry: Student.from_json(entry.facts())) if self.reuse else None
 
     def put(self, run: int, student: Student) -> Student:
-        """Keep a result, with the conditions of now; a folder that cannot be written to is no failure."""
+        """Write a result with the current conditions; a folder that cannot be written is no failure."""
         student = replace(student, conditions=dict(self.describe()))
-        with best_effort():
-            write_json(self._path(run), asdict(student))
+        self._entry(run).write(facts=asdict(student))
         return student
 
-    def unfinished(self, run: int) -> Unfinished:
-        """Where a student under way is kept; one that is to be trained anew starts without."""
-        kept = Unfinished(self.folder / f"unfinished-{self.key}-{run}.safetensors")
-        if not self.recall:
-            kept.finish()
-        return kept
+    def checkpoint(self, run: int) -> TrainingCheckpoint:
+        """The checkpoint of a student's training; without ``reuse`` an earlier one is removed."""
+        checkpoint = TrainingCheckpoint(self._entry(run).checkpoint_path)
+        if not self.reuse:
+            checkpoint.finish()
+        return checkpoint
 
-    def _path(self, run: int) -> Path:
-        return self.folder / f"{self.key}-{run}.json"
+    def _entry(self, run: int) -> CacheEntry:
+        return CacheEntry("students", f"{self.key}-{run}", self.folder)
 
 
 def students_key(
@@ -110,18 +102,25 @@ def students_key(
     soft: StudentTargets | None = None,
     numerics: str = "",
 ) -> str:
-    """Content hash of all that determines the students of a set but their number; ``numerics``: how it is computed."""
+    """Content hash of everything that determines the students of a set, except their number.
+
+    Args:
+        train: images and labels that the students learn from.
+        test: the test split.
+        statistics, protocol, network, seed, soft: as in `ncfm.evaluation.evaluate`.
+        numerics: describes how they are computed, such as the precision.
+    """
     whitening = statistics.whitening
     tensors = [*train, test.images, test.labels]
     tensors += [] if whitening is None else [whitening.mean, whitening.matrix]
     tensors += [soft.log_probabilities] if isinstance(soft, SoftTargets) else []
-    said = None if soft is None else (soft.weight, soft.temperature)
+    mixing = None if soft is None else (soft.weight, soft.temperature)
     facts = {
-        "version": MEMORY_VERSION,
+        "version": CACHE_VERSION,
         "statistics": statistics[:2],
         "recipe": [(f.name, getattr(protocol.recipe, f.name)) for f in fields(protocol.recipe)],
         "looks": protocol.looks,
-        "soft": (soft.fingerprint, said) if isinstance(soft, TeacherTargets) else said,
+        "soft": (soft.fingerprint, mixing) if isinstance(soft, TeacherTargets) else mixing,
         "network": network,
         "seed": seed,
         "numerics": numerics,

@@ -21,10 +21,10 @@ from ncfm.data.image_set import ImageSplit, to_if_it_fits
 from ncfm.evaluation.classification import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.protocols import Protocol
 from ncfm.evaluation.statistics import interval
-from ncfm.evaluation.student_cache import Student, StudentMemory
+from ncfm.evaluation.student_cache import Student, StudentCache
 from ncfm.networks.registry import create_network, on_device
 from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
-from ncfm.training.checkpoint import Unfinished
+from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.fit import fit, predict, steps_per_epoch
 from ncfm.training.fit_vmapped import fit_side_by_side
 
@@ -86,7 +86,7 @@ class EvaluationResult:
 
     @property
     def seconds(self) -> float:
-        """Training and testing the students took, also those that were remembered."""
+        """Training and testing the students took, also of cached ones."""
         return math.fsum(student.seconds for student in self.students)
 
 
@@ -101,7 +101,7 @@ def evaluate(
     seed: int = 0,
     soft: StudentTargets | None = None,
     compute: Compute | None = None,
-    memory: StudentMemory | None = None,
+    cache: StudentCache | None = None,
     on_epoch: Callable[[int], None] | None = None,
 ) -> EvaluationResult:
     """Train ``protocol.num_runs`` fresh students on ``train`` and test each on ``test``.
@@ -121,8 +121,8 @@ def evaluate(
         compute: device, precision, compilation; whether all students are trained in one stacked pass
             (`fit_side_by_side`: the same result up to rounding, faster on a GPU with a small set); and the ranks that
             share the students, all of which get all results.
-        memory: of students trained before; those that it has are not trained again, and one that was cut, by an error
-            or by what ``on_epoch`` raises, goes on (not those of a stacked pass).
+        cache: of student results; cached students are not trained again, and an interrupted training resumes (not that
+            of a stacked pass).
         on_epoch: called with the number of finished epochs of all students together, as far as this rank knows.
 
     Raises:
@@ -131,7 +131,7 @@ def evaluate(
     train, compute = LabelledImages(*train), compute or Compute()
     ranks = compute.ranks
     _check(train, test, num_classes, protocol, soft)
-    found = {} if memory is None else {run: memory.get(run) for run in range(protocol.num_runs)}
+    found = {} if cache is None else {run: cache.get(run) for run in range(protocol.num_runs)}
     students = _exchange({run: student for run, student in found.items() if student is not None}, ranks)
     missing = [run for run in range(protocol.num_runs) if run not in students]
     missing = [missing[i] for i in ranks.mine(len(missing))]
@@ -146,9 +146,9 @@ def evaluate(
             if on_epoch is not None:
                 on_epoch(before + epoch * len(runs))
 
-        kept = memory.unfinished(runs[0]) if memory is not None and len(runs) == 1 else None
+        kept = cache.checkpoint(runs[0]) if cache is not None and len(runs) == 1 else None
         for run, student in zip(runs, room.train(runs, after_epoch, kept), strict=True):
-            students[run] = student if memory is None else memory.put(run, student)
+            students[run] = student if cache is None else cache.put(run, student)
     students = _exchange(students, ranks)
     return EvaluationResult(
         tuple(students[run] for run in range(protocol.num_runs)),
@@ -161,10 +161,10 @@ def evaluate(
 
 def _exchange(own: dict[int, Student], ranks: Ranks) -> dict[int, Student]:
     """What the ranks know of students, by their number, put together."""
-    if ranks.is_alone:
+    if ranks.is_single:
         return own
     known: dict[int, Student] = {}
-    for told in ranks.collect({str(run): asdict(student) for run, student in own.items()}):
+    for told in ranks.gather_objects({str(run): asdict(student) for run, student in own.items()}):
         known |= {int(run): Student.from_json(student) for run, student in told.items()}
     return known
 
@@ -204,7 +204,7 @@ class _Classroom:
         )
 
     def train(
-        self, runs: Sequence[int], on_epoch: Callable[[int], None], kept: Unfinished | None = None
+        self, runs: Sequence[int], on_epoch: Callable[[int], None], kept: TrainingCheckpoint | None = None
     ) -> list[Student]:
         """Train some students, together if they are more than one; a single one may go on from where it was cut."""
         began = time.perf_counter()
@@ -238,7 +238,7 @@ class _Classroom:
         }
         generators = [generator(self.seed, "students", run, "training") for run in runs]
         if alone:
-            common["unfinished"] = kept
+            common["checkpoint"] = kept
             fit(modules[0], self.images, self.labels, generator=generators[0], forward=forwards[0], **common)
         else:
             common["compile_networks"] = self.compute.compile_networks

@@ -1,4 +1,4 @@
-"""Trainings under way, on disk: one that was cut goes on with the epoch it had reached, bit for bit."""
+"""Checkpoints of a training: an interrupted one resumes after its last finished epoch, bit for bit."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ncfm._utils.files import best_effort, content_hash, write_tensors
 
-SECONDS = 60.0  # between two states of a training
+SECONDS = 60.0  # between two checkpoints of a training
+FACTS = "told"  # key of the facts in the metadata of the file; earlier versions have written it
 
 
-class Unfinished:
-    """The state of a training in a file: network, optimizer, schedule, generator, and the epochs it has behind it.
+class TrainingCheckpoint:
+    """A training in a file: network, optimizer, schedule, generator, and the number of finished epochs.
 
-    A file that is damaged, or of another training, counts as none: the training begins anew.
+    A file that is damaged, or of another training, counts as missing: the training starts from its first epoch.
 
     Args:
-        path: the file; its name should say what determines the training, see `ncfm.training.teachers.teacher_key`.
-        seconds: between two states.
+        path: the file; its name should contain the hash of what determines the training, see
+            `ncfm._utils.cache.CacheEntry.checkpoint_path`.
+        seconds: between two checkpoints.
     """
 
     def __init__(self, path: Path, seconds: float = SECONDS) -> None:
         self.path, self.seconds = path, seconds
-        self.notes: list[float] = []  # the caller's, kept with the state
-        self.earlier = 0.0  # seconds of earlier sittings
-        self._begun = self._saved = time.monotonic()
+        self.notes: list[float] = []  # the caller's, saved with the checkpoint
+        self.earlier = 0.0  # seconds that the training took before it was resumed
+        self._started = self._saved = time.monotonic()
 
     def resume(self, network: nn.Module, optimizer: Optimizer, schedule: LambdaLR, generator: Generator) -> int:
-        """Fill all of them with the state on disk; the number of finished epochs, 0 if there is none."""
-        self._begun = self._saved = time.monotonic()
+        """Load the checkpoint into all of them, in place; return its number of finished epochs, 0 without one."""
+        self._started = self._saved = time.monotonic()
         try:
-            tensors, told = _read(self.path)
-            epoch, steps, seconds = int(told["epoch"]), int(told["steps"]), float(told["seconds"])
+            tensors, facts = _read(self.path)
+            epoch, steps, seconds = int(facts["epoch"]), int(facts["steps"]), float(facts["seconds"])
             weights = {name.removeprefix("network."): v for name, v in tensors.items() if name.startswith("network.")}
             if weights.keys() != network.state_dict().keys():
                 return 0
@@ -52,50 +54,50 @@ class Unfinished:
         schedule.load_state_dict(schedule.state_dict() | {"last_epoch": steps, "_step_count": steps + 1})
         for group, lr, factor in zip(optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
             group["lr"] = lr * factor(steps)
-        self.notes, self.earlier = [float(note) for note in told["notes"]], seconds
+        self.notes, self.earlier = [float(note) for note in facts["notes"]], seconds
         return epoch
 
     def save(
         self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: LambdaLR, generator: Generator
     ) -> None:
-        """Write the state after an epoch. A disk that cannot be written to stops no training."""
+        """Write a checkpoint after an epoch. A disk that cannot be written stops no training."""
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         tensors |= optimizer_tensors("optimizer", optimizer) | {"generator": generator.get_state()}
-        spent = self.earlier + time.monotonic() - self._begun
-        told = json.dumps({"epoch": epoch, "steps": schedule.last_epoch, "seconds": spent, "notes": self.notes})
+        spent = self.earlier + time.monotonic() - self._started
+        facts = json.dumps({"epoch": epoch, "steps": schedule.last_epoch, "seconds": spent, "notes": self.notes})
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with best_effort():
-            write_tensors(self.path, tensors, {"told": told, "checksum": _checksum(tensors, told)})
+            write_tensors(self.path, tensors, {FACTS: facts, "checksum": _checksum(tensors, facts)})
         self._saved = time.monotonic()
 
     @property
     def is_due(self) -> bool:
-        """Whether the last state is old enough for another one."""
+        """Whether the last checkpoint is old enough for another one."""
         return time.monotonic() - self._saved >= self.seconds
 
     def finish(self) -> None:
-        """The training is done: its state is of no more use."""
+        """Remove the checkpoint of a finished training."""
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and what was told with them.
+    """The tensors and the facts of a checkpoint.
 
     Raises:
-        OSError, SafetensorError, ValueError, KeyError: if there is no such file, or it is damaged.
+        OSError, SafetensorError, ValueError, KeyError: if the file is missing or damaged.
     """
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    if metadata["checksum"] != _checksum(tensors, metadata["told"]):
+    if metadata["checksum"] != _checksum(tensors, metadata[FACTS]):
         raise ValueError("damaged")
-    return tensors, dict(json.loads(metadata["told"]))
+    return tensors, dict(json.loads(metadata[FACTS]))
 
 
-def _checksum(tensors: Mapping[str, Tensor], told: str) -> str:
-    # An axis more: counters, as BatchNorm and AdamW have, have none.
-    return content_hash(told, *(part for name in sorted(tensors) for part in (name, tensors[name][None])))
+def _checksum(tensors: Mapping[str, Tensor], facts: str) -> str:
+    # With a leading axis: the counters of BatchNorm and AdamW have no axes.
+    return content_hash(facts, *(part for name in sorted(tensors) for part in (name, tensors[name][None])))
 
 
 def optimizer_tensors(name: str, optimizer: Optimizer) -> dict[str, Tensor]:
@@ -110,7 +112,7 @@ def optimizer_tensors(name: str, optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(name: str, optimizer: Optimizer, stored: Mapping[str, Tensor]) -> None:
-    """Put the stored per-tensor state back; hyper-parameters stay those the optimizer was built with."""
+    """Load the stored per-tensor state; hyper-parameters stay those the optimizer was built with."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in stored.items():
         if key.startswith(f"{name}."):

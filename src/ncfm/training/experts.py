@@ -1,4 +1,4 @@
-"""Experts: networks trained on the real set whose weights are recorded after every epoch: their trajectories.
+"""Experts: networks trained on the real set, with their trajectories: the weights after every epoch.
 
 Reference:
     Cazenavette et al., "Dataset Distillation by Matching Training Trajectories", CVPR 2022.
@@ -10,16 +10,18 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ncfm._utils.cache import CacheEntry
 from ncfm._utils.checks import NcfmError, check_at_least
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import compiled
-from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, read_tensors, write_json, write_tensors
+from ncfm._utils.files import content_hash
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet
@@ -29,7 +31,7 @@ from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import network_for
 
 STORED = torch.float16
-"""Of recorded weights: rounding moves each by at most 2^-12 of its size, far less than an epoch does."""
+"""Type of recorded weights: rounding changes each by at most 2^-12 of its size, far less than an epoch does."""
 
 # Raised when a change of the training code makes cached experts differ from freshly recorded ones.
 CACHE_VERSION = 1
@@ -40,7 +42,7 @@ class Trajectory:
     """The weights of one network while it was trained."""
 
     states: Tensor  # (epochs + 1, P) float16: before the first epoch, and after each
-    seconds: float  # training took, when it was trained
+    seconds: float  # of the training, also of a cached trajectory
 
 
 class ExpertPool:
@@ -53,7 +55,7 @@ class ExpertPool:
         device: where networks run.
 
     Raises:
-        NcfmError: for a network with BatchNorm statistics, which are no weights that steps on a set could reach.
+        NcfmError: for a network with BatchNorm statistics, which no training step on a set can match.
     """
 
     def __init__(
@@ -81,21 +83,21 @@ class ExpertPool:
         return self.trajectories[expert].states[epoch].to(self.device, torch.float32)
 
     def weights(self, state: Tensor) -> Mapping[str, Tensor]:
-        """A state (P,) as named weights, views of it."""
+        """The named weights of a state (P,), as views of it."""
         parts = state.split(self.sizes)
         return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
     def logits(self, state: Tensor, images: Tensor) -> Tensor:
-        """What the network says with these weights, (n, C), of normalised images; gradients reach both."""
-        said: Tensor = functional_call(self.network, dict(self.weights(state)), (images,))
-        return said
+        """Logits (n, C) of the network with these weights for normalised images; differentiable in both."""
+        logits: Tensor = functional_call(self.network, dict(self.weights(state)), (images,))
+        return logits
 
 
 def check_no_batch_norm(network: nn.Module) -> None:
     """Raise NcfmError for a network with BatchNorm statistics."""
     if batch_norms(network):
         raise NcfmError(
-            "Trajectories are matched in the weights alone, and this network keeps BatchNorm statistics beside them; "
+            "Trajectory matching compares weights only, and this network has BatchNorm statistics in addition; "
             "use another norm, for example convnet or resnet18-instance."
         )
 
@@ -118,27 +120,26 @@ def record_experts(
 ) -> ExpertPool:
     """Train experts on the training split and record their trajectories, or take them from the cache.
 
-    Every expert is cached on its own by the content that determines it, so a recording that was stopped goes on with
-    the experts it lacks, and 10 reuse the 3 of yesterday.
+    Every expert has its own cache entry, by the content that determines it. An interrupted recording resumes with the
+    missing experts, and a pool of 10 reuses the 3 of an earlier run.
 
     Args:
         images: the real set; its test split is never touched.
         network: a name for `create_network`, without BatchNorm.
         num_experts: at least 1.
-        recipe: their training; constant learning rates without momentum make trajectories that plain steps can follow.
+        recipe: their training; with a constant learning rate and no momentum, plain SGD can follow the trajectories.
         seed: expert i starts from the seed derived for i.
         compute: device, precision and compilation.
         cache: folder of the cache; default ``~/.cache/ncfm/experts``.
-        on_epoch: called with (expert, finished epochs) after each epoch; not for an expert found in the cache.
+        on_epoch: called with (expert, finished epochs) after each epoch; not for a cached expert.
 
     Raises:
         NcfmError: if ``num_experts`` is below 1, the network has BatchNorm, or training diverges.
     """
     check_at_least(num_experts, 1, "num_experts")
-    cache = cache_dir() / "experts" if cache is None else cache
     compute = compute or Compute()
     module = on_device(network_for(images, network, seed=0), compute.device)
-    check_no_batch_norm(module)  # before minutes of training, not after
+    check_no_batch_norm(module)  # before the training, which takes minutes
     forward = compiled(module, compute.compile_networks)
     trajectories = []
     for index in range(num_experts):
@@ -146,8 +147,9 @@ def record_experts(
         key = content_hash(
             f"expert {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(own_seed), str(compute.precision)
         )
+        entry = CacheEntry("experts", key, cache)
         shape = (recipe.epochs + 1, sum(p.numel() for p in module.parameters()))
-        trajectory = _from_cache(cache, key, shape) if is_own(network) else None
+        trajectory = entry.read(partial(_parse, shape=shape)) if is_own(network) else None
         if trajectory is None:
             module.load_state_dict(network_for(images, network, seed=own_seed).state_dict())
             states, began = [flat(module).to(STORED)], time.perf_counter()
@@ -169,23 +171,14 @@ def record_experts(
                 after_epoch=after_epoch,
             )
             trajectory = Trajectory(torch.stack(states), round(time.perf_counter() - began, 3))
-            with best_effort():
-                facts = asdict(recipe) | {"network": network, "data": images.name}
-                write_json(cache / f"{key}.json", facts | {"seconds": round(trajectory.seconds, 3)})
-                write_tensors(cache / f"{key}.safetensors", {"states": trajectory.states})
+            facts = asdict(recipe) | {"network": network, "data": images.name, "seconds": trajectory.seconds}
+            entry.write({"states": trajectory.states}, facts)
         trajectories.append(trajectory)
     skeleton = network_for(images, network, seed=0)
     return ExpertPool(trajectories, skeleton, statistics=images.statistics, device=compute.device)
 
 
-def _from_cache(cache: Path, key: str, shape: tuple[int, int]) -> Trajectory | None:
-    """A recorded trajectory; None if there is none that can be read: it is then recorded."""
-    path = cache / f"{key}.safetensors"
-    if not path.exists():
-        return None
-    try:
-        states = read_tensors(path)["states"]
-        seconds = float(read_json(path.with_suffix(".json"))["seconds"])
-    except (NcfmError, KeyError, TypeError, ValueError):
-        return None
+def _parse(entry: CacheEntry, shape: tuple[int, int]) -> Trajectory | None:
+    """A recorded trajectory; None if its weights have another shape or type."""
+    states, seconds = entry.tensors()["states"], float(entry.facts()["seconds"])
     return Trajectory(states, seconds) if states.shape == shape and states.dtype == STORED else None

@@ -1,4 +1,4 @@
-"""The one supervised loop: teachers and students are trained by the same code."""
+"""The supervised training loop of teachers, experts and students."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import normalize, to_float, to_if_it_fits
 from ncfm.networks.layout import channels_last
 from ncfm.synthetic.soft_labels import StudentTargets
-from ncfm.training.checkpoint import Unfinished
+from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.recipe import TrainingRecipe, make_optimizer
 from ncfm.training.targets import make_targets, maybe_cutmix, mixed_loss
 
@@ -24,8 +24,8 @@ from ncfm.training.targets import make_targets, maybe_cutmix, mixed_loss
 def epoch_batches(num_images: int, batch_size: int, generator: Generator) -> Iterator[Tensor]:
     """Positions of the batches of one epoch, in random order.
 
-    With more than one batch a shorter last one is dropped, so that every step has the same shape (compiled code) and
-    no BatchNorm sees a batch of one; the order is new each epoch, so no image is left out for long.
+    With more than one batch a shorter last one is dropped: every step has the same shape (for compiled code), and no
+    BatchNorm gets a batch of one. The order is new in each epoch, so no image is left out for long.
     """
     order = torch.randperm(num_images, generator=generator)
     batches = order.split(batch_size)
@@ -49,28 +49,28 @@ def fit(
     precision: torch.dtype = torch.float32,
     soft: StudentTargets | None = None,
     after_epoch: Callable[[int], None] | None = None,
-    unfinished: Unfinished | None = None,
+    checkpoint: TrainingCheckpoint | None = None,
 ) -> None:
     """Train ``network`` in place by cross-entropy.
 
-    A batch of one image has no statistics: BatchNorm layers then use (and keep) their running ones.
+    A batch of one image has no statistics: BatchNorm layers then use their running ones, which do not change.
 
     Args:
-        network: the classifier; its device is where training happens.
+        network: the classifier, trained on its device.
         images: (n, c, h, w) uint8, or float in [0, 1]; on any device.
         labels: (n,) int64.
-        recipe: what to do.
+        recipe: optimizer, schedule and augmentation.
         statistics: normalisation of the images.
-        generator: order, augmentation and CutMix (drawn on the CPU: the same on every device).
+        generator: draws order, augmentation and CutMix, on the CPU: the same on every device.
         forward: a compiled form of ``network``; the network itself if None.
         precision: of the forward pass (autocast); parameters and updates stay in float32.
-        soft: to learn from beside the hard labels or in their place: soft labels of the images, or teachers who are
-            asked of every batch as the network sees it, augmented and mixed (in float32, without gradient).
-        after_epoch: called with the number of finished epochs 1 .. epochs; what it raises ends the training.
-        unfinished: where a training that is cut is kept, and taken up again.
+        soft: targets in addition to the hard labels or in their place: soft labels of the images, or teachers that
+            label every augmented and mixed batch (in float32, without gradient).
+        after_epoch: called with the number of finished epochs 1 .. epochs; an exception of it ends the training.
+        checkpoint: saves an interrupted training, and resumes it.
 
     Raises:
-        NcfmFailure: if the loss is not finite, with the epoch where that happened.
+        NcfmFailure: if the loss is not finite; the message has the epoch.
     """
     forward = network if forward is None else forward
     device = next(network.parameters()).device
@@ -79,8 +79,8 @@ def fit(
     optimizer, schedule = make_optimizer(
         recipe, network, recipe.epochs * steps_per_epoch(len(images), recipe.batch_size)
     )
-    begun = 0 if unfinished is None else unfinished.resume(network, optimizer, schedule, generator)
-    for epoch in range(begun + 1, recipe.epochs + 1):
+    finished = 0 if checkpoint is None else checkpoint.resume(network, optimizer, schedule, generator)
+    for epoch in range(finished + 1, recipe.epochs + 1):
         training_mode(network, batch_size=min(len(images), recipe.batch_size))
         loss = torch.zeros(())
         for batch in epoch_batches(len(images), recipe.batch_size, generator):
@@ -96,7 +96,7 @@ def fit(
             loss.backward()
             optimizer.step()
             schedule.step()
-        if not math.isfinite(loss.item()):  # once an epoch: asking earlier would wait for the device
+        if not math.isfinite(loss.item()):  # once per epoch: each check waits for the device
             raise NcfmFailure(
                 f"The training loss became {loss.item()} in epoch {epoch} of {recipe.epochs}; "
                 f"lower the learning rate (now {recipe.lr}) or use float32."
@@ -106,17 +106,17 @@ def fit(
             if after_epoch is not None:
                 after_epoch(epoch)
         except BaseException:
-            if unfinished is not None:
-                unfinished.save(*state)
+            if checkpoint is not None:
+                checkpoint.save(*state)
             raise
-        if unfinished is not None and unfinished.is_due and epoch < recipe.epochs:
-            unfinished.save(*state)
-    if unfinished is not None:
-        unfinished.finish()
+        if checkpoint is not None and checkpoint.is_due and epoch < recipe.epochs:
+            checkpoint.save(*state)
+    if checkpoint is not None:
+        checkpoint.finish()
 
 
 def network_input(images: Tensor, statistics: Statistics) -> Tensor:
-    """Stored or float images as a network takes them: normalised floats."""
+    """Stored or float images as the input of a network: normalised floats."""
     return normalize(to_float(images) if images.dtype == torch.uint8 else images, statistics)
 
 
@@ -128,7 +128,7 @@ def batch_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
 
 
 def training_mode(network: nn.Module, *, batch_size: int) -> None:
-    """Training mode; for batches of one image BatchNorm layers stay in evaluation mode, where one is enough."""
+    """Set training mode; for batches of one image BatchNorm layers stay in evaluation mode."""
     network.train()
     if batch_size == 1:
         for layer in batch_norms(network):
@@ -139,8 +139,8 @@ def training_mode(network: nn.Module, *, batch_size: int) -> None:
 def recompute_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set the running statistics of BatchNorm layers to the average over ``batches`` of network inputs.
 
-    Weights that were blended or have just moved give other activations than those the running statistics were
-    collected from. Nothing else changes; without BatchNorm layers, or batches of at least two images, nothing does.
+    Blended or updated weights give other activations than those behind the running statistics. Nothing else changes.
+    Without BatchNorm layers, or without a batch of at least two images, nothing changes at all.
 
     Reference:
         Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018 (section 3.2).
@@ -152,7 +152,7 @@ def recompute_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None
     modes, momenta = network.training, [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # PyTorch's word for the plain average
+        layer.momentum = None  # PyTorch then takes the plain average
     network.train()
     for batch in batches:
         network(channels_last(batch))
@@ -170,7 +170,7 @@ def predict(
     forward: Callable[..., Any] | None = None,
     batch_size: int = 256,
 ) -> Tensor:
-    """Logits (n, C) in float32 on the CPU, in evaluation mode; the mode is put back afterwards."""
+    """Logits (n, C) in float32 on the CPU, in evaluation mode; the mode is restored afterwards."""
     forward = network if forward is None else forward
     device = next(network.parameters()).device
     training = network.training
@@ -192,6 +192,6 @@ def accuracy(
     forward: Callable[..., Any] | None = None,
     batch_size: int = 256,
 ) -> float:
-    """Share of images whose largest logit is their class, a fraction in [0, 1]."""
+    """Fraction in [0, 1] of the images whose largest logit is that of their class."""
     logits = predict(network, images, statistics=statistics, forward=forward, batch_size=batch_size)
     return float((logits.argmax(1) == labels.cpu()).double().mean())

@@ -1,4 +1,4 @@
-"""Several students trained side by side: one stacked pass where a loop would launch every operator once a student."""
+"""Training of several students in one stacked pass, where a loop launches every operator once per student."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ def fit_side_by_side(
     """Train networks of one architecture in place, each as `ncfm.training.fit.fit` would, in stacked passes.
 
     Weights, buffers and optimizer state are stacked (S, ...), and ``torch.func.vmap`` runs all students in one pass:
-    a convolution becomes one with S groups. Every student keeps a generator of its own, with the same draws as alone,
-    so the result is that of training one by one up to rounding.
+    a convolution becomes one with S groups. Every student has its own generator, with the same draws as in `fit`. The
+    result therefore equals that of training one by one, up to rounding.
 
     Args:
         networks: the S students, on one device.
         images, labels, recipe, statistics, precision, soft: as in `fit`.
-        generators: one for each student.
+        generators: one per student.
         compile_networks: compile the stacked pass.
-        after_epoch: called with the number of finished epochs, the trained weights being in ``networks``.
+        after_epoch: called with the number of finished epochs; ``networks`` then have the trained weights.
 
     Raises:
-        NcfmFailure: if a loss is not finite, with the students and the epoch.
+        NcfmFailure: if a loss is not finite; the message has the students and the epoch.
     """
     device = next(networks[0].parameters()).device
     images, targets = images.to(device), make_targets(labels, soft, device)
     for network in networks:
         training_mode(network, batch_size=min(len(images), recipe.batch_size))
     weights, buffers = stack_module_state(list(networks))
-    # Channels first, also of 1x1 filters, which are contiguous both ways: vmap has no rule for the norm of
+    # Channels first, also for 1x1 filters, which are contiguous in both formats: vmap has no rule for the norm of
     # channels-last images.
     first = torch.contiguous_format
     parameters = {name: nn.Parameter(weight.detach().clone(memory_format=first)) for name, weight in weights.items()}
-    skeleton = copy.deepcopy(networks[0])  # not moved to the meta device, which would part tied weights
+    skeleton = copy.deepcopy(networks[0])  # on the meta device tied weights would not be tied
 
     def one(weights: Mapping[str, Tensor], state: Mapping[str, Tensor], x: Tensor) -> Tensor:
         logits: Tensor = functional_call(skeleton, (dict(weights), dict(state)), (x,))
@@ -74,7 +74,7 @@ def fit_side_by_side(
     for epoch in range(1, recipe.epochs + 1):
         losses = torch.zeros(len(networks))
         orders = (epoch_batches(len(images), recipe.batch_size, g) for g in generators)
-        for batch in zip(*orders, strict=True):  # of each student its own
+        for batch in zip(*orders, strict=True):  # one batch per student
             at = torch.stack(batch).to(device, non_blocking=True)  # (S, n)
             x, order, share = _batches(images[at], recipe, statistics, augment, generators)
             with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
@@ -103,9 +103,9 @@ def _batches(
     augment: SiameseAugment,
     generators: Sequence[Generator],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Augmented and mixed batches (S, n, c, h, w), orders of what was pasted (S, n) and shares (S,).
+    """Augmented and mixed batches (S, n, c, h, w), the orders of the pasted images (S, n) and their shares (S,).
 
-    Each generator is asked as `fit` asks it: the augmentation of its batch, then whether and how to mix.
+    Each generator draws in the order of `fit`: first the augmentation of its batch, then whether and how to mix.
     """
     students, size = images.shape[:2]
     x = network_input(images.flatten(0, 1), statistics)
@@ -114,8 +114,8 @@ def _batches(
         x = augment.apply(x[:, None], AugmentParameters.cat(draws))[:, 0]
     x = x.unflatten(0, (students, size))
     mixed = [maybe_cutmix(x[i], recipe, g) for i, g in enumerate(generators)]
-    as_it_is = torch.arange(size, device=x.device)
-    orders = torch.stack([as_it_is if order is None else order for _, order, _ in mixed])
+    unchanged = torch.arange(size, device=x.device)
+    orders = torch.stack([unchanged if order is None else order for _, order, _ in mixed])
     shares = torch.tensor([share for _, _, share in mixed]).to(x.device, non_blocking=True)
     return torch.stack([images for images, _, _ in mixed]), orders, shares
 
@@ -124,6 +124,6 @@ def _batches(
 def _unstack(networks: Sequence[nn.Module], stacked: Mapping[str, Tensor]) -> None:
     """Write the stacked weights and buffers back into the networks."""
     for i, network in enumerate(networks):
-        # Not of state_dict: tied weights have two names there, but are stacked once.
+        # Not from state_dict: tied weights have two names there, but are stacked once.
         for name, value in itertools.chain(network.named_parameters(), network.named_buffers()):
             value.copy_(stacked[name][i])

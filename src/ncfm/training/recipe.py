@@ -1,4 +1,4 @@
-"""How a classifier is trained: optimizer, schedule, augmentation."""
+"""The recipe of a training: optimizer, schedule, augmentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEDULES = ("one-cycle", "cosine", "step", "half", "fifths", "constant")
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """How a classifier is trained. Every number that a comparison must hold fixed is here.
+    """Everything about the training of a classifier that a comparison holds fixed.
 
     Schedules multiply ``lr`` over training time u in [0, 1):
     ``one-cycle`` rises linearly to u = 0.2 and falls linearly to 0; ``cosine`` is (1 + cos(pi u)) / 2;
@@ -29,13 +29,13 @@ class TrainingRecipe:
     """
 
     epochs: int
-    optimizer: str  # "sgd" (Nesterov's momentum), "heavy-ball" (sgd with the classic one) or "adamw"
+    optimizer: str  # "sgd" (with Nesterov momentum), "heavy-ball" (SGD with classical momentum) or "adamw"
     lr: float
     batch_size: int
     schedule: str
-    augment: str = "none"  # a SiameseAugment strategy, drawn anew for every image
-    cutmix_probability: float = 0.0  # share of batches that are mixed
-    momentum: float = 0.9  # not of adamw
+    augment: str = "none"  # a SiameseAugment strategy, drawn separately for every image
+    cutmix_probability: float = 0.0  # that a batch is mixed
+    momentum: float = 0.9  # not used by adamw
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
 
@@ -52,7 +52,7 @@ class TrainingRecipe:
 
 
 def schedule_factor(schedule: str, progress: float) -> float:
-    """The factor on the learning rate at ``progress`` u in [0, 1] of the training; see `TrainingRecipe`."""
+    """The factor of the learning rate at ``progress`` u in [0, 1] of the training; see `TrainingRecipe`."""
     if schedule == "one-cycle":
         return progress / 0.2 if progress < 0.2 else (1 - progress) / 0.8
     if schedule == "cosine":
@@ -69,7 +69,7 @@ def schedule_factor(schedule: str, progress: float) -> float:
 def make_optimizer(
     recipe: TrainingRecipe, network: nn.Module, total_steps: int
 ) -> tuple[torch.optim.Optimizer, LambdaLR]:
-    """The recipe's optimizer on all parameters of the network, and its schedule (one call of step() a batch)."""
+    """The recipe's optimizer of all parameters of the network, and its schedule (one call of step() per batch)."""
     optimizer: torch.optim.Optimizer
     if recipe.optimizer in ("sgd", "heavy-ball"):
         optimizer = torch.optim.SGD(
@@ -81,7 +81,7 @@ def make_optimizer(
         )
     else:
         optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-    # The factor of step i is taken at its middle, so that neither the first nor the last step is lost to a zero.
+    # The factor of step i is that of its middle, so that neither the first nor the last step has a factor of 0.
     return optimizer, LambdaLR(
         optimizer, lambda i: schedule_factor(recipe.schedule, min((i + 0.5) / max(total_steps, 1), 1.0))
     )

@@ -1,4 +1,4 @@
-"""What a classifier learns from: hard labels, soft ones, mixed images."""
+"""The targets of a classifier: hard labels, soft labels, and those of mixed images."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from ncfm.training.recipe import TrainingRecipe
 
 
 class Targets(NamedTuple):
-    """What a classifier is to say of images (..., n); leading axes are students."""
+    """The targets of images (..., n); leading axes are students."""
 
     labels: Tensor  # (..., n) int64
     soft: Tensor | None  # (..., n, C) probabilities at the temperature
     weight: float  # of the soft loss
     temperature: float
-    teachers: TeacherTargets | None = None  # who say ``soft`` anew of every batch, mixed as it is
+    teachers: TeacherTargets | None = None  # that give ``soft`` for every augmented and mixed batch
 
     def at(self, positions: Tensor) -> Targets:
-        """Those of the images at some positions."""
+        """The targets of the images at ``positions``."""
         return self._replace(labels=self.labels[positions], soft=None if self.soft is None else self.soft[positions])
 
     def shown(self, inputs: Tensor) -> Targets:
-        """Those of the same images shown as ``inputs`` (..., n, c, h, w): what the teachers say of them, if any do."""
+        """The targets of the same images as network inputs (..., n, c, h, w); teachers, if any, label these inputs."""
         return self if self.teachers is None else self._replace(soft=self.teachers.probabilities(inputs))
 
     def pasted(self, order: Tensor) -> Targets:
-        """Those of what was pasted into each image, a part of image ``order`` (..., n)."""
+        """The targets of the part that was pasted into each image, taken from image ``order`` (..., n)."""
         soft = self.soft
-        if soft is not None and self.teachers is None:  # teachers have seen both parts
+        if soft is not None and self.teachers is None:  # teachers label the mixed image, with both parts
             soft = soft.take_along_dim(order[..., None], dim=-2)
         return self._replace(labels=self.labels.gather(-1, order), soft=soft)
 
     def losses(self, logits: Tensor, recipe: TrainingRecipe) -> Tensor:
-        """For each image, (..., n), of logits (..., n, C)."""
+        """The loss of each image, (..., n), from logits (..., n, C)."""
         if self.soft is not None and self.weight == 1:
             return distillation_loss(logits, self.soft, self.temperature)
         hard = F.cross_entropy(
@@ -50,7 +50,7 @@ class Targets(NamedTuple):
 
 
 def make_targets(labels: Tensor, soft: StudentTargets | None, device: torch.device) -> Targets:
-    """Labels (n,), and soft labels if there are any, on the device."""
+    """Targets on the device from labels (n,), and soft labels or teachers if there are any."""
     if soft is None:
         return Targets(labels.to(device), None, 0.0, 1.0)
     if isinstance(soft, TeacherTargets):
@@ -59,7 +59,7 @@ def make_targets(labels: Tensor, soft: StudentTargets | None, device: torch.devi
 
 
 def maybe_cutmix(x: Tensor, recipe: TrainingRecipe, generator: Generator) -> tuple[Tensor, Tensor | None, float]:
-    """The batch, mixed or not: images, the order of what was pasted (None: nothing), and the share of their own."""
+    """The batch, mixed or not: images, the order of the pasted images (None: nothing), and the remaining share."""
     if float(torch.rand((), generator=generator)) < recipe.cutmix_probability:
         return cutmix(x, generator)
     return x, None, 1.0
@@ -73,8 +73,8 @@ def mixed_loss(
     Args:
         logits: (..., n, C).
         targets: of the n images.
-        order: (..., n) whose part was pasted into each image; None if nothing was.
-        share: of the area that is the images' own, one or (S,).
+        order: (..., n), the image of which a part was pasted into each image; None if nothing was pasted.
+        share: of the area that was not pasted, one number or (S,).
         recipe: for the label smoothing.
     """
     own = targets.losses(logits, recipe).mean(-1)

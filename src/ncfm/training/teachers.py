@@ -1,8 +1,8 @@
 """Teachers: a pool of networks trained on the real set, cached on disk by content, blended at each draw.
 
-The feature extractor of an iteration is a teacher whose weights are blended between its start and its end,
-``beta * initial + (1 - beta) * trained`` with ``beta ~ U(0, 1)``: features of every stage of training, from a few
-stored networks.
+The feature extractor of an iteration is a teacher whose weights are blended between initial and trained ones,
+``beta * initial + (1 - beta) * trained`` with ``beta ~ U(0, 1)``. A few stored networks thus give features of every
+stage of training.
 
 Reference:
     Zhang et al., "DANCE: Dual-View Distribution Alignment for Dataset Condensation", IJCAI 2024 (blending);
@@ -15,23 +15,25 @@ import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_known
+from ncfm._utils.cache import CacheEntry
+from ncfm._utils.checks import check_at_least, check_known
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import compiled
 from ncfm._utils.distributed import Ranks
-from ncfm._utils.files import best_effort, cache_dir, content_hash, read_json, read_tensors, write_json, write_tensors
+from ncfm._utils.files import content_hash
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Images, Statistics
 from ncfm.data.image_set import ImageSet
 from ncfm.networks.layout import channels_last
 from ncfm.networks.registry import create_network, is_own, on_device
-from ncfm.training.checkpoint import Unfinished
+from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.fit import fit, predict
 from ncfm.training.recipe import TrainingRecipe
 
@@ -44,21 +46,21 @@ CACHE_VERSION = 1
 
 @dataclass(frozen=True)
 class Teacher:
-    """One network at the start and at the end of its training on the real set."""
+    """One network before and after its training on the real set."""
 
     initial: Weights  # parameters and buffers, by name
     trained: Weights
-    seconds: float  # time its training took (when it was trained, not when it was read from the cache)
+    seconds: float  # of its training, also of a cached teacher
 
 
 class TeacherPool:
     """Trained networks from which every iteration draws its feature extractor.
 
-    Holds one live network per role (blended, trained) and writes drawn weights into it in place, so that compiled code
-    and memory stay where they are.
+    The pool has one live network per role (blended, trained). Drawn weights are written into it in place, so that
+    compiled code and memory are reused.
 
     Args:
-        teachers: at least one; all of the architecture that ``make_network`` gives.
+        teachers: at least one; all of the architecture that ``make_network`` builds.
         make_network: builds a network of that architecture from the seed of its initial weights.
         statistics: normalisation the teachers were trained with.
         device: where the live networks are.
@@ -82,7 +84,7 @@ class TeacherPool:
         self._make_network = make_network
         self.blended = _frozen(make_network(0), device)
         self.whole = _frozen(make_network(0), device)
-        self.classify = compiled(self.whole, compile_networks)  # logits of the trained teacher drawn last
+        self.classify = compiled(self.whole, compile_networks)  # logits of the trained teacher that was drawn last
 
     def __len__(self) -> int:
         return len(self._trained)
@@ -91,10 +93,10 @@ class TeacherPool:
         """The extractor of one iteration: the same module each time, with other weights.
 
         Args:
-            generator: draws it.
-            kind: of `EXTRACTORS`: "blended" - a random teacher, its weights blended by a random beta ~ U(0, 1), buffers
-                (BatchNorm statistics) too, but for integer ones, which are the trained ones; "trained" - a random
-                teacher at its end; "random" - a fresh network, as DM has it, to which no teacher contributes.
+            generator: draws teacher and weights.
+            kind: of `EXTRACTORS`. "blended" is a random teacher, its weights and buffers (BatchNorm statistics) blended
+                by beta ~ U(0, 1); integer buffers are the trained ones. "trained" is a random trained teacher.
+                "random" is a network with new random weights, as in DM; no teacher contributes.
         """
         check_known(kind, EXTRACTORS, "extractor")
         if kind == "random":
@@ -107,56 +109,59 @@ class TeacherPool:
         return self.blended
 
     def draw_trained(self, generator: Generator) -> nn.Module:
-        """A random teacher as trained (for calibration); the same module each time, with other weights."""
+        """A random trained teacher (for calibration): the same module each time, with other weights."""
         index = int(torch.randint(len(self), (), generator=generator))
         blend(self.whole, self._initial[index], self._trained[index], beta=0.0)
         return self.whole
 
     def trained(self, index: int) -> nn.Module:
-        """Teacher number ``index`` as trained."""
+        """The trained teacher number ``index``."""
         blend(self.whole, self._initial[index], self._trained[index], beta=0.0)
         return self.whole
 
     def log_probabilities(self, images: Images) -> Tensor:
-        """What the trained teachers say of images (n, c, h, w) in [0, 1]: the logarithm of the mean of their
-        distributions, (n, C) on the CPU."""
-        said = [
+        """Logarithm of the trained teachers' mean distribution over classes, (n, C) on the CPU.
+
+        Args:
+            images: (n, c, h, w) in [0, 1].
+        """
+        of_teachers = [
             torch.log_softmax(predict(self.trained(i), images, statistics=self.statistics), dim=1)
             for i in range(len(self))
         ]
-        return _mean_distribution(said)
+        return _mean_distribution(of_teachers)
 
     @torch.no_grad()
     def relabel(self, inputs: Tensor) -> Tensor:
-        """What `log_probabilities` says, of network inputs (n, c, h, w), normalised already: (n, C) where they are.
+        """`log_probabilities` of normalised network inputs (n, c, h, w): (n, C) on their device.
 
-        For every batch of a training: in one pass, and nothing waits for the device.
+        For the batches of a training: one pass per teacher, without synchronisation with the device.
         """
-        said = []
+        of_teachers = []
         for index in range(len(self)):
             self.trained(index)
-            said.append(torch.log_softmax(self.classify(channels_last(inputs)).float(), dim=1))
-        return _mean_distribution(said)
+            of_teachers.append(torch.log_softmax(self.classify(channels_last(inputs)).float(), dim=1))
+        return _mean_distribution(of_teachers)
 
     @property
     def fingerprints(self) -> list[str]:
-        """`fingerprint` of every teacher, in their order."""
+        """The `fingerprint` of every teacher, in order."""
         return [self.fingerprint(index) for index in range(len(self))]
 
     def fingerprint(self, index: int) -> str:
-        """Content hash of teacher number ``index`` as trained: its weights, and the layers that hold them.
+        """Content hash of the trained teacher number ``index``: its weights and its layers.
 
-        The layers too, since some differ in what they compute alone (instance and layer norm, say).
+        Layers with equal weights can differ in what they compute, such as instance and layer norm.
         """
         weights = self._trained[index]
-        names = sorted(weights)  # a file gives them in another order than a network
-        tensors = (weights[name][None] for name in names)  # an axis more: counters, as BatchNorm has, have none
+        names = sorted(weights)  # a file has them in another order than a network
+        tensors = (weights[name][None] for name in names)  # with a leading axis: BatchNorm's counters have no axes
         return content_hash(repr(self.whole), *names, *tensors)
 
 
-def _mean_distribution(said: Sequence[Tensor]) -> Tensor:
+def _mean_distribution(log_probabilities: Sequence[Tensor]) -> Tensor:
     """Logarithm of the mean of distributions, each given by its log-probabilities (n, C)."""
-    return torch.logsumexp(torch.stack(list(said)), dim=0) - math.log(len(said))
+    return torch.logsumexp(torch.stack(list(log_probabilities)), dim=0) - math.log(len(log_probabilities))
 
 
 @torch.no_grad()
@@ -170,7 +175,7 @@ def blend(network: nn.Module, initial: Weights, trained: Weights, beta: float) -
 
 
 def network_for(images: ImageSet, name: str, *, seed: int) -> nn.Module:
-    """A fresh network, one of `create_network`'s names, for the images and classes of a set."""
+    """A new network for the images and classes of a set; ``name`` is one of `create_network`."""
     return create_network(
         name, channels=images.channels, num_classes=images.num_classes, image_size=images.image_size, seed=seed
     )
@@ -179,8 +184,7 @@ def network_for(images: ImageSet, name: str, *, seed: int) -> nn.Module:
 def untrained_pool(
     images: ImageSet, network: str, *, number: int = 1, device: torch.device, compile_networks: bool = False
 ) -> TeacherPool:
-    """A pool of random weights: an iteration with it costs what it costs with trained ones, so plans and benchmarks
-    need not train."""
+    """A pool of random weights, for plans and benchmarks: an iteration takes as long as with trained weights."""
     weights = [network_for(images, network, seed=seed).state_dict() for seed in range(2 * number)]
     return TeacherPool(
         [Teacher(weights[2 * i], weights[2 * i + 1], 0.0) for i in range(number)],
@@ -204,9 +208,9 @@ def pretrain(
 ) -> TeacherPool:
     """Train a pool of teachers on the training split, or take them from the cache.
 
-    Each teacher is cached by the content that determines it (pixels, labels, architecture, recipe, seed, precision),
-    so a pool of 5 finds the 3 that an earlier run trained. Networks that are not the package's own are always trained:
-    a name may stand for other code tomorrow.
+    Each teacher is cached by the content that determines it: pixels, labels, architecture, recipe, seed, precision. A
+    pool of 5 therefore finds the 3 of an earlier run. Networks that are not the package's own are always trained: the
+    code behind a name may have changed.
 
     Args:
         images: the real set; its test split is never touched.
@@ -217,29 +221,26 @@ def pretrain(
         compute: device of the training and of the pool, precision, compilation; and ranks, which train the teachers in
             turn and all get the whole pool.
         cache: folder of the cache; default ``~/.cache/ncfm/teachers``.
-        on_epoch: called with (teacher, finished epochs) after each epoch; what it raises ends the training, which goes
-            on another time. Not for a teacher found in the cache: nothing has been done.
+        on_epoch: called with (teacher, finished epochs) after each epoch; not for a cached teacher. An exception of it
+            ends the training, which the next call resumes.
 
     Raises:
         NcfmError: if ``num_teachers`` is below 1, or training diverges.
     """
     check_at_least(num_teachers, 1, "num_teachers")
-    cache = cache_dir() / "teachers" if cache is None else cache
-
     compute = compute or Compute()
     module = on_device(network_for(images, network, seed=0), compute.device)
     forward = compiled(module, compute.compile_networks)
     own: dict[int, Teacher] = {}
     for index in compute.ranks.mine(num_teachers):
         own_seed = derive_seed(seed, "teachers", index)
-        key = teacher_key(images, network, recipe, own_seed, compute.precision)
-        teacher = _from_cache(cache, key, module.state_dict().keys()) if is_own(network) else None
+        entry = CacheEntry("teachers", teacher_key(images, network, recipe, own_seed, compute.precision), cache)
+        teacher = entry.read(partial(_parse, names=module.state_dict().keys())) if is_own(network) else None
         if teacher is None:
             module.load_state_dict(network_for(images, network, seed=own_seed).state_dict())
-            unfinished = Unfinished(cache / f"unfinished-{key}.safetensors") if is_own(network) else None
-            teacher = _train(images, module, forward, recipe, seed, index, compute.precision, on_epoch, unfinished)
-            with best_effort():
-                _to_cache(cache, key, teacher, asdict(recipe) | {"network": network, "data": images.name})
+            checkpoint = TrainingCheckpoint(entry.checkpoint_path) if is_own(network) else None
+            teacher = _train(images, module, forward, recipe, seed, index, compute.precision, on_epoch, checkpoint)
+            _write(entry, teacher, asdict(recipe) | {"network": network, "data": images.name})
         own[index] = teacher
     return TeacherPool(
         _exchange(own, num_teachers, module, compute.ranks),
@@ -251,24 +252,24 @@ def pretrain(
 
 
 def _exchange(own: dict[int, Teacher], number: int, module: nn.Module, ranks: Ranks) -> list[Teacher]:
-    """All teachers, from the ranks that have them; ``module`` is of their architecture."""
-    if ranks.is_alone:
+    """All teachers, from the ranks that trained them; ``module`` has their architecture."""
+    if ranks.is_single:
         return [own[index] for index in range(number)]
     seconds: dict[str, float] = {}
-    for told in ranks.collect({str(index): teacher.seconds for index, teacher in own.items()}):
-        seconds |= told
+    for of_rank in ranks.gather_objects({str(index): teacher.seconds for index, teacher in own.items()}):
+        seconds |= of_rank
     teachers = []
     for index in range(number):
         teacher = own.get(index) or Teacher(_copy(module), _copy(module), seconds[str(index)])
         for weights in (teacher.initial, teacher.trained):
-            # By name: a file gives them in another order than a network.
-            ranks.hand_out([weights[name] for name in sorted(weights)], source=index % ranks.count)
+            # By name: a file has them in another order than a network.
+            ranks.broadcast([weights[name] for name in sorted(weights)], source=index % ranks.count)
         teachers.append(teacher)
     return teachers
 
 
 def teacher_key(images: ImageSet, network: str, recipe: TrainingRecipe, seed: int, precision: torch.dtype) -> str:
-    """Content hash of everything that determines a teacher but the machine."""
+    """Content hash of everything that determines a teacher, except the machine."""
     return content_hash(
         f"teacher {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(seed), str(precision)
     )
@@ -283,7 +284,7 @@ def _train(
     index: int,
     precision: torch.dtype,
     on_epoch: Callable[[int, int], None] | None,
-    unfinished: Unfinished | None,
+    checkpoint: TrainingCheckpoint | None,
 ) -> Teacher:
     initial = _copy(module)
     began = time.perf_counter()
@@ -297,32 +298,24 @@ def _train(
         forward=forward,
         precision=precision,
         after_epoch=None if on_epoch is None else lambda epoch: on_epoch(index, epoch),
-        unfinished=unfinished,
+        checkpoint=checkpoint,
     )
-    seconds = time.perf_counter() - began + (0.0 if unfinished is None else unfinished.earlier)
-    return Teacher(initial, _copy(module), round(seconds, 3))  # as the cache has it
+    seconds = time.perf_counter() - began + (0.0 if checkpoint is None else checkpoint.earlier)
+    return Teacher(initial, _copy(module), round(seconds, 3))  # rounded as in the cache
 
 
-def _from_cache(cache: Path, key: str, names: Collection[str]) -> Teacher | None:
-    """A cached teacher with the weights ``names``; None if there is none that can be read: it is then trained."""
-    path = cache / f"{key}.safetensors"
-    if not path.exists():
-        return None
-    try:
-        tensors = read_tensors(path)
-        seconds = float(read_json(path.with_suffix(".json"))["seconds"])
-    except (NcfmError, KeyError, TypeError, ValueError):
-        return None
+def _parse(entry: CacheEntry, names: Collection[str]) -> Teacher | None:
+    """A cached teacher with the weights ``names``; None if the entry has others."""
+    tensors, seconds = entry.tensors(), float(entry.facts()["seconds"])
     initial = {k.removeprefix("initial."): v for k, v in tensors.items() if k.startswith("initial.")}
     trained = {k.removeprefix("trained."): v for k, v in tensors.items() if k.startswith("trained.")}
     return Teacher(initial, trained, seconds) if initial.keys() == trained.keys() == set(names) else None
 
 
-def _to_cache(cache: Path, key: str, teacher: Teacher, facts: dict[str, Any]) -> None:
-    """The facts go first: a teacher counts as cached once its tensors are there."""
-    write_json(cache / f"{key}.json", facts | {"seconds": round(teacher.seconds, 3)})
+def _write(entry: CacheEntry, teacher: Teacher, facts: dict[str, Any]) -> None:
     tensors = {f"initial.{k}": v for k, v in teacher.initial.items()}
-    write_tensors(cache / f"{key}.safetensors", tensors | {f"trained.{k}": v for k, v in teacher.trained.items()})
+    tensors |= {f"trained.{k}": v for k, v in teacher.trained.items()}
+    entry.write(tensors, facts | {"seconds": round(teacher.seconds, 3)})
 
 
 def _copy(module: nn.Module) -> Weights:
@@ -334,5 +327,5 @@ def _on(weights: Weights, device: torch.device) -> Weights:
 
 
 def _frozen(module: nn.Module, device: torch.device) -> nn.Module:
-    """In evaluation mode, without gradients for its parameters: only the images are optimised."""
+    """The module on the device, in evaluation mode, without gradients for its parameters."""
     return on_device(module, device).requires_grad_(False).eval()

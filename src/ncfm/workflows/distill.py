@@ -59,8 +59,8 @@ def distill(
     ranks = Ranks.here()
     with contextlib.ExitStack() as held:
         # Before minutes of work, not after. With several ranks the first one holds the folder for all.
-        ranks.after_first(lambda: held.enter_context(sole_user(folder)))
-        ranks.after_first(lambda: check_folder(folder, describe_run(name, ipc, config), resume))
+        ranks.on_main_process(lambda: held.enter_context(sole_user(folder)))
+        ranks.on_main_process(lambda: check_folder(folder, describe_run(name, ipc, config), resume))
         images, machine = prepare(data, config, data_dir)
         if d.extend is not None:  # before minutes of work, too
             shape = (ipc, images.channels, images.image_size, images.image_size)

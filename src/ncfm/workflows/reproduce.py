@@ -12,10 +12,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ncfm._utils.checks import NcfmError, nearest
-from ncfm._utils.energy import EnergyMeter
 from ncfm._utils.files import best_effort, read_json, write_json
 from ncfm._utils.progress import Reporter, Silent
 from ncfm.config.recipes import recipe_names, recipe_path
@@ -32,6 +31,9 @@ from ncfm.synthetic.synthetic_set import SyntheticSet, load
 from ncfm.workflows.compare import Scored, accuracy_row
 from ncfm.workflows.distill import distill
 from ncfm.workflows.evaluate import evaluate
+
+if TYPE_CHECKING:
+    from ncfm._utils.energy import EnergyMeter
 
 COMMITTED = Path(__file__).parents[1] / "results" / "committed.csv"
 """Rows of ``results/accuracy.csv`` by recipe, as they were when this version was made."""
@@ -78,15 +80,15 @@ class Reproduction:
 
 
 class Limited:
-    """A reporter that ends the work when its time is over, and reads the meter of energy on the way.
+    """A reporter that ends the work when its time is over, and samples the energy meter along the way.
 
     Args:
         reporter: is told everything.
         seconds: from now; None for no limit.
-        meter: of energy.
+        meter: of energy; None measures none.
     """
 
-    def __init__(self, reporter: Reporter, seconds: float | None, meter: EnergyMeter) -> None:
+    def __init__(self, reporter: Reporter, seconds: float | None, meter: EnergyMeter | None = None) -> None:
         self.reporter, self.meter = reporter, meter
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._read = time.monotonic()
@@ -107,7 +109,7 @@ class Limited:
             Interrupted: if the time is over: trainings and iterations then keep what they have, and end.
         """
         self.reporter.update(done, note)
-        if time.monotonic() - self._read >= READ_SECONDS:
+        if self.meter is not None and time.monotonic() - self._read >= READ_SECONDS:
             self._read = time.monotonic()
             self.meter.sample()
         if self.is_over:
@@ -198,6 +200,7 @@ def reproduce(
     seed: int | None = None,
     data_dir: str | Path | None = None,
     reporter: Reporter | None = None,
+    energy: bool = False,
 ) -> Reproduction:
     """Make a row anew, or go on with it: teachers, set, students; each is kept as far as it is.
 
@@ -207,6 +210,7 @@ def reproduce(
         minutes: the time of this piece; None for as long as it takes.
         settings: dotted settings over the recipe, which the row's variant then names.
         seed, data_dir, reporter: as in `ncfm.distill`.
+        energy: measure what the machine uses; the row has it if every piece was measured.
 
     Raises:
         NcfmError: as `ncfm.distill` and `ncfm.evaluate`, and if ``out`` holds something else.
@@ -217,7 +221,11 @@ def reproduce(
     config = resolve_config(row.data, row.ipc, row.name, settings, seed)
     if minutes is not None:  # a stacked pass of students would begin anew with every piece
         settings = {"machine.students": "one by one"} | settings
-    meter = EnergyMeter()
+    resumed, meter = (out / CONFIG_FILE).is_file(), None
+    if energy:
+        from ncfm._utils.energy import EnergyMeter
+
+        meter = EnergyMeter()
     limited = Limited(reporter or Silent(), None if minutes is None else 60 * minutes, meter)
     try:
         synthetic = _distilled(row, out, settings, seed, data_dir, limited)
@@ -231,7 +239,7 @@ def reproduce(
             f"The {minutes:g} minutes of this piece are used. {said} Run the same command again to go on."
         ) from stop
     finally:
-        joules = _add_energy(out, meter.sample())
+        joules = _add_energy(out, None if meter is None else meter.sample(), resumed=resumed)
     facts = synthetic.facts
     scored = Scored(
         name=row.name,
@@ -273,12 +281,24 @@ def _distilled(
     return distill(row.data, ipc=row.ipc, recipe=row.name, out=out, resume=begun, **common).synthetic
 
 
-def _add_energy(out: Path, joules: float | None) -> float | None:
-    """Joules of all pieces so far; None as soon as a piece could not be read."""
+def _add_energy(out: Path, joules: float | None, *, resumed: bool = False) -> float | None:
+    """Add the joules of a piece to those of the run folder.
+
+    Args:
+        out: the run folder.
+        joules: None if the piece was not measured.
+        resumed: whether there were pieces before this one; without a file they were not measured.
+
+    Returns:
+        Joules of all pieces; None if any of them was not measured.
+    """
     path = out / ENERGY_FILE
-    if joules is None and not out.is_dir():  # nothing to say, of a run that has written nothing yet
+    if path.is_file():
+        before = read_json(path).get("joules")
+    elif joules is None:
         return None
-    before = read_json(path).get("joules") if path.is_file() else 0.0
+    else:
+        before = None if resumed else 0.0
     total = None if before is None or joules is None else float(before) + joules
     with best_effort():
         write_json(path, {"joules": total})

@@ -40,7 +40,7 @@ from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
 from ncfm.distillation.checkpoint import has_state
 from ncfm.distillation.control import RunControl
-from ncfm.evaluation import EvaluationResult, StudentMemory, interval, students_key
+from ncfm.evaluation import EvaluationResult, StudentCache, interval, students_key
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
 from ncfm.networks.registry import is_own
@@ -58,7 +58,7 @@ def prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None
     """The real set, and where to compute."""
     code_version()  # remembered now: of the code as loaded, whatever becomes of the files while this runs
     # In turn: what the first rank decodes the others find in the cache.
-    images: ImageSet = Ranks.here().in_turn(lambda: build_data(data, config, data_dir))
+    images: ImageSet = Ranks.here().main_process_first(lambda: build_data(data, config, data_dir))
     if images.problems:
         more = f", and {len(images.problems) - 3} more (ncfm data tells all)" if len(images.problems) > 3 else ""
         warnings.warn(f"{images.name}: {'; '.join(images.problems[:3])}{more}", stacklevel=2)
@@ -112,17 +112,17 @@ def distill_into(
 
     ``method`` and ``variant`` are what the artefact says it is; by default what the objective and the settings say.
     """
-    if isinstance(pool, ExpertPool) and not machine.ranks.is_alone:
+    if isinstance(pool, ExpertPool) and not machine.ranks.is_single:
         raise NcfmError(f"{config.objective.name} works in one process; start it without torchrun.")
     if folder is not None:
         told = describe_run(images.name, ipc, config)
-        machine.ranks.after_first(lambda: write_json(folder / CONFIG_FILE, told))
+        machine.ranks.on_main_process(lambda: write_json(folder / CONFIG_FILE, told))
     budget = config.distill.seconds
     reporter.begin(stage, config.distill.iterations if budget is None else math.ceil(budget))
     control = RunControl(
         folder=folder,
         # As the first rank sees it: the others may look at the folder earlier or later.
-        resume=machine.ranks.collect(resume and folder is not None and has_state(folder))[0],
+        resume=machine.ranks.gather_objects(resume and folder is not None and has_state(folder))[0],
         on_iteration=lambda i, metrics: reporter.update(
             i if budget is None else min(int(metrics["seconds"]), math.ceil(budget)), _note(metrics)
         ),
@@ -156,7 +156,7 @@ def distill_into(
         labels = build_soft_labels(config, pool, result.synthetic.decoded().images)
     result = replace(result, synthetic=replace(result.synthetic, facts=facts, soft_labels=labels))
     if folder is not None:
-        machine.ranks.after_first(lambda: _write(result.synthetic, folder))
+        machine.ranks.on_main_process(lambda: _write(result.synthetic, folder))
     return result
 
 
@@ -235,7 +235,7 @@ def train_students(
     fresh: bool = False,
     on_epoch: Callable[[int], None] | None = None,
 ) -> EvaluationResult:
-    """`ncfm.evaluation.evaluate` on the machine, with the memory of students trained before."""
+    """`ncfm.evaluation.evaluate` on the machine, with the cache of student results."""
     network = config.evaluate.network
     determined: dict[str, Any] = {
         "statistics": statistics,
@@ -244,20 +244,20 @@ def train_students(
         "seed": config.seed if seed is None else seed,
         "soft": soft,
     }
-    memory = None
+    cache = None
     if is_own(network):  # other code may give the same name to another network tomorrow
         numerics = {key: value for key, value in dotted(config).items() if key in NUMERICS}
-        memory = StudentMemory(
+        cache = StudentCache(
             students_key(train, test, numerics=repr(numerics), **determined),
             describe=lambda: asdict(Conditions.here(machine.device)) | {"versions": _versions()},
-            recall=not fresh,
+            reuse=not fresh,
         )
     return evaluate_tensors(
         train,
         test,
         num_classes=num_classes,
         compute=machine,
-        memory=memory,
+        cache=cache,
         on_epoch=on_epoch,
         **determined,
     )
