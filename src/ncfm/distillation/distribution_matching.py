@@ -14,10 +14,12 @@ from ncfm._utils.seeding import Streams
 from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.budget import Budget
+from ncfm.distillation.control import RunControl
 from ncfm.distillation.loggers import MetricLogger
 from ncfm.distillation.minmax_step import MinMaxStep, Player
 from ncfm.distillation.objectives import Objective
-from ncfm.distillation.runner import DistillResult, Run
+from ncfm.distillation.result import DistillResult
+from ncfm.distillation.runner import Run
 from ncfm.synthetic.initialization import extended, start_images
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
@@ -148,18 +150,17 @@ def distill(
         compile_step=compile_step,
         ranks=ranks,
     )
-    run = Run(
-        step,
-        folder,
+    control = RunControl(
+        folder=folder,
+        resume=resume,
+        checkpoint_seconds=checkpoint_seconds,
+        log_every=log_every,
         diagnose_every=diagnose_every,
-        late=device.type == "cuda",
+        on_iteration=on_iteration,
         logger=logger,
-        ranks=ranks,
-        num_classes=real.num_classes,
     )
-    if resume:
-        run.resume()
-    run.play(budget, checkpoint_seconds=checkpoint_seconds, log_every=log_every, on_iteration=on_iteration)
+    run = Run(step, control, late=device.type == "cuda", ranks=ranks, num_classes=real.num_classes)
+    run.play(budget)
     return DistillResult(
         synthetic=start.with_images(run.images().cpu().clone()),
         start=start,
@@ -169,7 +170,7 @@ def distill(
         history=run.history.entries,
         images_per_pass=step.images_per_pass,
         peak_memory_mb=run.progress.peak_memory_mb,
-        taken_back=run.progress.taken_back,
+        rolled_back=run.progress.rolled_back,
     )
 
 

@@ -26,9 +26,11 @@ from ncfm._utils.seeding import Streams
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSet, normalizer, to_float
 from ncfm.distillation.budget import Budget
+from ncfm.distillation.control import RunControl
 from ncfm.distillation.loggers import MetricLogger
 from ncfm.distillation.minmax_step import Player
-from ncfm.distillation.runner import DistillResult, Run
+from ncfm.distillation.result import DistillResult
+from ncfm.distillation.runner import Run
 from ncfm.distillation.unrolling import Gap, Loss, replayed, unrolled
 from ncfm.networks.layout import channels_last
 from ncfm.synthetic.formation import decode, decoded_ipc, stitch
@@ -314,10 +316,16 @@ def distill_trajectories(
         mode=mode,
         bound=bound,
     )
-    run = Run(step, folder, late=experts.device.type == "cuda", logger=logger)
-    if resume:
-        run.resume()
-    run.play(budget, checkpoint_seconds=checkpoint_seconds, log_every=log_every, on_iteration=on_iteration)
+    control = RunControl(
+        folder=folder,
+        resume=resume,
+        checkpoint_seconds=checkpoint_seconds,
+        log_every=log_every,
+        on_iteration=on_iteration,
+        logger=logger,
+    )
+    run = Run(step, control, late=experts.device.type == "cuda")
+    run.play(budget)
     synthetic = begun.with_images(images.tensors[0].detach().cpu().clone())
     if labels is not None:
         said = F.log_softmax(labels.tensors[0].detach().cpu(), dim=1)
@@ -331,7 +339,7 @@ def distill_trajectories(
         history=run.history.entries,
         images_per_pass=step.images_per_pass,
         peak_memory_mb=run.progress.peak_memory_mb,
-        taken_back=run.progress.taken_back,
+        rolled_back=run.progress.rolled_back,
     )
 
 
