@@ -40,7 +40,7 @@ from sklearn.datasets import load_digits
 
 from benchmarks.records import FaultRow
 from ncfm.cli import main as cli
-from ncfm.distillation.checkpoint import STATE_FILE, has_state
+from ncfm.distillation.checkpoint import CHECKPOINT_FILE, has_checkpoint
 from ncfm.distillation.runner import Run
 from ncfm.results.files import Conditions, append_rows
 
@@ -92,7 +92,7 @@ def _is_aside(path: Path) -> bool:
 def _result_of(work: Path) -> Any:
     return {
         "set": load_file(work / "run" / "synthetic" / "images.safetensors"),
-        "state": load_file(work / "run" / STATE_FILE),
+        "state": load_file(work / "run" / CHECKPOINT_FILE),
     }
 
 
@@ -125,7 +125,7 @@ STAGES = [
     Stage(
         "distilling",
         lambda w: ["distill", str(w / "images"), "--ipc", "1", "--out", str(w / "run"), *OPTIONS],
-        lambda w: ["--resume"] if has_state(w / "run") else [],
+        lambda w: ["--resume"] if has_checkpoint(w / "run") else [],
         _set_of,
     ),
     Stage("evaluating", lambda w: ["evaluate", str(w / "run"), *OPTIONS], _nothing, _scores_of),
@@ -174,13 +174,13 @@ class Command:
         sys.stdout, sys.stderr = open(1, "w"), open(2, "w")  # noqa: SIM115 - for the rest of the process
         os.environ["NCFM_CACHE"] = str(work / "cache")
         sys.argv = ["ncfm", *arguments]
-        play = Run._step_that_fits
+        iterate = Run._iterate
 
         def counted(run: Run) -> Any:
             self.played.value = run.progress.iteration + 1
-            return play(run)
+            return iterate(run)
 
-        Run._step_that_fits = counted  # type: ignore[method-assign]
+        Run._iterate = counted  # type: ignore[method-assign]
         code: Any = 0
         try:
             prepare()
@@ -399,7 +399,7 @@ def _iterations_saved(run: Path) -> int:
     """Of the last state; 0 without one."""
     from safetensors import safe_open
 
-    for name in (STATE_FILE, "state-before.safetensors"):
+    for name in (CHECKPOINT_FILE, "state-before.safetensors"):
         if (run / name).is_file():
             with safe_open(run / name, framework="pt") as file:
                 return int(json.loads(file.metadata()["progress"])["iteration"])

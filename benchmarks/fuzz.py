@@ -50,9 +50,9 @@ from ncfm.config.recipes import read_recipe
 from ncfm.config.schema import make_config, nest, parse_setting
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.data.sources import images_of, load_images
-from ncfm.distillation.checkpoint import STATE_FILE, Progress, load_state, take_snapshot
+from ncfm.distillation.checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, take_checkpoint
 from ncfm.distillation.history import METRICS_FILE, read_lines
-from ncfm.distillation.snapshots import Frame, frame_images, read_film, write_frame
+from ncfm.distillation.snapshots import Snapshot, read_snapshots, snapshot_images, write_snapshot
 from ncfm.evaluation.student_cache import Student, StudentCache
 from ncfm.formats import export
 from ncfm.formats.reading import read_foreign
@@ -171,11 +171,13 @@ def readers(home: Path) -> list[Reader]:
     optimizer = torch.optim.Adam([tensors["images"]])
     streams = Streams(0)
     place = add(
-        "state", lambda p: load_state(p, dict(tensors), {"images_optimizer": optimizer}, Streams(0)), STATE_FILE
+        "state",
+        lambda p: load_checkpoint(p, dict(tensors), {"images_optimizer": optimizer}, Streams(0)),
+        CHECKPOINT_FILE,
     )
-    take_snapshot(Progress(3, 1.0), tensors, {"images_optimizer": optimizer}, streams).write(place)
-    place = add("film", read_film, "film/00000003.png")
-    write_frame(place, Frame(3, frame_images(images)))
+    take_checkpoint(Progress(3, 1.0), tensors, {"images_optimizer": optimizer}, streams).write(place)
+    place = add("film", read_snapshots, "film/00000003.png")
+    write_snapshot(place, Snapshot(3, snapshot_images(images)))
     found[-1] = found[-1]._replace(changed=tuple(str(p.relative_to(place)) for p in place.rglob("*") if p.is_file()))
     place = add("metrics", lambda p: read_lines(p / METRICS_FILE), METRICS_FILE)
     (place / METRICS_FILE).write_text('{"iteration": 1, "discrepancy": 0.5}\n' * 3)
@@ -201,7 +203,7 @@ def readers(home: Path) -> list[Reader]:
     place = home / "report"
     ncfm.distill(real, ipc=1, recipe="none", settings=TINY, out=place)
     (place / "report.html").unlink(missing_ok=True)
-    parts = ("config.json", "metrics.jsonl", STATE_FILE, "synthetic/set.json", "synthetic/images.safetensors")
+    parts = ("config.json", "metrics.jsonl", CHECKPOINT_FILE, "synthetic/set.json", "synthetic/images.safetensors")
     add("report", lambda p: write_report(p, with_data=False), *parts, folder=Path("report"))
     place = add("torch data set", lambda p: images_of(_Made((p / "d").read_bytes())), "d")
     (place / "d").write_bytes(bytes(range(64)))

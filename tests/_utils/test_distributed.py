@@ -114,7 +114,7 @@ def run(*command, **environment):
         text=True,
         check=False,
         timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"} | environment,
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -29,7 +29,7 @@ from ncfm.config.build import build_data, build_machine, build_teachers
 from ncfm.config.resolve import resolve_config
 from ncfm.data.image_set import to_uint8
 from ncfm.distillation import MinMaxStep, StepRecord
-from ncfm.distillation.checkpoint import STATE_FILE
+from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.evaluation import students as evaluation_run
 from ncfm.formats import hub
 from ncfm.formats.reading import read_foreign
@@ -108,7 +108,7 @@ def test_distill_writes_a_run_folder(ncfm_, tmp_path):
     assert (out / "images.png").read_bytes().startswith(b"\x89PNG")
     synthetic = ncfm.load(out)
     assert synthetic.facts["config"] == config["config"]
-    assert torch.equal(synthetic.images, load_file(out / STATE_FILE)["images"])
+    assert torch.equal(synthetic.images, load_file(out / CHECKPOINT_FILE)["images"])
 
 
 def test_nothing_is_pickled(ncfm_, tmp_path, own_cache):
@@ -942,7 +942,7 @@ def test_resume_of_nothing_is_refused(ncfm_, tmp_path):
 
 def test_a_damaged_state_is_a_failure(ncfm_, tmp_path):
     ncfm_(*distill(tmp_path))
-    (tmp_path / STATE_FILE).write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    (tmp_path / CHECKPOINT_FILE).write_bytes(b"\x10\0\0\0\0\0\0\0{")
     done = ncfm_(*distill(tmp_path, "--resume"))
     assert done.code == 1
     assert "damaged" in done.err
@@ -993,7 +993,7 @@ def test_a_loss_that_is_not_finite_is_a_failure(ncfm_, tmp_path, monkeypatch):
     assert done.code == 1
     assert "The loss or a gradient was not finite" in done.err
     assert "discrepancy nan" in done.err
-    assert not (tmp_path / STATE_FILE).exists()
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
 
 
 def test_too_little_memory_is_a_failure_in_a_sentence(ncfm_, tmp_path, monkeypatch):
@@ -1126,7 +1126,7 @@ def test_ctrl_c_and_resume(tmp_path, own_cache, ncfm_):
         [str(part) for part in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     for _ in range(30_000):  # five minutes on a busy machine: imports and a teacher come first
-        if (out / STATE_FILE).is_file() or process.poll() is not None:
+        if (out / CHECKPOINT_FILE).is_file() or process.poll() is not None:
             break
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -1140,7 +1140,7 @@ def test_ctrl_c_and_resume(tmp_path, own_cache, ncfm_):
     assert ncfm_(*distill(tmp_path / "straight", **changes)).code == 0
     a, b = (ncfm.load(folder).images for folder in (out, tmp_path / "straight"))
     assert torch.equal(a, b)
-    states = [load_file(folder / STATE_FILE) for folder in (out, tmp_path / "straight")]
+    states = [load_file(folder / CHECKPOINT_FILE) for folder in (out, tmp_path / "straight")]
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[1])
 
 

@@ -27,10 +27,10 @@ from ncfm.distillation import distribution_matching as loop
 from ncfm.distillation import minmax_step as step
 from ncfm.distillation import runner as running
 from ncfm.distillation.budget import Budget
-from ncfm.distillation.checkpoint import STATE_BEFORE_FILE, STATE_FILE, Progress, Snapshot
+from ncfm.distillation.checkpoint import CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE, Checkpoint, Progress
 from ncfm.distillation.history import METRICS_FILE
+from ncfm.distillation.interruption import stop_requests
 from ncfm.distillation.objectives import CharacteristicMatching, MeanMatching
-from ncfm.distillation.runner import stop_requests
 from ncfm.networks.features import FeatureExtractor
 from ncfm.synthetic.formation import MODES, decoded_ipc
 from ncfm.synthetic.initialization import INITS
@@ -85,12 +85,12 @@ def metrics_of(folder):
 
 
 def progress_of(folder):
-    with safe_open(folder / STATE_FILE, framework="pt") as file:
+    with safe_open(folder / CHECKPOINT_FILE, framework="pt") as file:
         return json.loads(file.metadata()["progress"])
 
 
 def same_tensors(a, b):
-    a, b = (load_file(folder / STATE_FILE) for folder in (a, b))
+    a, b = (load_file(folder / CHECKPOINT_FILE) for folder in (a, b))
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
@@ -194,14 +194,14 @@ def test_a_gpu_is_read_an_iteration_late(run, monkeypatch):
 
 
 def test_the_state_is_that_of_its_iteration_however_long_writing_takes(run, tmp_path, monkeypatch):
-    write, written = Snapshot.write, []
+    write, written = Checkpoint.write, []
 
     def slow(self, folder):
         time.sleep(0.05)
         written.append(json.loads(self.progress)["iteration"])
         write(self, folder)
 
-    monkeypatch.setattr(Snapshot, "write", slow)
+    monkeypatch.setattr(Checkpoint, "write", slow)
     with pytest.raises(Interrupted):
         run(folder=tmp_path / "slow", iterations=4, checkpoint_seconds=0, on_iteration=interrupt_at(2))
     assert written == [1, 2]  # nobody gets ahead of another, and the last one is on disk before the run ends
@@ -267,7 +267,7 @@ def test_resumed_equals_never_stopped(run, tmp_path, build):
 
 def test_the_state_of_the_default_holds_both_players(run, tmp_path):
     run(folder=tmp_path)
-    names = load_file(tmp_path / STATE_FILE).keys()
+    names = load_file(tmp_path / CHECKPOINT_FILE).keys()
     assert {"images", "adversary.weight_in", "adversary.bias_out", "images_optimizer.0.exp_avg"} <= names
     assert {f"adversary_optimizer.{i}.step" for i in range(4)} <= names
     assert {f"stream.{s}" for s in ("teachers", "augment", "batches", "frequencies", "calibration")} <= names
@@ -362,21 +362,21 @@ def test_of_a_damaged_state_the_one_before_is_used(run, tmp_path, how):
     folder = tmp_path / "run"
     with pytest.raises(Interrupted):
         run(iterations=6, folder=folder, checkpoint_seconds=0, on_iteration=interrupt_at(4))
-    assert (folder / STATE_BEFORE_FILE).is_file()
-    damage(folder / STATE_FILE, how)
+    assert (folder / PREVIOUS_CHECKPOINT_FILE).is_file()
+    damage(folder / CHECKPOINT_FILE, how)
     with pytest.warns(UserWarning, match="going on from the state before it, after iteration 3"):
         resumed = run(iterations=6, folder=folder, resume=True)
     assert torch.equal(straight.synthetic.images, resumed.synthetic.images)
     assert without_seconds(straight.history) == without_seconds(resumed.history)
     assert same_tensors(tmp_path / "straight", folder)
-    assert (folder / f"{STATE_FILE}.damaged").is_file()
+    assert (folder / f"{CHECKPOINT_FILE}.damaged").is_file()
 
 
 @pytest.mark.parametrize("how", DAMAGE)
 def test_without_a_whole_state_damage_is_told(run, tmp_path, how):
     run(folder=tmp_path)
-    damage(tmp_path / STATE_FILE, how)
-    for name in (STATE_FILE, STATE_BEFORE_FILE):
+    damage(tmp_path / CHECKPOINT_FILE, how)
+    for name in (CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE):
         if (tmp_path / name).is_file():
             damage(tmp_path / name, 0.3)
     with pytest.raises(NcfmFailure, match=r"Could not read.*damaged.*no whole state"):
@@ -388,12 +388,12 @@ def test_the_state_before_is_enough(run, tmp_path):
     straight = run(iterations=4)
     with pytest.raises(Interrupted):
         run(iterations=4, folder=tmp_path, checkpoint_seconds=0, on_iteration=interrupt_at(3))
-    (tmp_path / STATE_FILE).unlink()
+    (tmp_path / CHECKPOINT_FILE).unlink()
     assert torch.equal(run(iterations=4, folder=tmp_path, resume=True).synthetic.images, straight.synthetic.images)
 
 
 def test_a_foreign_file_is_told(run, tmp_path):
-    save_file({"images": torch.rand(10, 1, 1, 8, 8)}, tmp_path / STATE_FILE)
+    save_file({"images": torch.rand(10, 1, 1, 8, 8)}, tmp_path / CHECKPOINT_FILE)
     with pytest.raises(NcfmError, match="not a state of this program"):
         run(folder=tmp_path, resume=True)
 
@@ -594,7 +594,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 def state_of(folder):
-    return load_file(folder / STATE_FILE)
+    return load_file(folder / CHECKPOINT_FILE)
 
 
 @pytest.mark.parametrize("value", [NAN, INF])
@@ -602,14 +602,14 @@ def test_a_run_without_a_sound_iteration_is_a_failure(run, value, tmp_path):
     with pytest.raises(NcfmFailure, match=r"3 iterations in a row, up to iteration 3 .*Lower image_lr") as error:
         run(Scripted(value), folder=tmp_path)
     assert error.value.exit_code == 1
-    assert not (tmp_path / STATE_FILE).exists()
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
-def test_an_iteration_that_is_not_finite_is_taken_back_and_counted(run, value, tmp_path):
+def test_an_iteration_that_is_not_finite_is_rolled_back_and_counted(run, value, tmp_path):
     with pytest.warns(UserWarning, match="2 of 7 iterations were not finite"):
         result = run(Scripted(1.0, 1.0, value, value, 1.0), iterations=7, log_every=1, folder=tmp_path)
-    assert result.taken_back == 2
+    assert result.rolled_back == 2
     assert [entry["iteration"] for entry in result.history] == [1, 2, 5, 6, 7]
     assert progress_of(tmp_path)["taken_back"] == 2
     state = state_of(tmp_path)
@@ -617,7 +617,7 @@ def test_an_iteration_that_is_not_finite_is_taken_back_and_counted(run, value, t
     assert float(state["images_optimizer.0.step"]) == 5  # as if those two had never been
 
 
-def test_what_is_taken_back_leaves_everything_as_it_was(run, tmp_path, monkeypatch):
+def test_what_is_rolled_back_leaves_everything_as_it_was(run, tmp_path, monkeypatch):
     """Both players, both optimizers: after a bad iteration all is, bit for bit, what it was before it."""
     run(iterations=2, folder=tmp_path / "two", image_schedule="constant")
     extract = step.MinMaxStep.features_of
@@ -654,13 +654,13 @@ def test_too_many_in_a_row_end_the_run_and_spare_the_saved_state(run, tmp_path):
     assert torch.isfinite(state_of(tmp_path)["images"]).all()
 
 
-def test_what_was_taken_back_is_counted_over_sittings(run, tmp_path):
+def test_what_was_rolled_back_is_counted_in_a_resumed_run(run, tmp_path):
     with pytest.raises(Interrupted):
         run(Scripted(1.0, NAN, 1.0), iterations=6, log_every=1, folder=tmp_path, on_iteration=interrupt_at(3))
     assert progress_of(tmp_path)["taken_back"] == 1
     with pytest.warns(UserWarning, match="2 of 6"):
         result = run(Scripted(NAN, 1.0), iterations=6, log_every=1, folder=tmp_path, resume=True)
-    assert result.taken_back == 2
+    assert result.rolled_back == 2
 
 
 def test_early_stopping_does_not_look_at_what_is_not_finite(run):

@@ -1,4 +1,4 @@
-"""The film of a run: bounded, from the start to the end, and the same however often the run was stopped."""
+"""Snapshots of a run: bounded, from the start to the end, and the same however often the run was stopped."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ncfm.distillation.budget import Budget
 from ncfm.distillation.checkpoint import Progress
 from ncfm.distillation.objectives import MeanMatching
 from ncfm.distillation.snapshots import (
-    FILM_FOLDER,
-    FRAME_BYTES,
-    MOMENTS,
-    Frame,
-    cut_film,
-    frame_images,
-    frame_iterations,
-    read_film,
-    write_frame,
+    MAX_SNAPSHOT_BYTES,
+    MAX_SNAPSHOTS,
+    SNAPSHOTS_FOLDER,
+    Snapshot,
+    read_snapshots,
+    remove_snapshots,
+    snapshot_images,
+    snapshot_iterations,
+    write_snapshot,
 )
 from tiny import distill, few, random_pool
 
@@ -41,31 +41,31 @@ def run(digits):
     return play
 
 
-def same_film(a, b):
-    a, b = read_film(a), read_film(b)
+def same_snapshots(a, b):
+    a, b = read_snapshots(a), read_snapshots(b)
     return [f.iteration for f in a] == [f.iteration for f in b] and all(
         torch.equal(f.images, g.images) for f, g in zip(a, b, strict=True)
     )
 
 
-def test_a_film_has_the_start_the_end_and_equal_distances(run, tmp_path):
+def test_snapshots_have_the_start_the_end_and_equal_distances(run, tmp_path):
     result = run(folder=tmp_path)
-    film = read_film(tmp_path)
-    assert [f.iteration for f in film] == [-(-26 * i // 11) for i in range(MOMENTS)]
-    assert torch.equal(film[0].images, to_uint8(result.start.images))
-    assert torch.equal(film[-1].images, to_uint8(result.synthetic.images))
-    assert all(f.images.dtype == torch.uint8 and f.images.shape == (10, 2, 1, 8, 8) for f in film)
-    assert all(not path.name.startswith(".") for path in (tmp_path / FILM_FOLDER).iterdir())
+    snapshots = read_snapshots(tmp_path)
+    assert [f.iteration for f in snapshots] == [-(-26 * i // 11) for i in range(MAX_SNAPSHOTS)]
+    assert torch.equal(snapshots[0].images, to_uint8(result.start.images))
+    assert torch.equal(snapshots[-1].images, to_uint8(result.synthetic.images))
+    assert all(f.images.dtype == torch.uint8 and f.images.shape == (10, 2, 1, 8, 8) for f in snapshots)
+    assert all(not path.name.startswith(".") for path in (tmp_path / SNAPSHOTS_FOLDER).iterdir())
 
 
-def test_to_film_changes_nothing(run, tmp_path):
+def test_snapshots_change_nothing(run, tmp_path):
     assert torch.equal(run(folder=tmp_path).synthetic.images, run().synthetic.images)
 
 
 @pytest.mark.parametrize(("iterations", "expected"), [(0, [0]), (1, [0, 1]), (5, [0, 1, 2, 3, 4, 5])])
-def test_short_runs_are_filmed_whole(run, tmp_path, iterations, expected):
+def test_short_runs_have_a_snapshot_of_every_iteration(run, tmp_path, iterations, expected):
     run(folder=tmp_path, iterations=iterations)
-    assert frame_iterations(tmp_path) == expected
+    assert snapshot_iterations(tmp_path) == expected
 
 
 def test_moments_of_a_budget_of_time():
@@ -79,33 +79,33 @@ def test_moments_of_a_budget_of_time():
 def test_an_early_stop_is_an_end(run, tmp_path):
     result = run(folder=tmp_path, image_lr=1e-9, early_stop_patience=3)
     assert result.stopped_early
-    assert frame_iterations(tmp_path)[-1] == result.iterations < 26
-    assert len(frame_iterations(tmp_path)) <= MOMENTS
+    assert snapshot_iterations(tmp_path)[-1] == result.iterations < 26
+    assert len(snapshot_iterations(tmp_path)) <= MAX_SNAPSHOTS
 
 
 @pytest.mark.parametrize("stop", [1, 5, 25])
-def test_the_film_of_a_resumed_run_is_that_of_one_that_never_stopped(run, tmp_path, stop):
+def test_a_resumed_run_has_the_snapshots_of_one_that_never_stopped(run, tmp_path, stop):
     run(folder=tmp_path / "straight")
     with pytest.raises(Interrupted):
         run(
             folder=tmp_path / "halved",
             on_iteration=lambda i, _: os.kill(os.getpid(), signal.SIGINT) if i == stop else None,
         )
-    assert frame_iterations(tmp_path / "halved")[-1] <= stop
+    assert snapshot_iterations(tmp_path / "halved")[-1] <= stop
     run(folder=tmp_path / "halved", resume=True)
-    assert same_film(tmp_path / "straight", tmp_path / "halved")
+    assert same_snapshots(tmp_path / "straight", tmp_path / "halved")
 
 
-def test_frames_after_the_state_are_taken_again(run, tmp_path):
+def test_snapshots_after_the_checkpoint_are_taken_again(run, tmp_path):
     run(folder=tmp_path / "straight")
     with pytest.raises(Interrupted):
         run(folder=tmp_path / "cut", on_iteration=lambda i, _: os.kill(os.getpid(), signal.SIGINT) if i == 5 else None)
-    write_frame(tmp_path / "cut", Frame(7, torch.zeros(10, 2, 1, 8, 8, dtype=torch.uint8)))
+    write_snapshot(tmp_path / "cut", Snapshot(7, torch.zeros(10, 2, 1, 8, 8, dtype=torch.uint8)))
     run(folder=tmp_path / "cut", resume=True)
-    assert same_film(tmp_path / "straight", tmp_path / "cut")
+    assert same_snapshots(tmp_path / "straight", tmp_path / "cut")
 
 
-def test_a_crash_loses_only_what_the_state_loses(run, tmp_path):
+def test_a_crash_loses_only_what_the_checkpoint_loses(run, tmp_path):
     def crash(i, _):
         if i == 9:
             raise RuntimeError("power cut")
@@ -114,14 +114,14 @@ def test_a_crash_loses_only_what_the_state_loses(run, tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
         run(folder=tmp_path / "cut", checkpoint_seconds=0, on_iteration=crash)
     run(folder=tmp_path / "cut", resume=True)
-    assert same_film(tmp_path / "straight", tmp_path / "cut")
+    assert same_snapshots(tmp_path / "straight", tmp_path / "cut")
 
 
-def test_a_finished_run_resumes_to_the_same_film(run, tmp_path):
+def test_a_finished_run_resumes_to_the_same_snapshots(run, tmp_path):
     run(folder=tmp_path)
-    before = read_film(tmp_path)
+    before = read_snapshots(tmp_path)
     run(folder=tmp_path, resume=True)
-    assert [f.iteration for f in read_film(tmp_path)] == [f.iteration for f in before]
+    assert [f.iteration for f in read_snapshots(tmp_path)] == [f.iteration for f in before]
 
 
 @pytest.mark.parametrize(
@@ -133,25 +133,25 @@ def test_a_finished_run_resumes_to_the_same_film(run, tmp_path):
         ((2, 1, 3, 1024, 1024), (1, 1)),
     ],
 )
-def test_frames_of_large_sets_are_cut(shape, shown):
-    frame = frame_images(torch.rand(1, 1, *shape[2:]).expand(shape))
-    assert frame.shape == (*shown, *shape[2:])
-    assert frame.numel() <= max(FRAME_BYTES, frame[0, 0].numel())
+def test_snapshots_of_large_sets_are_cut(shape, shown):
+    kept = snapshot_images(torch.rand(1, 1, *shape[2:]).expand(shape))
+    assert kept.shape == (*shown, *shape[2:])
+    assert kept.numel() <= max(MAX_SNAPSHOT_BYTES, kept[0, 0].numel())
 
 
-def test_a_film_is_cut_after_an_iteration(tmp_path):
+def test_snapshots_after_an_iteration_are_removed(tmp_path):
     images = torch.zeros(1, 1, 1, 2, 2, dtype=torch.uint8)
     for iteration in (0, 5, 12):
-        write_frame(tmp_path, Frame(iteration, images))
-    cut_film(tmp_path, 5)
-    assert frame_iterations(tmp_path) == [0, 5]
-    cut_film(tmp_path / "none", 0)
-    assert read_film(tmp_path / "none") == []
+        write_snapshot(tmp_path, Snapshot(iteration, images))
+    remove_snapshots(tmp_path, 5)
+    assert snapshot_iterations(tmp_path) == [0, 5]
+    remove_snapshots(tmp_path / "none", 0)
+    assert read_snapshots(tmp_path / "none") == []
 
 
 @pytest.mark.parametrize("tensors", [{"other": torch.zeros(1)}, {"images": torch.zeros(2, 1, 1, 2, 2)}])
-def test_a_strange_frame_is_told(tmp_path, tensors):
-    write_frame(tmp_path, Frame(0, torch.zeros(1, 1, 1, 2, 2, dtype=torch.uint8)))
-    save_file(tensors, tmp_path / FILM_FOLDER / "0000003.safetensors")
+def test_a_strange_snapshot_is_refused(tmp_path, tensors):
+    write_snapshot(tmp_path, Snapshot(0, torch.zeros(1, 1, 1, 2, 2, dtype=torch.uint8)))
+    save_file(tensors, tmp_path / SNAPSHOTS_FOLDER / "0000003.safetensors")
     with pytest.raises(NcfmFailure, match=r"0000003\.safetensors is no frame of this film"):
-        read_film(tmp_path)
+        read_snapshots(tmp_path)

@@ -16,7 +16,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm.distillation import Interrupted, StartRange, distill_trajectories
 from ncfm.distillation import trajectory_matching as trajectory
-from ncfm.distillation.checkpoint import STATE_FILE
+from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.options import Trajectories
 from ncfm.networks import create_network
 from ncfm.synthetic.formation import Formation
@@ -311,7 +311,7 @@ def test_resumed_equals_never_stopped(run, tmp_path, learn_labels):
         )
     resumed = run(folder=tmp_path / "halved", resume=True, **options)
     assert torch.equal(straight.synthetic.images, resumed.synthetic.images)
-    a, b = (load_file(tmp_path / name / STATE_FILE) for name in ("straight", "halved"))
+    a, b = (load_file(tmp_path / name / CHECKPOINT_FILE) for name in ("straight", "halved"))
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert int(a["played"]) == 6

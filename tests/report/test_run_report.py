@@ -22,9 +22,9 @@ from ncfm.cli.main import app
 from ncfm.config.resolve import CONFIG_FILE, resolve_config
 from ncfm.config.schema import make_config, nest, parse_setting
 from ncfm.data.image_set import to_float
-from ncfm.distillation.checkpoint import STATE_FILE
+from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE
-from ncfm.distillation.snapshots import FILM_FOLDER
+from ncfm.distillation.snapshots import SNAPSHOTS_FOLDER
 from ncfm.report import real_data as real
 from ncfm.report.nearest_real import feature_map, pair_views, verdict
 from ncfm.report.page import TEMPLATES, with_code
@@ -239,7 +239,7 @@ def test_code_in_sentences_is_escaped():
         (SCORES_FILE, "Nobody has judged the set yet", "accuracy"),
         (METRICS_FILE, "no metrics.jsonl", "curves"),
         (DIAGNOSIS_FILE, "not told to look", "frequencies"),
-        (FILM_FOLDER, "has no film/", "film"),
+        (SNAPSHOTS_FOLDER, "has no film/", "film"),
     ],
 )
 def test_what_is_missing_is_said(run, gone, said, section):
@@ -262,7 +262,7 @@ def test_what_is_damaged_is_left_out(run, name, content):
 
 def test_an_old_run_has_a_report(run):
     # Without film, parts of the discrepancy, a command and versions.
-    shutil.rmtree(run / FILM_FOLDER)
+    shutil.rmtree(run / SNAPSHOTS_FOLDER)
     entries = [json.loads(line) for line in (run / METRICS_FILE).read_text().splitlines()]
     old = [{k: v for k, v in e.items() if k not in ("amplitude", "phase")} for e in entries]
     write_text(run / METRICS_FILE, "".join(json.dumps(e) + "\n" for e in old))
@@ -292,7 +292,7 @@ def test_a_killed_run_has_a_report_of_how_far_it_is(run):
     seen = page_of(run)
     assert "this run is not finished" in seen.text
     assert "Synthetic image of class 3" in [i["alt"][:26] for i in seen.all("img")]
-    (run / STATE_FILE).unlink()
+    (run / CHECKPOINT_FILE).unlink()
     assert "stopped before it saved anything" in page_of(run).text
 
 

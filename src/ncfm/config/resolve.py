@@ -14,7 +14,7 @@ from ncfm.config.methods import METHODS, Method
 from ncfm.config.recipes import check_recipe, read_recipe, recipe_names
 from ncfm.config.schema import RunConfig, dotted, make_config, nest
 from ncfm.data.image_set import ImageSet
-from ncfm.distillation.checkpoint import has_state
+from ncfm.distillation.checkpoint import has_checkpoint
 
 CONFIG_FILE = "config.json"
 
@@ -140,7 +140,7 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
                 f"{folder} holds a run with other settings ({'; '.join(differing[:5])}); "
                 "give the same ones, or choose another --out."
             )
-    elif has_state(folder):
+    elif has_checkpoint(folder):
         raise NcfmError(
             f"{folder} already holds a run; continue it with --resume, or choose another folder with --out."
         )

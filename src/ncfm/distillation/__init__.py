@@ -1,17 +1,24 @@
-"""Distillation: the min-max step and its peers, the run around an iteration, and its state on disk."""
+"""Distillation: the min-max step and its peers, the run around an iteration, and its checkpoints."""
 
 from ncfm.distillation.budget import Budget
+from ncfm.distillation.callback import Callback
+from ncfm.distillation.control import RunControl
 from ncfm.distillation.distribution_matching import distill
+from ncfm.distillation.interruption import Interrupted
 from ncfm.distillation.minmax_step import MinMaxStep, Player, StepRecord, ascend
-from ncfm.distillation.runner import DistillResult, Interrupted
+from ncfm.distillation.result import DistillResult
+from ncfm.distillation.runner import Run
 from ncfm.distillation.trajectory_matching import StartRange, TrajectoryStep, check_epochs, distill_trajectories
 
 __all__ = [
     "Budget",
+    "Callback",
     "DistillResult",
     "Interrupted",
     "MinMaxStep",
     "Player",
+    "Run",
+    "RunControl",
     "StartRange",
     "StepRecord",
     "TrajectoryStep",

@@ -1,6 +1,6 @@
-"""The state of a run on disk: one safetensors file that holds everything to go on, bit for bit, and the one before it.
+"""The checkpoint of a run: one safetensors file with everything to continue bit for bit, and the one before it.
 
-A state has a checksum of its content. One that is damaged is set aside, and the run goes on from the one before.
+A checkpoint has a checksum of its content. A damaged one is set aside, and the run continues from the one before.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,56 +23,73 @@ from ncfm._utils.files import content_hash, read_tensors, write_tensors
 from ncfm._utils.seeding import Streams
 from ncfm.training.checkpoint import optimizer_tensors, restore_optimizer
 
-STATE_FILE, STATE_BEFORE_FILE = "state.safetensors", "state-before.safetensors"
-DAMAGED = ".damaged"  # appended to the name of a state that is set aside
+CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE = "state.safetensors", "state-before.safetensors"
+DAMAGED = ".damaged"  # appended to the name of a checkpoint that is set aside
 FORMAT = "ncfm-state-1"
+KEYS_ON_DISK = {"rolled_back": "taken_back"}  # fields of `Progress` that have another name in the file
 
 
 @dataclass
 class Progress:
-    """How far a run is; the part of its state that is plain numbers."""
+    """How far a run is: the plain numbers of its checkpoint."""
 
     iteration: int = 0  # iterations finished
-    seconds: float = 0.0  # time spent on them, over all sittings
+    seconds: float = 0.0  # spent on them; a resumed run counts all its parts
     smoothed: float | None = None  # running mean of the discrepancy
     best: float | None = None  # lowest smoothed value so far
     best_iteration: int = 0
-    peak_memory_mb: float = 0.0  # that iterations took beside what the process held before, over all sittings
-    taken_back: int = 0  # iterations that were not finite, see `Guard`
-    spectrum: list[float] | None = (
-        None  # of the adversary's frequencies at the start, see `ncfm.distillation.diagnosis.spectrum`
-    )
+    peak_memory_mb: float = 0.0  # used by iterations, in addition to what the process held before them
+    rolled_back: int = 0  # iterations that were not finite, see `Guard`
+    spectrum: list[float] | None = None  # of the adversary's first frequencies, see `ncfm.distillation.diagnosis`
+
+    def to_json(self) -> str:
+        """The text in a checkpoint."""
+        return json.dumps({KEYS_ON_DISK.get(name, name): value for name, value in asdict(self).items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> Progress:
+        """The progress of a checkpoint.
+
+        Raises:
+            ValueError or TypeError: if the text is not one.
+        """
+        names = {key: name for name, key in KEYS_ON_DISK.items()}
+        stored: dict[str, Any] = dict(json.loads(text))
+        return cls(**{names.get(key, key): value for key, value in stored.items()})
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """A copy of a run's state on the CPU: what is written while the run goes on."""
+class Checkpoint:
+    """A copy on the CPU of everything that a run needs to continue, written while the run goes on."""
 
     tensors: dict[str, Tensor]
-    progress: str
+    progress: str  # `Progress.to_json`
 
     def write(self, folder: Path) -> None:
-        """Write the state in one file, atomically: progress, images, adversary, optimizers and generators together.
+        """Write one file, atomically: progress, images, adversary, optimizers and generators together.
 
-        One file, because two could come from different iterations when a process is killed between them. The state
-        that was there is kept as the one before.
+        With two files, a process killed between them would leave two different iterations. The file that was there
+        becomes the previous checkpoint.
         """
         metadata = {"format": FORMAT, "progress": self.progress, "checksum": _checksum(self.tensors, self.progress)}
-        write_tensors(folder / STATE_FILE, self.tensors, metadata, before=folder / STATE_BEFORE_FILE)
+        write_tensors(folder / CHECKPOINT_FILE, self.tensors, metadata, before=folder / PREVIOUS_CHECKPOINT_FILE)
 
 
-def has_state(folder: Path) -> bool:
-    """Whether a folder has a state to go on from."""
-    return any((folder / name).is_file() for name in (STATE_FILE, STATE_BEFORE_FILE))
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a folder has a checkpoint to continue from."""
+    return any((folder / name).is_file() for name in (CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE))
 
 
 def is_by_class(name: str, value: Tensor) -> bool:
-    """Whether ranks share a tensor of the state out: images, their moments and an objective's memory have the classes
-    as their first axis; the adversary and all counters are the same everywhere."""
+    """Whether ranks share a tensor of the checkpoint by class.
+
+    The first axis of images, of their optimizer's moments and of an objective's memory is the class. The adversary and
+    all counters are the same on every rank.
+    """
     return value.ndim > 0 and name.split(".")[0] in ("images", "images_optimizer", "memory")
 
 
-def take_snapshot(
+def take_checkpoint(
     progress: Progress,
     tensors: dict[str, Tensor],
     optimizers: dict[str, Optimizer],
@@ -79,8 +97,8 @@ def take_snapshot(
     *,
     ranks: Ranks = ALONE,
     num_classes: int = 0,
-) -> Snapshot:
-    """Copy everything that a run needs to go on; of several ranks what they share out is put together first."""
+) -> Checkpoint:
+    """Copy everything that a run needs to continue. Tensors that ranks share by class are gathered first."""
     named = dict(tensors)
     for name, optimizer in optimizers.items():
         named |= optimizer_tensors(name, optimizer)
@@ -88,10 +106,10 @@ def take_snapshot(
         named |= {n: ranks.gather(value, num_classes) for n, value in named.items() if is_by_class(n, value)}
     named |= {f"stream.{name}": value for name, value in streams.state().items()}
     copies = {name: torch.empty_like(value, device="cpu").copy_(value.detach()) for name, value in named.items()}
-    return Snapshot(copies, json.dumps(asdict(progress)))
+    return Checkpoint(copies, progress.to_json())
 
 
-def load_state(
+def load_checkpoint(
     folder: Path,
     tensors: dict[str, Tensor],
     optimizers: dict[str, Optimizer],
@@ -100,32 +118,25 @@ def load_state(
     ranks: Ranks = ALONE,
     num_classes: int = 0,
 ) -> Progress:
-    """Continue from a saved state: fill the tensors in place, restore optimizers and generators.
+    """Continue from a checkpoint: fill the tensors in place, restore optimizers and generators.
 
-    A state is whole, however many ranks have written it; of several each takes the classes of its share. If the last
-    state is damaged it gets another name, a warning tells so, and the state before it is used.
+    A checkpoint holds all classes, whatever the number of ranks; each rank takes the classes of its share. A damaged
+    checkpoint is renamed, with a warning, and the previous one is loaded.
 
     Raises:
-        NcfmError: if there is no state, or it is of another format or of a run of another shape; NcfmFailure if
-            all that there are are damaged.
+        NcfmError: if there is no checkpoint, or it is of another format or of a run of another shape; NcfmFailure if
+            all checkpoints are damaged.
     """
-    if not has_state(folder):
+    if not has_checkpoint(folder):
         raise NcfmError(
-            f"Nothing to resume: {folder} has no {STATE_FILE}. Start without --resume, or name the folder of an "
+            f"Nothing to resume: {folder} has no {CHECKPOINT_FILE}. Start without --resume, or name the folder of an "
             "interrupted run."
         )
     path, stored, progress = ranks.main_process_first(lambda: _read_last(folder))
     if not ranks.is_single:
         own = ranks.share(num_classes)
         stored = {n: value[own] if is_by_class(n, value) else value for n, value in stored.items()}
-    for name, tensor in tensors.items():
-        if name not in stored or stored[name].shape != tensor.shape:
-            found = tuple(stored[name].shape) if name in stored else "nothing"
-            raise NcfmError(f"{path}: expected {name} of shape {tuple(tensor.shape)}, found {found}: another run's.")
-    ours = tuple(f"{name}." for name in ("stream", *optimizers))
-    foreign = [name for name in stored if name not in tensors and not name.startswith(ours)]
-    if foreign:
-        raise NcfmError(f"{path} is of another run: it has {foreign[0]}, which this one has not.")
+    _check_same_run(path, stored, tensors, optimizers)
     for name, tensor in tensors.items():
         tensor.detach().copy_(stored[name])
     for name, optimizer in optimizers.items():
@@ -134,35 +145,49 @@ def load_state(
     return progress
 
 
+def _check_same_run(
+    path: Path, stored: Mapping[str, Tensor], tensors: Mapping[str, Tensor], optimizers: Mapping[str, Optimizer]
+) -> None:
+    """Raise NcfmError if a checkpoint has other tensors than the run, or tensors of other shapes."""
+    for name, tensor in tensors.items():
+        if name not in stored or stored[name].shape != tensor.shape:
+            found = tuple(stored[name].shape) if name in stored else "nothing"
+            raise NcfmError(f"{path}: expected {name} of shape {tuple(tensor.shape)}, found {found}: another run's.")
+    expected = tuple(f"{name}." for name in ("stream", *optimizers))
+    unexpected = [name for name in stored if name not in tensors and not name.startswith(expected)]
+    if unexpected:
+        raise NcfmError(f"{path} is of another run: it has {unexpected[0]}, which this one has not.")
+
+
 def _read_last(folder: Path) -> tuple[Path, dict[str, Tensor], Progress]:
-    """The last state that is whole.
+    """The last checkpoint that is not damaged.
 
     Raises:
-        NcfmError: if it is of another format; NcfmFailure if none is whole.
+        NcfmError: if it is of another format; NcfmFailure if all are damaged.
     """
-    broken: list[NcfmFailure] = []
-    for path in (folder / name for name in (STATE_FILE, STATE_BEFORE_FILE)):
+    errors: list[NcfmFailure] = []
+    for path in (folder / name for name in (CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE)):
         if not path.is_file():
             continue
         try:
             stored, progress = _read(path)
         except NcfmFailure as error:
-            broken.append(error)
+            errors.append(error)
             continue
-        if broken:
-            aside = folder / (STATE_FILE + DAMAGED)
-            (folder / STATE_FILE).replace(aside)  # else it would become the one before the next
+        if errors:
+            aside = folder / (CHECKPOINT_FILE + DAMAGED)
+            (folder / CHECKPOINT_FILE).replace(aside)  # else the next checkpoint would keep it as the previous one
             warnings.warn(
-                f"{broken[0]} It is kept as {aside.name}; going on from the state before it, after iteration "
+                f"{errors[0]} It is kept as {aside.name}; going on from the state before it, after iteration "
                 f"{progress.iteration}.",
                 stacklevel=2,
             )
         return path, stored, progress
-    raise NcfmFailure(f"{broken[0]} There is no whole state before it; start again in another folder (--out).")
+    raise NcfmFailure(f"{errors[0]} There is no whole state before it; start again in another folder (--out).")
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
-    """A state.
+    """The tensors and the progress of a checkpoint.
 
     Raises:
         NcfmError: if it is of another format; NcfmFailure if it is damaged.
@@ -173,10 +198,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
             metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise NcfmError(f"{path} is not a state of this program (expected format {FORMAT!r}).")
-        # States of earlier versions have no checksum.
+        # Checkpoints of earlier versions have no checksum.
         if metadata.get("checksum", None) not in (None, _checksum(stored, metadata["progress"])):
             raise NcfmFailure(f"Could not read {path}: its content does not agree with its checksum; it is damaged.")
-        return stored, Progress(**json.loads(metadata["progress"]))
+        return stored, Progress.from_json(metadata["progress"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise NcfmFailure(f"Could not read {path}: {error}. It is damaged.") from error
 

@@ -13,7 +13,8 @@ from ncfm.distillation.control import RunControl
 from ncfm.distillation.minmax_step import MinMaxStep, Player
 from ncfm.distillation.objectives import Objective
 from ncfm.distillation.options import Extraction, Matching
-from ncfm.distillation.runner import DistillResult, Run
+from ncfm.distillation.result import DistillResult
+from ncfm.distillation.runner import Run
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import Start
 from ncfm.training.teachers import TeacherPool
@@ -79,23 +80,8 @@ def distill(
         extraction=extraction,
         compute=compute,
     )
-    run = Run(
-        step,
-        control.folder,
-        diagnose_every=control.diagnose_every,
-        late=device.type == "cuda",
-        logger=control.logger,
-        ranks=ranks,
-        num_classes=real.num_classes,
-    )
-    if control.resume:
-        run.resume()
-    run.play(
-        budget,
-        checkpoint_seconds=control.checkpoint_seconds,
-        log_every=control.log_every,
-        on_iteration=control.on_iteration,
-    )
+    run = Run(step, control, late=device.type == "cuda", ranks=ranks, num_classes=real.num_classes)
+    run.play(budget)
     return DistillResult(
         synthetic=begun.with_images(run.images().cpu().clone()),
         start=begun,
@@ -105,7 +91,7 @@ def distill(
         history=run.history.entries,
         images_per_pass=step.images_per_pass,
         peak_memory_mb=run.progress.peak_memory_mb,
-        taken_back=run.progress.taken_back,
+        rolled_back=run.progress.rolled_back,
     )
 
 

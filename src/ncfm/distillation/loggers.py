@@ -1,6 +1,6 @@
-"""Where metrics go beside the run folder: TensorBoard or Weights & Biases, both optional.
+"""Loggers of metrics in addition to the run folder: TensorBoard or Weights & Biases, both optional.
 
-A logger is told what the run has measured; it draws no random numbers of the run's streams and changes no result.
+A logger receives the metrics of a run. It draws no random numbers from the run's streams and changes no result.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any, Protocol
 from ncfm._utils.checks import NcfmError, check_known
 
 LOGGERS = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
-"""Names with the module that each needs; the extra that installs it has the logger's name."""
+"""The module that each logger needs, by name. The extra that installs it has the name of the logger."""
 
 EVENTS_FOLDER = "tensorboard"  # in the run folder
 
 
 class MetricLogger(Protocol):
-    """Whoever keeps the metrics of a run."""
+    """Receives the metrics of a run."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Keep what iteration ``step`` measured; steps only grow."""
+        """Log the metrics of iteration ``step``; steps only grow."""
         ...
 
     def close(self) -> None:
-        """Write what is left. Called once, also where the run is stopped or fails."""
+        """Write what is buffered. Called once, also if the run is stopped or fails."""
         ...
 
 
@@ -50,7 +50,7 @@ def import_logger(name: str) -> Any:
 class TensorBoardLogger:
     """Scalars in event files below ``<folder>/tensorboard``, for ``tensorboard --logdir``.
 
-    Of a run that is resumed the points after the saved state are dropped, as they are from ``metrics.jsonl``.
+    If a run is resumed, the points after its checkpoint are dropped, as in ``metrics.jsonl``.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -61,8 +61,8 @@ class TensorBoardLogger:
         self._folder = folder / EVENTS_FOLDER
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One scalar for each metric."""
-        if self._writer is None:  # now it is known where the run goes on
+        """Add one scalar per metric."""
+        if self._writer is None:  # the first step shows where a resumed run continues
             self._writer = self._module.SummaryWriter(log_dir=str(self._folder), purge_step=step)
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, global_step=step)
@@ -76,12 +76,12 @@ class TensorBoardLogger:
 class WandbLogger:
     """A run of Weights & Biases, in the project that ``WANDB_PROJECT`` names or "ncfm".
 
-    Where it goes (online, offline, which account) is wandb's own configuration. A run that is resumed is a new run of
-    the same name, whose steps go on.
+    The account, and whether it works offline, are wandb's own configuration. A resumed run is a new run of the same
+    name that continues the steps.
 
     Args:
-        folder: the run folder, whose name is the run's and where wandb keeps its files.
-        config: shown beside the run.
+        folder: the run folder. wandb names its run after it, and keeps its files there.
+        config: shown next to the run.
     """
 
     def __init__(self, folder: Path | None, config: Mapping[str, Any]) -> None:
@@ -90,7 +90,7 @@ class WandbLogger:
         self._run: Any = None
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One point of every metric."""
+        """Log one point per metric."""
         if self._run is None:
             place: dict[str, Any] = {}
             if self._folder is not None:
@@ -100,18 +100,18 @@ class WandbLogger:
         self._run.log(dict(metrics), step=step)
 
     def close(self) -> None:
-        """Upload what is left."""
+        """Upload what is buffered."""
         if self._run is not None:
             self._run.finish()
 
 
 def _project() -> dict[str, str]:
-    """The project, unless the environment names one."""
+    """The project as an option of wandb, unless the environment names one."""
     return {} if os.environ.get("WANDB_PROJECT") else {"project": "ncfm"}
 
 
 def make_logger(name: str | None, folder: Path | None, config: Mapping[str, Any]) -> MetricLogger | None:
-    """The logger called ``name`` for a run; None for none.
+    """The logger with a name for a run; None without a name.
 
     Raises:
         NcfmError: as `import_logger`, or if TensorBoard has no folder to write to.

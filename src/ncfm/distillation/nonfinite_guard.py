@@ -1,4 +1,4 @@
-"""Iterations that leave something not finite are taken back: one bad batch does not end a run of hours."""
+"""Iterations that leave a value that is not finite are rolled back: one bad batch does not end a run of hours."""
 
 from __future__ import annotations
 
@@ -10,44 +10,45 @@ from ncfm._utils.distributed import ALONE, Ranks
 from ncfm.distillation.step_protocol import Record, Step
 from ncfm.training.checkpoint import optimizer_tensors
 
-PATIENCE = 10  # iterations in a row that may be taken back
+PATIENCE = 10  # iterations in a row that may be rolled back
 
 
 class Guard:
-    """Plays a step's iterations, and takes back those that are not finite.
+    """Runs a step's iterations, and rolls back those that are not finite.
 
-    An iteration is sound if what it measured and everything that it changed (images, adversary, optimizers, memory) is
-    finite. Of one that is not nothing stays but its draws: the next one has other images, teachers and frequencies. On
-    a GPU this takes no waiting: both outcomes are at hand, and a mask chooses. What one rank takes back all do.
+    An iteration is finite if its measurements and everything that it changed (images, adversary, optimizers, memory)
+    are finite. One that is not leaves only its random draws: the next one has other images, teachers and frequencies.
+    A GPU is not waited for: both outcomes are computed, and a mask selects one. All ranks roll back together.
     """
 
     def __init__(self, step: Step, ranks: Ranks = ALONE) -> None:
         self.step, self.ranks = step, ranks
         device = step.tensors()["images"].device
-        self.in_a_row = torch.zeros((), dtype=torch.int64, device=device)  # taken back, up to the last iteration
-        self.taken_back = torch.zeros((), dtype=torch.int64, device=device)  # in all
+        self.in_a_row = torch.zeros((), dtype=torch.int64, device=device)  # rolled back, up to the last iteration
+        self.rolled_back = torch.zeros((), dtype=torch.int64, device=device)  # in total
 
     def __call__(self) -> Record:
-        """Play one iteration; what it measured is given back also where it was taken back."""
-        before = {name: tensor.detach().clone() for name, tensor in self._state().items()}
+        """Run one iteration. Its record is returned even where it was rolled back."""
+        before = {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
         record = self.step()
-        after = self._state()
-        told = [value for value in record._asdict().values() if value is not None]
-        sound = torch.stack([torch.isfinite(tensor).all() for tensor in (*told, *after.values())]).all()
-        sound = self.ranks.sum([(~sound).to(torch.int64)])[0] == 0
-        self.in_a_row = torch.where(sound, 0, self.in_a_row + 1)
-        self.taken_back = self.taken_back + ~sound
-        if sound.device.type != "cpu" or not sound:  # to ask a CPU costs nothing
+        after = self._tensors()
+        measured = [value for value in record._asdict().values() if value is not None]
+        finite = torch.stack([torch.isfinite(tensor).all() for tensor in (*measured, *after.values())]).all()
+        finite = self.ranks.sum([(~finite).to(torch.int64)])[0] == 0
+        self.in_a_row = torch.where(finite, 0, self.in_a_row + 1)
+        self.rolled_back = self.rolled_back + ~finite
+        if finite.device.type != "cpu" or not finite:  # reading a value of a CPU costs nothing
             for name, tensor in after.items():
-                # What was not there before are moments of an optimizer's first step, which are 0 before it.
+                # Tensors that are new belong to an optimizer's first step; they are 0 before it.
                 old = before.get(name, torch.zeros_like(tensor))
-                tensor.detach().copy_(torch.where(sound, tensor, old))
+                tensor.detach().copy_(torch.where(finite, tensor, old))
         return record
 
-    def _state(self) -> dict[str, Tensor]:
-        """All that an iteration changes, by name.
+    def _tensors(self) -> dict[str, Tensor]:
+        """All tensors that an iteration changes, by name.
 
-        But what a CPU counts beside a GPU (an optimizer's steps), for which the one would have to wait for the other.
+        Tensors that a CPU keeps next to a GPU (an optimizer's step count) are left out: selecting them would make one
+        device wait for the other.
         """
         named = self.step.tensors()
         for name, optimizer in self.step.optimizers().items():
@@ -56,16 +57,16 @@ class Guard:
 
 
 def check_patience(iteration: int, in_a_row: int, measured: str, patience: int = PATIENCE) -> None:
-    """Check that iterations are not taken back for ever.
+    """Check that not too many iterations in a row are rolled back.
 
     Args:
         iteration: the last one.
-        in_a_row: iterations that were taken back, up to this one.
-        measured: what it measured, in words.
+        in_a_row: iterations that were rolled back, up to this one.
+        measured: its measurements, in words.
         patience: how many are too many.
 
     Raises:
-        NcfmFailure: if they are.
+        NcfmFailure: if there are ``patience`` or more.
     """
     if in_a_row >= patience:
         raise NcfmFailure(

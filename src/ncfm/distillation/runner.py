@@ -1,384 +1,213 @@
-"""Running a method: iterations played, measured, saved, resumed and stopped, whatever an iteration is.
+"""A run: it repeats the iterations of a method until the budget is spent. All else is done by callbacks.
 
-A method is a `Step`: `MinMaxStep` matches distributions, `TrajectoryStep` matches training trajectories. What they
-share is here.
+A method is a `Step`: `MinMaxStep` matches distributions, `TrajectoryStep` matches training trajectories.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
-import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
-from ncfm._utils.device import give_back_memory, is_out_of_memory, measure_peak_memory
+from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.device import give_back_memory, measure_peak_memory
 from ncfm._utils.distributed import ALONE, LostRank, Ranks
-from ncfm._utils.files import BackgroundTask, write_text
 from ncfm.distillation.budget import Budget
-from ncfm.distillation.checkpoint import Progress, Snapshot, load_state, take_snapshot
-from ncfm.distillation.diagnosis import Spectrum, collapse
-from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, History, Measured, as_lines, read_lines
-from ncfm.distillation.loggers import MetricLogger
+from ncfm.distillation.callback import Callback
+from ncfm.distillation.callbacks import AdversaryWatch, EarlyStopping, MetricsLogging, ProgressReport
+from ncfm.distillation.checkpoint import Progress, load_checkpoint
+from ncfm.distillation.control import RunControl
+from ncfm.distillation.history import History, Measured
+from ncfm.distillation.interruption import Interrupted, stop_requests
+from ncfm.distillation.memory_retry import run_within_memory
 from ncfm.distillation.nonfinite_guard import Guard
-from ncfm.distillation.snapshots import MOMENTS, Frame, cut_film, frame_images, write_frame
+from ncfm.distillation.run_files import Checkpointing, DiagnosisFile, MetricsFile, TakeSnapshots
 from ncfm.distillation.step_protocol import Record, Step
-from ncfm.synthetic.synthetic_set import SyntheticSet
-
-SMOOTHING = 0.98  # of the loss that early stopping looks at: a mean over about 50 iterations
-MIN_GAIN = 1e-3  # relative improvement that counts
-
-
-class Interrupted(NcfmError):
-    """The run was asked to stop; its state is saved if it has a folder."""
-
-    exit_code = 130  # as shells report a process that Ctrl-C ended
-
-
-@dataclass(frozen=True)
-class DistillResult:
-    """What a distillation gives back."""
-
-    synthetic: SyntheticSet
-    start: SyntheticSet  # the undistilled start, for comparison
-    iterations: int
-    seconds: float  # of distilling, over all sittings
-    stopped_early: bool
-    history: list[dict[str, float]]  # the logged metrics
-    images_per_pass: int | None  # with gradient; None if all went at once
-    peak_memory_mb: float  # that iterations took beside what the process held before
-    taken_back: int = 0  # iterations that were not finite
-
-    @property
-    def seconds_per_iteration(self) -> float:
-        """Mean time of an iteration; NaN if there was none."""
-        return self.seconds / self.iterations if self.iterations else math.nan
 
 
 class Run:
-    """A distillation under way: its step, its progress, and what is on disk.
+    """A distillation in progress.
 
     Args:
         step: the method.
-        folder: where metrics and state are written; nothing is written if None.
-        diagnose_every: iterations between two diagnoses, which go to `DIAGNOSIS_FILE`; None for none.
-        late: read an iteration's measurements during the next one, by when a GPU has passed them.
-        logger: told the metrics as they are logged, with time and memory; closed when `play` ends.
-        ranks: who plays the iterations together. The first writes; when one asks to stop, all do.
-        num_classes: that they share.
+        control: where it writes, how often, and who is informed.
+        late: read an iteration's measurements during the next one, when a GPU has computed them.
+        ranks: the processes that run the iterations together. The first writes; if one is asked to stop, all do.
+        num_classes: number of classes that the ranks share.
     """
+
+    budget: Budget  # of `play`
 
     def __init__(
-        self,
-        step: Step,
-        folder: Path | None,
-        *,
-        diagnose_every: int | None = None,
-        late: bool = False,
-        logger: MetricLogger | None = None,
-        ranks: Ranks = ALONE,
-        num_classes: int = 0,
+        self, step: Step, control: RunControl, *, late: bool = False, ranks: Ranks = ALONE, num_classes: int = 0
     ) -> None:
-        self.ranks, self.num_classes = ranks, num_classes
-        self.step, self.folder, self.diagnose_every, self.late = step, folder, diagnose_every, late
-        self.logger = logger
-        self.progress = Progress()
-        self.history = History()
-        self.diagnoses: list[dict[str, Any]] = []
-        self._frames: list[Frame] = []  # to be written
-        self._moment = 0  # of the film
-        self._guard = Guard(step, ranks)
-        self._saved_at = 0  # iteration of the state that was saved last
-        self._warned = False  # of the adversary
-        self._peak: Callable[[], float] = lambda: 0.0  # memory taken since the iterations began
-        self._costs: dict[str, float] = {}  # as they were last told
-        self._writing = BackgroundTask()
+        self.step, self.control, self.ranks, self.num_classes = step, control, ranks, num_classes
+        self.progress, self.history, self.guard = Progress(), History(), Guard(step, ranks)
+        self._checkpointing = Checkpointing(control.checkpoint_seconds)
+        self._callbacks = self._all_callbacks(late)
+        self._stop = threading.Event()
+        self._peak: Callable[[], float] = lambda: 0.0  # MiB used since the iterations began
+        self._began = 0.0  # by `time.perf_counter`, as if the run had never been interrupted
 
-    def save(self, *, wait: bool = True) -> None:
-        """Write the metrics and the film, then the state that counts them; in the background unless told to wait."""
-        self._log()
-        self.progress.taken_back = int(self._guard.taken_back)
-        self.progress.peak_memory_mb = max(self.progress.peak_memory_mb, self._peak())
-        tensors = self.step.tensors()
-        check_state(tensors, self.progress.iteration)
-        self._watch_adversary()
-        if self.folder is None:
-            return
-        snapshot = self._take_snapshot()
-        self._saved_at = self.progress.iteration
-        frames, self._frames = self._frames, []  # on all ranks: they meet for the frames that they have not
-        if not self.ranks.is_main:
-            return
-        folder, texts = self.folder, {METRICS_FILE: as_lines(self.history.entries)}
-        if self.diagnose_every is not None:
-            texts[DIAGNOSIS_FILE] = as_lines(self.diagnoses)
+    def _all_callbacks(self, late: bool) -> tuple[Callback, ...]:
+        """All callbacks. The user's see the metrics of an iteration, and their files precede the checkpoint."""
+        control = self.control
+        logging = MetricsLogging(control.logger, late=late)
+        callbacks = [EarlyStopping(), MetricsFile(control.log_every), DiagnosisFile(control.diagnose_every)]
+        if control.folder is not None:
+            callbacks.append(TakeSnapshots(control.folder))
+        callbacks.append(logging)
+        if control.on_iteration is not None:
+            callbacks.append(ProgressReport(control.on_iteration, logging))
+        return (*callbacks, *control.callbacks, self._checkpointing, AdversaryWatch())
 
-        def write() -> None:
-            for name, text in texts.items():
-                write_text(folder / name, text)
-            for frame in frames:
-                write_frame(folder, frame)
-            snapshot.write(folder)
-
-        self._writing.start(write)
-        if wait:
-            self._writing.wait()
-
-    def _take_snapshot(self) -> Snapshot:
-        return take_snapshot(
-            self.progress,
-            self.step.tensors(),
-            self.step.optimizers(),
-            self.step.streams,
-            ranks=self.ranks,
-            num_classes=self.num_classes,
-        )
+    # --- for callbacks ---
 
     def images(self) -> Tensor:
-        """All stored images (C, ipc, c, h, w), put together from all ranks."""
+        """All stored images (C, ipc, c, h, w), gathered from all ranks: every rank must call it."""
         return self.ranks.gather(self.step.tensors()["images"].detach(), self.num_classes)
 
-    def resume(self) -> None:
-        """Continue from the folder's state; metrics and frames after it are dropped, they will be made again."""
-        if self.folder is None:
-            raise NcfmError("resume needs the folder of an interrupted run (--out).")
-        self.progress = load_state(
-            self.folder,
+    def measured(self, record: Record) -> Measured:
+        """The measurements of the last iteration, to be read later."""
+        return Measured(self.progress.iteration, self.progress.seconds, record, self.guard.in_a_row)
+
+    def request_stop(self) -> None:
+        """Stop after the running iteration as on Ctrl-C: save the checkpoint and raise `Interrupted`."""
+        self._stop.set()
+
+    def write_later(self, write: Callable[[], None]) -> None:
+        """Call a function in the background before the next checkpoint is written; on the first rank only.
+
+        A file written so is never older than the checkpoint. A run without a folder does not call it.
+        """
+        if self.control.folder is not None and self.ranks.is_main:
+            self._checkpointing.queue(write)
+
+    @property
+    def peak_memory_mb(self) -> float:
+        """Peak memory of the iterations in MiB, in addition to what the process held before them."""
+        return max(self.progress.peak_memory_mb, self._peak())
+
+    def costs(self) -> dict[str, float]:
+        """``seconds_per_iteration``, a mean between the last two entries of the metrics, and ``memory_mb``."""
+        return {"seconds_per_iteration": self.history.seconds_per_iteration, "memory_mb": self.peak_memory_mb}
+
+    def save(self, *, wait: bool = True) -> None:
+        """Save a checkpoint and the files that belong to it; in the background if ``wait`` is False."""
+        for callback in self._callbacks:
+            callback.before_save(self)
+        if self.control.folder is None:
+            return
+        for callback in self._callbacks:
+            callback.on_save(self, self.control.folder)
+        if wait:
+            self._checkpointing.wait()
+
+    # --- iterations ---
+
+    def play(self, budget: Budget) -> None:
+        """Run iterations until the budget is spent, nothing improves, or the run is asked to stop.
+
+        Raises:
+            Interrupted: on Ctrl-C or SIGTERM, or where a callback asks, after the running iteration was finished and
+                its checkpoint saved.
+            NcfmError: if there is no checkpoint to resume from, or it is of another run.
+            NcfmFailure: for too many iterations that are not finite, memory that does not suffice for single images,
+                or a lost rank.
+        """
+        self.budget, self._stop = budget, threading.Event()
+        if self.control.resumed_folder is not None:
+            self._resume(self.control.resumed_folder)
+        try:
+            self._play()
+        except LostRank as lost:
+            raise NcfmFailure(f"{lost} {self._after_lost_rank()}") from lost
+        finally:
+            give_back_memory(self.step.tensors()["images"].device)  # nothing else of a run uses as much
+
+    def _resume(self, folder: Path) -> None:
+        """Continue from the checkpoint of a folder."""
+        self.progress = load_checkpoint(
+            folder,
             self.step.tensors(),
             self.step.optimizers(),
             self.step.streams,
             ranks=self.ranks,
             num_classes=self.num_classes,
         )
-        self._saved_at = self.progress.iteration
-        self._guard.taken_back += self.progress.taken_back
-        if not self.ranks.is_main:
-            return
-        self.history.entries = read_lines(self.folder / METRICS_FILE, self.progress.iteration, mend=True)
-        self.diagnoses = read_lines(self.folder / DIAGNOSIS_FILE, self.progress.iteration, mend=True)
-        cut_film(self.folder, self.progress.iteration)
+        self._checkpointing.iteration = self.progress.iteration
+        self.guard.rolled_back += self.progress.rolled_back
 
-    def play(
-        self,
-        budget: Budget,
-        *,
-        checkpoint_seconds: float = 30.0,
-        log_every: int = 10,
-        on_iteration: Callable[[int, dict[str, float]], None] | None = None,
-    ) -> None:
-        """Play iterations until the budget is spent, nothing improves, or somebody asks to stop.
-
-        Args:
-            budget: how long.
-            checkpoint_seconds: time between saved states.
-            log_every: iterations between metrics.
-            on_iteration: called after each iteration with its number and the last logged metrics, beside them
-                ``seconds_per_iteration`` and ``memory_mb`` (see `costs`). It may ask to stop by raising `Interrupted`.
-
-        Raises:
-            Interrupted: on Ctrl-C or SIGTERM, or where ``on_iteration`` asks, after the running iteration was finished
-                and its state saved.
-            NcfmFailure: for too many iterations that are not finite, memory that does not suffice for single images, or
-                a rank that is lost.
-        """
-        try:
-            self._play(budget, checkpoint_seconds, log_every, on_iteration)
-        except LostRank as lost:
-            said = "Nothing was saved" if self.folder is None or not self._saved_at else f"{self.folder} has the state"
-            raise NcfmFailure(
-                f"{lost} {said} of iteration {self._saved_at}: run the same command with --resume to go on from there, "
-                "with as many ranks as you like."
-            ) from lost
-        finally:
-            give_back_memory(self.step.tensors()["images"].device)  # nothing else of a run takes as much
-
-    def _play(
-        self,
-        budget: Budget,
-        checkpoint_seconds: float,
-        log_every: int,
-        on_iteration: Callable[[int, dict[str, float]], None] | None,
-    ) -> None:
-        """`play`, whatever becomes of the others."""
-        progress = self.progress
+    def _play(self) -> None:
+        progress, budget = self.progress, self.budget
         self._peak = measure_peak_memory(self.step.tensors()["images"].device)
-        began, saved = time.perf_counter() - progress.seconds, time.perf_counter()
-        self._moment = budget.moment(progress, MOMENTS - 1)
-        if progress.iteration == 0:
-            if self.folder is not None and self.ranks.is_main:
-                cut_film(self.folder, -1)  # of a run whose state was taken away
-            self._shoot()
-            self._watch_adversary()
-        closing = contextlib.nullcontext() if self.logger is None else contextlib.closing(self.logger)
-        with stop_requests() as asked, contextlib.closing(self._writing), closing:
+        self._began = time.perf_counter() - progress.seconds
+        for callback in self._callbacks:
+            callback.on_start(self)
+        with stop_requests(self._stop), self._closing():
             while not budget.is_spent(progress) and not budget.has_stalled(progress):
-                for group in self.step.optimizers()["images_optimizer"].param_groups:
-                    group["lr"] = budget.lr_at(progress)
-                record = self._step_that_fits()
-                progress.iteration += 1
-                now = time.perf_counter()
-                stopping, saving, progress.seconds = self._agree(
-                    asked.is_set(), now - saved > checkpoint_seconds, now - began
-                )
-                self._observe(record, budget, log_every)
-                if on_iteration is not None:
-                    told = self.history.entries[-1] if self.history.entries else self._measure(record).entry()
-                    try:
-                        on_iteration(progress.iteration, told | self._costs)
-                    except Interrupted:
-                        asked.set()
-                if stopping or (self.ranks.is_single and asked.is_set()):
-                    self.save()
-                    raise Interrupted(_stopped_message(progress, budget, self.folder))
-                if saving:
-                    self.save(wait=False)
-                    saved = time.perf_counter()
-            self._shoot()
+                self._iterate()
+            for callback in self._callbacks:
+                callback.on_end(self)
             self.save()
-        if progress.taken_back:
+        if progress.rolled_back:
             warnings.warn(
-                f"{progress.taken_back} of {progress.iteration} iterations were not finite and were taken back.",
+                f"{progress.rolled_back} of {progress.iteration} iterations were not finite and were taken back.",
                 stacklevel=2,
             )
 
-    def _observe(self, record: Record, budget: Budget, log_every: int) -> None:
-        """Film, measure, diagnose and log what the last iteration came to, as far as each is due."""
-        iteration, last = self.progress.iteration, budget.is_spent(self.progress)
-        if budget.early_stop_patience is not None:
-            self._watch(float(next(iter(record._asdict().values()))))  # waits for the device
-        before, self._moment = self._moment, budget.moment(self.progress, MOMENTS - 1)
-        if self._moment != before:
-            self._shoot()
-        if iteration % log_every == 0 or iteration == 1 or last:
-            self.history.add(self._measure(record))
-        if self.diagnose_every is not None and (iteration % self.diagnose_every == 0 or last):
-            self._diagnose()
-        # A GPU is read an iteration later: by then it has passed what is read, and nobody waits.
-        self._log(before=iteration if self.late and not last else None, last=last)
+    def _iterate(self) -> None:
+        """Run one iteration, and all that follows from it."""
+        for group in self.step.optimizers()["images_optimizer"].param_groups:
+            group["lr"] = self.budget.lr_at(self.progress)
+        record = run_within_memory(self.step, self.guard, self.progress.iteration + 1)
+        self.progress.iteration += 1
+        stopping, saving = self._agree()
+        for callback in self._callbacks:
+            callback.after_iteration(self, record)
+        if stopping or (self.ranks.is_single and self._stop.is_set()):
+            self.save()
+            raise Interrupted(_stopped_message(self.progress, self.budget, self.control.folder))
+        if saving:
+            self.save(wait=False)
 
-    def _agree(self, asked: bool, due: bool, seconds: float) -> tuple[bool, bool, float]:
-        """Whether to stop, which any rank may ask for, whether to save, and the time: both by the first one's clock."""
-        if self.ranks.is_single:
-            return asked, due, seconds
-        first = float(self.ranks.is_main)
-        (told,) = self.ranks.sum([torch.tensor([float(asked), first * due, first * seconds], dtype=torch.float64)])
-        stopping, saving, time_spent = told.tolist()
-        return stopping > 0, saving > 0, time_spent
+    def _agree(self) -> tuple[bool, bool]:
+        """Whether all ranks stop, and whether they save; sets the seconds of the run.
 
-    def _step_that_fits(self) -> Record:
-        """Play an iteration; if memory does not suffice, the same one again in smaller passes.
-
-        The same draws are made again. Only moves that the adversary had made before memory ran out (with more ascents
-        than one) are not taken back.
-
-        Raises:
-            NcfmFailure: if not even single images fit.
+        Any rank may ask to stop. Seconds and the time of saving are by the clock of the first rank.
         """
-        state = self.step.streams.state()
-        while True:
-            try:
-                return self._guard()
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if not self.step.can_be_repeated:
-                    raise NcfmFailure(
-                        "Not enough memory for an iteration, and ranks that meet several times in it cannot play it "
-                        "again; start with smaller passes (--set machine.gradient_chunk_size=N), or with more ranks."
-                    ) from error
-                if not self.step.halve_chunks():
-                    raise NcfmFailure(
-                        "Not enough memory for an iteration, not even in passes of one image; lower ipc, "
-                        "distill.real_batch_per_class or frequencies.number."
-                    ) from error
-            # Outside the except clause: the error's traceback keeps the failed pass alive.
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            self.step.streams.load_state(state)
-            warnings.warn(
-                f"Out of memory in iteration {self.progress.iteration + 1}; going on with passes of "
-                f"{self.step.images_per_pass} images.",
-                stacklevel=2,
-            )
+        now = time.perf_counter()
+        stopping, saving = self._stop.is_set(), self._checkpointing.is_due(now)
+        self.progress.seconds = now - self._began
+        if self.ranks.is_single:
+            return stopping, saving
+        first = float(self.ranks.is_main)
+        votes = torch.tensor([float(stopping), first * saving, first * self.progress.seconds], dtype=torch.float64)
+        stops, saves, self.progress.seconds = self.ranks.sum([votes])[0].tolist()
+        return stops > 0, saves > 0
 
-    def _shoot(self) -> None:
-        """Take a frame of the film, unless there is one of this iteration."""
-        iteration = self.progress.iteration
-        if self.folder is None or iteration in [frame.iteration for frame in self._frames]:
-            return
-        self._frames.append(Frame(iteration, frame_images(self.images())))
+    @contextlib.contextmanager
+    def _closing(self) -> Iterator[None]:
+        """Close all callbacks in their order at the end, even if closing one of them fails."""
+        with contextlib.ExitStack() as stack:
+            for callback in reversed(self._callbacks):
+                stack.callback(callback.close)
+            yield
 
-    def _diagnose(self) -> None:
-        found = self.step.diagnose()
-        if found is not None:
-            self.diagnoses.append({"iteration": self.progress.iteration, **found.as_dict()})
-
-    def _log(self, before: int | None = None, *, last: bool = False) -> None:
-        """Turn what was measured (before an iteration) into metrics, and tell the logger."""
-        for entry in self.history.read(before, last=last):
-            self._costs = self.costs()
-            if self.logger is not None:
-                metrics = {name: value for name, value in entry.items() if name != "iteration"}
-                self.logger.log(int(entry["iteration"]), metrics | self._costs)
-
-    def _measure(self, record: Record) -> Measured:
-        """What the last iteration measured, to be read later."""
-        return Measured(self.progress.iteration, self.progress.seconds, record, self._guard.in_a_row)
-
-    def costs(self) -> dict[str, float]:
-        """Seconds of an iteration, a mean since the metrics before the last ones, and the peak of memory in MiB that
-        iterations have taken beside what the process held when they began."""
-        memory = max(self.progress.peak_memory_mb, self._peak())
-        return {"seconds_per_iteration": self.history.seconds_per_iteration, "memory_mb": memory}
-
-    def _watch_adversary(self) -> None:
-        """Compare the adversary's frequencies with those of the start, and warn once if they have collapsed."""
-        now, p = self.step.spectrum(), self.progress
-        if now is None:
-            return
-        if p.spectrum is None:
-            p.spectrum = list(now)
-        wrong = collapse(Spectrum(*p.spectrum), now)
-        if wrong and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"The adversary has collapsed by iteration {p.iteration}: {wrong}. What it finds is no longer worth "
-                "matching; lower distill.adversary_lr, or bound it (frequencies.spread, frequencies.fixed_bandwidth).",
-                stacklevel=2,
-            )
-
-    def _watch(self, loss: float) -> None:
-        """Follow the smoothed loss for early stopping."""
-        if not math.isfinite(loss):
-            return
-        p = self.progress
-        p.smoothed = loss if p.smoothed is None else SMOOTHING * p.smoothed + (1 - SMOOTHING) * loss
-        if p.best is None or p.smoothed < p.best * (1 - MIN_GAIN):
-            p.best, p.best_iteration = p.smoothed, p.iteration
-
-
-def check_state(tensors: dict[str, Tensor], iteration: int) -> None:
-    """Refuse to go on with, or to save, pixels or adversary weights that are not finite.
-
-    Raises:
-        NcfmFailure: naming the tensor; the state saved before is untouched.
-    """
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise NcfmFailure(
-                f"After iteration {iteration} {name} has values that are not finite; the state saved before is kept. "
-                "Lower image_lr or adversary_lr, or use --set machine.precision=float32."
-            )
+    def _after_lost_rank(self) -> str:
+        """How to continue, for a message."""
+        saved, folder = self._checkpointing.iteration, self.control.folder
+        place = "Nothing was saved" if folder is None or not saved else f"{folder} has the state"
+        return (
+            f"{place} of iteration {saved}: run the same command with --resume to go on from there, "
+            "with as many ranks as you like."
+        )
 
 
 def _stopped_message(progress: Progress, budget: Budget, folder: Path | None) -> str:
@@ -387,24 +216,3 @@ def _stopped_message(progress: Progress, budget: Budget, folder: Path | None) ->
     if folder is None:
         return done + "Nothing was saved, since the run has no folder (--out)."
     return done + f"The state is saved in {folder}."
-
-
-@contextlib.contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that an iteration is never cut in the middle; a second one cuts."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked  # only the main thread may handle signals
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,8 +1,8 @@
-"""The film of a run: its images at a few moments, 8-bit, so that one can see later how they grew.
+"""Snapshots of a run: its images after a few iterations, as 8-bit values, to show later how they changed.
 
-Moments lie at equal shares of the budget, the start and the end among them; an early stop is an end. A frame is a
-function of its iteration, and frames are written before the state that comes after them, so that the film of a resumed
-run is that of one that never stopped.
+Snapshots are taken at equal shares of the budget, the start and the end included; an early stop is an end. A snapshot
+is a function of its iteration, and snapshots are written before the checkpoint that comes after them. So a resumed run
+has the snapshots of a run that never stopped.
 """
 
 from __future__ import annotations
@@ -16,57 +16,57 @@ from ncfm._utils.checks import NcfmFailure
 from ncfm._utils.files import read_tensors, write_tensors
 from ncfm.data.image_set import to_uint8
 
-FILM_FOLDER = "film"
-MOMENTS = 12  # frames of a run, at most
-FRAME_BYTES = 2**20  # of a frame, at most: of larger sets the first images of every class, or of the first classes
+SNAPSHOTS_FOLDER = "film"  # its name since the first version
+MAX_SNAPSHOTS = 12  # of a run
+MAX_SNAPSHOT_BYTES = 2**20  # larger sets keep the first images of every class, or of the first classes
 
 
-class Frame(NamedTuple):
+class Snapshot(NamedTuple):
     """The images after an iteration."""
 
     iteration: int
     images: Tensor  # (C', n, c, h, w) uint8: of the first C' classes the first n stored images
 
 
-def frame_images(images: Tensor) -> Tensor:
-    """What a frame holds of stored images (C, ipc, c, h, w) in [0, 1]: as many of each class as `FRAME_BYTES` allow."""
+def snapshot_images(images: Tensor) -> Tensor:
+    """The part of stored images (C, ipc, c, h, w) in [0, 1] that fits into `MAX_SNAPSHOT_BYTES`, as uint8."""
     classes, ipc = images.shape[:2]
-    room = max(FRAME_BYTES // images[0, 0].numel(), 1)  # images
+    room = max(MAX_SNAPSHOT_BYTES // images[0, 0].numel(), 1)  # images
     shown = images.detach()[: min(classes, room), : min(ipc, max(room // classes, 1))]
     return to_uint8(shown).cpu()
 
 
-def write_frame(folder: Path, frame: Frame) -> None:
-    """Write a frame into a run folder, atomically."""
-    write_tensors(_path(folder, frame.iteration), {"images": frame.images})
+def write_snapshot(folder: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot into a run folder, atomically."""
+    write_tensors(_path(folder, snapshot.iteration), {"images": snapshot.images})
 
 
-def frame_iterations(folder: Path) -> list[int]:
-    """The iterations of which a run folder has frames, ascending."""
-    return sorted(int(path.stem) for path in (folder / FILM_FOLDER).glob("*.safetensors") if path.stem.isdigit())
+def snapshot_iterations(folder: Path) -> list[int]:
+    """The iterations whose snapshots a run folder has, ascending."""
+    return sorted(int(path.stem) for path in (folder / SNAPSHOTS_FOLDER).glob("*.safetensors") if path.stem.isdigit())
 
 
-def read_film(folder: Path) -> list[Frame]:
-    """All frames of a run folder in order; none if it has no film.
+def read_snapshots(folder: Path) -> list[Snapshot]:
+    """All snapshots of a run folder in order; an empty list if it has none.
 
     Raises:
-        NcfmFailure: if one is damaged, or of another shape than the first.
+        NcfmFailure: if one is damaged, or has another shape than the first.
     """
-    film: list[Frame] = []
-    for iteration in frame_iterations(folder):
+    snapshots: list[Snapshot] = []
+    for iteration in snapshot_iterations(folder):
         images = read_tensors(_path(folder, iteration)).get("images")
-        if images is None or images.ndim != 5 or (film and images.shape != film[0].images.shape):
+        if images is None or images.ndim != 5 or (snapshots and images.shape != snapshots[0].images.shape):
             raise NcfmFailure(f"{_path(folder, iteration)} is no frame of this film; remove it.")
-        film.append(Frame(iteration, images))
-    return film
+        snapshots.append(Snapshot(iteration, images))
+    return snapshots
 
 
-def cut_film(folder: Path, after: int) -> None:
-    """Remove the frames later than an iteration: they will be taken again."""
-    for iteration in frame_iterations(folder):
+def remove_snapshots(folder: Path, after: int) -> None:
+    """Remove the snapshots later than an iteration: they will be taken again."""
+    for iteration in snapshot_iterations(folder):
         if iteration > after:
             _path(folder, iteration).unlink()
 
 
 def _path(folder: Path, iteration: int) -> Path:
-    return folder / FILM_FOLDER / f"{iteration:07d}.safetensors"
+    return folder / SNAPSHOTS_FOLDER / f"{iteration:07d}.safetensors"

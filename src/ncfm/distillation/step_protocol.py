@@ -1,4 +1,4 @@
-"""What a method is to a run: a `Step`, whatever an iteration of it does."""
+"""What a run needs of a method: a `Step`, whatever one iteration of it computes."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from ncfm.distillation.diagnosis import Diagnosis, Spectrum
 
 
 class Record(Protocol):
-    """What an iteration measured: a NamedTuple of tensors (), the loss first; None for what it has not. To read them
-    waits for the device."""
+    """The measurements of an iteration: a NamedTuple of tensors (), the minimised value first; None where the method
+    has no such measurement. Reading a value waits for the device."""
 
     def _asdict(self) -> dict[str, Any]: ...
 
 
 class Step(Protocol):
-    """A method: calling it plays one iteration."""
+    """A method: calling it runs one iteration."""
 
     streams: Streams
 
     @property
     def images_per_pass(self) -> int | None:
-        """Synthetic images that a pass with gradient holds; None for all."""
+        """Synthetic images in a pass with gradient; None if all at once."""
         ...
 
     def __call__(self) -> Record:
-        """Play one iteration."""
+        """Run one iteration."""
         ...
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors that iterations change, by name: what a state holds beside optimizers and generators."""
+        """All tensors that iterations change, by name: a checkpoint has them next to optimizers and generators."""
         ...
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -41,18 +41,18 @@ class Step(Protocol):
         ...
 
     def diagnose(self) -> Diagnosis | None:
-        """Look at where the adversary looks; None if there is nothing of the kind."""
+        """Diagnose the adversary's frequencies; None for a method without frequencies."""
         ...
 
     def spectrum(self) -> Spectrum | None:
-        """Of the adversary's frequencies; None if there is nothing of the kind."""
+        """The spectrum of the adversary's frequencies; None for a method without learned frequencies."""
         ...
 
     def halve_chunks(self) -> bool:
-        """After an allocation failed: smaller passes from now on. False if they cannot be smaller."""
+        """After an allocation failed: use smaller passes from now on. False if they cannot be smaller."""
         ...
 
     @property
     def can_be_repeated(self) -> bool:
-        """Whether an iteration that memory did not suffice for can be played again; not if other ranks are past it."""
+        """Whether an iteration that ran out of memory can be run again; not if other ranks have passed it."""
         ...

@@ -28,7 +28,8 @@ from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.minmax_step import Player
 from ncfm.distillation.options import DSA, Trajectories
-from ncfm.distillation.runner import DistillResult, Run
+from ncfm.distillation.result import DistillResult
+from ncfm.distillation.runner import Run
 from ncfm.distillation.unrolling import Gap, Loss, replayed, unrolled
 from ncfm.networks.layout import channels_last
 from ncfm.synthetic.formation import Formation, stitch
@@ -279,15 +280,8 @@ def distill_trajectories(
         formation=formation,
         options=options,
     )
-    run = Run(step, control.folder, late=experts.device.type == "cuda", logger=control.logger)
-    if control.resume:
-        run.resume()
-    run.play(
-        budget,
-        checkpoint_seconds=control.checkpoint_seconds,
-        log_every=control.log_every,
-        on_iteration=control.on_iteration,
-    )
+    run = Run(step, control, late=experts.device.type == "cuda")
+    run.play(budget)
     synthetic = begun.with_images(images.tensors[0].detach().cpu().clone())
     if labels is not None and label_precision is not None:
         said = F.log_softmax(labels.tensors[0].detach().cpu(), dim=1)
@@ -301,7 +295,7 @@ def distill_trajectories(
         history=run.history.entries,
         images_per_pass=step.images_per_pass,
         peak_memory_mb=run.progress.peak_memory_mb,
-        taken_back=run.progress.taken_back,
+        rolled_back=run.progress.rolled_back,
     )
 
 

@@ -17,9 +17,9 @@ from ncfm._utils.files import read_json
 from ncfm._utils.types import Statistics
 from ncfm.config.resolve import CONFIG_FILE
 from ncfm.config.schema import RunConfig, dotted, make_config
-from ncfm.distillation.checkpoint import STATE_FILE
+from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
-from ncfm.distillation.snapshots import FILM_FOLDER, Frame, read_film
+from ncfm.distillation.snapshots import SNAPSHOTS_FOLDER, Snapshot, read_snapshots
 from ncfm.evaluation import interval
 from ncfm.synthetic.synthetic_set import FACTS_FILE, SCORES_FILE, SET_FOLDER, SyntheticSet, read_scores
 
@@ -67,7 +67,7 @@ class RunFolder:
     scores: list[Score] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     diagnoses: list[dict[str, Any]] = field(default_factory=list)
-    film: list[Frame] = field(default_factory=list)
+    film: list[Snapshot] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)  # sentences by section
 
     @property
@@ -90,7 +90,9 @@ def open_run(path: Path) -> RunFolder:
     Raises:
         NcfmError: if the folder is neither a run's nor a set's.
     """
-    if not any((path / name).is_file() for name in (CONFIG_FILE, FACTS_FILE, f"{SET_FOLDER}/{FACTS_FILE}", STATE_FILE)):
+    if not any(
+        (path / name).is_file() for name in (CONFIG_FILE, FACTS_FILE, f"{SET_FOLDER}/{FACTS_FILE}", CHECKPOINT_FILE)
+    ):
         state = "holds neither" if path.is_dir() else "does not exist"
         raise NcfmError(
             f"Expected a run folder (with {CONFIG_FILE}) or a synthetic set (with {FACTS_FILE}), but {path} {state}. "
@@ -107,7 +109,7 @@ def open_run(path: Path) -> RunFolder:
     run.scores = _lenient(run, "accuracy", lambda: read_own_scores(path), [])
     run.metrics = _lenient(run, "curves", lambda: _with_iterations(read_lines(path / METRICS_FILE)), [])
     run.diagnoses = _lenient(run, "frequencies", lambda: _with_iterations(read_lines(path / DIAGNOSIS_FILE)), [])
-    run.film = _lenient(run, "film", lambda: read_film(path), [])
+    run.film = _lenient(run, "film", lambda: read_snapshots(path), [])
     _say_what_is_missing(run)
     return run
 
@@ -130,7 +132,7 @@ def _read_images(run: RunFolder) -> None:
         run.images_hash = str(said.get("images_hash", ""))
         return
     images = _lenient(
-        run, "images", lambda: _images_of_state(run.path / STATE_FILE), None, needed=run.path / STATE_FILE
+        run, "images", lambda: _images_of_state(run.path / CHECKPOINT_FILE), None, needed=run.path / CHECKPOINT_FILE
     )
     if images is not None:
         names = tuple(f"class {i}" for i in range(len(images)))
@@ -182,7 +184,7 @@ def _say_what_is_missing(run: RunFolder) -> None:
             "(distil with `--set machine.diagnose_every=50`), or has no frequencies.",
         )
     if not run.film:
-        told.setdefault("film", f"The folder has no {FILM_FOLDER}/: nobody recorded this run's images under way.")
+        told.setdefault("film", f"The folder has no {SNAPSHOTS_FOLDER}/: nobody recorded this run's images under way.")
 
 
 def read_own_scores(path: Path, name: str = "") -> list[Score]:

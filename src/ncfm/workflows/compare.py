@@ -35,7 +35,7 @@ from ncfm.config.resolve import (
 from ncfm.config.schema import RunConfig, TeachersConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
-from ncfm.distillation.checkpoint import has_state
+from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.evaluation import EvaluationResult, equal_steps, interval
 from ncfm.results.files import append_rows
 from ncfm.results.image_grid import save_image_grid
@@ -367,7 +367,7 @@ def _distill_or_load(
 ) -> DistillResult:
     """Distil, continuing what the folder has."""
     images = pools.images
-    resume = folder is not None and has_state(folder)
+    resume = folder is not None and has_checkpoint(folder)
     check_folder(folder, describe_run(images.name, ipc, config), resume)
     with sole_user(folder):
         return distill_into(

@@ -38,7 +38,7 @@ from ncfm.config.resolve import (
 from ncfm.config.schema import RunConfig, dotted
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
-from ncfm.distillation.checkpoint import has_state
+from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.distillation.control import RunControl
 from ncfm.evaluation import EvaluationResult, StudentCache, interval, students_key
 from ncfm.evaluation import Protocol as EvaluationProtocol
@@ -122,7 +122,7 @@ def distill_into(
     control = RunControl(
         folder=folder,
         # As the first rank sees it: the others may look at the folder earlier or later.
-        resume=machine.ranks.gather_objects(resume and folder is not None and has_state(folder))[0],
+        resume=machine.ranks.gather_objects(resume and folder is not None and has_checkpoint(folder))[0],
         on_iteration=lambda i, metrics: reporter.update(
             i if budget is None else min(int(metrics["seconds"]), math.ceil(budget)), _note(metrics)
         ),
