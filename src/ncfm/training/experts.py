@@ -143,9 +143,7 @@ def record_experts(
     trajectories = []
     for index in range(num_experts):
         own_seed = derive_seed(seed, "experts", index)
-        key = content_hash(
-            f"expert {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(own_seed), str(precision)
-        )
+        key = expert_key(images, network, recipe, own_seed, precision)
         shape = (recipe.epochs + 1, sum(p.numel() for p in module.parameters()))
         trajectory = _from_cache(cache, key, shape) if is_own(network) else None
         if trajectory is None:
@@ -176,6 +174,11 @@ def record_experts(
         trajectories.append(trajectory)
     skeleton = network_for(images, network, seed=0)
     return ExpertPool(trajectories, skeleton, statistics=images.statistics, device=device)
+
+
+def expert_key(images: ImageSet, network: str, recipe: TrainingRecipe, seed: int, precision: torch.dtype) -> str:
+    """Content hash of everything that determines an expert but the machine."""
+    return content_hash(f"expert {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(seed), str(precision))
 
 
 def _from_cache(cache: Path, key: str, shape: tuple[int, int]) -> Trajectory | None:
