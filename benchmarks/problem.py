@@ -22,8 +22,10 @@ from ncfm import kernels
 from ncfm._utils.device import choose_device, describe_device, keep_freed_memory, peak_memory_mb
 from ncfm._utils.seeding import generator
 from ncfm.config import build
-from ncfm.config.build import build_machine, build_objective, run_distillation, run_trajectory_matching
+from ncfm.config.build import build_machine
+from ncfm.config.distribution_matching import build_objective, run_distillation
 from ncfm.config.schema import RunConfig, make_config, nest
+from ncfm.config.trajectory_matching import run_trajectory_matching
 from ncfm.data import images_of, load_images, store
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation.control import RunControl

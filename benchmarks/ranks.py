@@ -36,7 +36,8 @@ from benchmarks.records import DRAWS, MESSAGE, RankRow
 from ncfm._utils.device import PRECISIONS
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.seeding import generator
-from ncfm.config.build import build_data, build_machine, run_distillation
+from ncfm.config.build import build_data, build_machine
+from ncfm.config.distribution_matching import run_distillation
 from ncfm.config.schema import make_config, nest
 from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import ImageSet, ImageSplit, draw_class_batches

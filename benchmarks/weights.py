@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks.records import WeightRow
 from ncfm._utils.compute import Compute
 from ncfm._utils.progress import Silent
-from ncfm.config.build import run_distillation
+from ncfm.config.distribution_matching import run_distillation
 from ncfm.config.methods import METHODS
 from ncfm.config.resolve import resolve_config
 from ncfm.config.schema import RunConfig

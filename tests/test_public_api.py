@@ -246,7 +246,7 @@ def test_a_set_of_other_classes_is_refused(digits):
 
 
 def test_bare_tensors_need_data_to_be_judged_on(digits):
-    with pytest.raises(ncfm.NcfmError, match="does not say what data it was made from"):
+    with pytest.raises(ncfm.NcfmError, match="what data it was made from"):
         ncfm.evaluate(digits.train.labelled())
 
 

@@ -23,7 +23,6 @@ from ncfm.config.schema import dotted
 from ncfm.results.files import latest, read_rows
 from ncfm.results.formatting import duration, machine_of
 from ncfm.workflows import reproduce as reproduction
-from ncfm.workflows.compare import METHODS_BY_ROW
 from ncfm.workflows.reproduce import COMMITTED, Row
 from tools.tables import (
     Ablated,
@@ -115,7 +114,7 @@ def ablated(rows: list[dict[str, str]]) -> Iterator[Ablated]:
         found = []
         for label, method in variants.items():
             config = resolve_config(data, ipc, recipe, method.settings_over(usual, {}), None)
-            said = variant_of(data, ipc, config, usual=METHODS_BY_ROW[method.name])
+            said = variant_of(data, ipc, config, method=method)
             wanted = (data, str(ipc), method.name, said, config.evaluate.protocol)
             own = [
                 r for r in rows if tuple(r[c] for c in ("dataset", "ipc", "method", "variant", "protocol")) == wanted

@@ -423,6 +423,17 @@ def test_what_needs_no_teachers_is_not_remembered(pick, own_cache, extractions, 
     assert extractions == []
 
 
+@pytest.mark.parametrize("method", SELECTIONS)
+def test_only_what_needs_teachers_needs_a_pool(images, pick, method):
+    if method in BY_TEACHERS:
+        with pytest.raises(NcfmError, match=f"The selection '{method}' needs teachers"):
+            select(method, images, None, ipc=2, factor=2, generator=generator(0))
+    else:
+        assert torch.equal(
+            select(method, images, None, ipc=2, factor=2, generator=generator(0)).images, pick(method).images
+        )
+
+
 def test_k_means_draws_alike_with_and_without_the_cache(images, pool, extractions):
     states, choices = [], []
     for _ in range(2):

@@ -959,7 +959,7 @@ def test_a_damaged_configuration_does_not_stop_a_resumed_run(ncfm_, tmp_path, mo
     config.write_text(whole[:100])
     done = ncfm_(*distill(tmp_path / "run", "--resume", distill__iterations=4))
     assert done.code == 0
-    assert "Going on with the settings that are given" in done.err
+    assert "with the settings that are given" in done.err
     assert config.read_text() == whole
     a, b = (ncfm.load(tmp_path / name).images for name in ("run", "straight"))
     assert torch.equal(a, b)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from ncfm._utils.checks import NcfmError
-from ncfm.config import build
+from ncfm.config import build, trajectory_matching
+from ncfm.config import distribution_matching as config_matching
 from ncfm.config.recipes import read_recipe, recipe_names, recipe_path
 from ncfm.config.schema import RunConfig, describe_keys, known_keys, make_config, nest, parse_setting
 from ncfm.distillation import StartRange, distill, distribution_matching
@@ -274,7 +275,7 @@ def test_every_packaged_recipe_is_valid():
     assert len(checked) == len(packaged())
     for config in checked:
         build.build_protocol(config)  # names that only the builders know
-        build.build_objective(config, num_features=8, num_classes=10)
+        config_matching.build_objective(config, num_features=8, num_classes=10)
 
 
 def test_every_packaged_recipe_begins_with_its_title():
@@ -352,7 +353,7 @@ def test_a_recipe_that_is_not_toml_is_told(tmp_path, content):
     ],
 )
 def test_objectives_are_built_by_name(settings, kind, learned):
-    objective = build.build_objective(make_config(nest(settings)), num_features=8, num_classes=10)
+    objective = config_matching.build_objective(make_config(nest(settings)), num_features=8, num_classes=10)
     assert type(objective).__name__ == kind
     assert (objective.adversary is not None) == learned
 
@@ -360,7 +361,7 @@ def test_objectives_are_built_by_name(settings, kind, learned):
 def test_settings_of_the_peers_reach_them():
     def built(**settings):
         dotted = {f"objective.{key}": value for key, value in settings.items()}
-        return build.build_objective(make_config(nest(dotted)), num_features=8, num_classes=10)
+        return config_matching.build_objective(make_config(nest(dotted)), num_features=8, num_classes=10)
 
     dsdm = built(name="dsdm", covariance_weight=0.3, history_weight=0.4, history_decay=0.5)
     assert (dsdm.covariance_weight, dsdm.history_weight, dsdm.decay) == (0.3, 0.4, 0.5)
@@ -368,13 +369,13 @@ def test_settings_of_the_peers_reach_them():
     mmd = built(name="mmd", bandwidths=[0.5, 2.0], bandwidth_factors=[3.0])
     assert (mmd.bandwidths, mmd.factors) == ((0.5, 2.0), (3.0,))
     student = make_config(nest({"frequencies.family": "student", "frequencies.degrees_of_freedom": 7}))
-    sampler = build.build_objective(student, num_features=8, num_classes=10).sampler
+    sampler = config_matching.build_objective(student, num_features=8, num_classes=10).sampler
     assert sampler.degrees_of_freedom == 7
 
 
 def test_settings_reach_the_objective():
     settings = {"frequencies.number": 48, "frequencies.scale": 0.7, "objective.amplitude_weight": 0.2}
-    objective = build.build_objective(make_config(nest(settings)), num_features=8, num_classes=10)
+    objective = config_matching.build_objective(make_config(nest(settings)), num_features=8, num_classes=10)
     assert (objective.sampler.num_frequencies, objective.sampler.scale) == (48, 0.7)
     assert objective.amplitude_weight == 0.2
 
@@ -382,8 +383,8 @@ def test_settings_reach_the_objective():
 def test_every_distill_setting_reaches_the_loop(monkeypatch, digits):
     # A setting that the builder forgets would be silently ignored.
     given_ = {}
-    monkeypatch.setattr(build, "distill", lambda *a, **k: given_.update(k))
-    monkeypatch.setattr(build, "build_objective", lambda *a, **k: None)
+    monkeypatch.setattr(config_matching, "distill", lambda *a, **k: given_.update(k))
+    monkeypatch.setattr(config_matching, "build_objective", lambda *a, **k: None)
     config = RunConfig()
     machine = build.build_machine(config.machine, 8)
 
@@ -393,7 +394,7 @@ def test_every_distill_setting_reaches_the_loop(monkeypatch, digits):
 
     changes = {"factor": 3, "iterations": 7, "ascent_steps": 4, "init": "noise", "extend": None, "image_lr": 0.5}
     config = make_config({"distill": changes, "teachers": {"extractor": "random"}, "machine": {"diagnose_every": 5}})
-    build.run_distillation(digits, Pool, config, machine, ipc=3, control=RunControl(log_every=2))
+    config_matching.run_distillation(digits, Pool, config, machine, ipc=3, control=RunControl(log_every=2))
     d = config.distill
     assert (given_["formation"], given_["matching"], given_["budget"]) == (
         Formation(3, d.mode, d.bound),
@@ -418,12 +419,12 @@ def test_the_loop_has_the_defaults_of_the_front_function(monkeypatch, digits):
 
     monkeypatch.setattr(distribution_matching, "MinMaxStep", step)
     pool = random_pool(digits)
-    objective = build.build_objective(config, num_features=WIDTH, num_classes=10)
+    objective = config_matching.build_objective(config, num_features=WIDTH, num_classes=10)
     machine = build.build_machine(config.machine, 8)
     with pytest.raises(NcfmError, match="enough"):
         distill(images, pool, objective, ipc=1)
     with pytest.raises(NcfmError, match="enough"):
-        build.run_distillation(images, pool, config, machine, ipc=1, control=RunControl())
+        config_matching.run_distillation(images, pool, config, machine, ipc=1, control=RunControl())
     for name in ("formation", "matching", "extraction"):
         assert calls[0][name] == calls[1][name]
     assert Budget.of(config.distill) == Budget()
@@ -435,11 +436,11 @@ def test_the_loop_has_the_defaults_of_the_front_function(monkeypatch, digits):
 @pytest.mark.parametrize("name", ["mtt", "datm"])
 def test_every_trajectory_setting_reaches_its_loop(monkeypatch, digits, name):
     given_ = {}
-    monkeypatch.setattr(build, "distill_trajectories", lambda *a, **k: given_.update(k))
+    monkeypatch.setattr(trajectory_matching, "distill_trajectories", lambda *a, **k: given_.update(k))
     settings = {"objective.name": name, "trajectory.start_low": 1, "trajectory.start_high": 5}
     settings |= {"trajectory.start_growth": 7, "trajectory.step_size_lr": 0.5, "distill.init": "noise"}
     config = make_config(nest(settings))
-    build.run_trajectory_matching(digits, None, config, ipc=3, control=RunControl())
+    trajectory_matching.run_trajectory_matching(digits, None, config, ipc=3, control=RunControl())
     t, d = config.trajectory, config.distill
     assert given_["options"] == Trajectories.of(t)
     assert (given_["options"].step_size_lr, given_["options"].start_growth) == (0.5, 7)
@@ -450,10 +451,10 @@ def test_every_trajectory_setting_reaches_its_loop(monkeypatch, digits, name):
 
 
 def test_experts_that_would_be_too_short_are_refused_before_they_are_trained(monkeypatch, digits):
-    monkeypatch.setattr(build, "record_experts", None)
+    monkeypatch.setattr(trajectory_matching, "record_experts", None)
     config = make_config(nest({"objective.name": "mtt", "trajectory.start_high": 8}))
     with pytest.raises(NcfmError, match="experts have 8 epochs"):
-        build.build_experts(digits, config, build.build_machine(config.machine, 8))
+        trajectory_matching.build_experts(digits, config, build.build_machine(config.machine, 8))
 
 
 def test_validation_replaces_the_test_split_by_a_part_of_the_training_split(digits):

@@ -6,15 +6,17 @@ from torch import nn
 from torch.testing import assert_close
 
 from ncfm._utils.checks import NcfmError
-from ncfm.config.build import build_sampler
+from ncfm.config.distribution_matching import build_sampler
 from ncfm.config.schema import FrequenciesConfig, make_config
 from ncfm.discrepancy import characteristic_function
+from ncfm.discrepancy.frequencies import SAMPLERS as NAMED
 from ncfm.discrepancy.frequencies import (
     DirectFrequencies,
     FrequencySampler,
     GaussianFrequencies,
     ScaleMixtureFrequencies,
     StudentTFrequencies,
+    check_sampler,
 )
 from strategies import interval, normal, rng
 
@@ -418,9 +420,11 @@ def test_samplers_are_built_by_family_with_their_settings():
     }
     common = {"number": 24, "scale": 0.7, "spread": 2.0, "fixed_bandwidth": False, "degrees_of_freedom": 7}
     taken = {"spread": 2.0, "fixed_bandwidth": False, "degrees_of_freedom": 7}
+    assert kinds == NAMED
     for family, kind in kinds.items():
         sampler = build_sampler(FrequenciesConfig(family=family, **common), 5, seed=0)
         assert type(sampler) is kind
+        assert check_sampler(sampler, "mine:make", 5) is sampler
         assert (sampler.num_features, sampler.num_frequencies, sampler.scale) == (5, 24, 0.7)
         assert all(getattr(sampler, key) == value for key, value in taken.items() if hasattr(sampler, key))
     # A default written twice is one default.

@@ -12,7 +12,7 @@ from torch import nn
 from ncfm._utils.seeding import generator
 from ncfm.discrepancy import characteristic_function, ncfd
 from ncfm.discrepancy.frequencies import DirectFrequencies, GaussianFrequencies
-from ncfm.distillation.diagnosis import QUANTILES, Spectrum, collapse, diagnose, look, spectrum
+from ncfm.distillation.diagnosis import QUANTILES, Spectrum, collapse, look, spectrum
 from ncfm.distillation.history import DIAGNOSIS_FILE
 from ncfm.distillation.objectives import CharacteristicMatching
 from strategies import normal, rng
@@ -91,7 +91,7 @@ def test_bandwidths_are_quantiles_of_lengths():
 def test_frequencies_that_look_along_the_difference_see_more(samples):
     real, synthetic = samples
     synthetic = synthetic + 0.4 * torch.eye(D)[0]
-    found = diagnose(CharacteristicMatching(OneAxis()), real, synthetic, generator(0, "look"))
+    found = CharacteristicMatching(OneAxis()).diagnose(real, synthetic, generator(0, "look"))
     assert torch.all(found.learned.discrepancy > 1.5 * found.fixed.discrepancy)
     lengths = [float(look.bandwidths[2]) for look in found]
     # Fixed frequencies of the same root mean square, 3; those on one axis have lengths of 3 |normal|.

@@ -4,7 +4,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from ncfm._utils.checks import NcfmError
-from ncfm.config import build as builders
+from ncfm.config.distribution_matching import build_objective
 from ncfm.config.schema import make_config, nest
 from ncfm.discrepancy import (
     amplitude_gap,
@@ -22,13 +22,13 @@ from ncfm.discrepancy.frequencies import (
     ScaleMixtureFrequencies,
     StudentTFrequencies,
 )
+from ncfm.distillation import objectives
 from ncfm.distillation.objectives import (
     CharacteristicMatching,
     CovarianceMatching,
     KernelMatching,
     MeanMatching,
     PointMatching,
-    measure,
 )
 from oracles import covariance_gap_loop, gaussian_mmd_loop, mean_gap_loop, median_distance_loop, paired_gap_loop
 from strategies import normal, rng
@@ -521,7 +521,7 @@ def test_settings_that_make_no_sense(build, message):
 
 
 def built(**settings):
-    return builders.build_objective(make_config(nest(settings)), D, C)
+    return build_objective(make_config(nest(settings)), D, C)
 
 
 def test_objectives_are_built_by_name_with_their_settings():
@@ -532,6 +532,7 @@ def test_objectives_are_built_by_name_with_their_settings():
         "mmd": KernelMatching,
         "dsdm": CovarianceMatching,
     }
+    assert kinds.keys() == objectives.OBJECTIVES.keys()
     for name, kind in kinds.items():
         assert type(built(**{"objective.name": name})) is kind
     kernel = built(**{"objective.name": "mmd", "objective.bandwidth_factors": [0.25, 4]})
@@ -566,9 +567,28 @@ def test_settings_out_of_range(setting, value):
 
 
 @every_objective
+def test_only_frequencies_are_diagnosed(build):
+    objective, (real, synthetic) = build(), features()
+    found = objective.diagnose(real, synthetic, rng(7)), objective.spectrum(rng(7))
+    assert objective.has_frequencies == hasattr(objective, "sampler")
+    assert [one is not None for one in found] == [objective.has_frequencies] * 2
+
+
+@every_objective
+def test_the_check_of_outside_objectives_passes_all(build):
+    objective = build()
+    assert objectives.check_objective(objective, "mine:make", C, D) is objective
+
+
+def test_a_plain_objective_needs_a_discrepancy():
+    with pytest.raises(TypeError, match=r"abstract.*discrepancy"):
+        objectives.PlainObjective()
+
+
+@every_objective
 def test_what_is_measured_is_the_discrepancy_to_the_bit(build):
     objective, (real, synthetic) = build(), features()
-    measured = measure(objective, real, synthetic, rng(7))
+    measured = objective.measure(real, synthetic, rng(7))
     assert torch.equal(measured.discrepancy, objective.discrepancy(real, synthetic, rng(7)))
     parts = measured[1:]
     assert all(part is None for part in parts) != hasattr(objective, "sampler")

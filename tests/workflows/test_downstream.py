@@ -11,6 +11,7 @@ import ncfm
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import content_hash
 from ncfm._utils.types import LabelledImages
+from ncfm.config.methods import METHODS
 from ncfm.config.resolve import resolve_config, variant_of
 from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation.continual import class_order, learn_continually, restrict, step_sizes
@@ -292,7 +293,7 @@ def test_a_search_asks_the_teachers_of_the_set(distilled, images, monkeypatch):
 def test_a_selection_that_teachers_relabel_names_them():
     hard, taught = ({"teachers.epochs": 2, "evaluate.labels": labels} for labels in ("hard", "teacher"))
     variants = [
-        variant_of("digits", 5, resolve_config("digits", 5, None, changes, None), distilled=False)
+        variant_of("digits", 5, resolve_config("digits", 5, None, changes, None), method=METHODS["random"])
         for changes in (hard, taught)
     ]
     assert variants == ["", "teachers.epochs=2"]

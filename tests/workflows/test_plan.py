@@ -58,6 +58,32 @@ def test_teachers_in_the_cache_are_not_counted(images):
     assert other["teachers"].units == 1
 
 
+@pytest.mark.parametrize("name", ["mtt", "datm"])
+def test_experts_are_counted_in_place_of_teachers(images, name):
+    short = {"epochs": 3, "start_high": 1, "student_steps": 2, "experts": 2}
+    settings = SETTINGS | {"objective.name": name, "distill.factor": 1, "distill.init": "real"}
+    settings |= {f"trajectory.{key}": value for key, value in short.items()}
+    stages = stages_of(planning.plan(images, ipc=1, settings=settings, steps=1))
+    assert list(stages) == ["experts", "distilling", "students", "testing"]
+    assert stages["experts"].units == 2 * 3
+    ncfm.distill(images, ipc=1, recipe="none", settings=settings | {"trajectory.experts": 1})
+    assert stages_of(planning.plan(images, ipc=1, settings=settings, steps=1))["experts"].units == 3
+    labelled = planning.plan(images, ipc=1, settings=settings | {"evaluate.labels": "teacher"}, steps=1)
+    assert list(stages_of(labelled)) == ["experts", "teachers", "distilling", "students", "testing"]
+
+
+def test_fresh_networks_take_no_training(images):
+    settings = SETTINGS | {"teachers.extractor": "random", "distill.calibration_weight": 0}
+    stages = stages_of(planning.plan(images, ipc=1, settings=settings, steps=1))
+    assert list(stages) == ["distilling", "students", "testing"]
+
+
+def test_teachers_of_another_seed_are_found(images):
+    settings = SETTINGS | {"teachers.number": 1, "teachers.seed": 3}
+    ncfm.pretrain(images, settings=settings)
+    assert stages_of(planning.plan(images, ipc=1, settings=settings, steps=1))["teachers"].units == 0
+
+
 def test_nothing_is_left_behind(images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     planning.plan(images, ipc=1, settings=SETTINGS, steps=1)

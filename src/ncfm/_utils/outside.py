@@ -1,15 +1,16 @@
 """The user's own code by name: ``module:callable``.
 
-A name is imported only where the user gives it: on the command line, in a recipe or in a call. A name that is read from
-a set or a run folder is never imported.
+A name is resolved only where the user gives it, on the command line, in a recipe or in a call. A name that a set or a
+run folder records is never imported by itself: `only_recorded` takes its place.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -80,3 +81,73 @@ def _current_folder_first() -> Iterator[None]:
     finally:
         if added and here in sys.path:
             sys.path.remove(here)
+
+
+def named_arguments(make: Callable[..., Any]) -> frozenset[str]:
+    """The arguments that a callable names, without those that ``*`` and ``**`` collect.
+
+    >>> sorted(named_arguments(lambda scale, *, power=1, **more: scale))
+    ['power', 'scale']
+    """
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except ValueError:  # built-in, without a signature
+        return frozenset()
+    return frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+
+
+def call_with(
+    make: Callable[..., Any], offered: Mapping[str, Any], options: Mapping[str, Any], *, what: str, section: str
+) -> Any:
+    """Call with those of the offered keyword arguments that the callable names, and with all options.
+
+    >>> call_with(lambda scale, power=1: scale**power, {"scale": 3, "seed": 0}, {"power": 2}, what="x", section="x")
+    9
+
+    Args:
+        make: a class or function.
+        offered: keyword arguments by name; those that ``make`` does not name are left out.
+        options: the user's own keyword arguments; ``make`` must take them all.
+        what: is made, such as "The objective 'mine:make'"; for messages.
+        section: of the settings that hold the options, such as "objective"; for messages.
+
+    Raises:
+        NcfmError: for an option that is offered already, one that ``make`` does not take, or a missing argument.
+    """
+    twice = sorted(options.keys() & offered.keys())
+    if twice:
+        raise NcfmError(f"{what}: {section}.options.{twice[0]} is given already; leave it out of the options.")
+    named = named_arguments(make)
+    arguments = {**{name: value for name, value in offered.items() if name in named}, **options}
+    try:
+        inspect.signature(make).bind(**arguments)
+    except ValueError:  # built-in, without a signature
+        pass
+    except TypeError as error:
+        raise NcfmError(
+            f"{what} cannot be made: {error}. It may name {', '.join(offered)}; anything else is a setting "
+            f"{section}.options.NAME."
+        ) from error
+    return make(**arguments)
+
+
+def only_recorded(setting: str, name: str) -> str:
+    """What takes the place of a name that a set or run folder records and the user has not given.
+
+    It is the option by which the user can give it, so that it names nothing: `check_given` refuses it.
+    """
+    return f"{setting}={name}"
+
+
+def check_given(name: str, what: str) -> None:
+    """Check that a name is not one that is `only_recorded`.
+
+    Raises:
+        NcfmError: with the option by which the user can give it.
+    """
+    setting, equals, recorded = name.partition("=")
+    if equals and is_outside(recorded):
+        raise NcfmError(
+            f"The set records the {what} {recorded!r} as its {setting}. Code that a set names is imported only if you "
+            f"name it yourself: --set {name}, or another {what}."
+        )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from ncfm._utils.checks import check_at_least, check_known
+from ncfm._utils.checks import NcfmError, check_at_least, check_known
 from ncfm._utils.files import content_hash, release_pages
 from ncfm._utils.types import Features
 from ncfm.baselines.coresets import herding, k_center, k_means
@@ -40,7 +40,7 @@ CACHE_VERSION = 1
 
 
 def select(
-    method: str, real: ImageSet, pool: TeacherPool, *, ipc: int, factor: int, generator: Generator
+    method: str, real: ImageSet, pool: TeacherPool | None, *, ipc: int, factor: int, generator: Generator
 ) -> SyntheticSet:
     """A set of ``ipc`` stored images per class made from real ones without optimisation.
 
@@ -50,17 +50,17 @@ def select(
             stored image a mosaic of factor^2 shrunk random images, which is the start that distillation improves on;
             "rded" - each a mosaic of factor^2 realistic crops, with the defaults of `rded`.
         real: the real set; only its training split is used.
-        pool: teachers, for the selections by features and for rded.
+        pool: teachers, for the selections `BY_TEACHERS`; None for the others.
         ipc: stored images per class.
         factor: for the mosaics.
         generator: random choices: those of random and mosaic, the starts of k-means, the crops of rded.
 
     Raises:
-        NcfmError: for an unknown method, or a class with too few images.
+        NcfmError: for an unknown method, one that needs teachers without a pool, or a class with too few images.
     """
     check_known(method, SELECTIONS, "selection")
     if method == "rded":
-        return rded(real, pool, ipc=ipc, factor=factor, generator=generator)
+        return rded(real, _needed(pool, method), ipc=ipc, factor=factor, generator=generator)
     tiles = factor if method == "mosaic" else 1
     if method in BY_FEATURES:
         at = choose(method, real, pool, ipc=ipc, factor=factor, generator=generator)
@@ -70,7 +70,9 @@ def select(
     return SyntheticSet(images, real.class_names, real.statistics, factor=tiles, facts={"method": method})
 
 
-def choose(method: str, real: ImageSet, pool: TeacherPool, *, ipc: int, factor: int, generator: Generator) -> Tensor:
+def choose(
+    method: str, real: ImageSet, pool: TeacherPool | None, *, ipc: int, factor: int, generator: Generator
+) -> Tensor:
     """Positions in the training split of the images that `select` takes of each class.
 
     Int64 on the CPU, of shape (C, ipc); of mosaics (C, ipc * factor^2), their tiles in order. A class with fewer images
@@ -81,11 +83,11 @@ def choose(method: str, real: ImageSet, pool: TeacherPool, *, ipc: int, factor: 
         method, real, pool, ipc, factor, generator: as in `select`.
 
     Raises:
-        NcfmError: for an unknown method, or a class with too few images.
+        NcfmError: for an unknown method, one that needs teachers without a pool, or a class with too few images.
     """
     check_known(method, SELECTIONS, "selection")
     if method == "rded":
-        return choose_crops(real, pool, ipc=ipc, factor=factor, generator=generator).positions
+        return choose_crops(real, _needed(pool, method), ipc=ipc, factor=factor, generator=generator).positions
     check_at_least(ipc, 1, "ipc (images per class)")
     per_class = ipc * factor**2 if method == "mosaic" else ipc
     check_enough(real, per_class)
@@ -94,6 +96,7 @@ def choose(method: str, real: ImageSet, pool: TeacherPool, *, ipc: int, factor: 
     seeds = torch.zeros(real.num_classes, dtype=torch.int64)  # (C,)
     if method == "kmeans":  # drawn before the cache is looked at
         seeds = torch.randint(2**32, seeds.shape, generator=generator)
+    pool = _needed(pool, method)
     key = selection_key(method, real, pool, ipc, seeds)
     found = read_choice(key, real.train, ipc)
     if found is not None:
@@ -101,6 +104,12 @@ def choose(method: str, real: ImageSet, pool: TeacherPool, *, ipc: int, factor: 
     at = choose_by_features(method, real, pool, ipc, seeds)
     write_choice(key, {"positions": at}, data=real.name, method=method)
     return at
+
+
+def _needed(pool: TeacherPool | None, method: str) -> TeacherPool:
+    if pool is None:
+        raise NcfmError(f"The selection {method!r} needs teachers; give it a pool, such as ncfm.pretrain makes.")
+    return pool
 
 
 def selection_key(method: str, real: ImageSet, pool: TeacherPool, ipc: int, seeds: Tensor) -> str:

@@ -47,7 +47,8 @@ def command(
             "--methods",
             "-m",
             metavar="A,B",
-            help=f"Of {', '.join(METHODS)}. Default {DEFAULT}, or none with --ablation.",
+            help=f"Of {', '.join(METHODS)}; or module:callable, an objective of your own. Default {DEFAULT}, "
+            "or none with --ablation.",
         ),
     ] = None,
     ablation: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ncfm.cli._common import AsJson, BarReporter, DataDir, Device, Quiet, console, print_json
+from ncfm.cli._common import AsJson, BarReporter, DataDir, Device, Quiet, Set, console, print_json, settings_of
 from ncfm.workflows import report as reporting
 
 
@@ -20,6 +20,7 @@ def command(
     ] = None,
     no_data: Annotated[bool, typer.Option("--no-data", help="Leave out what needs the real data.")] = False,
     device: Device = None,
+    set_: Set = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -37,6 +38,7 @@ def command(
             out=out,
             against=against or [],
             with_data=not no_data,
+            settings=settings_of(set_),
             device=device,
             data_dir=data_dir,
             reporter=reporter,

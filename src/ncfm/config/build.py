@@ -1,4 +1,8 @@
-"""From configuration to objects: the only place where names become things, with flat keyword arguments."""
+"""From configuration to what all methods share: machine, data, teachers, labels, protocol.
+
+What belongs to one kind of method is built in its own file: `ncfm.config.distribution_matching`,
+`ncfm.config.trajectory_matching`, `ncfm.config.selections`.
+"""
 
 from __future__ import annotations
 
@@ -16,36 +20,13 @@ from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.files import content_hash
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Images
-from ncfm.baselines.rded import rded
-from ncfm.config.schema import DistillConfig, FrequenciesConfig, MachineConfig, RunConfig
+from ncfm.config.schema import MachineConfig, RunConfig
 from ncfm.data.image_set import ImageSet, carve_validation, with_test_split
 from ncfm.data.sources import load_images
-from ncfm.discrepancy.frequencies import (
-    DirectFrequencies,
-    FrequencySampler,
-    GaussianFrequencies,
-    ScaleMixtureFrequencies,
-    StudentTFrequencies,
-)
-from ncfm.distillation import DistillResult, StartRange, check_epochs, distill, distill_trajectories
-from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.loggers import import_logger, make_logger
-from ncfm.distillation.objectives import (
-    CharacteristicMatching,
-    CovarianceMatching,
-    KernelMatching,
-    MeanMatching,
-    Objective,
-    PointMatching,
-)
-from ncfm.distillation.options import Extraction, Matching, Trajectories
 from ncfm.evaluation import Protocol, get_protocol
-from ncfm.synthetic.formation import Formation
-from ncfm.synthetic.initialization import Start
 from ncfm.synthetic.soft_labels import SoftLabels, SoftTargets, StudentTargets, TeacherTargets
-from ncfm.synthetic.synthetic_set import SyntheticSet
-from ncfm.training.experts import ExpertPool, record_experts
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import TeacherPool, pretrain
 
@@ -53,7 +34,7 @@ from ncfm.training.teachers import TeacherPool, pretrain
 def build_machine(config: MachineConfig, image_size: int) -> Compute:
     """Device, precision and compilation for images of this size."""
     if config.log is not None:
-        import_logger(config.log)  # told now, not after the teachers
+        import_logger(config.log)  # fails now, not after the teachers are trained
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     kernels.enable(config.kernels != "off")
@@ -120,6 +101,11 @@ def build_teacher_recipe(config: RunConfig) -> TrainingRecipe:
     )
 
 
+def teachers_seed(config: RunConfig) -> int:
+    """The seed of teachers and experts: their own, or the run's."""
+    return config.seed if config.teachers.seed is None else config.teachers.seed
+
+
 def build_teachers(
     images: ImageSet,
     config: RunConfig,
@@ -138,99 +124,12 @@ def build_teachers(
     )
 
 
-def build_starts(config: RunConfig) -> StartRange:
-    """Where students of trajectory matching start; for DATM a range that grows."""
-    t = config.trajectory
-    if config.objective.name != "datm":
-        return StartRange(t.start_low, t.start_high)
-    first = t.start_high // 2 if t.start_first_high is None else t.start_first_high
-    return StartRange(t.start_low, t.start_high, max(first, t.start_low), t.start_growth)
-
-
-def build_experts(
-    images: ImageSet,
-    config: RunConfig,
-    machine: Compute,
-    on_epoch: Callable[[int, int], None] | None = None,
-) -> ExpertPool:
-    """The experts whose trajectories are matched, from the cache where possible.
-
-    Raises:
-        NcfmError: if students are to start so late that they have no target; told before minutes of training.
-    """
-    t = config.trajectory
-    check_epochs(build_starts(config), t.matched_epochs, t.epochs)
-    recipe = TrainingRecipe(
-        epochs=t.epochs,
-        optimizer="sgd",
-        lr=t.lr,
-        batch_size=t.batch_size,
-        schedule="constant",
-        augment=t.augment,
-        momentum=0.0,
-        weight_decay=0.0,
-    )
-    return record_experts(
-        images,
-        network=config.teachers.network,
-        num_experts=t.experts,
-        recipe=recipe,
-        seed=config.seed if config.teachers.seed is None else config.teachers.seed,
-        compute=machine,
-        on_epoch=on_epoch,
-    )
-
-
-def build_sampler(config: FrequenciesConfig, num_features: int, seed: int) -> FrequencySampler:
-    """The sampler of frequencies by family."""
-    if config.family == "gaussian":
-        return GaussianFrequencies(num_features, config.number, scale=config.scale)
-    if config.family == "student":
-        return StudentTFrequencies(
-            num_features, config.number, scale=config.scale, degrees_of_freedom=config.degrees_of_freedom
-        )
-    learned = DirectFrequencies if config.family == "direct" else ScaleMixtureFrequencies
-    return learned(
-        num_features,
-        config.number,
-        scale=config.scale,
-        spread=config.spread,
-        fixed_bandwidth=config.fixed_bandwidth,
-        seed_generator=generator(seed, "adversary"),
-    )
-
-
-def build_objective(config: RunConfig, num_features: int, num_classes: int) -> Objective:
-    """The objective by name."""
-    o = config.objective
-    if o.name == "mean":
-        return MeanMatching()
-    if o.name == "mse":
-        return PointMatching()
-    if o.name == "mmd":
-        return KernelMatching(o.bandwidths, factors=o.bandwidth_factors)
-    if o.name == "dsdm":
-        return CovarianceMatching(
-            num_classes,
-            num_features,
-            covariance_weight=o.covariance_weight,
-            history_weight=o.history_weight,
-            decay=o.history_decay,
-        )
-    return CharacteristicMatching(
-        build_sampler(config.frequencies, num_features, config.seed),
-        amplitude_weight=o.amplitude_weight,
-        corrected=o.corrected,
-        gradient_rows=o.gradient_rows,
-    )
-
-
 def build_soft_labels(config: RunConfig, pool: TeacherPool, images: Images) -> SoftLabels | None:
-    """What the teachers say of the decoded images of a set, if the configuration wants it stored."""
+    """The teachers' soft labels of the decoded images of a set; None if the configuration stores hard labels."""
     if config.labels.kind == "hard":
         return None
-    said = pool.log_probabilities(images)
-    return SoftLabels.of(said, top_k=config.labels.top_k, precision=config.labels.precision)
+    logs = pool.log_probabilities(images)
+    return SoftLabels.of(logs, top_k=config.labels.top_k, precision=config.labels.precision)
 
 
 def build_targets(
@@ -239,108 +138,33 @@ def build_targets(
     """How students learn from a set's soft labels, or from the pool's trained teachers; None for hard labels.
 
     Raises:
-        NcfmError: if soft labels are asked for and the set has none, or teachers and there is no pool.
+        NcfmError: if the configuration needs soft labels that the set does not have, or teachers without a pool.
     """
     e = config.evaluate
     if e.labels == "teacher":
         if pool is None:
-            raise NcfmError("evaluate.labels=teacher needs teachers to ask, and there are none here; use hard labels.")
+            raise NcfmError("evaluate.labels=teacher needs teachers, and there are none here; use hard labels.")
         return TeacherTargets(pool.relabel, content_hash(*pool.fingerprints), e.soft_weight, e.temperature)
     if e.labels == "soft" and labels is None:
-        raise NcfmError("The set has no soft labels; distil with --set labels.kind=soft, or judge it by hard ones.")
+        raise NcfmError("The set has no soft labels; distil with --set labels.kind=soft, or evaluate with hard labels.")
     if e.labels == "hard" or labels is None:
         return None
     return SoftTargets(labels.log_probabilities(), e.soft_weight, e.temperature)
 
 
 def build_protocol(config: RunConfig, targets: StudentTargets | None = None) -> Protocol:
-    """The evaluation protocol; settings that differ from it, and labels that are not hard, show in its name."""
+    """The evaluation protocol; its name tells of settings that differ from it and of labels that are not hard."""
     e = config.evaluate
     labels = "hard" if targets is None else targets.name
     return get_protocol(e.protocol, epochs=e.epochs, augment=e.augment, num_runs=e.runs, looks=e.looks, labels=labels)
 
 
-def check_start(config: DistillConfig) -> None:
-    """Check that no two settings say what a start has first.
-
-    Raises:
-        NcfmError: if two do.
-    """
-    if config.init == "rded" and config.extend is not None:
-        raise NcfmError("distill.extend and distill.init=rded both say what the start has first; choose one.")
-
-
-def build_start(images: ImageSet, pool: TeacherPool, config: RunConfig, ipc: int) -> Start:
-    """The images before the first iteration: as the settings name them, with a set to extend, or mosaics of realistic
-    crops, first in each class."""
-    d = config.distill
-    check_start(d)
-    if d.init != "rded":
-        return Start(d.init, None if d.extend is None else SyntheticSet.load(d.extend))
-    drawn = generator(config.seed, "rded")
-    crops = rded(images, pool, ipc=ipc, factor=d.factor, generator=drawn, decode=True)
-    return Start("mosaic", replace(crops, mode=d.mode, bound=d.bound))
-
-
 def build_control(config: RunConfig, control: RunControl, ranks: Ranks = ALONE) -> RunControl:
-    """What the caller wants around the iterations, with the settings of the machine and their logger."""
+    """The caller's control of a run, with the settings of the machine and their logger."""
     log = config.machine.log if ranks.is_main else None
     return replace(
         control,
         checkpoint_seconds=config.machine.checkpoint_seconds,
         diagnose_every=config.machine.diagnose_every,
         logger=make_logger(log, control.folder, config.model_dump(mode="json")),
-    )
-
-
-def run_distillation(
-    images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Compute, *, ipc: int, control: RunControl
-) -> DistillResult:
-    """Distil with the configuration's settings."""
-    d, own = config.distill, machine.ranks.share(images.num_classes)
-    return distill(
-        images,
-        pool,
-        build_objective(config, int(pool.blended.num_features), own.stop - own.start),  # type: ignore[arg-type]
-        ipc=ipc,
-        formation=Formation.of(d),
-        start=build_start(images, pool, config, ipc),
-        matching=Matching.of(d),
-        extraction=Extraction(config.teachers.extractor, config.teachers.batch_norm),
-        budget=Budget.of(d),
-        compute=machine,
-        control=build_control(config, control, machine.ranks),
-        seed=config.seed,
-    )
-
-
-def run_trajectory_matching(
-    images: ImageSet, experts: ExpertPool, config: RunConfig, *, ipc: int, control: RunControl
-) -> DistillResult:
-    """Match trajectories (MTT, DATM) with the configuration's settings.
-
-    Raises:
-        NcfmError: in addition to what `distill_trajectories` raises, for a set to extend.
-    """
-    d, t = config.distill, config.trajectory
-    if d.extend is not None:
-        raise NcfmError("distill.extend is for the objectives that match distributions, not trajectories.")
-    if d.init == "rded":
-        raise NcfmError(
-            "distill.init=rded asks teachers, and trajectories have none; datm has trajectory.correct_start."
-        )
-    datm = config.objective.name == "datm"
-    return distill_trajectories(
-        images,
-        experts,
-        ipc=ipc,
-        start=build_starts(config),
-        init="correct" if datm and t.correct_start else d.init,
-        label_precision=config.labels.precision if datm else None,
-        augment=d.augment,
-        formation=Formation.of(d),
-        options=Trajectories.of(t),
-        budget=Budget.of(d),
-        control=build_control(config, control),
-        seed=config.seed,
     )

@@ -1,4 +1,8 @@
-"""Methods by name: what `ncfm compare` puts side by side, and the settings that make each what its paper says."""
+"""Methods by name: what `ncfm compare` compares, and the settings that make each what its paper describes.
+
+A method is distilled or selected. One that is distilled has settings, among them the objective, whose loop
+(`ncfm.config.loops`) says what networks it needs and what runs. One that is selected has a `Selection`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import NcfmError, nearest
+from ncfm._utils.checks import NcfmError, check_known, nearest
+from ncfm._utils.outside import is_outside
+from ncfm.config.loops import loop_of
 from ncfm.config.recipes import RECIPES
-from ncfm.config.schema import RunConfig, dotted, make_config, nest
+from ncfm.config.schema import ObjectiveConfig, RunConfig, dotted, make_config, nest
+from ncfm.config.selections import RealImages, Selection, TrainingSplit
 
 ABLATIONS = RECIPES / "ablations"
 
@@ -22,15 +29,24 @@ class Method:
 
     name: str  # of its results rows
     description: str
-    settings: Mapping[str, Any] = field(default_factory=dict)  # dotted; what a user sets comes over them
-    distilled: bool = True  # by iterations; else chosen from real images
-    multiples: Mapping[str, float] = field(default_factory=dict)  # dotted; of what recipe and user say
+    settings: Mapping[str, Any] = field(default_factory=dict)  # dotted; the user's settings override them
+    selection: Selection | None = None  # of real images; None if it is distilled
+    multiples: Mapping[str, float] = field(default_factory=dict)  # dotted; of the values of recipe and user
+
+    @property
+    def distils(self) -> bool:
+        """Whether the set is distilled, by iterations."""
+        return self.selection is None
+
+    def sections(self, config: RunConfig) -> tuple[str, ...]:
+        """Beginnings of the dotted settings that can change the set, and so belong to the name of a variant."""
+        return loop_of(config).sections if self.selection is None else self.selection.sections(config)
 
     def settings_over(self, config: RunConfig, own: Mapping[str, Any]) -> dict[str, Any]:
-        """What makes the method, under a user's ``own`` settings; ``config`` has those and the recipe's.
+        """The method's settings under a user's ``own``; ``config`` has those and the recipe's.
 
         Raises:
-            NcfmError: for a multiple of what is no number.
+            NcfmError: for a multiple of something that is no number.
         """
         usual = dotted(config)
         multiplied = {key: _multiple(key, usual.get(key), factor) for key, factor in self.multiples.items()}
@@ -51,10 +67,10 @@ _AS_STORED = {"distill.factor": 1, "distill.init": "real"}
 
 
 def _in_place_of_ncfd(objective: str, matching_weight: float) -> dict[str, Any]:
-    """Another objective in the loop of NCFM, beside the calibration with about the weight that NCFD has there.
+    """Another objective in the loop of NCFM, with about the weight that NCFD has next to the calibration.
 
     Objectives have different scales. The weight makes the gradient on the images about as long as that of NCFD at its
-    own weight of 10, as measured at the start of CIFAR-10 with 10 images a class by ``benchmarks.weights``.
+    own weight of 10, as measured at the start of CIFAR-10 with 10 images per class by ``benchmarks.weights``.
     """
     return {"objective.name": objective, "distill.matching_weight": matching_weight}
 
@@ -80,17 +96,56 @@ METHODS: dict[str, Method] = {
     ),
     "mtt": Method("mtt", "training trajectories", {"objective.name": "mtt", **_AS_STORED}),
     "datm": Method("datm", "the same, easy to hard, learned soft labels", {"objective.name": "datm", **_AS_STORED}),
-    "random": Method("random", "real images at random", distilled=False),
-    "herding": Method("herding", "real images nearest to the mean, one by one", distilled=False),
-    "kcenter": Method("kcenter", "real images, farthest first", distilled=False),
-    "kmeans": Method("kmeans", "real images nearest to k centres", distilled=False),
-    "mosaic": Method("mosaic", "random real images, several in one", distilled=False),
-    "rded": Method("rded", "realistic crops, several in one, hard labels", distilled=False),
+    "random": Method("random", "real images at random", selection=RealImages("random")),
+    "herding": Method("herding", "real images nearest to the mean, one by one", selection=RealImages("herding")),
+    "kcenter": Method("kcenter", "real images, farthest first", selection=RealImages("kcenter")),
+    "kmeans": Method("kmeans", "real images nearest to k centres", selection=RealImages("kmeans")),
+    "mosaic": Method("mosaic", "random real images, several in one", selection=RealImages("mosaic")),
+    "rded": Method("rded", "realistic crops, several in one, hard labels", selection=RealImages("rded")),
     "rded-teacher": Method(
-        "rded", "the same, students ask the teachers (RDED)", {"evaluate.labels": "teacher"}, distilled=False
+        "rded",
+        "the same, students learn from the teachers (RDED)",
+        {"evaluate.labels": "teacher"},
+        selection=RealImages("rded"),
     ),
-    "full": Method("full", "the training split, equal optimizer steps", distilled=False),
+    "full": Method("full", "the training split, equal optimizer steps", selection=TrainingSplit()),
 }
+
+_BY_ROW: Mapping[str, Method] = {method.name: method for method in reversed(METHODS.values())}
+"""The first of `METHODS` for each name of results rows; variants are named by how they differ from it."""
+
+SHORT_NAMES = {("frequencies.family", "gaussian"): "gaussian"}
+"""Settings with a word of their own in the name of a variant."""
+
+
+def method_named(name: str) -> Method:
+    """A method of `METHODS`, or ``module:callable``: the user's own objective in the loop of NCFM.
+
+    Raises:
+        NcfmError: for an unknown name.
+    """
+    if is_outside(name):
+        return _of_objective(name)
+    return METHODS[check_known(name, METHODS, "method")]
+
+
+def method_of_row(name: str) -> Method:
+    """The method that results rows of this name are compared with."""
+    return _BY_ROW.get(name) or usual_method(name)
+
+
+def usual_method(objective: str) -> Method:
+    """The method that is an objective as its paper has it."""
+    default = ObjectiveConfig().name
+    for method in METHODS.values():
+        if method.distils and method.settings.get("objective.name", default) == objective:
+            return method
+    return _of_objective(objective)
+
+
+def _of_objective(name: str) -> Method:
+    """An objective with the settings of NCFM, whose results rows have its name."""
+    return Method(name, "an objective of your own", {"objective.name": name})
 
 
 def ablation_names() -> list[str]:
@@ -122,11 +177,11 @@ def read_ablation(name: str) -> dict[str, Method]:
 
     An ablation is a TOML file::
 
-        method = "ncfm"                              # of METHODS; default ncfm
+        method = "ncfm"                              # of METHODS, or module:callable; default ncfm
         [variants."alpha=0"]
         "objective.amplitude_weight" = 0.0
         [variants."half the iterations"]
-        "distill.iterations" = { times = 0.5 }       # of what recipe and user say
+        "distill.iterations" = { times = 0.5 }       # of the value of recipe and user
 
     Raises:
         NcfmError: if it is missing or wrong, with all wrong settings of the first variant that has any.
@@ -136,18 +191,21 @@ def read_ablation(name: str) -> dict[str, Method]:
         content = tomllib.loads(ablation_text(name))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise NcfmError(f"Could not read the ablation {path}: {error}.") from error
-    base, variants = METHODS.get(str(content.get("method", "ncfm"))), content.get("variants")
+    named, variants = str(content.get("method", "ncfm")), content.get("variants")
+    known = named in METHODS or is_outside(named)
     unknown = sorted(content.keys() - {"method", "variants"})
-    if base is None or unknown or not isinstance(variants, dict) or not variants:
+    if not known or unknown or not isinstance(variants, dict) or not variants:
         raise NcfmError(f"{path}: expected a method of {', '.join(METHODS)} and a table of variants, nothing else.")
+    base = method_named(named)
     found = {}
     for label, settings in variants.items():
         if not isinstance(settings, dict):
             raise NcfmError(f'{path}: expected settings of variant {label!r}, such as "distill.factor" = 1.')
         multiples = {key: value["times"] for key, value in settings.items() if _is_multiple(value)}
         plain = {key: value for key, value in settings.items() if key not in multiples}
-        made = METHODS.get(str(plain.get("objective.name")), base)  # rows of another objective have its name
-        method = Method(made.name, label, {**base.settings, **plain}, base.distilled, multiples)
+        objective = plain.get("objective.name")
+        row = base if objective is None else usual_method(str(objective))  # rows of another objective have its name
+        method = Method(row.name, label, {**base.settings, **plain}, base.selection, multiples)
         try:
             make_config(nest(method.settings_over(make_config(), {})))
         except NcfmError as error:

@@ -1,4 +1,4 @@
-"""Settings of a run: resolved from recipe and defaults, written down, and compared with those of another."""
+"""Settings of a run: resolved from recipe and defaults, recorded, and compared with those of another run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 
 from ncfm._utils.checks import NcfmError, NcfmFailure
 from ncfm._utils.files import read_json
-from ncfm.config.methods import METHODS, Method
+from ncfm._utils.outside import is_outside, only_recorded
+from ncfm.config.methods import SHORT_NAMES, Method, method_of_row, usual_method
 from ncfm.config.recipes import check_recipe, read_recipe, recipe_names
 from ncfm.config.schema import RunConfig, dotted, make_config, nest
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.checkpoint import has_checkpoint
+from ncfm.networks.registry import is_user_code
 
 CONFIG_FILE = "config.json"
 
@@ -29,7 +31,7 @@ def resolve_config(
 ) -> RunConfig:
     """The configuration of a run: settings over recipe over defaults.
 
-    Without a recipe the one named ``<data>-ipc<ipc>`` is taken if the package has it; ``"none"`` asks for defaults.
+    Without a recipe the one named ``<data>-ipc<ipc>`` is taken if the package has it; ``"none"`` takes the defaults.
 
     Raises:
         NcfmError: for unknown recipes and keys, and wrong values, all at once.
@@ -46,71 +48,97 @@ def resolve_config(
 
 
 def describe_run(data: str, ipc: int, config: RunConfig) -> dict[str, Any]:
-    """What a run folder says of its run, and what has to agree when it is resumed."""
+    """What a run folder records of its run, and what has to agree when it is resumed."""
     return {"data": data.removesuffix("@validation"), "ipc": ipc, "config": config.model_dump(mode="json")}
 
 
 def judged_on(data: str, config: RunConfig) -> str:
-    """What a row says that a set was judged on: ``<data>@validation`` where a part of the training split was."""
+    """The data that a row names: ``<data>@validation`` if a set is evaluated on a part of the training split."""
     held_out = config.data.validation is not None and not data.endswith("@validation")
     return f"{data}@validation" if held_out else data
 
 
-def matches_trajectories(config: RunConfig) -> bool:
-    """Whether the objective takes experts in place of teachers."""
-    return config.objective.name in ("mtt", "datm")
+NETWORKS = ("teachers.network", "evaluate.network")
+"""Settings that can name code, and are needed after a set was distilled."""
 
 
-def needs_teachers(config: RunConfig) -> bool:
-    """Whether trained networks have a part in the distillation: not where fresh ones extract and nothing calibrates."""
-    trained = config.teachers.extractor != "random" or config.distill.calibration_weight > 0
-    return trained or matches_trajectories(config)
+def config_of_set(recorded: Mapping[str, Any], settings: Settings | None, seed: int | None) -> RunConfig:
+    """The configuration that a set or a run folder records, under the user's settings.
+
+    Code that only the record names is never imported. A network ``module:callable`` that the user does not name too is
+    replaced by `only_recorded`, so that creating it is refused. Objective and sampler are for distilling only, and have
+    their defaults.
+
+    Args:
+        recorded: nested, of the version that made the set or an earlier one.
+        settings, seed: the user's own.
+
+    Raises:
+        NcfmError: for unknown keys and wrong values, all at once.
+    """
+    used = {key: value for key, value in recorded.items() if key not in ("objective", "frequencies")}
+    config = make_config(used, nest(settings or {}), {} if seed is None else {"seed": seed})
+    for setting in NETWORKS:
+        section, key = setting.split(".")
+        named = nest(settings or {}).get(section, {})
+        name = getattr(getattr(config, section), key)
+        if is_user_code(name) and not (isinstance(named, Mapping) and key in named):
+            refused = getattr(config, section).model_copy(update={key: only_recorded(setting, name)})
+            config = config.model_copy(update={section: refused})
+    return config
 
 
-def usual_method(config: RunConfig) -> Method:
-    """The method that is the objective as its paper has it."""
-    return METHODS["ncfm" if config.objective.name == "ncfd" else config.objective.name]
+def data_of_set(facts: Mapping[str, Any], on: str | ImageSet | None) -> str | ImageSet:
+    """The data to use with a set: those that the user names, else those that it was made from.
+
+    Raises:
+        NcfmError: if neither is known, or the set names code, which only the user may.
+    """
+    if on is not None:
+        return on
+    data = facts.get("data")
+    if data is None:
+        raise NcfmError("The set does not record what data it was made from; name the data (--on).")
+    if is_outside(str(data)) and not str(data).startswith("hf:"):
+        raise NcfmError(
+            f"The set records the data {data!r}. Code that a set names is imported only if you name it yourself: "
+            f"--on {data}."
+        )
+    return str(data)
 
 
 def variant_of(
-    data: str,
-    ipc: int,
-    config: RunConfig,
-    *,
-    distilled: bool = True,
-    usual: Method | None = None,
-    recipe: str | None = None,
+    data: str, ipc: int, config: RunConfig, *, method: Method | None = None, recipe: str | None = None
 ) -> str:
-    """What differs from a recipe, by default the package's for this data and IPC (or from the defaults if it has none),
-    for results.
+    """The name of a variant in results: how a configuration differs from a recipe, and from the method's settings.
 
-    Of a method that settings make (``usual``; by default `usual_method`) what differs from these too.
+    Some settings have a word of `SHORT_NAMES`; all others are ``key=value``, joined by commas. Settings that cannot
+    change the set are left out: the training of students is in the protocol's name, the machine in other columns. The
+    switches that change rounding are kept.
 
-    Fixed frequencies are called "gaussian"; everything else is ``key=value``, joined by commas. How students are
-    trained is left to the protocol's name, where a run computes to the machine's columns, but for the switches that
-    change rounding. Of a set that is selected, not distilled, only those matter, and the teachers where students ask
-    them.
+    Args:
+        data, ipc: as in `resolve_config`.
+        config: of the run.
+        method: default the `usual_method` of the objective.
+        recipe: default the package's for this data and IPC, or the defaults if it has none.
     """
-    usual = usual_method(config) if usual is None else usual
-    base = resolve_config(data.removesuffix("@validation"), ipc, recipe, usual.settings, None)
-    sections: tuple[str, ...] = ("teachers.", "distill.", "labels.", "objective.", "frequencies.")
-    if matches_trajectories(config):
-        sections += ("trajectory.",)
-    if not distilled:
-        sections = ("distill.factor", *(["teachers."] if config.evaluate.labels == "teacher" else []))
-    changed = {
-        key: value
-        for key, value in dotted(config).items()
-        if (key.startswith(sections) or key in (*NUMERICS, "data.zca")) and value != dotted(base)[key]
+    method = usual_method(config.objective.name) if method is None else method
+    usual = method_of_row(method.name).settings
+    base = dotted(resolve_config(data.removesuffix("@validation"), ipc, recipe, usual, None))
+    own, sections = dotted(config), method.sections(config)
+    changed: dict[str, Any] = {
+        key: own.get(key)
+        for key in dict.fromkeys([*own, *base])
+        if (key.startswith(sections) or key in (*NUMERICS, "data.zca")) and own.get(key) != base.get(key)
     }
-    named = []
-    if changed.get("frequencies.family") == "gaussian":
-        named = ["gaussian"]
-        del changed["frequencies.family"]
-    changed.pop("teachers.seed", None)  # told by the seed
+    words = [word for (key, value), word in SHORT_NAMES.items() if changed.get(key) == value]
+    for (key, value), _ in SHORT_NAMES.items():
+        if changed.get(key) == value:
+            del changed[key]
+    changed.pop("teachers.seed", None)  # the row has the seed
     if changed.get("distill.extend"):
         changed["distill.extend"] = Path(changed["distill.extend"]).name
-    return ",".join([*named, *(f"{key}={value}" for key, value in changed.items())])
+    return ",".join([*words, *(f"{key}={value}" for key, value in changed.items())])
 
 
 def check_folder(folder: Path | None, description: dict[str, Any], resume: bool) -> None:
@@ -128,10 +156,10 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
         try:
             stored = read_json(folder / CONFIG_FILE)
         except NcfmFailure as error:
-            warnings.warn(f"{error} Going on with the settings that are given now.", stacklevel=2)
+            warnings.warn(f"{error} The run goes on with the settings that are given now.", stacklevel=2)
             return
         if isinstance(stored, dict) and isinstance(stored.get("config"), dict):
-            # Settings that did not exist then have their defaults: what that version did. A key that is gone differs.
+            # Settings that did not exist yet have their defaults, as in that version. A key that is gone differs.
             with contextlib.suppress(NcfmError):
                 stored = stored | {"config": make_config(stored["config"]).model_dump(mode="json")}
         differing = _differences(stored, description)
@@ -149,7 +177,7 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
 def _differences(stored: Any, wanted: Any, place: str = "") -> list[str]:
     """Settings in which two descriptions differ, as ``key: stored, now wanted``.
 
-    The machine may differ, and what comes after the images: how they are labelled and judged.
+    The machine may differ, and what comes after the images: their labels and their evaluation.
     """
     if isinstance(stored, dict) and isinstance(wanted, dict):
         keys = sorted(stored.keys() | wanted.keys())

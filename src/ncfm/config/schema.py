@@ -1,26 +1,39 @@
-"""Configuration: one frozen model per stage. Unknown keys are refused, and all errors are told at once.
+"""Configuration: one frozen model per stage. Unknown keys are refused, and all errors are reported at once.
 
-Order of precedence: command line over file over default. Configurations stop here and in `ncfm.config.build`: nothing
-below takes one.
+Order of precedence: command line over file over default. Configurations stop in `ncfm.config`: nothing below takes one.
 """
 
 from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ncfm._utils.checks import NcfmError, nearest
+from ncfm._utils.checks import NcfmError, check_known, nearest
 from ncfm._utils.options import descriptions
+from ncfm._utils.outside import is_outside
+from ncfm.discrepancy.frequencies import SAMPLERS
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
+from ncfm.distillation.objectives import OBJECTIVES
 from ncfm.distillation.options import Experts, Extraction, Matching, Trajectories
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import Start
+
+TRAJECTORY_OBJECTIVES = ("mtt", "datm")
+"""Objectives that match training trajectories (`ncfm.config.trajectory_matching`), not distributions of features."""
+
+
+def _known_or_outside(known: Iterable[str], what: str) -> AfterValidator:
+    """Accepts a name of a table, or ``module:callable``, which is not imported here."""
+    return AfterValidator(lambda name: name if is_outside(name) else check_known(name, known, what))
+
+
+Options = dict[str, JsonValue]
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -74,38 +87,43 @@ class TeachersConfig(_Section):
 class ObjectiveConfig(_Section):
     """What is matched."""
 
-    name: Literal["ncfd", "mean", "mse", "mmd", "dsdm", "mtt", "datm"] = "ncfd"
+    name: Annotated[str, _known_or_outside((*OBJECTIVES, *TRAJECTORY_OBJECTIVES), "objective")] = "ncfd"
     """ncfd: characteristic functions; mean, mse, mmd, dsdm: means, random pairs, kernel, means with covariances; mtt,
-    datm: training trajectories (section trajectory)."""
+    datm: training trajectories (section trajectory); module:callable: your own."""
+    options: Options = Field(default_factory=dict)
+    """Keyword arguments of your own objective, each a key: objective.options.temperature."""
     amplitude_weight: float = Field(0.5, ge=0, le=1)
     """alpha: weight of the amplitude term; the phase term gets the rest."""
     corrected: bool = False
     """Correct amplitudes for their finite samples."""
     gradient_rows: int | None = Field(256, ge=1)
-    """Real images of a class that the adversary's gradient is estimated from, without bias; none: all of the batch."""
+    """Real images of a class for the unbiased estimate of the adversary's gradient; none: all of the batch."""
     bandwidths: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(None, min_length=1)
     """mmd: of the kernels that are averaged; default: bandwidth_factors."""
     bandwidth_factors: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.5, 1.0, 2.0), min_length=1)
     """mmd: bandwidths as multiples of the median distance of a class's features."""
     covariance_weight: float = Field(1.0, ge=0)
-    """dsdm: of the covariances, beside 1 for the means."""
+    """dsdm: weight of the covariances; the means have 1."""
     history_weight: float = Field(1.0, ge=0)
-    """dsdm: of the class means that earlier extractors saw."""
+    """dsdm: weight of the class means under earlier extractors."""
     history_decay: float = Field(0.99, ge=0, le=1)
-    """dsdm: of those means, an iteration; they are averaged over about 1 / (1 - decay) iterations."""
+    """dsdm: decay of those means per iteration; they are averaged over about 1 / (1 - decay) iterations."""
 
 
 class FrequenciesConfig(_Section):
     """Where characteristic functions are compared."""
 
-    family: Literal["mixture", "gaussian", "student", "direct"] = "mixture"
-    """mixture: learned scale mixture of normals; direct: learned without any law; gaussian and student: fixed."""
+    family: Annotated[str, _known_or_outside(SAMPLERS, "family of frequencies")] = "mixture"
+    """mixture: learned scale mixture of normals; direct: learned, of any distribution; gaussian and student: fixed;
+    module:callable: your own sampler."""
+    options: Options = Field(default_factory=dict)
+    """Keyword arguments of your own sampler, each a key: frequencies.options.depth."""
     number: int = Field(1024, ge=1)
     """Frequencies k."""
     scale: float = Field(1.5, gt=0)
-    """Deviation of the frequencies (bandwidth), for features of norm 1."""
+    """Standard deviation of the frequencies (bandwidth), for features of norm 1."""
     spread: float = Field(3.0, gt=1)
-    """mixture, direct: scales stay within scale / spread and scale * spread."""
+    """mixture, direct: scales lie between scale / spread and scale * spread."""
     fixed_bandwidth: bool = True
     """mixture, direct: normalise the scales so that only directions are learned."""
     degrees_of_freedom: int = Field(3, ge=1)
@@ -202,10 +220,19 @@ class RunConfig(_Section):
     seed: int = Field(0, ge=0)
 
 
+RESTARTS = {
+    ("evaluate", "protocol"): ("epochs", "runs", "looks"),
+    ("objective", "name"): ("options",),
+    ("frequencies", "family"): ("options",),
+}
+"""Settings of earlier layers that a layer drops when it sets the first: they belonged to the earlier value."""
+
+
 def make_config(*layers: Mapping[str, Any]) -> RunConfig:
     """Merge layers, later over earlier, and check them.
 
-    A layer that names a protocol starts from it: the epochs, students and looks of earlier layers were those of theirs.
+    A layer that names a protocol starts from it: the epochs, students and looks of earlier layers belonged to theirs.
+    So do the options of an objective and of a sampler.
 
     Raises:
         NcfmError: listing every unknown key (with the nearest known one) and every wrong value.
@@ -218,29 +245,34 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings, later layers over earlier ones; a protocol begins anew."""
+    """Nested settings, later layers over earlier ones, but for what `RESTARTS` drops."""
     merged: dict[str, Any] = {}
     for layer in layers:
-        judged = layer.get("evaluate")
-        if isinstance(judged, Mapping) and "protocol" in judged and isinstance(merged.get("evaluate"), dict):
-            for key in ("epochs", "runs", "looks"):
-                merged["evaluate"].pop(key, None)
+        for (section, key), dropped in RESTARTS.items():
+            own, before = layer.get(section), merged.get(section)
+            if isinstance(own, Mapping) and key in own and isinstance(before, dict):
+                for name in dropped:
+                    before.pop(name, None)
         _merge(merged, layer)
     return merged
 
 
 def _merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
     for key, value in layer.items():
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _merge(base[key], value)
+        if isinstance(value, Mapping):
+            if not isinstance(base.get(key), dict):
+                base[key] = {}
+            _merge(base[key], value)  # copies at every depth: a layer is not changed by later ones
         else:
-            base[key] = dict(value) if isinstance(value, Mapping) else value
+            base[key] = value
 
 
 def _explain(error: Any) -> str:
     key = ".".join(map(str, error["loc"]))
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key {key!r}.{nearest_key(key)} `ncfm recipes keys` lists all."
+    if error["type"] == "value_error":  # of a check of ours
+        return f"{key}: {error['ctx']['error']}"
     return f"{key}: {error['msg'].lower()}, got {error['input']!r}"
 
 
@@ -251,10 +283,13 @@ def known_keys() -> list[str]:
 
 def describe_keys() -> Iterator[tuple[str, str]]:
     """All settings with their default and description."""
-    for key, default in dotted(RunConfig()).items():
-        section, _, name = key.rpartition(".")
-        described = descriptions(type(getattr(RunConfig(), section))).get(name, "") if section else ""
-        yield key, f"{default}  {described}".rstrip()
+    for section, values in RunConfig().model_dump().items():
+        if not isinstance(values, dict):
+            yield section, f"{values}"
+            continue
+        described = descriptions(type(getattr(RunConfig(), section)))
+        for name in _DISTILL if section == "distill" else values:
+            yield f"{section}.{name}", f"{values[name]}  {described.get(name, '')}".rstrip()
 
 
 def nearest_key(key: str) -> str:
@@ -270,7 +305,10 @@ def nearest_key(key: str) -> str:
 def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted settings as nested ones: ``{"distill.factor": 2}`` -> ``{"distill": {"factor": 2}}``.
 
-    Whether they exist is left to `make_config`, which tells all mistakes at once.
+    Whether they exist is left to `make_config`, which reports all errors at once.
+
+    >>> nest({"objective.name": "mine:make", "objective.options.temperature": 2})
+    {'objective': {'name': 'mine:make', 'options': {'temperature': 2}}}
     """
     nested: dict[str, Any] = {}
     for key, value in settings.items():
@@ -281,7 +319,7 @@ def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(inner, dict):
                 inner = place[section] = {}
             place = inner
-        place[last] = value
+        place[last] = _copy(value)  # keys below it may follow
     return nested
 
 
@@ -293,16 +331,24 @@ _DISTILL = (
 )
 
 
+def _copy(value: Any) -> Any:
+    """Nested mappings as dictionaries of their own."""
+    return {key: _copy(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
+
+
 def dotted(config: RunConfig) -> dict[str, Any]:
-    """All settings with their dotted names: the opposite of `nest`."""
-    flat: dict[str, Any] = {}
-    for section, value in config.model_dump().items():
-        if not isinstance(value, dict):
-            flat[section] = value
-            continue
-        names = _DISTILL if section == "distill" else tuple(value)
-        flat |= {f"{section}.{name}": value[name] for name in names}
-    return flat
+    """All settings with their dotted names: the opposite of `nest`. A table of options has a key for each, or none."""
+    nested = config.model_dump()
+    nested["distill"] = {name: nested["distill"][name] for name in _DISTILL}
+    return dict(_dotted(nested, ""))
+
+
+def _dotted(nested: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}", value
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

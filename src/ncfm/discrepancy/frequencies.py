@@ -1,19 +1,22 @@
 """Samplers of the frequencies at which characteristic functions are compared.
 
-A sampler is one player of the min-max: `ScaleMixtureFrequencies` and `DirectFrequencies` learn where to look,
-`GaussianFrequencies` and `StudentTFrequencies` have nothing to learn. All of them return k distinct rows, drawn afresh
-at every call.
+`ScaleMixtureFrequencies` and `DirectFrequencies` are learned: they are the adversary of the min-max.
+`GaussianFrequencies` and `StudentTFrequencies` are fixed distributions. Every call draws k distinct rows.
+
+`SAMPLERS` names them. A new sampler is a class with the members of `FrequencySampler` and a line in that table; the
+user's own is named ``module:callable`` instead.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_positive
+from ncfm._utils.checks import NcfmError, check_at_least, check_positive, describe
 from ncfm._utils.types import Frequencies
 
 _TINY = 1e-20  # against draws of exactly 0: far below any other square of a normal number
@@ -21,7 +24,7 @@ _TINY = 1e-20  # against draws of exactly 0: far below any other square of a nor
 
 @runtime_checkable
 class FrequencySampler(Protocol):
-    """What an objective asks of a sampler; it is an ``nn.Module``, with no parameters if nothing is learned."""
+    """A sampler of frequencies. It is an ``nn.Module``, with no parameters if nothing is learned."""
 
     num_frequencies: int
     num_features: int
@@ -39,8 +42,8 @@ class GaussianFrequencies(nn.Module):
     Args:
         num_features: width d of the features.
         num_frequencies: k.
-        scale: deviation of every component. For features of norm 1 the projection <t, x> has this deviation over t;
-            see `ScaleMixtureFrequencies` for where the information is.
+        scale: standard deviation of every component. For features of norm 1 the projection <t, x> has the same
+            standard deviation over t; see `ScaleMixtureFrequencies` for where the information is.
     """
 
     def __init__(self, num_features: int, num_frequencies: int = 1024, *, scale: float = 1.5) -> None:
@@ -58,8 +61,8 @@ class GaussianFrequencies(nn.Module):
 class StudentTFrequencies(nn.Module):
     r"""Fixed frequencies with heavy tails, t = scale * z / sqrt(chi^2_nu / nu) with z ~ N(0, I).
 
-    A multivariate Student t: every row has one chi^2 of nu degrees of freedom of its own, so that a draw holds rows of
-    many bandwidths. It is a scale mixture of normals whose mixture is fixed. The variance of a component is
+    A multivariate Student t: every row has its own chi^2 of nu degrees of freedom, so that a draw holds rows of many
+    bandwidths. It is a scale mixture of normals whose mixture is fixed. The variance of a component is
     scale^2 nu / (nu - 2), infinite for nu = 1 and 2; towards large nu the rows become those of `GaussianFrequencies`.
     The kernel behind it, E exp(j <t, u>), is the Matern kernel of smoothness nu / 2: exp(-scale \|u\|) for nu = 1.
 
@@ -90,7 +93,7 @@ class StudentTFrequencies(nn.Module):
         """Draw t of shape (k, d)."""
         like = self._buffers["_device"]
         z = _normal(self.num_frequencies, self.num_features, generator, like)
-        # A chi^2 of whole degrees is a sum of squares: none of torch's private draws, and any generator serves.
+        # A chi^2 of whole degrees is a sum of squares: torch's chi^2 takes no generator.
         normals = _normal(self.num_frequencies, self.degrees_of_freedom, generator, like)  # (k, nu)
         chi_square = normals.square().sum(-1, keepdim=True)
         # A draw of exactly 0 happens once in some 10 million with nu = 1; an infinite frequency would be NaN.
@@ -98,7 +101,7 @@ class StudentTFrequencies(nn.Module):
 
 
 class _LearnedFrequencies(nn.Module):
-    """What learned families share: bounds, and a network psi of one hidden layer, ``W_2 gelu(W_1 x + b_1) + b_2``."""
+    """Base of the learned samplers: bounds, and a network psi of one hidden layer, ``W_2 gelu(W_1 x + b_1) + b_2``."""
 
     def __init__(
         self,
@@ -136,16 +139,15 @@ class _LearnedFrequencies(nn.Module):
 class ScaleMixtureFrequencies(_LearnedFrequencies):
     r"""Learned scale mixture of normals, t = sigma * z with z ~ N(0, I) and diagonal scales sigma = psi(noise).
 
-    psi is a small network (noise -> hidden -> d) evaluated on fresh noise for each of k / 16 mixture components; every
-    one of the k rows has a z of its own, so all rows differ, and gradients reach psi through sigma
-    (reparameterisation).
+    psi is a small network (noise -> hidden -> d) evaluated on fresh noise for each of k / 16 mixture components. Every
+    one of the k rows has its own z, so all rows differ. Gradients reach psi through sigma (reparameterisation).
 
-    The scales are bounded, ``scale / spread <= sigma <= scale * spread``, because an adversary that is free to choose
-    them leaves for high frequencies, where a finite sample is nothing but noise: with normalised features the mean
-    modulus \|Phi_x\| is .80 at scale 1, .40 at 2 and .06 at 4, and from 3 on the gap is the sampling floor 1/n + 1/m.
+    The scales are bounded, ``scale / spread <= sigma <= scale * spread``: an unbounded adversary moves to high
+    frequencies, where a finite sample is nothing but noise. With normalised features the mean modulus \|Phi_x\| is .80
+    at scale 1, .40 at 2 and .06 at 4, and from 3 on the gap is the sampling floor 1/n + 1/m.
     With ``fixed_bandwidth`` the scales of a component are then divided by their root mean square over d (relative to
-    ``scale``), so that psi chooses directions while the bandwidth stays ``scale``; two scales of a component then
-    differ by at most a factor ``spread**2``, as before.
+    ``scale``), so that psi chooses directions while the bandwidth stays ``scale``. Two scales of a component still
+    differ by at most a factor ``spread**2``.
 
     Args:
         num_features: width d of the features.
@@ -159,7 +161,7 @@ class ScaleMixtureFrequencies(_LearnedFrequencies):
         seed_generator: draws psi's initial weights.
 
     Raises:
-        NcfmError: if a bound makes no sense.
+        NcfmError: if scale or spread is out of range.
 
     Reference:
         Wang et al., CVPR 2025, arXiv 2502.20653, section 3.2 (mixture and number of components; the bounds are ours).
@@ -203,29 +205,29 @@ class ScaleMixtureFrequencies(_LearnedFrequencies):
         return self.scale * relative
 
     def sample(self, generator: Generator) -> Frequencies:
-        """Draw t of shape (k, d): row i takes component i mod components and a z of its own."""
+        """Draw t of shape (k, d): row i takes component i mod components and its own z."""
         sigma = self.scales(generator)
         z = _normal(self.num_frequencies, self.num_features, generator, self.weight_in)
-        # Repeated, not looked up by index: the gradient of a look-up is added up by threads in any order.
+        # Repeated, not indexed: threads add up the gradient of indexing in any order, so its bits would vary.
         rounds = -(-self.num_frequencies // self.num_components)
         return sigma.repeat(rounds, 1)[: self.num_frequencies] * z
 
 
 class DirectFrequencies(_LearnedFrequencies):
-    r"""Learned frequencies without a given law: psi emits t itself.
+    r"""Learned frequencies of any distribution: psi emits t itself.
 
     psi is a small residual network on fresh noise z ~ N(0, I) of width d for each of the k rows,
 
     .. math:: v = z + W_2 \, \mathrm{gelu}(W_1 z + b_1) + b_2, \qquad t = \mathrm{scale} \cdot \rho(r) \, v / r,
               \qquad r = \|v\| / \sqrt{d}.
 
-    All rows differ (for d > 1), and gradients reach psi through v (reparameterisation). The residual form is there
-    because a plain network of this width emits only directions of a ``hidden``-dimensional subspace, to whose
-    complement the discrepancy would be blind; with it psi starts near the Gaussian of the same scale.
+    All rows differ (for d > 1), and gradients reach psi through v (reparameterisation). A plain network of this width
+    would emit only directions of a ``hidden``-dimensional subspace, and the discrepancy would be blind to the rest. The
+    residual form avoids this, and psi starts near the Gaussian of the same scale.
 
-    The lengths are bounded, rho in [1 / spread, spread], for the reason given in `ScaleMixtureFrequencies`: a free
-    adversary makes t long, where a finite sample is nothing but noise. With
-    rho(r) = exp(L tanh(log(r) / L)), L = log(spread), lengths near ``scale`` stay as they are. With ``fixed_bandwidth``
+    The lengths are bounded, rho in [1 / spread, spread], for the reason given in `ScaleMixtureFrequencies`: an
+    unbounded adversary makes t long, where a finite sample is nothing but noise. With
+    rho(r) = exp(L tanh(log(r) / L)), L = log(spread), lengths near ``scale`` are unchanged. With ``fixed_bandwidth``
     rho = 1: every row has the length scale sqrt(d), and psi chooses directions only.
 
     Args:
@@ -238,7 +240,7 @@ class DirectFrequencies(_LearnedFrequencies):
         seed_generator: draws psi's initial weights.
 
     Raises:
-        NcfmError: if a bound makes no sense.
+        NcfmError: if scale or spread is out of range.
 
     Reference:
         Wang et al., CVPR 2025, arXiv 2502.20653, section 3.2 (a network proposes the frequencies; form and bounds are
@@ -280,7 +282,64 @@ class DirectFrequencies(_LearnedFrequencies):
         return t * torch.exp(reach * torch.tanh(length.log() / reach))
 
 
+FIXED_SAMPLERS: dict[str, Callable[..., FrequencySampler]] = {
+    "gaussian": GaussianFrequencies,
+    "student": StudentTFrequencies,
+}
+"""Samplers without parameters, by name."""
+
+LEARNED_SAMPLERS: dict[str, Callable[..., FrequencySampler]] = {
+    "mixture": ScaleMixtureFrequencies,
+    "direct": DirectFrequencies,
+}
+"""Samplers that are an adversary, by name; all take a ``seed_generator``."""
+
+SAMPLERS: dict[str, Callable[..., FrequencySampler]] = {**FIXED_SAMPLERS, **LEARNED_SAMPLERS}
+"""All samplers by name.
+
+A sampler is built with those of these keyword arguments that it names: num_features, num_frequencies, scale, spread,
+fixed_bandwidth, degrees_of_freedom, seed_generator.
+"""
+
+
+def check_sampler(sampler: object, name: str, num_features: int) -> FrequencySampler:
+    """Check a sampler from outside: its members, and one draw.
+
+    Args:
+        sampler: what the callable returned.
+        name: of the callable, for messages.
+        num_features: width d of the features.
+
+    Raises:
+        NcfmError: naming the callable, if this is no sampler, a draw is not (k, d) and finite, or a sampler with
+            parameters gives a draw without gradient.
+    """
+    if not (isinstance(sampler, nn.Module) and isinstance(sampler, FrequencySampler)):
+        raise NcfmError(
+            f"The sampler {name!r} must return a torch.nn.Module with num_frequencies, num_features and "
+            f"sample(generator), got {describe(sampler)}."
+        )
+    try:
+        t = sampler.sample(torch.Generator().manual_seed(0))
+    except Exception as error:
+        raise NcfmError(f"The sampler {name!r} fails in sample(generator): {type(error).__name__}: {error}") from error
+    wanted = (sampler.num_frequencies, num_features)
+    if not isinstance(t, Tensor) or tuple(t.shape) != wanted:
+        raise NcfmError(
+            f"The sampler {name!r} must draw frequencies of shape (num_frequencies, num_features) = {wanted}, "
+            f"got {describe(t)}."
+        )
+    if not bool(torch.isfinite(t).all()):
+        raise NcfmError(f"The sampler {name!r} draws frequencies that are not finite.")
+    if any(p.requires_grad for p in sampler.parameters()) and not t.requires_grad:
+        raise NcfmError(
+            f"The sampler {name!r} has parameters, but no gradient reaches them: draw with a reparameterisation, "
+            "such as scale * noise."
+        )
+    return sampler
+
+
 def _normal(rows: int, columns: int, generator: Generator, like: Tensor | None) -> Tensor:
-    """Standard normal numbers drawn on the generator's device and sent to that of ``like``."""
+    """Standard normal numbers drawn on the generator's device and moved to that of ``like``."""
     values = torch.randn(rows, columns, generator=generator, device=generator.device)
     return values if like is None else values.to(like.device, like.dtype)

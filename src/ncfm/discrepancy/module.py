@@ -17,16 +17,7 @@ from ncfm._utils.checks import NcfmError, check_at_least, check_fraction, check_
 from ncfm._utils.seeding import generator as named_generator
 from ncfm._utils.types import Features, Frequencies, Labels, PerGroup
 from ncfm.discrepancy import ncfd
-from ncfm.discrepancy.frequencies import (
-    DirectFrequencies,
-    FrequencySampler,
-    GaussianFrequencies,
-    ScaleMixtureFrequencies,
-    StudentTFrequencies,
-)
-
-FIXED_FAMILIES = {"gaussian": GaussianFrequencies, "student": StudentTFrequencies}
-LEARNED_FAMILIES = {"mixture": ScaleMixtureFrequencies, "direct": DirectFrequencies}
+from ncfm.discrepancy.frequencies import FIXED_SAMPLERS, LEARNED_SAMPLERS, SAMPLERS, FrequencySampler
 
 
 class CharacteristicDiscrepancy(nn.Module):
@@ -153,7 +144,7 @@ class CharacteristicDiscrepancy(nn.Module):
         """
         if not self.is_learned:
             raise NcfmError(
-                f"Nothing to train: frequencies are fixed; learned families: {', '.join(LEARNED_FAMILIES)}."
+                f"Nothing to train: frequencies are fixed; learned families: {', '.join(LEARNED_SAMPLERS)}."
             )
         x, y = self._checked(x.detach(), y.detach())
         optimizer = self._own_optimizer()
@@ -234,10 +225,10 @@ def _in_full_precision(x: Tensor) -> contextlib.AbstractContextManager[Any]:
 
 def _family(name: str, num_features: int, num_frequencies: int, scale: float, seed: int) -> FrequencySampler:
     """The sampler of a family."""
-    check_known(name, [*FIXED_FAMILIES, *LEARNED_FAMILIES], "family of frequencies")
-    if name in FIXED_FAMILIES:
-        return FIXED_FAMILIES[name](num_features, num_frequencies, scale=scale)
-    return LEARNED_FAMILIES[name](
+    check_known(name, SAMPLERS, "family of frequencies")
+    if name in FIXED_SAMPLERS:
+        return FIXED_SAMPLERS[name](num_features, num_frequencies, scale=scale)
+    return LEARNED_SAMPLERS[name](
         num_features, num_frequencies, scale=scale, seed_generator=named_generator(seed, "adversary")
     )
 
@@ -245,7 +236,7 @@ def _family(name: str, num_features: int, num_frequencies: int, scale: float, se
 def _checked_sampler(sampler: FrequencySampler, num_features: int) -> FrequencySampler:
     if not (isinstance(sampler, nn.Module) and isinstance(sampler, FrequencySampler)):
         raise NcfmError(
-            f"frequencies must be a family ({', '.join([*FIXED_FAMILIES, *LEARNED_FAMILIES])}), a sampler of "
+            f"frequencies must be a family ({', '.join(SAMPLERS)}), a sampler of "
             f"ncfm.discrepancy.frequencies or a tensor (k, d), got {type(sampler).__name__}."
         )
     if sampler.num_features != num_features:

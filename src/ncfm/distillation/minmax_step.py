@@ -23,8 +23,8 @@ from ncfm._utils.seeding import Streams
 from ncfm._utils.types import Features, GroupedImages
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSplit, draw_class_batches, normalizer, to_float
-from ncfm.distillation.diagnosis import Diagnosis, Spectrum, diagnose, spectrum
-from ncfm.distillation.objectives import CharacteristicMatching, Measured, Objective, measure
+from ncfm.distillation.diagnosis import Diagnosis, Spectrum
+from ncfm.distillation.objectives import Measured, Objective
 from ncfm.distillation.options import Extraction, Matching
 from ncfm.networks.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.networks.layout import channels_last
@@ -244,7 +244,7 @@ class MinMaxStep:
     def diagnose(self) -> Diagnosis | None:
         """What the adversary sees in fresh features, drawn by a stream of their own: the run goes on as if nobody had
         looked. None for an objective without frequencies."""
-        if not isinstance(self.objective, CharacteristicMatching):
+        if not self.objective.has_frequencies:
             return None
         rng, stored = self.streams["diagnosis"], self.images.tensors[0]
         self.pool.draw(rng, self.extraction.extractor)
@@ -253,14 +253,14 @@ class MinMaxStep:
             real = self.real_features(draw, rng)
             synthetic = self.features_of(self.training_images(draw.of(self.classes)))
         real, synthetic = (self.ranks.gather(features, self.num_classes) for features in (real, synthetic))
-        return diagnose(self.objective, real, synthetic, rng)
+        return self.objective.diagnose(real, synthetic, rng)
 
     def spectrum(self) -> Spectrum | None:
         """Of frequencies that the adversary gives, each time for the same noise; None if there is nothing learned."""
-        if self.adversary is None or not isinstance(self.objective, CharacteristicMatching):
+        if self.adversary is None or not self.objective.has_frequencies:
             return None
         rng = torch.Generator(device=self.images.tensors[0].device).manual_seed(0)
-        return spectrum(self.objective.sampler.sample(rng))
+        return self.objective.spectrum(rng)
 
     def descend(
         self, real: Features, draw: AugmentParameters, part: slice = ALL, *, with_ascent: bool = False
@@ -299,7 +299,7 @@ class MinMaxStep:
         """Discrepancies (C,) with their parts, and calibration loss () of the synthetic images of a part of the
         classes: all that has a gradient."""
         training = self.training_images(draw, part)
-        measured = measure(self.objective, real, self.features_of(training), generator)
+        measured = self.objective.measure(real, self.features_of(training), generator)
         return measured, self.calibrate(training, part)
 
     def calibrate(self, training: GroupedImages, part: slice = ALL) -> Tensor:

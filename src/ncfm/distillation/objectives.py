@@ -1,19 +1,20 @@
-"""Objectives: what a synthetic set is made to match, one class a group.
+"""Objectives: the discrepancy of every class that a synthetic set minimises, one class a group.
 
-An objective says how far the synthetic features of every class are from the real ones. A new one is a class with the
-members of `Objective`; the tests in ``tests/test_objectives.py`` take every objective listed there through the same
-properties.
+`OBJECTIVES` names those that match distributions of features. A new one is a class with the members of `Objective` and
+a line in that table; the user's own is named ``module:callable`` instead. `PlainObjective` is the base of those that
+have only a discrepancy. The tests in ``tests/distillation/test_objectives.py`` check the same properties of all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_fraction, check_matrix_pair, check_positive
+from ncfm._utils.checks import NcfmError, check_at_least, check_fraction, check_matrix_pair, check_positive, describe
 from ncfm._utils.types import Features, PerGroup
 from ncfm.discrepancy import (
     characteristic_function,
@@ -25,10 +26,11 @@ from ncfm.discrepancy import (
     parts_from_phi,
 )
 from ncfm.discrepancy.frequencies import FrequencySampler
+from ncfm.distillation.diagnosis import Diagnosis, Spectrum, diagnose, spectrum
 
 
 class Measured(NamedTuple):
-    """The discrepancy of every class, and what it is made of where that is known."""
+    """The discrepancy of every class, and its parts if it has some."""
 
     discrepancy: PerGroup  # (C,)
     amplitude: PerGroup | None = None  # (C,) mean squared gap of the amplitudes, without gradient
@@ -41,63 +43,107 @@ class Objective(Protocol):
     adversary: nn.Module | None
     """The player that ascends; None if nothing is learned but the images."""
 
+    has_frequencies: bool
+    """Whether `diagnose` and `spectrum` have frequencies to describe; else both return None."""
+
     def to(self, device: torch.device) -> None:
-        """Move whatever it holds to the device of the features."""
+        """Move the objective's tensors to the device of the features."""
         ...
 
     def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
         """Discrepancy (C,) of real (C, n, d) and synthetic (C, m, d) features.
 
-        Gradients reach the synthetic features and the adversary's parameters. The memory stays as it is.
+        Gradients reach the synthetic features and the adversary's parameters. The memory is not changed. All random
+        numbers are drawn by ``generator``.
         """
         ...
 
-    def state(self) -> dict[str, Tensor]:
-        """The memory by name: what is filled in place to go on where another run stopped; mostly empty.
+    def measure(self, real: Features, synthetic: Features, generator: Generator) -> Measured:
+        """The same discrepancy from the same draws, with its parts."""
+        ...
 
-        The tensors are there from the start, in their final shape; `to` may replace them, nothing else does.
+    def diagnose(self, real: Features, synthetic: Features, generator: Generator) -> Diagnosis | None:
+        """The discrepancy at the objective's frequencies and at fixed ones; arguments as in `discrepancy`."""
+        ...
+
+    def spectrum(self, generator: Generator) -> Spectrum | None:
+        """Lengths and directions of the frequencies of one draw."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """The memory by name: tensors that a checkpoint holds and that resuming fills in place; mostly empty.
+
+        They exist from the start, in their final shape. Only `to` may replace them.
         """
         ...
 
     def remember(self, real: Features) -> None:
-        """Take an iteration's real features (C, n, d) into the memory: once an iteration, after the moves."""
+        """Add an iteration's real features (C, n, d) to the memory: once per iteration, after the steps."""
         ...
 
 
 class _NoAdversary:
-    """Nothing learned but the images, and nothing to move."""
+    """Only the images are learned, and there is nothing to move to a device."""
 
     adversary: nn.Module | None = None
 
     def to(self, device: torch.device) -> None:
-        """Nothing to move."""
+        """There is nothing to move."""
 
 
 class _NoMemory:
-    """Every iteration for itself."""
+    """Iterations do not depend on earlier ones."""
 
     def state(self) -> dict[str, Tensor]:
         """Nothing."""
         return {}
 
     def remember(self, real: Features) -> None:
-        """Nothing to remember."""
+        """There is no memory."""
+
+
+class _NoFrequencies(ABC):
+    """A discrepancy without frequencies and without parts."""
+
+    has_frequencies = False
+
+    @abstractmethod
+    def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
+        """Discrepancy (C,), see `Objective`."""
+
+    def measure(self, real: Features, synthetic: Features, generator: Generator) -> Measured:
+        """The discrepancy, which has no parts."""
+        return Measured(self.discrepancy(real, synthetic, generator))
+
+    def diagnose(self, real: Features, synthetic: Features, generator: Generator) -> Diagnosis | None:
+        """There are no frequencies."""
+        return None
+
+    def spectrum(self, generator: Generator) -> Spectrum | None:
+        """There are no frequencies."""
+        return None
+
+
+class PlainObjective(_NoAdversary, _NoMemory, _NoFrequencies):
+    """An objective that has only a `discrepancy`: no adversary, no memory, no frequencies."""
 
 
 class CharacteristicMatching(_NoMemory):
     """Neural characteristic function matching: `ncfd` at frequencies that a sampler proposes.
 
     Args:
-        sampler: where to look; it is the adversary if it has parameters.
+        sampler: of the frequencies; it is the adversary if it has parameters.
         amplitude_weight: alpha in [0, 1].
         corrected: correct amplitudes for the sample sizes.
         chunk_size: rows projected at once, see `characteristic_function`.
-        gradient_rows: real images of a class that the adversary's gradient is taken from; the discrepancy itself is
+        gradient_rows: real images of a class from which the adversary's gradient is taken; the discrepancy itself is
             that of all of them. Real batches are drawn in random order, so the gradient has no bias.
 
     Reference:
         Wang et al., CVPR 2025, arXiv 2502.20653.
     """
+
+    has_frequencies = True
 
     def __init__(
         self,
@@ -135,9 +181,17 @@ class CharacteristicMatching(_NoMemory):
         )
         return Measured(*parts)
 
+    def diagnose(self, real: Features, synthetic: Features, generator: Generator) -> Diagnosis:
+        """The discrepancy at the sampler's frequencies and at fixed ones, see `ncfm.distillation.diagnosis`."""
+        return diagnose(self.sampler, real, synthetic, generator, amplitude_weight=self.amplitude_weight)
 
-class MeanMatching(_NoAdversary, _NoMemory):
-    """Distribution matching: squared distance of the class means; nothing adversarial, no randomness.
+    def spectrum(self, generator: Generator) -> Spectrum:
+        """Lengths and directions of the frequencies of one draw."""
+        return spectrum(self.sampler.sample(generator))
+
+
+class MeanMatching(PlainObjective):
+    """Distribution matching: squared distance of the class means. It has no adversary and draws no random numbers.
 
     Reference:
         Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023.
@@ -148,28 +202,28 @@ class MeanMatching(_NoAdversary, _NoMemory):
         return mean_gap(real, synthetic)
 
 
-class PointMatching(_NoAdversary, _NoMemory):
+class PointMatching(PlainObjective):
     """Point matching: mean squared distance of synthetic features from real ones paired with them at random.
 
-    The plainest thing one could minimise, and the yardstick of the others: it pulls every image to the mean of its
-    class. Unlike them it is not 0 for a synthetic set that is distributed as the real one.
+    The baseline of the others: it pulls every image to the mean of its class. Unlike them it is not 0 for a synthetic
+    set that is distributed as the real one.
     """
 
     def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
-        """`paired_gap` of every class; real batches come in random order, so that nothing is drawn here."""
+        """`paired_gap` of every class. Real batches come in random order, so nothing is drawn here."""
         return paired_gap(real, synthetic)
 
 
-class KernelMatching(_NoAdversary, _NoMemory):
+class KernelMatching(PlainObjective):
     r"""Kernel matching: squared Gaussian-kernel MMD of every class, the mean over several bandwidths.
 
     By default the bandwidths are multiples of the median distance between the real and synthetic features of the
-    class (`median_bandwidth`), found anew in every iteration and not differentiated. The estimate counts pairs of a
-    point with itself: a constant, which moves nothing.
+    class (`median_bandwidth`), computed again in every iteration and not differentiated. The estimate counts pairs of a
+    point with itself: a constant, whose gradient is 0.
 
     Args:
         bandwidths: fixed ones; None takes the median heuristic.
-        factors: multiples of the median distance; without effect on fixed bandwidths.
+        factors: multiples of the median distance; no effect on fixed bandwidths.
 
     Raises:
         NcfmError: if a bandwidth or a factor is not above 0, or there is none.
@@ -199,26 +253,26 @@ class KernelMatching(_NoAdversary, _NoMemory):
         return gaussian_mmd(real, synthetic, bandwidth=widths, exact=False)
 
 
-class CovarianceMatching(_NoAdversary):
-    r"""Diversified semantic matching: means, covariances, and the means that earlier extractors saw.
+class CovarianceMatching(_NoAdversary, _NoFrequencies):
+    r"""Diversified semantic matching: means, covariances, and the means under earlier extractors.
 
     .. math:: \|\mu_x - \mu_y\|^2 + w_{cov} \|S_x - S_y\|_F^2 + w_{hist} \|\mu_{hist} - \mu_y\|^2
 
-    The paper matches the synthetic features to "historical integrated prototypes" too, because the extractor changes
-    from iteration to iteration and with it the aim. Here mu_hist (C, d) is a moving average of the class means of the
+    The paper also matches the synthetic features to "historical integrated prototypes", because the extractor and with
+    it the target change in every iteration. Here mu_hist (C, d) is a moving average of the class means of the
     real batches of earlier iterations, each under the extractor of its iteration: after iteration i it moves by
     max(1 - decay, 1 / i) of the way to that iteration's means. It is thus their plain mean at first and an exponential
-    average over 1 / (1 - decay) iterations later. The third term is 0 until something is remembered.
+    average over 1 / (1 - decay) iterations later. The third term is 0 while the memory is empty.
 
     Args:
         num_classes: C.
         num_features: width d of the features.
         covariance_weight: w_cov, at least 0.
         history_weight: w_hist, at least 0.
-        decay: of the memory, in [0, 1]; 0 remembers the last iteration only, 1 all of them alike.
+        decay: of the memory, in [0, 1]; 0 keeps the last iteration only, 1 weights all of them equally.
 
     Raises:
-        NcfmError: if a weight or the decay makes no sense.
+        NcfmError: if a weight or the decay is out of range.
 
     Reference:
         Li et al., "Diversified Semantic Distribution Matching for Dataset Distillation", ACM MM 2024. The weights, the
@@ -241,7 +295,7 @@ class CovarianceMatching(_NoAdversary):
         check_fraction(decay, "decay")
         self.covariance_weight, self.history_weight, self.decay = covariance_weight, history_weight, decay
         self._mean = torch.zeros(num_classes, num_features)
-        self._iterations = torch.zeros((), dtype=torch.int64)  # remembered; a tensor, so that no device is waited for
+        self._iterations = torch.zeros((), dtype=torch.int64)  # a tensor, so that no device is waited for
 
     def to(self, device: torch.device) -> None:
         """Move the memory."""
@@ -264,13 +318,13 @@ class CovarianceMatching(_NoAdversary):
 
     @torch.no_grad()
     def remember(self, real: Features) -> None:
-        """Move mu_hist to the class means of these features, as far as is said above."""
+        """Move mu_hist towards the class means of these features, by the step given above."""
         self._check(real)
         self._iterations += 1
         self._mean.lerp_(real.mean(-2).to(self._mean.dtype), (1 / self._iterations).clamp(min=1 - self.decay))
 
     def _check(self, features: Features) -> None:
-        """Raise NcfmError unless they are of C classes and width d: of one class they would pass for all."""
+        """Raise NcfmError unless they are of C classes and width d; those of one class would broadcast to all."""
         if (*features.shape[:-2], features.shape[-1]) != self._mean.shape:
             classes, width = self._mean.shape
             raise NcfmError(
@@ -279,8 +333,114 @@ class CovarianceMatching(_NoAdversary):
             )
 
 
-def measure(objective: Objective, real: Features, synthetic: Features, generator: Generator) -> Measured:
-    """The discrepancy of an objective, and its parts if it has some; the draws are those of `Objective.discrepancy`."""
-    if isinstance(objective, CharacteristicMatching):
-        return objective.measure(real, synthetic, generator)
-    return Measured(objective.discrepancy(real, synthetic, generator))
+def _kernel_matching(*, bandwidths: Sequence[float] | None, bandwidth_factors: Sequence[float]) -> KernelMatching:
+    return KernelMatching(bandwidths, factors=bandwidth_factors)
+
+
+def _covariance_matching(
+    *,
+    num_classes: int,
+    num_features: int,
+    covariance_weight: float,
+    history_weight: float,
+    history_decay: float,
+) -> CovarianceMatching:
+    return CovarianceMatching(
+        num_classes,
+        num_features,
+        covariance_weight=covariance_weight,
+        history_weight=history_weight,
+        decay=history_decay,
+    )
+
+
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
+    "ncfd": CharacteristicMatching,
+    "mean": MeanMatching,
+    "mse": PointMatching,
+    "mmd": _kernel_matching,
+    "dsdm": _covariance_matching,
+}
+"""The objectives that match distributions of features, by name.
+
+An objective is built with those of these keyword arguments that it names: num_features (d), num_classes (C),
+seed_generator (for initial weights), sampler (of the settings ``frequencies``), and any setting of ``objective``.
+"""
+
+
+TRIAL = (4, 2)  # real and synthetic images of a class
+
+
+def check_objective(objective: object, name: str, num_classes: int, num_features: int) -> Objective:
+    """Check an objective from outside: its members, and one iteration on random features.
+
+    The trial fills the memory, so that the objective is not to be used afterwards.
+
+    Args:
+        objective: what the callable returned.
+        name: of the callable, for messages.
+        num_classes, num_features: C and d.
+
+    Raises:
+        NcfmError: naming the callable, if a member is missing, the trial raises, or the discrepancy is not (C,), finite
+            and differentiable.
+    """
+    members = [*Objective.__annotations__, *(m for m in vars(Objective) if not m.startswith("_"))]
+    missing = [member for member in dict.fromkeys(members) if not hasattr(objective, member)]
+    if missing:
+        raise NcfmError(
+            f"The objective {name!r} has no {', '.join(missing)} (it is a {type(objective).__name__}); derive it from "
+            "ncfm.distillation.objectives.PlainObjective, or see Objective there for what these are."
+        )
+    checked = cast("Objective", objective)
+    n, m = TRIAL
+    rng = torch.Generator().manual_seed(0)
+    real = torch.randn(num_classes, n, num_features, generator=rng)
+    synthetic = torch.randn(num_classes, m, num_features, generator=rng).requires_grad_()
+    try:
+        measured = checked.measure(real, synthetic, torch.Generator().manual_seed(1))
+        value = checked.discrepancy(real, synthetic, torch.Generator().manual_seed(1))
+        checked.remember(real)
+        state = checked.state()
+    except Exception as error:
+        raise NcfmError(
+            f"The objective {name!r} fails on real features {tuple(real.shape)} and synthetic ones "
+            f"{tuple(synthetic.shape)}: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(measured, Measured):
+        raise NcfmError(f"The objective {name!r} must measure a Measured(discrepancy, ...), got {describe(measured)}.")
+    for found in (measured.discrepancy, value):
+        _check_value(found, name, num_classes)
+    if not (isinstance(state, dict) and all(isinstance(tensor, Tensor) for tensor in state.values())):
+        raise NcfmError(f"The state() of the objective {name!r} must be a dict of tensors, got {describe(state)}.")
+    if not (checked.adversary is None or isinstance(checked.adversary, nn.Module)):
+        raise NcfmError(
+            f"The adversary of the objective {name!r} must be a torch.nn.Module or None, "
+            f"got {describe(checked.adversary)}."
+        )
+    _check_gradients(value, synthetic, checked.adversary, name)
+    return checked
+
+
+def _check_value(value: object, name: str, num_classes: int) -> None:
+    if not isinstance(value, Tensor) or tuple(value.shape) != (num_classes,):
+        raise NcfmError(
+            f"The objective {name!r} must give one value for each class, a tensor of shape ({num_classes},), "
+            f"got {describe(value)}."
+        )
+    if not bool(torch.isfinite(value).all()):
+        raise NcfmError(f"The objective {name!r} is not finite on random features.")
+
+
+def _check_gradients(value: Tensor, synthetic: Tensor, adversary: nn.Module | None, name: str) -> None:
+    tensors = {"the synthetic features": synthetic}
+    if adversary is not None:
+        tensors |= {f"the adversary's {key}": parameter for key, parameter in adversary.named_parameters()}
+    for key, tensor in tensors.items():
+        gradient = None
+        if value.requires_grad and tensor.requires_grad:
+            (gradient,) = torch.autograd.grad(value.sum(), tensor, retain_graph=True, allow_unused=True)
+        if gradient is None:
+            raise NcfmError(f"The objective {name!r} is not differentiable: no gradient reaches {key}.")
+        if not bool(torch.isfinite(gradient).all()):
+            raise NcfmError(f"The objective {name!r} has a gradient that is not finite, on {key}.")

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ncfm._utils.checks import NcfmError, nearest
+from ncfm._utils.outside import check_given, is_outside
 from ncfm._utils.seeding import derive_seed
 from ncfm.networks.alexnet import AlexNet
 from ncfm.networks.base import Network, as_network
@@ -31,6 +32,7 @@ __all__ = [
     "as_network",
     "create_network",
     "is_own",
+    "is_user_code",
     "on_device",
     "register_network",
 ]
@@ -81,7 +83,6 @@ FAMILIES = {
 
 _NAME = re.compile(rf"(?P<family>{'|'.join(FAMILIES)})(?P<depth>[0-9]+)?(?:w(?P<width>[0-9]+))?(?:-(?P<norm>\w+))?")
 _OWN_NAME = re.compile(r"[A-Za-z_][\w.-]*")
-_LOCAL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 _registered: dict[str, Factory] = {}
 
@@ -154,13 +155,23 @@ def is_own(name: str) -> bool:
     return name not in _registered and _NAME.fullmatch(name) is not None
 
 
+def is_user_code(name: str) -> bool:
+    """Whether creating the network of this name imports a module of the user's: ``module:callable``.
+
+    >>> is_user_code("my_networks:make"), is_user_code("timm:resnet18"), is_user_code("convnet3")
+    (True, False, False)
+    """
+    return not name.startswith(TIMM) and is_outside(name)
+
+
 def _factory(name: str) -> Factory:
     """What makes the networks of a name."""
+    check_given(name, "network")
     if name in _registered:
         return checked_factory(name, _registered[name])
     if name.startswith(TIMM):
         return timm_factory(name.removeprefix(TIMM))
-    if _LOCAL.fullmatch(name):
+    if is_user_code(name):
         return local_factory(name)
     match = _NAME.fullmatch(name)
     if match is None:

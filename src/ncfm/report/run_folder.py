@@ -16,7 +16,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import read_json
 from ncfm._utils.types import Statistics
 from ncfm.config.resolve import CONFIG_FILE
-from ncfm.config.schema import RunConfig, dotted, make_config
+from ncfm.config.schema import RunConfig, dotted, make_config, parse_setting
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import SNAPSHOTS_FOLDER, Snapshot, read_snapshots
@@ -257,7 +257,8 @@ def setting_text(value: Any) -> str:
     """A setting as ``--set`` takes it."""
     if value is None:
         return "none"
-    return value if isinstance(value, str) else json.dumps(value)
+    is_plain = isinstance(value, str) and parse_setting(f"key={value}") == ("key", value)
+    return value if is_plain else json.dumps(value)  # a string that reads as a number is quoted
 
 
 def _flat(nested: Mapping[str, Any], place: str = "") -> list[tuple[str, Any]]:

@@ -72,7 +72,7 @@ def remade(run: RunFolder) -> str:
             base = dotted(resolve_config(run.data, run.ipc, recipe, None, None))
         except NcfmError:
             continue
-        changed = {k: v for k, v in own.items() if v != base[k] and not k.startswith("machine.")}
+        changed = {k: v for k, v in own.items() if v != base.get(k) and not k.startswith("machine.")}
         # "none" names a strategy of augmentation: a recipe's cannot be unset, only left out.
         if not any(value is None and key.endswith("augment") for key, value in changed.items()):
             ways.append((["--recipe", recipe] if recipe else [], changed))

@@ -144,10 +144,7 @@ def record_experts(
     trajectories = []
     for index in range(num_experts):
         own_seed = derive_seed(seed, "experts", index)
-        key = content_hash(
-            f"expert {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(own_seed), str(compute.precision)
-        )
-        entry = CacheEntry("experts", key, cache)
+        entry = CacheEntry("experts", expert_key(images, network, recipe, own_seed, compute.precision), cache)
         shape = (recipe.epochs + 1, sum(p.numel() for p in module.parameters()))
         trajectory = entry.read(partial(_parse, shape=shape)) if is_own(network) else None
         if trajectory is None:
@@ -176,6 +173,11 @@ def record_experts(
         trajectories.append(trajectory)
     skeleton = network_for(images, network, seed=0)
     return ExpertPool(trajectories, skeleton, statistics=images.statistics, device=compute.device)
+
+
+def expert_key(images: ImageSet, network: str, recipe: TrainingRecipe, seed: int, precision: torch.dtype) -> str:
+    """Content hash of everything that determines an expert but the machine."""
+    return content_hash(f"expert {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(seed), str(precision))
 
 
 def _parse(entry: CacheEntry, shape: tuple[int, int]) -> Trajectory | None:

@@ -1,66 +1,57 @@
-"""Comparisons: methods side by side at the same storage, under the same recipe, with rows for results files."""
+"""Comparisons: methods at the same storage, under the same recipe, with rows for results files."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import check_at_least, check_known, check_positive
+from ncfm._utils.checks import check_at_least, check_positive
 from ncfm._utils.compute import Compute
 from ncfm._utils.files import write_json, write_text
 from ncfm._utils.locks import sole_user
 from ncfm._utils.progress import Reporter, Silent
-from ncfm._utils.seeding import generator
 from ncfm._utils.types import Interval, LabelledImages
-from ncfm.baselines import BY_TEACHERS, select
 from ncfm.config.build import build_protocol, build_targets
-from ncfm.config.methods import METHODS, Method, read_ablation
-from ncfm.config.resolve import (
-    Settings,
-    check_folder,
-    describe_run,
-    judged_on,
-    matches_trajectories,
-    needs_teachers,
-    resolve_config,
-    variant_of,
-)
-from ncfm.config.schema import RunConfig, TeachersConfig
+from ncfm.config.loops import loop_of
+from ncfm.config.methods import Method, method_named, read_ablation
+from ncfm.config.pools import TEACHERS, P, PoolSource
+from ncfm.config.resolve import Settings, check_folder, describe_run, judged_on, resolve_config, variant_of
+from ncfm.config.schema import RunConfig
+from ncfm.config.selections import Selection
 from ncfm.data.image_set import ImageSet
-from ncfm.distillation import DistillResult
 from ncfm.distillation.checkpoint import has_checkpoint
-from ncfm.evaluation import EvaluationResult, equal_steps, interval
+from ncfm.evaluation import EvaluationResult, interval
+from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.results.files import append_rows
 from ncfm.results.image_grid import save_image_grid
 from ncfm.results.plots import CostPoint
 from ncfm.results.rows import AccuracyRow
-from ncfm.synthetic.synthetic_set import SCORES_FILE, SyntheticSet, read_scores
-from ncfm.training.experts import ExpertPool
+from ncfm.synthetic.soft_labels import StudentTargets
+from ncfm.synthetic.synthetic_set import SCORES_FILE, read_scores
 from ncfm.training.teachers import TeacherPool
-from ncfm.workflows.stages import PICTURE_FILE, distill_into, judge, prepare, scores, train_pool, train_teachers
+from ncfm.workflows.stages import PICTURE_FILE, distill_into, judge, obtain, prepare, scores
 
 
 @dataclass(frozen=True)
 class Scored:
     """One method of a comparison, of one seed."""
 
-    name: str  # as asked for
+    name: str  # in the comparison
     method: str
     variant: str
     seed: int
     evaluation: EvaluationResult
     storage: float  # stored images per class, soft labels counted as images
-    teacher_seconds: float | None  # teachers or experts took; None where none are needed
+    teacher_seconds: float | None  # training of teachers or experts; None if none are needed
     distill_seconds: float | None = None
     iterations: int | None = None
-    distill_memory_mb: float | None = None  # that iterations took at most, beside the data and the program
+    distill_memory_mb: float | None = None  # peak of the iterations, in addition to the data and the program
     training_images: int | None = None  # of the real set
 
     @property
@@ -87,13 +78,14 @@ class Entry:
 
     @property
     def interval(self) -> Interval:
-        """Of the accuracy: over the seeds' means, as students of one set share its luck; over students of one seed."""
+        """Of the accuracy: over the means of several seeds, since students of one set are not independent; of one seed
+        over its students."""
         if len(self.scored) == 1:
             return self.first.evaluation.interval
         return interval([scored.evaluation.accuracy_mean for scored in self.scored])
 
     def median(self, name: str) -> float | None:
-        """Of a number of `Scored`, over the seeds; None if it is not there."""
+        """Of a number of `Scored`, over the seeds; None if it has no value."""
         values = [value for value in (getattr(scored, name) for scored in self.scored) if value is not None]
         return statistics.median(values) if values else None
 
@@ -122,18 +114,19 @@ def compare(
     results: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> list[Scored]:
-    """Put methods side by side: the same storage, the same students, the same recipe.
+    """Compare methods: the same storage, the same students, the same recipe.
 
-    What comes to the same settings under two names, such as the usual form in two ablations, is made once.
+    Two names for the same settings, such as the default in two ablations, make one set.
 
     Args:
-        data, ipc, recipe, settings, seed, data_dir, reporter: as in `distill`; settings hold for all methods, over
-            what makes a method.
-        methods: names of `ncfm.config.methods.METHODS`; may be none if there are ablations.
+        data, ipc, recipe, settings, seed, data_dir, reporter: as in `distill`; settings hold for all methods and
+            override their own.
+        methods: names of `ncfm.config.methods.METHODS`, or ``module:callable`` for an objective of your own in the
+            loop of NCFM; may be empty if there are ablations.
         ablations: names of `ncfm.config.methods.ablation_names`, or paths: their variants come after the methods.
         seeds: sets made by each method, with seeds from ``seed`` on; teachers and experts are the same for all.
-        seconds: distil each for so long, in place of its iterations. Teachers and experts come on top.
-        out: folder with a run folder for every method; methods that it already has are not done again.
+        seconds: distil each for this time, in place of its iterations. Teachers and experts are not counted.
+        out: folder with a run folder for every method; methods that it already has are not run again.
         results: a CSV file to which a row for every method and seed is appended.
 
     Returns:
@@ -154,19 +147,22 @@ def compare(
         pools = _Pools(images, machine, reporter or Silent())
         jobs = []
         for name, method in chosen.items():
-            budget = {"distill.seconds": seconds} if seconds is not None and method.distilled else {}
+            budget = {"distill.seconds": seconds} if seconds is not None and method.distils else {}
             for own_seed in range(config.seed, config.seed + seeds):
                 shared = {"teachers.seed": config.seed} if own_seed != config.seed else {}
                 own = method.settings_over(config, {**budget, **shared, **(settings or {})})
                 place = _folder_of(name, folder, own_seed - config.seed)
                 jobs.append(_Job(name, method, resolve_config(data, ipc, recipe, own, own_seed), place))
+        for job in jobs:  # before minutes of work
+            if job.method.distils:
+                loop_of(job.config).check(images, job.config, machine)
         scored: list[Scored] = []
         made: dict[tuple[str, str], Scored] = {}
         for job in jobs:
             if job.same not in made:
                 places = [other.place for other in jobs if other.same == job.same]
                 place = next((place for place in places if place is not None and place.exists()), job.place)
-                made[job.same] = _score(job.name, job.method, pools, job.config, ipc, place)
+                made[job.same] = _score(replace(job, place=place), pools, ipc)
                 if results is not None:
                     append_rows(Path(results), [accuracy_row(made[job.same], images.name, ipc, job.config)])
             scored.append(replace(made[job.same], name=job.name))
@@ -174,15 +170,13 @@ def compare(
 
 
 def choose_methods(methods: Sequence[str], ablations: Sequence[str]) -> dict[str, Method]:
-    """Methods by the names of their table rows: those of `METHODS`, and ``ablation: variant``.
+    """Methods by the names of their table rows: those of `method_named`, and ``ablation: variant``.
 
     Raises:
         NcfmError: for unknown ones, or none at all.
     """
     check_at_least(len(methods) + len(ablations), 1, "number of methods")
-    for name in methods:
-        check_known(name, tuple(METHODS), "method")
-    chosen = {name: METHODS[name] for name in methods}
+    chosen = {name: method_named(name) for name in methods}
     for ablation in ablations:
         for label, method in read_ablation(ablation).items():
             chosen[f"{Path(ablation).stem}: {label}"] = method
@@ -206,7 +200,7 @@ def write_csv(path: Path, scored: Sequence[Scored]) -> None:
 
 
 def cost_points(found: Sequence[Entry]) -> list[CostPoint]:
-    """What methods came to and what they took; none if none of them distilled."""
+    """Accuracy and cost of methods; empty if none of them distils."""
     points = [
         CostPoint(entry.first.name, entry.interval, entry.median("distill_seconds"), entry.median("distill_memory_mb"))
         for entry in found
@@ -215,7 +209,7 @@ def cost_points(found: Sequence[Entry]) -> list[CostPoint]:
 
 
 def accuracy_row(scored: Scored, dataset: str, ipc: int, config: RunConfig) -> AccuracyRow:
-    """The results row of a scored method, with the conditions it was measured under."""
+    """The results row of a scored method, with the conditions of the measurement."""
     evaluation = scored.evaluation
     looked = config.evaluate.looks or build_protocol(config).looks
     return AccuracyRow(
@@ -244,7 +238,7 @@ def accuracy_row(scored: Scored, dataset: str, ipc: int, config: RunConfig) -> A
 
 
 def _folder_of(name: str, folder: Path | None, repeat: int) -> Path | None:
-    """The run folder of a method; of later seeds in a folder beside."""
+    """The run folder of a method; later seeds have folders next to it."""
     if folder is None:
         return None
     plain = re.sub(r"[^A-Za-z0-9.=]+", "-", name).strip("-")
@@ -253,7 +247,7 @@ def _folder_of(name: str, folder: Path | None, repeat: int) -> Path | None:
 
 @dataclass(frozen=True)
 class _Job:
-    """A set to make and judge."""
+    """A set to make and to evaluate."""
 
     name: str
     method: Method
@@ -262,115 +256,94 @@ class _Job:
 
     @property
     def same(self) -> tuple[str, str]:
-        """What jobs have in common that come to the same."""
+        """Equal for jobs with the same result."""
         return self.method.name, self.config.model_dump_json()
 
 
 class _Pools:
-    """Teachers and experts, made when a method first needs them."""
+    """Networks, obtained when a method first needs them."""
 
     def __init__(self, images: ImageSet, machine: Compute, reporter: Reporter) -> None:
         self.images, self.machine, self.reporter = images, machine, reporter
-        self._made: dict[str, TeacherPool | ExpertPool] = {}
+        self._obtained: dict[tuple[str, str], Any] = {}
 
-    def for_distilling(self, config: RunConfig) -> TeacherPool | ExpertPool:
-        """What the configuration's objective matches."""
-        if not matches_trajectories(config) and needs_teachers(config):
-            return self.teachers(config)
-        key = repr((_seeded(config.teachers, config.seed), config.trajectory, matches_trajectories(config)))
-        if key not in self._made:
-            self._made[key] = train_pool(self.images, config, self.machine, self.reporter)
-        return self._made[key]
-
-    def teachers(self, config: RunConfig) -> TeacherPool:
-        """Trained teachers, whatever the objective."""
-        key = repr(_seeded(config.teachers, config.seed))
-        if key not in self._made:
-            self._made[key] = train_teachers(self.images, config, self.machine, self.reporter)
-        pool = self._made[key]
-        assert isinstance(pool, TeacherPool)
-        return pool
+    def get(self, source: PoolSource[P], config: RunConfig) -> P:
+        """The networks of a source under a configuration, the same for all that need the same."""
+        key = (source.name, source.key(config))
+        if key not in self._obtained:
+            self._obtained[key] = obtain(source, self.images, config, self.machine, self.reporter)
+        networks: P = self._obtained[key]
+        return networks
 
 
-def _seeded(teachers: TeachersConfig, seed: int) -> TeachersConfig:
-    """The settings of teachers with the seed that they come to."""
-    return teachers if teachers.seed is not None else teachers.model_copy(update={"seed": seed})
+@dataclass(frozen=True)
+class _Made:
+    """A set, ready for its students."""
+
+    train: LabelledImages
+    targets: StudentTargets | None
+    protocol: EvaluationProtocol
+    variant: str
+    facts: dict[str, Any]  # of `Scored`
 
 
-def _score(name: str, method: Method, pools: _Pools, config: RunConfig, ipc: int, folder: Path | None) -> Scored:
-    """Make and judge one method's set, or take what its folder already has."""
-    images, machine, reporter = pools.images, pools.machine, pools.reporter
-    variant = variant_of(images.name, ipc, config, distilled=method.distilled, usual=METHODS_BY_ROW[method.name])
-    teachers = pools.teachers(config) if config.evaluate.labels == "teacher" else None
-    asked = None if teachers is None else teachers.seconds
-    facts: dict[str, Any] = {"teacher_seconds": asked, "storage": float(ipc)}
-    facts["training_images"] = len(images.train)
-    soft = build_targets(config, None, teachers) if teachers is not None else None
-    protocol = build_protocol(config, soft)
-    if method.distilled:
-        pool = pools.for_distilling(config)
-        result = _distill_or_load(pools, pool, config, ipc, folder, name, method.name, variant)
-        train = result.synthetic.decoded()
-        soft = build_targets(config, result.synthetic.soft_labels, teachers)
-        protocol = build_protocol(config, soft)
-        facts |= {
-            "teacher_seconds": pool.seconds if needs_teachers(config) else None,
-            "distill_seconds": result.seconds,
-            "iterations": result.iterations,
-            "distill_memory_mb": result.peak_memory_mb,
-            "storage": result.synthetic.storage,
-        }
-    elif method.name == "full":
-        train = LabelledImages(images.train.images, images.train.labels)
-        reference = images.num_classes * ipc * config.distill.factor**2
-        variant = ",".join(filter(None, ["equal-steps", variant]))
-        protocol = equal_steps(protocol, len(images.train), reference)
-        facts["storage"] = float(math.ceil(len(images.train) / images.num_classes))
+def _score(job: _Job, pools: _Pools, ipc: int) -> Scored:
+    """Make and evaluate one set, or take what its folder already has."""
+    images, machine, reporter, config = pools.images, pools.machine, pools.reporter, job.config
+    teachers = pools.get(TEACHERS, config) if config.evaluate.labels == "teacher" else None
+    selection = job.method.selection
+    if selection is None:
+        made = _distilled(job, pools, ipc, teachers)
     else:
-        pool = pools.teachers(config)
-        chosen = _select(method.name, pools, pool, config, ipc, folder)
-        train = chosen.decoded()
-        facts["teacher_seconds"] = pool.seconds if method.name in BY_TEACHERS else asked
-    evaluation = judge(train, images, config, machine, f"{name}: students", reporter, soft=soft, protocol=protocol)
-    if folder is not None:
-        known = [entry for entry in read_scores(folder / SCORES_FILE) if entry.get("method") == name]
-        entry = scores(evaluation) | {"method": name, "seed": config.seed}
+        made = _selected(job, selection, pools, ipc, teachers)
+    evaluation = judge(
+        made.train,
+        images,
+        config,
+        machine,
+        f"{job.name}: students",
+        reporter,
+        soft=made.targets,
+        protocol=made.protocol,
+    )
+    if job.place is not None:
+        known = [entry for entry in read_scores(job.place / SCORES_FILE) if entry.get("method") == job.name]
+        entry = scores(evaluation) | {"method": job.name, "seed": config.seed}
         if entry not in known:
-            write_json(folder / SCORES_FILE, [*known, entry])
-    return Scored(name, method.name, variant, config.seed, evaluation, **facts)
+            write_json(job.place / SCORES_FILE, [*known, entry])
+    facts = made.facts | {"training_images": len(images.train)}
+    return Scored(job.name, job.method.name, made.variant, config.seed, evaluation, **facts)
 
 
-METHODS_BY_ROW: Mapping[str, Method] = {method.name: method for method in reversed(METHODS.values())}
-"""The first of `METHODS` for each name of results rows: what the row's variant is told against."""
-
-
-def _select(
-    method: str, pools: _Pools, pool: TeacherPool, config: RunConfig, ipc: int, folder: Path | None
-) -> SyntheticSet:
+def _selected(job: _Job, selection: Selection, pools: _Pools, ipc: int, teachers: TeacherPool | None) -> _Made:
     """A selection of real images, with its picture."""
-    rng = generator(config.seed, method)
-    chosen = select(method, pools.images, pool, ipc=ipc, factor=config.distill.factor, generator=rng)
-    if folder is not None:
-        save_image_grid(folder / PICTURE_FILE, chosen.images, chosen.class_names)
-    return chosen
+    images, config = pools.images, job.config
+    pool = None if selection.needs is None else pools.get(selection.needs, config)
+    chosen = selection.select(images, pool, config, ipc)
+    if job.place is not None and chosen.synthetic is not None:
+        save_image_grid(job.place / PICTURE_FILE, chosen.synthetic.images, chosen.synthetic.class_names)
+    targets = None if teachers is None else build_targets(config, None, teachers)
+    named = variant_of(images.name, ipc, config, method=job.method)
+    trained = pool or teachers
+    return _Made(
+        chosen.train,
+        targets,
+        selection.protocol(build_protocol(config, targets), images, config, ipc),
+        ",".join(filter(None, [selection.variant, named])),
+        {"storage": chosen.storage, "teacher_seconds": None if trained is None else trained.seconds},
+    )
 
 
-def _distill_or_load(
-    pools: _Pools,
-    pool: TeacherPool | ExpertPool,
-    config: RunConfig,
-    ipc: int,
-    folder: Path | None,
-    stage: str,
-    method: str,
-    variant: str,
-) -> DistillResult:
-    """Distil, continuing what the folder has."""
-    images = pools.images
+def _distilled(job: _Job, pools: _Pools, ipc: int, teachers: TeacherPool | None) -> _Made:
+    """A distilled set, continued from what the folder has."""
+    images, config, folder = pools.images, job.config, job.place
+    source = loop_of(config).needs(config)
+    pool = pools.get(source, config)
+    variant = variant_of(images.name, ipc, config, method=job.method)
     resume = folder is not None and has_checkpoint(folder)
     check_folder(folder, describe_run(images.name, ipc, config), resume)
     with sole_user(folder):
-        return distill_into(
+        result = distill_into(
             images,
             pool,
             config,
@@ -379,7 +352,16 @@ def _distill_or_load(
             folder=folder,
             resume=resume,
             reporter=pools.reporter,
-            stage=stage,
-            method=method,
+            stage=job.name,
+            method=job.method.name,
             variant=variant,
         )
+    targets = build_targets(config, result.synthetic.soft_labels, teachers)
+    facts = {
+        "teacher_seconds": pool.seconds if source.is_trained else None,
+        "distill_seconds": result.seconds,
+        "iterations": result.iterations,
+        "distill_memory_mb": result.peak_memory_mb,
+        "storage": result.synthetic.storage,
+    }
+    return _Made(result.synthetic.decoded(), targets, build_protocol(config, targets), variant, facts)

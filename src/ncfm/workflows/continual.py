@@ -16,7 +16,7 @@ from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation.continual import ContinualResult, learn_continually
 from ncfm.synthetic.synthetic_set import SyntheticSet
-from ncfm.workflows.loaded_set import Opened, _no_teachers, _one
+from ncfm.workflows.loaded_set import Opened, _one
 from ncfm.workflows.stages import train_teachers
 
 
@@ -53,7 +53,7 @@ def continual(
     at = Opened.of(synthetic, on, settings, seed, data_dir)
     reporter = reporter or Silent()
     needs = any(method in BY_TEACHERS for method in methods)
-    pool = train_teachers(at.images, at.config, at.machine, reporter) if needs else _no_teachers(at)
+    pool = train_teachers(at.images, at.config, at.machine, reporter) if needs else None
     memories = {"set": at.synthetic.decoded()}
     memories |= {method: at.selection(method, at.synthetic.ipc, pool) for method in methods}
     protocol = build_protocol(at.config)

@@ -9,7 +9,7 @@ from ncfm._utils.checks import check_at_least
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.locks import sole_user
 from ncfm._utils.progress import Reporter, Silent
-from ncfm.config.build import check_start
+from ncfm.config.distribution_matching import check_start
 from ncfm.config.resolve import Settings, check_folder, describe_run, resolve_config
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult

@@ -8,8 +8,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.progress import Reporter, Silent
 from ncfm._utils.types import LabelledImages
 from ncfm.config.build import build_targets
-from ncfm.config.resolve import Settings
-from ncfm.config.schema import make_config, nest
+from ncfm.config.resolve import Settings, config_of_set, data_of_set
 from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import EvaluationResult
 from ncfm.formats.reading import is_set, read_foreign
@@ -47,12 +46,10 @@ def evaluate(
     if isinstance(synthetic, (str, Path)) and (on is None or is_set(synthetic)):
         synthetic = load(synthetic)
     facts = synthetic.facts if isinstance(synthetic, SyntheticSet) else {}
-    data = on if on is not None else facts.get("data")
-    if data is None:
-        raise NcfmError("The set does not say what data it was made from; name the data to judge it on (--on).")
+    data = data_of_set(facts, on)
     stored = facts.get("config", {})
     own = {key: stored[key] for key in ("data", "teachers", "evaluate", "seed") if key in stored}
-    config = make_config(own, nest(settings or {}), {} if seed is None else {"seed": seed})
+    config = config_of_set(own, settings, seed)
     images, machine = prepare(data, config, data_dir)
     reporter = reporter or Silent()
     if isinstance(synthetic, (str, Path)):

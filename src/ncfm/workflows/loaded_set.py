@@ -12,13 +12,13 @@ from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import LabelledImages
 from ncfm.baselines import select
 from ncfm.config.build import build_targets
-from ncfm.config.resolve import Settings
-from ncfm.config.schema import RunConfig, make_config, nest
+from ncfm.config.resolve import Settings, config_of_set, data_of_set
+from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.evaluation import EvaluationResult, Protocol
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.synthetic_set import SyntheticSet
-from ncfm.training.teachers import TeacherPool, untrained_pool
+from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.stages import prepare, train_students
 
 FULL_EPOCHS = 20
@@ -49,13 +49,8 @@ class Opened:
         """
         if isinstance(synthetic, (str, Path)):
             synthetic = SyntheticSet.load(synthetic)
-        data = on if on is not None else synthetic.facts.get("data")
-        if data is None:
-            raise NcfmError("The set does not say what data it was made from; name them (--on).")
-        config = make_config(
-            synthetic.facts.get("config", {}), nest(settings or {}), {} if seed is None else {"seed": seed}
-        )
-        images, machine = prepare(data, config, data_dir)
+        config = config_of_set(synthetic.facts.get("config", {}), settings, seed)
+        images, machine = prepare(data_of_set(synthetic.facts, on), config, data_dir)
         if synthetic.class_names != images.class_names:
             raise NcfmError(f"The set and {images.name} have other classes; use the data it was made from.")
         return cls(synthetic, images, config, machine)
@@ -69,15 +64,10 @@ class Opened:
         """The set's soft labels or the teachers, as the configuration wants them used."""
         return build_targets(self.config, self.synthetic.soft_labels, pool)
 
-    def selection(self, method: str, ipc: int, pool: TeacherPool, run: int = 0) -> LabelledImages:
+    def selection(self, method: str, ipc: int, pool: TeacherPool | None, run: int = 0) -> LabelledImages:
         """A selection of real images at the same storage, another one for each run where it is random."""
         rng = generator(self.config.seed, method, *([run] if run else []))
         return select(method, self.images, pool, ipc=ipc, factor=self.config.distill.factor, generator=rng).decoded()
-
-
-def _no_teachers(at: Opened) -> TeacherPool:
-    """For selections that ask none."""
-    return untrained_pool(at.images, at.config.teachers.network, device=at.machine.device)
 
 
 def _one(

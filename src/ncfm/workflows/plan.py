@@ -6,15 +6,17 @@ import statistics
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ncfm._utils.checks import check_at_least
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import available_memory, compiled, describe_device, peak_memory_mb
-from ncfm._utils.files import cache_dir
-from ncfm._utils.seeding import derive_seed, generator
-from ncfm.config.build import build_protocol, build_teacher_recipe, run_distillation
+from ncfm._utils.seeding import generator
+from ncfm.config.build import build_protocol
+from ncfm.config.loops import Loop, loop_of
+from ncfm.config.pools import TEACHERS, PoolSource
 from ncfm.config.resolve import Settings, resolve_config
 from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
@@ -24,7 +26,7 @@ from ncfm.synthetic.initialization import start_images
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.fit import accuracy, fit, steps_per_epoch
 from ncfm.training.recipe import TrainingRecipe
-from ncfm.training.teachers import TeacherPool, network_for, teacher_key, untrained_pool
+from ncfm.training.teachers import network_for
 from ncfm.workflows.stages import prepare
 
 WARM_UP = 2  # steps of each stage that are not counted: first allocations, compilation
@@ -74,8 +76,8 @@ def plan(
 ) -> Plan:
     """Predict the time and memory of distilling and judging, from ``steps`` timed steps of each stage.
 
-    Nothing is written and no teacher is trained: networks of random weights cost the same. Teachers that the cache
-    already has are not counted. The prediction holds for a machine that stays as busy as it is now.
+    Nothing is written and no teacher is trained: networks of random weights cost the same. Teachers and experts that
+    the cache already has are not counted. The prediction holds for a machine that stays as busy as it is now.
 
     Args:
         data, ipc, recipe, settings, seed, data_dir: as in `ncfm.distill`.
@@ -89,13 +91,15 @@ def plan(
     config = resolve_config(data, ipc, recipe, settings, seed)
     images, machine = prepare(data, config, data_dir)
     free = available_memory(machine.device)
-    pool = untrained_pool(
-        images, config.teachers.network, device=machine.device, compile_networks=machine.compile_networks
-    )
-    iterations, per_pass = _distilling(images, pool, config, machine, ipc, steps)
-    stages = (_teachers(images, config, machine, steps), iterations, *_evaluation(images, config, machine, ipc, steps))
+    loop = loop_of(config)
+    loop.check(images, config, machine)
+    sources: list[PoolSource[Any]] = [loop.needs(config)]
+    if config.evaluate.labels == "teacher" and TEACHERS.name != sources[0].name:
+        sources.append(TEACHERS)
+    iterations, per_pass = _distilling(loop, images, config, machine, ipc, steps)
+    trainings = [_training(source, images, config, machine, steps) for source in sources if source.is_trained]
     return Plan(
-        stages=stages,
+        stages=(*trainings, iterations, *_evaluation(images, config, machine, ipc, steps)),
         peak_memory_mb=peak_memory_mb(machine.device),
         available_memory_mb=None if free is None else free / 2**20,
         images_per_pass=per_pass,
@@ -128,32 +132,24 @@ class _Clock:
 
 
 def _distilling(
-    images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Compute, ipc: int, steps: int
+    loop: Loop, images: ImageSet, config: RunConfig, machine: Compute, ipc: int, steps: int
 ) -> tuple[Stage, int | None]:
     clock = _Clock(machine.device)
     few = replace(config.distill, iterations=WARM_UP + steps)
     short = config.model_copy(update={"distill": few, "machine": config.machine.model_copy(update={"log": None})})
+    networks = loop.needs(config).untrained(images, config, machine)
     control = RunControl(on_iteration=clock.tick, log_every=10**9)
-    result = run_distillation(images, pool, short, machine, ipc=ipc, control=control)
+    result = loop.run(images, networks, short, machine, ipc=ipc, control=control)
     return Stage("distilling", "iteration", config.distill.iterations, clock.median), result.images_per_pass
 
 
-def _teachers(images: ImageSet, config: RunConfig, machine: Compute, steps: int) -> Stage:
-    recipe = build_teacher_recipe(config)
-    missing = sum(
-        not (cache_dir() / "teachers" / f"{key}.safetensors").exists()
-        for key in (
-            teacher_key(
-                images, config.teachers.network, recipe, derive_seed(config.seed, "teachers", i), machine.precision
-            )
-            for i in range(config.teachers.number)
-        )
-    )
+def _training(source: PoolSource[Any], images: ImageSet, config: RunConfig, machine: Compute, steps: int) -> Stage:
+    recipe, missing = source.recipe(config), source.num_missing(images, config, machine)
     batches = steps_per_epoch(len(images.train), recipe.batch_size)
     seconds = _seconds_per_step(
         config.teachers.network, images, images.train.images, images.train.labels, recipe, machine, steps
     )
-    return Stage("teachers", "epoch", missing * recipe.epochs, batches * seconds)
+    return Stage(source.name, "epoch", missing * recipe.epochs, batches * seconds)
 
 
 def _evaluation(images: ImageSet, config: RunConfig, machine: Compute, ipc: int, steps: int) -> tuple[Stage, ...]:

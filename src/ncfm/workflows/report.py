@@ -10,7 +10,8 @@ from typing import NamedTuple
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import write_text
 from ncfm._utils.progress import Reporter, Silent
-from ncfm.config.schema import RunConfig, make_config, nest
+from ncfm.config.resolve import Settings, config_of_set, data_of_set
+from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet, normalizer
 from ncfm.networks.features import FeatureExtractor
 from ncfm.report.make_page import make_page
@@ -36,6 +37,7 @@ def write_report(
     out: str | Path | None = None,
     against: Sequence[str | Path] = (),
     with_data: bool = True,
+    settings: Settings | None = None,
     device: str | None = None,
     data_dir: str | Path | None = None,
     reporter: Reporter | None = None,
@@ -50,6 +52,7 @@ def write_report(
         out: the file; default ``report.html`` in the folder.
         against: run folders whose evaluations stand beside, those by the same network and protocol.
         with_data: open the real data; without them the report takes a second.
+        settings: over those of the run, for the teacher; such as ``{"teachers.network": "my_networks:make"}``.
         device: of the teacher, as in ``machine.device``.
         data_dir, reporter: as in `ncfm.distill`.
 
@@ -59,7 +62,7 @@ def write_report(
     folder = Path(run).expanduser()
     opened = open_run(folder)
     others = _others(opened, [Path(place).expanduser() for place in against])
-    real = _real(opened, with_data, device, data_dir, reporter or Silent())
+    real = _real(opened, with_data, settings, device, data_dir, reporter or Silent())
     path = folder / REPORT_FILE if out is None else Path(out).expanduser()
     write_text(path, render(make_page(opened, others, real)))
     return Written(path, opened.missing)
@@ -82,7 +85,12 @@ def _others(run: RunFolder, against: Sequence[Path]) -> list[Score]:
 
 
 def _real(
-    run: RunFolder, with_data: bool, device: str | None, data_dir: str | Path | None, reporter: Reporter
+    run: RunFolder,
+    with_data: bool,
+    settings: Settings | None,
+    device: str | None,
+    data_dir: str | Path | None,
+    reporter: Reporter,
 ) -> RealLook | None:
     """The set compared with the real data, or None with the reason in ``run.missing``."""
     reason = ""
@@ -97,10 +105,11 @@ def _real(
             fingerprint = run.facts.get("data_fingerprint")
             real = compare_with_real(
                 run.synthetic,
-                run.data,
+                data_of_set({"data": run.data}, None),
                 run.config,
                 class_names=run.synthetic.class_names if run.finished else None,
                 fingerprint=str(fingerprint) if fingerprint else None,
+                settings=settings,
                 device=device,
                 data_dir=data_dir,
                 reporter=reporter,
@@ -121,6 +130,7 @@ def compare_with_real(
     *,
     class_names: tuple[str, ...] | None,
     fingerprint: str | None,
+    settings: Settings | None = None,
     device: str | None,
     data_dir: str | Path | None,
     reporter: Reporter,
@@ -133,12 +143,15 @@ def compare_with_real(
         config: of the run; the device is chosen again.
         class_names: that the set has; None where they are not known.
         fingerprint: of the data that the set was made from, if it is known.
+        settings: the user's own, for the teacher.
         device, data_dir, reporter: as in `ncfm.evaluate`.
 
     Raises:
-        NcfmError: if the data cannot be opened, or do not have the classes and image shape of the set.
+        NcfmError: if the data cannot be opened, or do not have the classes and image shape of the set; if only the run
+            names the code of the teacher's network.
     """
-    config = make_config(config.model_dump(), nest({"machine.device": device or "auto", "teachers.number": 1}))
+    own = {"machine.device": device or "auto", "teachers.number": 1, **(settings or {})}
+    config = config_of_set(config.model_dump(), own, None)
     images, machine = prepare(data, config, data_dir)
     check_same_data(synthetic, images, class_names)
     pool = train_teachers(images, config, machine, reporter)

@@ -229,7 +229,9 @@ def reproduce(
     limited = Limited(reporter or Silent(), None if minutes is None else 60 * minutes, meter)
     try:
         synthetic = _distilled(row, out, settings, seed, data_dir, limited)
-        judged = {key: value for key, value in settings.items() if key.startswith(("evaluate.", "machine.", "data."))}
+        # The network of the teachers too: the set records the same, but a name of code is the user's to give.
+        kinds = ("evaluate.", "machine.", "data.", "teachers.network")
+        judged = {key: value for key, value in settings.items() if key.startswith(kinds)}
         evaluation = evaluate(synthetic, settings=judged, seed=seed, data_dir=data_dir, reporter=limited)
     except Interrupted as stop:
         if not limited.is_over:

@@ -16,7 +16,7 @@ from ncfm.evaluation.scores import augmentation_robust_interval, label_robust_in
 from ncfm.evaluation.statistics import Estimate
 from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
 from ncfm.synthetic.synthetic_set import SyntheticSet
-from ncfm.workflows.loaded_set import FULL_EPOCHS, Opened, _no_teachers, _one, _together
+from ncfm.workflows.loaded_set import FULL_EPOCHS, Opened, _one, _together
 from ncfm.workflows.stages import judge, train_teachers
 
 # --- scores -------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def score(
 
     storage = max(round(at.synthetic.storage), 1)
     needs = at.asks_teachers or at.targets() is not None
-    pool = train_teachers(at.images, at.config, at.machine, reporter) if needs else _no_teachers(at)
+    pool = train_teachers(at.images, at.config, at.machine, reporter) if needs else None
     found = {
         "synthetic_hard": judged(hard, "set, hard labels"),
         "synthetic": judged(at.config, "set"),
@@ -125,7 +125,7 @@ def score(
         reporter.begin(name.replace("_", ", "), runs)
         for run in range(runs):
             chosen, soft = at.selection("random", storage, pool, run), at.targets(pool)
-            if isinstance(soft, SoftTargets):
+            if isinstance(soft, SoftTargets) and pool is not None:
                 soft = soft._replace(log_probabilities=pool.log_probabilities(chosen.images))
             of_runs.append(_one(at, chosen, replace(protocol(config, soft), num_runs=1), config, run, soft=soft))
             reporter.update(run + 1)

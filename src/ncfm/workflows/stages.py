@@ -1,4 +1,4 @@
-"""Runs: the stages between a configuration and what lies in a run folder, shared by the front functions."""
+"""The stages of a run, between its configuration and its folder, shared by the front functions."""
 
 from __future__ import annotations
 
@@ -9,32 +9,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import NcfmError
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import describe_device
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.files import write_json
 from ncfm._utils.progress import Reporter
 from ncfm._utils.types import LabelledImages, Statistics
-from ncfm.config.build import (
-    build_data,
-    build_experts,
-    build_machine,
-    build_protocol,
-    build_soft_labels,
-    build_teachers,
-    run_distillation,
-    run_trajectory_matching,
-)
-from ncfm.config.resolve import (
-    CONFIG_FILE,
-    NUMERICS,
-    describe_run,
-    matches_trajectories,
-    needs_teachers,
-    usual_method,
-    variant_of,
-)
+from ncfm.config.build import build_data, build_machine, build_protocol
+from ncfm.config.loops import loop_of
+from ncfm.config.methods import usual_method
+from ncfm.config.pools import TEACHERS, P, PoolSource
+from ncfm.config.resolve import CONFIG_FILE, NUMERICS, describe_run, variant_of
 from ncfm.config.schema import RunConfig, dotted
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
@@ -48,55 +33,48 @@ from ncfm.results.files import Conditions, code_version, command_line, library_v
 from ncfm.results.image_grid import save_image_grid
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.synthetic_set import SET_FOLDER, SyntheticSet
-from ncfm.training.experts import ExpertPool
-from ncfm.training.teachers import TeacherPool, untrained_pool
+from ncfm.training.teachers import TeacherPool
 
 PICTURE_FILE = "images.png"
 
 
 def prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None) -> tuple[ImageSet, Compute]:
     """The real set, and where to compute."""
-    code_version()  # remembered now: of the code as loaded, whatever becomes of the files while this runs
-    # In turn: what the first rank decodes the others find in the cache.
+    code_version()  # cached now: the version of the code as loaded, even if its files change during the run
+    # One rank after the other: what the first one decodes, the others find in the cache.
     images: ImageSet = Ranks.here().main_process_first(lambda: build_data(data, config, data_dir))
     if images.problems:
-        more = f", and {len(images.problems) - 3} more (ncfm data tells all)" if len(images.problems) > 3 else ""
+        more = f", and {len(images.problems) - 3} more (ncfm data lists all)" if len(images.problems) > 3 else ""
         warnings.warn(f"{images.name}: {'; '.join(images.problems[:3])}{more}", stacklevel=2)
     return images, build_machine(config.machine, images.image_size)
 
 
+def obtain(source: PoolSource[P], images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter) -> P:
+    """The networks of a source, trained or from the cache, with their progress."""
+    if not source.is_trained:
+        return source.obtain(images, config, machine)
+    epochs = source.recipe(config).epochs
+    reporter.begin(source.name, epochs * source.count(config))
+    networks = source.obtain(images, config, machine, on_epoch=lambda i, epoch: reporter.update(i * epochs + epoch))
+    reporter.end()
+    return networks
+
+
 def train_teachers(images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter) -> TeacherPool:
     """The pool of teachers, trained or from the cache."""
-    epochs, number = config.teachers.epochs, config.teachers.number
-    reporter.begin("teachers", epochs * number)
-    pool = build_teachers(images, config, machine, on_epoch=lambda i, epoch: reporter.update(i * epochs + epoch))
-    reporter.end()
-    return pool
+    return obtain(TEACHERS, images, config, machine, reporter)
 
 
-def record_trajectories(images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter) -> ExpertPool:
-    """The experts of trajectory matching, recorded or from the cache."""
-    epochs, number = config.trajectory.epochs, config.trajectory.experts
-    reporter.begin("experts", epochs * number)
-    experts = build_experts(images, config, machine, on_epoch=lambda i, epoch: reporter.update(i * epochs + epoch))
-    reporter.end()
-    return experts
-
-
-def train_pool(images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter) -> TeacherPool | ExpertPool:
-    """The networks that the objective matches: teachers, or the trajectories of experts; untrained where that will
-    do."""
-    if not needs_teachers(config):
-        return untrained_pool(
-            images, config.teachers.network, device=machine.device, compile_networks=machine.compile_networks
-        )
-    train = record_trajectories if matches_trajectories(config) else train_teachers
-    return train(images, config, machine, reporter)
+def train_pool(images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter) -> Any:
+    """The networks that the objective needs, after its settings were checked."""
+    loop = loop_of(config)
+    loop.check(images, config, machine)
+    return obtain(loop.needs(config), images, config, machine, reporter)
 
 
 def distill_into(
     images: ImageSet,
-    pool: TeacherPool | ExpertPool,
+    pool: Any,
     config: RunConfig,
     machine: Compute,
     *,
@@ -108,39 +86,31 @@ def distill_into(
     method: str | None = None,
     variant: str | None = None,
 ) -> DistillResult:
-    """Distil and write the artefact and its picture.
+    """Distil and write the set and its picture.
 
-    ``method`` and ``variant`` are what the artefact says it is; by default what the objective and the settings say.
+    ``pool`` are the networks that the objective needs, see `train_pool`. ``method`` and ``variant`` are recorded in
+    the set; by default they follow from the objective and the settings.
     """
-    if isinstance(pool, ExpertPool) and not machine.ranks.is_single:
-        raise NcfmError(f"{config.objective.name} works in one process; start it without torchrun.")
     if folder is not None:
-        told = describe_run(images.name, ipc, config)
-        machine.ranks.on_main_process(lambda: write_json(folder / CONFIG_FILE, told))
+        description = describe_run(images.name, ipc, config)
+        machine.ranks.on_main_process(lambda: write_json(folder / CONFIG_FILE, description))
     budget = config.distill.seconds
     reporter.begin(stage, config.distill.iterations if budget is None else math.ceil(budget))
     control = RunControl(
         folder=folder,
-        # As the first rank sees it: the others may look at the folder earlier or later.
+        # As the first rank sees it: the others may read the folder earlier or later.
         resume=machine.ranks.gather_objects(resume and folder is not None and has_checkpoint(folder))[0],
         on_iteration=lambda i, metrics: reporter.update(
             i if budget is None else min(int(metrics["seconds"]), math.ceil(budget)), _note(metrics)
         ),
     )
-    if isinstance(pool, ExpertPool):
-        if config.labels.kind == "soft":
-            raise NcfmError(
-                "labels.kind=soft stores what teachers say, and trajectories have none; datm learns labels."
-            )
-        result = run_trajectory_matching(images, pool, config, ipc=ipc, control=control)
-    else:
-        result = run_distillation(images, pool, config, machine, ipc=ipc, control=control)
+    result = loop_of(config).run(images, pool, config, machine, ipc=ipc, control=control)
     reporter.end()
     facts = describe_run(images.name, ipc, config) | {
         "data_fingerprint": images.fingerprint,
         "training_images": len(images.train),
         "data_problems": list(images.problems),
-        "method": method or usual_method(config).name,
+        "method": method or usual_method(config.objective.name).name,
         "variant": variant_of(images.name, ipc, config) if variant is None else variant,
         "iterations": result.iterations,
         "teacher_seconds": round(pool.seconds, 3),
@@ -151,17 +121,14 @@ def distill_into(
         "versions": library_versions(),
         "device": describe_device(machine.device),
     }
-    labels = result.synthetic.soft_labels  # learned
-    if isinstance(pool, TeacherPool):
-        labels = build_soft_labels(config, pool, result.synthetic.decoded().images)
-    result = replace(result, synthetic=replace(result.synthetic, facts=facts, soft_labels=labels))
+    result = replace(result, synthetic=replace(result.synthetic, facts=facts))
     if folder is not None:
         machine.ranks.on_main_process(lambda: _write(result.synthetic, folder))
     return result
 
 
 def _versions() -> str:
-    """Of Python and the libraries that compute, in a cell of a table."""
+    """Versions of Python and the numerical libraries, as a cell of a table."""
     return " ".join(f"{name}={version}" for name, version in library_versions().items())
 
 
@@ -172,7 +139,7 @@ def _write(synthetic: SyntheticSet, folder: Path) -> None:
 
 
 def _note(metrics: Mapping[str, float]) -> str:
-    """The loss of an iteration with its time and memory, to be shown beside the progress."""
+    """The loss of an iteration with its time and memory, to be shown next to the progress."""
     name = "discrepancy" if "discrepancy" in metrics else "gap"
     note = f"{name} {metrics[name]:.4f}"
     if "seconds_per_iteration" in metrics:  # there are none before the first metrics
@@ -192,16 +159,16 @@ def judge(
     protocol: EvaluationProtocol | None = None,
     fresh: bool = False,
 ) -> EvaluationResult:
-    """Train and test the students of one set, or remember them from an earlier time.
+    """Train and test the students of one set, or find them in the cache.
 
     Args:
         train: the set.
         images: the real data.
         config, machine: how.
-        stage, reporter: who is told of the progress, under what name.
-        soft: soft labels to learn from, or teachers who are asked while students train.
+        stage, reporter: name of the progress, and what shows it.
+        soft: soft labels to learn from, or teachers that label every batch.
         protocol: in place of the configured one.
-        fresh: train all students, also those that are remembered.
+        fresh: train all students, also those in the cache.
     """
     protocol = build_protocol(config, soft) if protocol is None else protocol
     reporter.begin(stage, protocol.recipe.epochs * protocol.num_runs)
@@ -235,7 +202,7 @@ def train_students(
     fresh: bool = False,
     on_epoch: Callable[[int], None] | None = None,
 ) -> EvaluationResult:
-    """`ncfm.evaluation.evaluate` on the machine, with the cache of student results."""
+    """`ncfm.evaluation.evaluate` on the machine, with the cache of students; every student has its conditions."""
     network = config.evaluate.network
     determined: dict[str, Any] = {
         "statistics": statistics,
@@ -244,15 +211,17 @@ def train_students(
         "seed": config.seed if seed is None else seed,
         "soft": soft,
     }
+
+    def conditions() -> dict[str, Any]:
+        return asdict(Conditions.here(machine.device)) | {"versions": _versions()}
+
     cache = None
-    if is_own(network):  # other code may give the same name to another network tomorrow
+    if is_own(network):  # the name of a network from outside may mean other code tomorrow
         numerics = {key: value for key, value in dotted(config).items() if key in NUMERICS}
         cache = StudentCache(
-            students_key(train, test, numerics=repr(numerics), **determined),
-            describe=lambda: asdict(Conditions.here(machine.device)) | {"versions": _versions()},
-            reuse=not fresh,
+            students_key(train, test, numerics=repr(numerics), **determined), describe=conditions, reuse=not fresh
         )
-    return evaluate_tensors(
+    result = evaluate_tensors(
         train,
         test,
         num_classes=num_classes,
@@ -261,6 +230,9 @@ def train_students(
         on_epoch=on_epoch,
         **determined,
     )
+    # The cache records the conditions of each student when it is trained; without one it was now.
+    students = (replace(one, conditions=one.conditions or conditions()) for one in result.students)
+    return replace(result, students=tuple(students))
 
 
 def scores(evaluation: EvaluationResult) -> dict[str, Any]:
