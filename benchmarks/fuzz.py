@@ -58,7 +58,8 @@ from ncfm.formats import export
 from ncfm.formats.reading import read_foreign
 from ncfm.results.files import Conditions, append_rows, read_rows
 from ncfm.synthetic.soft_labels import SoftLabels
-from ncfm.synthetic.synthetic_set import SyntheticSet, read_scores
+from ncfm.synthetic.storage import read_scores
+from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.checkpoint import Unfinished
 from ncfm.workflows.report import write_report
 
@@ -135,7 +136,7 @@ def readers(home: Path) -> list[Reader]:
         found.append(Reader(name, place, changed, read))
         return place
 
-    made.save(add("set", ncfm.load, "set.json", "images.safetensors"))
+    ncfm.save(made, add("set", ncfm.load, "set.json", "images.safetensors"))
     for to, suffix in (("npz", ".npz"), ("pt", ".pt"), ("parquet", ".parquet")):
         place = add(f"foreign {to}", lambda p, s=suffix: read_foreign(p / f"set{s}", real), f"set{suffix}")
         export(made, place / f"set{suffix}", to=to)

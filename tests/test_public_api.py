@@ -68,14 +68,14 @@ import ncfm
 set = ncfm.load(sys.argv[1])
 images, labels = next(iter(set.loader(batch_size=40, shuffle=False, normalized=False)))
 print(images.shape, images.double().sum().item(), labels.tolist()[::4])
-print(set.save(sys.argv[1] + "-8-bit", bits=8))
+print(ncfm.save(set, sys.argv[1] + "-8-bit", bits=8))
 """
 
 
 def test_a_set_loads_and_is_read_where_only_the_core_is_installed(tmp_path, digits):
     images = digits.train.labelled().images[:10, None]
     made = ncfm.SyntheticSet(images, digits.class_names, digits.statistics, factor=2)
-    made.save(tmp_path / "set")
+    ncfm.save(made, tmp_path / "set")
     program = [sys.executable, "-c", LOADING % (NOT_TO_LOAD,), str(tmp_path / "set")]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ import typer
 from ncfm._utils.checks import NcfmError
 from ncfm.cli._common import AsJson, OwnSet, console, print_json
 from ncfm.formats import FORMATS, export, hub
-from ncfm.synthetic.synthetic_set import load
+from ncfm.synthetic.storage import load
 
 
 def command(

@@ -39,6 +39,7 @@ from ncfm.distillation.objectives import (
 )
 from ncfm.evaluation import Protocol, get_protocol
 from ncfm.synthetic.soft_labels import SoftLabels, SoftTargets, StudentTargets, TeacherTargets
+from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.experts import ExpertPool, record_experts
 from ncfm.training.recipe import TrainingRecipe
@@ -278,7 +279,7 @@ def build_extension(images: ImageSet, pool: TeacherPool, config: RunConfig, ipc:
     d = config.distill
     check_start(d)
     if d.init != "rded":
-        return None if d.extend is None else SyntheticSet.load(d.extend)
+        return None if d.extend is None else load(d.extend)
     drawn = generator(config.seed, "rded")
     crops = rded(images, pool, ipc=ipc, factor=d.factor, generator=drawn, decode=True)
     return replace(crops, mode=d.mode, bound=d.bound)

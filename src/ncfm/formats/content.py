@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ncfm._utils.types import StoredImages
@@ -28,8 +27,7 @@ class Content:
     @classmethod
     def of(cls, synthetic: SyntheticSet, *, stored: bool, bits: int, repository: str | None = None) -> Content:
         """The content of a set. Soft labels are of decoded images: a stored mosaic has none."""
-        labels = torch.arange(synthetic.num_classes).repeat_interleave(synthetic.ipc)
-        images = synthetic.images.flatten(0, 1)
+        images, labels = synthetic.images.flatten(0, 1), synthetic.stored_labels
         if not stored:
             images, labels = synthetic.decoded()
         soft = synthetic.soft_labels

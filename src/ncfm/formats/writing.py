@@ -16,7 +16,8 @@ from ncfm.formats.parquet import write_hf, write_parquet
 from ncfm.formats.png import write_png
 from ncfm.formats.reading import CLASSES_FILE, CLASSES_FORMAT
 from ncfm.results.image_grid import save_image_grid
-from ncfm.synthetic.synthetic_set import FACTS_FILE, FORMAT, SyntheticSet, check_bits
+from ncfm.synthetic.storage import FACTS_FILE, FORMAT, check_bits, load, save
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 PICTURE_FILE = "images.png"
 CARD_FILE = "README.md"
@@ -35,7 +36,7 @@ class Format(NamedTuple):
 
 def _write_ncfm(content: Content, folder: Path) -> None:
     """The set with what a person wants to see of it: a picture, and a card."""
-    content.synthetic.save(folder, bits=content.bits)
+    save(content.synthetic, folder, bits=content.bits)
     save_image_grid(folder / PICTURE_FILE, content.synthetic.images, content.class_names)
     write_text(folder / CARD_FILE, set_card(content))
 
@@ -94,7 +95,7 @@ def export(
             taken; NcfmFailure if it cannot be written.
     """
     chosen = FORMATS[check_known(to, FORMATS, "format")]
-    synthetic = synthetic if isinstance(synthetic, SyntheticSet) else SyntheticSet.load(synthetic)
+    synthetic = synthetic if isinstance(synthetic, SyntheticSet) else load(synthetic)
     path = Path(out).expanduser()
     bits = chosen.bits[0] if bits is None else check_bits(bits, chosen.bits)
     if stored and True not in chosen.images:

@@ -40,7 +40,8 @@ from ncfm.results.files import append_rows
 from ncfm.results.image_grid import save_image_grid
 from ncfm.results.plots import CostPoint
 from ncfm.results.rows import AccuracyRow
-from ncfm.synthetic.synthetic_set import SCORES_FILE, SyntheticSet, read_scores
+from ncfm.synthetic.storage import SCORES_FILE, read_scores
+from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.experts import ExpertPool
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.stages import PICTURE_FILE, distill_into, judge, prepare, scores, train_pool, train_teachers

@@ -14,7 +14,7 @@ from ncfm.config.resolve import Settings, check_folder, describe_run, resolve_co
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.synthetic.initialization import check_extension
-from ncfm.synthetic.synthetic_set import load
+from ncfm.synthetic.storage import load
 from ncfm.workflows.stages import distill_into, prepare, train_pool
 
 

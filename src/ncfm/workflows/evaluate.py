@@ -13,7 +13,8 @@ from ncfm.config.schema import make_config, nest
 from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import EvaluationResult
 from ncfm.formats.reading import is_set, read_foreign
-from ncfm.synthetic.synthetic_set import SyntheticSet, load
+from ncfm.synthetic.storage import load
+from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.stages import judge, prepare, train_teachers
 
 

@@ -16,6 +16,7 @@ from ncfm.config.schema import RunConfig, make_config, nest
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.evaluation import EvaluationResult, Protocol
 from ncfm.synthetic.soft_labels import StudentTargets
+from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool, untrained_pool
 from ncfm.workflows.stages import prepare, train_students
@@ -47,7 +48,7 @@ class Opened:
             NcfmError: if the set does not say what it was made from, or does not fit the data.
         """
         if isinstance(synthetic, (str, Path)):
-            synthetic = SyntheticSet.load(synthetic)
+            synthetic = load(synthetic)
         data = on if on is not None else synthetic.facts.get("data")
         if data is None:
             raise NcfmError("The set does not say what data it was made from; name them (--on).")
