@@ -48,8 +48,8 @@ from ncfm._utils.types import Statistics
 from ncfm.config.methods import read_ablation
 from ncfm.config.recipes import read_recipe
 from ncfm.config.schema import make_config, nest, parse_setting
+from ncfm.data import images_of, load_images
 from ncfm.data.image_set import ImageSet, ImageSplit
-from ncfm.data.sources import images_of, load_images
 from ncfm.distillation.checkpoint import STATE_FILE, Progress, load_state, take_snapshot
 from ncfm.distillation.history import METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import Frame, frame_images, read_film, write_frame

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ncfm._utils.checks import NcfmError
-from ncfm.data.parquet import TEST_NAMES
+from ncfm.data.assembly import TEST_NAMES, TRAIN_NAMES
 from ncfm.data.raw import Encoded, RawSplit
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-TRAIN_NAMES = ("train", "training")
 
 
 def read_folder(root: Path) -> dict[str, RawSplit]:

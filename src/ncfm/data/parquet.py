@@ -11,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from ncfm._utils.checks import NcfmError
+from ncfm.data.assembly import TEST_NAMES
 from ncfm.data.raw import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
@@ -21,8 +22,6 @@ from ncfm.data.raw import (
     encoded_cell,
     find_column,
 )
-
-TEST_NAMES = ("test", "validation", "valid", "val")
 
 
 def read_parquets(

@@ -27,6 +27,10 @@ class RawSplit:
     class_names: tuple[str, ...] | None  # None if the source only numbers its classes
 
 
+Splits = dict[str, RawSplit]
+"""The splits of a source by name."""
+
+
 def find_column(present: Sequence[str], wanted: str | None, guesses: Sequence[str], what: str, place: str) -> str:
     """The wanted column, or the first of the usual names that is there.
 

@@ -11,6 +11,7 @@ from ncfm.config.build import build_targets
 from ncfm.config.resolve import Settings
 from ncfm.config.schema import make_config, nest
 from ncfm.data.image_set import ImageSet
+from ncfm.data.outside import check_recorded
 from ncfm.evaluation import EvaluationResult
 from ncfm.formats.reading import is_set, read_foreign
 from ncfm.synthetic.storage import load
@@ -53,6 +54,8 @@ def evaluate(
         raise NcfmError("The set does not say what data it was made from; name the data to judge it on (--on).")
     stored = facts.get("config", {})
     own = {key: stored[key] for key in ("data", "teachers", "evaluate", "seed") if key in stored}
+    if on is None:
+        check_recorded(str(data), "--on")
     config = make_config(own, nest(settings or {}), {} if seed is None else {"seed": seed})
     images, machine = prepare(data, config, data_dir)
     reporter = reporter or Silent()

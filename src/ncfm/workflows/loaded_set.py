@@ -14,6 +14,7 @@ from ncfm.config.build import Machine, build_targets
 from ncfm.config.resolve import Settings
 from ncfm.config.schema import RunConfig, make_config, nest
 from ncfm.data.image_set import ImageSet, ImageSplit
+from ncfm.data.outside import check_recorded
 from ncfm.evaluation import EvaluationResult, Protocol
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import load
@@ -52,6 +53,8 @@ class Opened:
         data = on if on is not None else synthetic.facts.get("data")
         if data is None:
             raise NcfmError("The set does not say what data it was made from; name them (--on).")
+        if on is None:
+            check_recorded(str(data), "--on")
         config = make_config(
             synthetic.facts.get("config", {}), nest(settings or {}), {} if seed is None else {"seed": seed}
         )
