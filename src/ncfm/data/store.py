@@ -23,7 +23,7 @@ HELD_BYTES = 2**30  # images without a name are held in memory up to so many byt
 
 
 class Rows(Protocol):
-    """Where decoded images are put, row by row: an `ncfm._utils.files.ArrayFile`, or memory."""
+    """Storage for decoded images, filled row by row: `MemoryRows` or an `ArrayFile`."""
 
     def put(self, row: int, values: np.ndarray) -> None:
         """Store one image (c, s, s)."""

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ncfm._utils.checks import NcfmError, nearest
+from ncfm._utils.outside import is_outside
 from ncfm._utils.seeding import derive_seed
 from ncfm.networks.alexnet import AlexNet
 from ncfm.networks.base import Network, as_network
@@ -81,7 +82,6 @@ FAMILIES = {
 
 _NAME = re.compile(rf"(?P<family>{'|'.join(FAMILIES)})(?P<depth>[0-9]+)?(?:w(?P<width>[0-9]+))?(?:-(?P<norm>\w+))?")
 _OWN_NAME = re.compile(r"[A-Za-z_][\w.-]*")
-_LOCAL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 _registered: dict[str, Factory] = {}
 
@@ -160,7 +160,7 @@ def _factory(name: str) -> Factory:
         return checked_factory(name, _registered[name])
     if name.startswith(TIMM):
         return timm_factory(name.removeprefix(TIMM))
-    if _LOCAL.fullmatch(name):
+    if is_outside(name):
         return local_factory(name)
     match = _NAME.fullmatch(name)
     if match is None:
