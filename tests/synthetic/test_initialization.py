@@ -172,8 +172,8 @@ def test_an_extended_start_has_the_earlier_images_first_in_their_classes():
 @pytest.mark.parametrize(
     ("earlier", "message"),
     [
-        (of_classes(("a", "x")), "classes that the data have not: x"),
-        (of_classes(("a",), ipc=4), "4 images a class, more than the 3"),
+        (of_classes(("a", "x")), "classes that are missing from the data: x"),
+        (of_classes(("a",), ipc=4), "4 images per class, more than the requested 3"),
         (of_classes(("a",), side=16), r"\(1, 16, 16\), the data of \(1, 8, 8\)"),
         (of_classes(("a",), factor=2), r"factor 2, this run 1; give distill\.factor=2"),
         (of_classes(("a",), mode="multi"), "mode multi"),

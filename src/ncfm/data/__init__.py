@@ -1,4 +1,4 @@
-"""Image sets: sources by name or path, and the form in which they are held."""
+"""Real data: sources by name or path, and their representation as image sets."""
 
 from ncfm.data.arrays import images_of
 from ncfm.data.image_set import ImageSet, ImageSplit, carve_validation, draw_class_batches, normalize

@@ -11,7 +11,7 @@ import torch
 from ncfm._utils.checks import NcfmError, describe
 from ncfm.data.assembly import TEST_NAMES, TRAIN_NAMES, Wanted, assemble
 from ncfm.data.image_set import ImageSet, to_uint8
-from ncfm.data.raw import Lazily, RawSplit
+from ncfm.data.raw import LazyImages, RawSplit
 
 
 def images_of(
@@ -61,7 +61,7 @@ def _in_memory(source: Any, class_names: Sequence[str] | None, split: str) -> Ra
             raise NcfmError(f"{split}: expected (images, labels) or a map-style data set, got {describe(source)}.")
         # Items are made twice, once for the label and once for the image: all of them might exceed the memory.
         images, labels = _ItemImages(source, split), [_item(source, i, split)[1] for i in range(len(source))]
-    lazily = Lazily(len(images), lambda start, stop: [_pixels(images[i], split) for i in range(start, stop)])
+    lazily = LazyImages(len(images), lambda start, stop: [_pixels(images[i], split) for i in range(start, stop)])
     whole = [_whole(label, split) for label in labels]
     return RawSplit(lazily, whole, tuple(map(str, class_names)) if class_names else None)
 

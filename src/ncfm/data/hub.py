@@ -14,7 +14,7 @@ from ncfm.data.raw import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
     Encoded,
-    Lazily,
+    LazyImages,
     RawSplit,
     checked_split,
     encoded_cell,
@@ -60,7 +60,7 @@ def load_hub(name: str, repository: str, reading: Reading, wanted: Wanted) -> Im
 
 
 def open_hub(repository: str) -> Tables:
-    """All splits of ``owner/name``; the library keeps what it downloads.
+    """All splits of ``owner/name``; the datasets library caches its downloads.
 
     Raises:
         HubError: if it cannot be reached.
@@ -75,14 +75,14 @@ def open_hub(repository: str) -> Tables:
 
 
 def hub_key(tables: Tables) -> str:
-    """What the library calls the content of the tables."""
+    """The library's fingerprints of the tables."""
     return " ".join(f"{split}={table._fingerprint}" for split, table in sorted(tables.items()))
 
 
 def read_hub(
     tables: Tables, repository: str, image_column: str | None = None, label_column: str | None = None
 ) -> dict[str, RawSplit]:
-    """The splits; images are read as they are asked for.
+    """The splits, with images that are read on access.
 
     Raises:
         NcfmError: if there is no image or label column.
@@ -106,4 +106,4 @@ def _split(table: Any, image_name: str, label_name: str, place: str) -> RawSplit
 
     names = getattr(table.features[label_name], "names", None)
     labels = list(table[label_name])
-    return checked_split(Lazily(len(labels), read), labels, label_name, names and tuple(names), place)
+    return checked_split(LazyImages(len(labels), read), labels, label_name, names and tuple(names), place)

@@ -11,7 +11,7 @@ from ncfm.data.hub import HubError, load_hub
 from ncfm.data.image_set import ImageSet
 from ncfm.data.named import NAMED_SETS, SUBSETS, NamedSet, Subset
 from ncfm.data.places import Reading, load_place
-from ncfm.data.raw import RawSplit, Splits, picked
+from ncfm.data.raw import RawSplit, Splits, select_rows
 
 
 def read_named(request: Request) -> ImageSet | None:
@@ -74,7 +74,7 @@ def select_classes(splits: Splits, subset: Subset, name: str) -> Splits:
         places = [present.index(i) for i in ids] if by_id else [index for index, _ in subset.classes]
         number = {place: i for i, place in enumerate(places)}
         rows = [i for i, label in enumerate(raw.labels) if label in number]
-        selected[split] = RawSplit(picked(raw.images, rows), [number[raw.labels[i]] for i in rows], tuple(ids))
+        selected[split] = RawSplit(select_rows(raw.images, rows), [number[raw.labels[i]] for i in rows], tuple(ids))
     return selected
 
 

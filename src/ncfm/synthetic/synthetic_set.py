@@ -18,20 +18,20 @@ from ncfm.synthetic.soft_labels import SoftLabels
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """A few images per class that stand for a whole data set.
+    """A distilled dataset: a few images per class that replace a whole dataset in training.
 
-    Classes take turns in order: images[c, i] is the i-th stored image of class c.
+    ``images[c, i]`` is the i-th stored image of class c.
     """
 
     images: Tensor  # (C, ipc, c, h, w) float32 in [0, 1], as stored
     class_names: tuple[str, ...]  # (C,) in the order of the class indices
-    statistics: Statistics  # normalisation: of the real training split
-    factor: int = 1  # tiles a side of a stored image
+    statistics: Statistics  # of the real training split, for normalisation
+    factor: int = 1  # tiles per side of a stored image
     mode: str = "single"  # formation mode
-    bound: int = 128  # images a class at most, for mode "bounded"
-    facts: dict[str, Any] = field(default_factory=dict)  # where it comes from: data, method, configuration, seed
+    bound: int = 128  # maximum of images per class, for mode "bounded"
+    facts: dict[str, Any] = field(default_factory=dict)  # provenance: data, method, configuration, seed
     soft_labels: SoftLabels | None = None  # of the decoded images, in the order of `decoded`
-    scores: tuple[dict[str, Any], ...] = ()  # evaluations of these images, as `scores.json` has them
+    scores: tuple[dict[str, Any], ...] = ()  # evaluations of these images, in the form of `scores.json`
 
     def __post_init__(self) -> None:
         if self.images.ndim != 5 or self.images.shape[0] != len(self.class_names):
@@ -79,15 +79,15 @@ class SyntheticSet:
         return LabelledImages(images.flatten(0, 1), labels)
 
     def dataset(self, *, normalized: bool = True, soft: bool = True) -> TensorDataset:
-        """The decoded images as a torch data set, class by class.
+        """The decoded images as a torch dataset, class by class.
 
         Its items are (image, label), or (image, label, probabilities) if the set has soft labels;
-        ``torch.nn.functional.cross_entropy`` takes either kind of target.
+        ``torch.nn.functional.cross_entropy`` accepts both kinds of target.
 
         Args:
-            normalized: images as the package's networks are shown them: less the mean of each channel, divided by its
-                deviation, whitened if the set was made so; otherwise pixels in [0, 1].
-            soft: whether soft labels come along.
+            normalized: images as the networks of this package expect them: each channel minus its mean, divided by its
+                standard deviation, and ZCA-whitened if the set was made that way. Otherwise pixels in [0, 1].
+            soft: whether to include soft labels.
         """
         images, labels = self.decoded()
         tensors = [normalize(images, self.statistics) if normalized else images, labels]
@@ -105,14 +105,14 @@ class SyntheticSet:
         generator: Generator | None = None,
         **options: Any,
     ) -> DataLoader[tuple[Tensor, ...]]:
-        """Batches of `dataset` to train on: images (b, c, h, w), labels (b,), and probabilities (b, C) if it has some.
+        """Batches of `dataset`: images (b, c, h, w), labels (b,), and probabilities (b, C) if the set has soft labels.
 
         Args:
-            batch_size: images of a batch, at least 1; the last batch of an epoch has what is left.
+            batch_size: images per batch, at least 1; the last batch of an epoch may be smaller.
             normalized, soft: as in `dataset`.
-            shuffle: a new order every epoch.
-            generator: draws the orders; default PyTorch's own.
-            options: of ``torch.utils.data.DataLoader``, such as ``num_workers``.
+            shuffle: use a new order every epoch.
+            generator: draws the orders; default: PyTorch's global one.
+            options: further arguments of ``torch.utils.data.DataLoader``, such as ``num_workers``.
 
         Raises:
             NcfmError: if batch_size is below 1.
@@ -123,11 +123,11 @@ class SyntheticSet:
 
     @property
     def storage(self) -> float:
-        """Stored images per class, soft labels counted as the images that would take as many bytes."""
+        """Stored images per class; soft labels are counted as the number of images that take as many bytes."""
         if self.soft_labels is None:
             return float(self.ipc)
-        price = self.soft_labels.image_equivalents(self.images.shape[2], self.images.shape[-1])
-        return self.ipc + price / self.num_classes
+        equivalents = self.soft_labels.image_equivalents(self.images.shape[2], self.images.shape[-1])
+        return self.ipc + equivalents / self.num_classes
 
     @property
     def stored_labels(self) -> Tensor:
