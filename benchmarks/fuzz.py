@@ -48,8 +48,8 @@ from ncfm._utils.types import Statistics
 from ncfm.config.methods import read_ablation
 from ncfm.config.recipes import read_recipe
 from ncfm.config.schema import make_config, nest, parse_setting
+from ncfm.data import images_of, load_images
 from ncfm.data.image_set import ImageSet, ImageSplit
-from ncfm.data.sources import images_of, load_images
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, take_checkpoint
 from ncfm.distillation.history import METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import Snapshot, read_snapshots, snapshot_images, write_snapshot
@@ -58,7 +58,8 @@ from ncfm.formats import export
 from ncfm.formats.reading import read_foreign
 from ncfm.results.files import Conditions, append_rows, read_rows
 from ncfm.synthetic.soft_labels import SoftLabels
-from ncfm.synthetic.synthetic_set import SyntheticSet, read_scores
+from ncfm.synthetic.storage import read_scores
+from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.workflows.report import write_report
 
@@ -135,7 +136,7 @@ def readers(home: Path) -> list[Reader]:
         found.append(Reader(name, place, changed, read))
         return place
 
-    made.save(add("set", ncfm.load, "set.json", "images.safetensors"))
+    ncfm.save(made, add("set", ncfm.load, "set.json", "images.safetensors"))
     for to, suffix in (("npz", ".npz"), ("pt", ".pt"), ("parquet", ".parquet")):
         place = add(f"foreign {to}", lambda p, s=suffix: read_foreign(p / f"set{s}", real), f"set{suffix}")
         export(made, place / f"set{suffix}", to=to)

@@ -11,8 +11,8 @@ import torch
 
 from commands import ncfm_  # noqa: F401  # a fixture
 from ncfm import kernels
+from ncfm.data.digits import load_digits_set
 from ncfm.data.image_set import ImageSet
-from ncfm.data.sources import load_digits_set
 
 # The same examples in every run, so that a failure is one for everybody; no deadline, machines may be busy.
 hypothesis.settings.register_profile("ncfm", derandomize=True, deadline=None)

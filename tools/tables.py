@@ -316,9 +316,5 @@ def variants_table(rows: Iterable[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _percent(text: str) -> str:
-    return f"{100 * float(text):.1f}" if text else "-"
-
-
 def _whole(text: str) -> str:
     return f"{float(text):.0f}" if text else "-"

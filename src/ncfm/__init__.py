@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.version import __version__
-from ncfm.synthetic.synthetic_set import SyntheticSet, load
+from ncfm.synthetic.storage import load, save
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 if TYPE_CHECKING:
     from ncfm.data import ImageSet, images_of, load_images
@@ -60,6 +61,7 @@ __all__ = [
     "plan",
     "pretrain",
     "reproduce",
+    "save",
     "score",
     "search",
     "two_sample_test",

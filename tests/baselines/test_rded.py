@@ -20,7 +20,7 @@ from ncfm.baselines import rded as mosaics
 from ncfm.baselines.rded import AREA, NUM_CROPS, Crops, choose_crops, crop, draw_crops, most_realistic, rded, realism
 from ncfm.data.image_set import ImageSet, ImageSplit, normalize, to_float
 from ncfm.synthetic.formation import cut, stitch
-from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.synthetic.storage import load, save
 from ncfm.training.teachers import Teacher, TeacherPool
 from strategies import interval, properties, rng, seeds
 from tiny import few, random_pool
@@ -354,7 +354,7 @@ def test_the_set_says_what_it_is_and_can_be_stored(images, pool, tmp_path):
         "area": [0.08, 1.0],
     }
     assert (made.class_names, made.statistics) == (images.class_names, images.statistics)
-    loaded = SyntheticSet.load(made.save(tmp_path / "set"))
+    loaded = load(save(made, tmp_path / "set"))
     assert torch.equal(loaded.images, made.images)
     assert loaded.facts == made.facts
 

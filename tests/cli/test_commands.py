@@ -699,7 +699,7 @@ def mosaics(tmp_path, digits):
     made = SyntheticSet(
         images, digits.class_names, digits.statistics, 2, facts={"data": "digits"}, soft_labels=SoftLabels.of(said)
     )
-    made.save(tmp_path / "run" / "synthetic")
+    ncfm.save(made, tmp_path / "run" / "synthetic")
     score = {"accuracy_mean": 0.9, "accuracy_std": 0.01, "accuracy_low": 0.88, "accuracy_high": 0.92}
     score |= {"accuracies": [0.9, 0.9], "network": "convnet", "protocol": "quick"}
     (tmp_path / "run" / "scores.json").write_text(json.dumps([score]))

@@ -19,7 +19,7 @@ from ncfm._utils import files as _files
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import cache_dir
 from ncfm._utils.seeding import generator
-from ncfm.data import cache, images_of, load_images, sources, store
+from ncfm.data import assembly, cache, images_of, load_images, store
 from ncfm.data import image_set as images_module
 from ncfm.data.image_set import carve_validation, with_test_split
 
@@ -42,8 +42,8 @@ def folder(tmp_path):
 def decoded(monkeypatch):
     """How often something was decoded."""
     count = []
-    decode = sources.decode_all
-    monkeypatch.setattr(sources, "decode_all", lambda *a, **k: (count.append(1), decode(*a, **k))[1])
+    decode = assembly.decode_all
+    monkeypatch.setattr(assembly, "decode_all", lambda *a, **k: (count.append(1), decode(*a, **k))[1])
     return count
 
 

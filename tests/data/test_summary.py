@@ -37,7 +37,7 @@ def test_duplicates_conflicts_and_leaks_are_counted():
     assert (card.duplicates, card.conflicting, card.leaked) == (2, 1, 2)
     assert card.problems == (
         "train: 2 duplicate images, 1 of them with another label",
-        "test: 2 images are in the training split too",
+        "test: 2 images are also in the training split",
     )
 
 

@@ -63,7 +63,7 @@ def test_the_pages_with_examples_are_all_found():
 def test_python_of_a_page_runs_from_top_to_bottom(page, briefly):
     if page.name == "sharing.md":  # which speaks of a set that exists, and of its exports
         shared = ncfm.distill("digits", ipc=2).synthetic
-        shared.save("runs/cifar10-ipc10")
+        ncfm.save(shared, "runs/cifar10-ipc10")
         for form, place in (
             ("hf", "cifar10-distilled"),
             ("parquet", "set.parquet"),

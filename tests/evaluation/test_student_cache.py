@@ -152,6 +152,6 @@ def test_whatever_determines_a_student_is_in_the_key(images):
 def test_what_does_not_determine_a_student_is_not(images):
     assert key(images, protocol=changed(num_runs=9)) == key(images)
     teachers = TeacherTargets(lambda x: x, "these")  # known by their content, not by the function that asks them
-    assert key(images, soft=teachers._replace(say=lambda x: -x)) == key(images, soft=teachers)
+    assert key(images, soft=teachers._replace(relabel=lambda x: -x)) == key(images, soft=teachers)
     named = dataclasses.replace(get_protocol("quick"), name="another name")
     assert key(images, protocol=named) == key(images, protocol=get_protocol("quick"))

@@ -9,8 +9,8 @@ from torch import nn
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm.networks import ConvNet, create_network, depth_for
-from ncfm.networks.convnet import NORMS, make_norm
 from ncfm.networks.convolution import Convolution
+from ncfm.networks.norms import NORMS, make_norm
 from ncfm.networks.registry import as_network
 
 

@@ -32,7 +32,8 @@ from ncfm.report.run_folder import open_run
 from ncfm.report.summary import remade
 from ncfm.synthetic.formation import as_stored, cut, stitch
 from ncfm.synthetic.initialization import start_images
-from ncfm.synthetic.synthetic_set import SCORES_FILE, SET_FOLDER, SyntheticSet
+from ncfm.synthetic.storage import SCORES_FILE, SET_FOLDER
+from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.report import REPORT_FILE, compare_with_real, write_report
 from strategies import rng
 from tiny import SETTINGS, few

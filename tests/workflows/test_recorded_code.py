@@ -86,7 +86,7 @@ def test_loading_and_reading_import_nothing(trap, run):
     synthetic = ncfm.load(run)
     assert synthetic.facts["config"]["objective"]["name"] == "trap:make"
     synthetic.decoded()
-    synthetic.save(run / "copy")
+    ncfm.save(synthetic, run / "copy")
     assert not trap.sprung
 
 

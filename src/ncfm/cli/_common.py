@@ -32,7 +32,7 @@ Data = Annotated[
     typer.Argument(
         metavar="DATA",
         help="digits, fashion-mnist, cifar10, cifar100, tiny-imagenet, imagenette, ..., hf:owner/name, or a path: "
-        "parquet file or folder, IDX folder, image folder.",
+        "parquet file or folder, IDX folder, image folder; module:callable for your own code.",
     ),
 ]
 Ipc = Annotated[int, typer.Option("--ipc", metavar="N", help="Images per class in storage (IPC).")]

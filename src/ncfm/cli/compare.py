@@ -28,6 +28,7 @@ from ncfm.cli._common import (
     settings_of,
 )
 from ncfm.config.methods import METHODS, ablation_names
+from ncfm.data.sources import short_name
 from ncfm.results.formatting import interval_of, mean_of
 from ncfm.results.plots import plot_costs
 from ncfm.workflows import compare as comparison
@@ -85,7 +86,7 @@ def command(
     Called again, it goes on where it was: finished sets and scores in the folder are taken as they are. Beside the runs
     the folder has comparison.json, comparison.csv and a plot of accuracy against time and memory.
     """
-    out = out or Path("runs") / f"compare-{Path(data.removeprefix('hf:')).stem}-ipc{ipc}"
+    out = out or Path("runs") / f"compare-{short_name(data)}-ipc{ipc}"
     if methods is None:
         methods = "" if ablation else DEFAULT
     with BarReporter(quiet) as reporter:

@@ -36,7 +36,7 @@ from ncfm.results.files import append_rows
 from ncfm.results.formatting import mean_of
 from ncfm.results.plots import plot_continual
 from ncfm.results.rows import ContinualRow
-from ncfm.synthetic.synthetic_set import load
+from ncfm.synthetic.storage import load
 from ncfm.workflows.continual import continual
 
 

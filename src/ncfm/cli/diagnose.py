@@ -17,7 +17,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm.cli._common import AsJson, console, print_json
 from ncfm.distillation.history import DIAGNOSIS_FILE, read_lines
 from ncfm.results.plots import plot_diagnosis
-from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.synthetic.storage import load
 
 # Of a diagnosis: field, factor, digits; each learned beside fixed.
 QUANTITIES = (("discrepancy", 1, 4), ("amplitude_share", 100, 0), ("modulus", 1, 2), ("excess", 1, 2))
@@ -92,7 +92,7 @@ def _cells(entry: Mapping[str, Any], of: Callable[[Any], float]) -> list[str]:
 def _class_names(run: Path, count: int) -> Sequence[str]:
     """Of the run's set; numbers if it has none yet."""
     try:
-        names = SyntheticSet.load(run).class_names
+        names = load(run).class_names
     except NcfmError:
         return [str(i) for i in range(count)]
     return names if len(names) == count else [str(i) for i in range(count)]

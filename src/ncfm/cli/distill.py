@@ -24,6 +24,7 @@ from ncfm.cli._common import (
     print_json,
     settings_of,
 )
+from ncfm.data.sources import short_name
 from ncfm.distillation import Interrupted
 from ncfm.workflows.distill import distill
 from ncfm.workflows.report import REPORT_FILE, write_report
@@ -58,7 +59,7 @@ def command(
     (`synthetic/`), a picture (`images.png`), metrics, a film, a state to resume from, and a first report
     (`report.html`); `ncfm report` writes it again with accuracies and real images.
     """
-    out = out or Path("runs") / f"{Path(data.removeprefix('hf:')).stem}-ipc{ipc}"
+    out = out or Path("runs") / f"{short_name(data)}-ipc{ipc}"
     settings = settings_of(
         set_,
         distill__iterations=iterations,

@@ -37,7 +37,8 @@ from ncfm.results.files import append_rows
 from ncfm.results.formatting import interval_of, mean_of
 from ncfm.results.published import published
 from ncfm.results.rows import AccuracyRow
-from ncfm.synthetic.synthetic_set import SCORES_FILE, SyntheticSet, add_scores, load
+from ncfm.synthetic.storage import SCORES_FILE, add_scores, load
+from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.compare import Scored, accuracy_row
 from ncfm.workflows.evaluate import evaluate
 from ncfm.workflows.stages import scores

@@ -9,13 +9,13 @@ import typer
 
 from ncfm._utils.checks import NcfmError
 from ncfm.cli._common import AsJson, OwnSet, console, print_json
-from ncfm.formats import FORMATS, export, hub
-from ncfm.synthetic.synthetic_set import load
+from ncfm.formats import FORMATS, export, find_format, hub
+from ncfm.synthetic.storage import load
 
 
 def command(
     path: OwnSet,
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"{', '.join(FORMATS)}.")],
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"{', '.join(FORMATS)}; or module:callable.")],
     out: Annotated[Path, typer.Option("--out", metavar="PATH", help="File or folder to write; must not exist.")],
     stored: Annotated[bool, typer.Option("--stored", help="The stored mosaics in place of decoded images.")] = False,
     bits: Annotated[
@@ -54,7 +54,7 @@ def command(
         print_json(done._asdict() | {"path": str(out), "pushed": address})
         return
     kind = "stored" if done.stored else "decoded"
-    console.print(f"Wrote {out}: {FORMATS[to].what}.", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Wrote {out}: {find_format(to).what}.", highlight=False, markup=False, soft_wrap=True)
     console.print(
         f"{done.num_images} {kind} images of {done.num_classes} classes, {done.bits} bits a value, "
         f"{done.num_bytes:,} bytes{', soft labels' if done.soft_labels else ''}.",

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ncfm.cli._common import AsJson, BarReporter, DataDir, Device, Quiet, Set, console, print_json, settings_of
+from ncfm.cli._common import AsJson, BarReporter, DataDir, Device, On, Quiet, Set, console, print_json, settings_of
 from ncfm.workflows import report as reporting
 
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not, or a synthetic set.")],
+    on: On = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="HTML", help="Default RUN/report.html.")] = None,
     against: Annotated[
         list[Path] | None,
@@ -35,6 +36,7 @@ def command(
     with BarReporter(quiet) as reporter:
         written = reporting.write_report(
             run,
+            on,
             out=out,
             against=against or [],
             with_data=not no_data,

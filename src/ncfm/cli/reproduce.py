@@ -27,7 +27,7 @@ from ncfm.cli._common import (
 )
 from ncfm.results.files import append_rows
 from ncfm.results.formatting import duration, interval_of, mean_of, of_row, part_of
-from ncfm.synthetic.synthetic_set import SCORES_FILE, add_scores
+from ncfm.synthetic.storage import SCORES_FILE, add_scores
 from ncfm.workflows.reproduce import Reproduction, Row, committed_row, find_row, reproduce, rows
 from ncfm.workflows.stages import scores
 

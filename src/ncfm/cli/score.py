@@ -30,7 +30,7 @@ from ncfm.cli._common import (
 from ncfm.results.files import append_rows
 from ncfm.results.formatting import mean_of
 from ncfm.results.rows import ScoreRow
-from ncfm.synthetic.synthetic_set import load
+from ncfm.synthetic.storage import load
 from ncfm.workflows.loaded_set import FULL_EPOCHS
 from ncfm.workflows.score import ScoreResult, score
 

@@ -36,7 +36,7 @@ from ncfm.evaluation.search import SearchResult, convnet_grid
 from ncfm.results.files import append_rows
 from ncfm.results.plots import plot_search
 from ncfm.results.rows import SearchRow
-from ncfm.synthetic.synthetic_set import load
+from ncfm.synthetic.storage import load
 from ncfm.workflows.loaded_set import FULL_EPOCHS
 from ncfm.workflows.search import search
 

@@ -32,7 +32,7 @@ from ncfm.distillation.options import Extraction, Matching
 from ncfm.networks.base import as_network
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import Start
-from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.synthetic.storage import load
 from ncfm.training.teachers import TeacherPool, network_for
 
 
@@ -183,7 +183,7 @@ def build_start(images: ImageSet, pool: TeacherPool, config: RunConfig, ipc: int
     d = config.distill
     check_start(d)
     if d.init != "rded":
-        return Start(d.init, None if d.extend is None else SyntheticSet.load(d.extend))
+        return Start(d.init, None if d.extend is None else load(d.extend))
     drawn = generator(config.seed, "rded")
     crops = rded(images, pool, ipc=ipc, factor=d.factor, generator=drawn, decode=True)
     return Start("mosaic", replace(crops, mode=d.mode, bound=d.bound))

@@ -1,7 +1,8 @@
-"""Image sets: sources by name or path, and the form in which they are held."""
+"""Real data: sources by name or path, and their representation as image sets."""
 
+from ncfm.data.arrays import images_of
 from ncfm.data.image_set import ImageSet, ImageSplit, carve_validation, draw_class_batches, normalize
-from ncfm.data.sources import images_of, known_names, load_images
+from ncfm.data.sources import known_names, load_images
 
 __all__ = [
     "ImageSet",

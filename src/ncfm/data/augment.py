@@ -1,7 +1,7 @@
 """Differentiable augmentation shared by groups of images, and CutMix.
 
-Differentiable siamese augmentation (DSA): one random draw of the parameters serves all images of a group, so that the
-real and the synthetic images of a class see the very same transformation and their features stay comparable.
+Differentiable siamese augmentation (DSA): all images of a group share one random draw of the parameters. The real and
+the synthetic images of a class undergo the same transformation, so that their features remain comparable.
 
 Reference:
     Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021.
@@ -58,9 +58,9 @@ class AugmentParameters:
 class SiameseAugment:
     """DSA: draw parameters once for every group, then apply them to any images of these groups.
 
-    All the operations named in the strategy are applied, colour first, then one affine map that composes crop, flip,
-    scale and rotation (a single interpolation), then cutout. Images are expected normalised: areas that come from
-    outside are 0, the mean colour.
+    All operations of the strategy are applied: colour first, then one affine map that composes crop, flip, scale and
+    rotation (a single interpolation), then cutout. Images are expected to be normalised: areas outside the image are
+    filled with 0, the mean colour.
 
     Args:
         strategy: operations joined by ``_``, among color, crop, cutout, flip, scale, rotate; "none" for no change.
@@ -79,10 +79,10 @@ class SiameseAugment:
     def draw(self, num_groups: int, image_size: int, generator: Generator) -> AugmentParameters:
         """Draw the parameters of ``num_groups`` groups.
 
-        The generator advances by the same amount whatever the strategy, so that switching one operation off leaves
-        the others' draws as they were. Everything is drawn on the CPU.
+        The generator advances by the same amount for every strategy, so that switching off one operation does not
+        change the draws of the others. Everything is drawn on the CPU.
         """
-        u = torch.rand(11, num_groups, generator=generator)  # uniform in [0, 1), a row a parameter
+        u = torch.rand(11, num_groups, generator=generator)  # uniform in [0, 1), one row per parameter
         on = {name: name in self.operations for name in OPERATIONS}
         one = torch.ones(num_groups)
         shift = (2 * u[3:5] - 1) * CROP * image_size * on["crop"]  # (2, G) pixels
@@ -121,7 +121,7 @@ class SiameseAugment:
         return images
 
     def apply_each(self, images: Images, generator: Generator) -> Images:
-        """Transform (n, c, h, w) images, each by a draw of its own (the training of classifiers)."""
+        """Transform images (n, c, h, w), each by its own draw, as in the training of classifiers."""
         if not self.operations:
             return images
         return self.apply(images[:, None], self.draw(len(images), images.shape[-1], generator))[:, 0]
@@ -149,7 +149,7 @@ def _warp(images: Tensor, affine: Tensor) -> Tensor:
     """One bilinear resampling of (G, n, c, h, w) by the group's matrix; outside is 0."""
     groups, n, c, h, w = images.shape
     grid = F.affine_grid(affine.to(images.dtype), [groups, 1, h, w], align_corners=False)  # (G, h, w, 2)
-    # All images of a group move alike, so they travel as channels of one image: the grid is looked up once.
+    # All images of a group share one map: as channels of one image they need a single grid.
     warped = F.grid_sample(images.reshape(groups, n * c, h, w), grid, align_corners=False, padding_mode="zeros")
     return warped.view(groups, n, c, h, w)
 
@@ -167,8 +167,8 @@ def cutmix(images: Images, generator: Generator) -> tuple[Images, Tensor, float]
     """Paste one rectangle of a shuffled copy into every image.
 
     Returns:
-        The mixed images, the order (n,) of the copy (image i was given a part of image order[i]), and the share of the
-        area that stayed its own; the loss is ``share * loss(labels) + (1 - share) * loss(labels[order])``.
+        The mixed images, the order (n,) of the copy (image i got a rectangle of image order[i]), and the share of the
+        area that is unchanged; the loss is ``share * loss(labels) + (1 - share) * loss(labels[order])``.
 
     Reference:
         Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019

@@ -1,10 +1,10 @@
-"""Decoded images kept on disk, so that only the first use of a data set decodes it.
+"""Cache of decoded images on disk: a dataset is decoded only once.
 
-One folder per set below the cache folder, named by a hash of what the pixels depend on: the files they were decoded
-from, the wanted size and channels, and the versions of the decoders. It holds a .npy file for each split, sorted by
-class, and a JSON file of facts. A folder is filled under another name and renamed, so two processes that decode one set
-at once leave one good folder, and a killed one leaves none. Images are decoded straight into the file and mapped from
-there: a set may be larger than memory.
+Each dataset has a folder whose name is a hash of everything that the pixels depend on: the source files, the requested
+size and channels, and the versions of the decoders. The folder holds a .npy file per split, sorted by class, and a JSON
+file of facts. It is filled under a temporary name and then renamed, so that concurrent processes leave one complete
+folder and a killed process leaves none. Images are decoded directly into the file and memory-mapped: a dataset may be
+larger than memory.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.data.store import ArrayFile, NewRows, in_memory
 
 FACTS_FILE = "facts.json"
-# Raised when decoding gives other pixels than before.
+# Incremented when decoding gives other pixels than before.
 DECODER_VERSION = 2
-HASHED_BYTES = 2**30  # sources up to this size are known by their content, larger ones by names, sizes and times
+HASHED_BYTES = 2**30  # sources up to this size are hashed by content, larger ones by names, sizes and times
 
 
 def source_key(files: Iterable[Path], *options: Any) -> str:
     """A hash of the source files and of the options that decoding depends on.
 
-    Files up to 1 GiB together are hashed whole (a second); of larger sources the paths, sizes and modification times
-    count, as reading them twice would cost as much as decoding.
+    Sources up to 1 GiB are hashed by content, which takes about a second. Larger sources are hashed by paths, sizes and
+    modification times: reading them twice would take as long as decoding.
     """
     paths = sorted(files)
     stats = [path.stat() for path in paths]
@@ -56,9 +56,14 @@ def _file_hash(path: Path) -> str:
 
 
 def cached_set(key: str, name: str, decode: Callable[[Callable[[str], NewRows]], ImageSet]) -> ImageSet:
-    """The set called ``name`` from the cache, or decoded into it now; its images are mapped, not loaded.
+    """The dataset called ``name`` from the cache, memory-mapped; it is decoded first if it is not there.
 
-    Where the cache folder cannot be written the set is decoded into memory.
+    If the cache folder cannot be written, the dataset is decoded into memory.
+
+    Args:
+        key: of `source_key`.
+        name: of the dataset.
+        decode: decodes it, given the storage of each split.
     """
     entry, parse = CacheEntry("images", key), partial(_parse, name=name)
     found = entry.read(parse)
@@ -85,7 +90,7 @@ def cached_set(key: str, name: str, decode: Callable[[Callable[[str], NewRows]],
 
 
 def _parse(entry: CacheEntry, name: str) -> ImageSet:
-    """A cached set, its images mapped from their files."""
+    """A cached dataset, its images mapped from their files."""
     facts = read_json(entry.path / FACTS_FILE)
     class_names, problems = (tuple(map(str, facts[key])) for key in ("class_names", "problems"))
     splits = {}
@@ -94,7 +99,7 @@ def _parse(entry: CacheEntry, name: str) -> ImageSet:
         labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
         splits[split] = ImageSplit.of(images, labels, len(class_names))
     found = ImageSet(name, splits["train"], splits.get("test"), class_names, problems)
-    # Known without reading all pixels again.
+    # Stored, so that not all pixels have to be read again.
     vars(found).update(
         fingerprint=str(facts["fingerprint"]),
         statistics=Statistics(tuple(facts["statistics"][0]), tuple(facts["statistics"][1])),

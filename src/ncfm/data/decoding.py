@@ -20,12 +20,11 @@ from ncfm._utils.types import StoredImages
 from ncfm.data.raw import Encoded
 from ncfm.data.store import MemoryRows, NewRows
 
-# Only these are tried: naming them is faster than asking every plug-in, and keeps out formats that run
-# programs (EPS).
+# Only these are tried: this is faster than trying every plug-in, and excludes formats that run programs (EPS).
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-SHOWN = 20  # faults in a message
+SHOWN = 20  # unreadable images listed in a message
 MOST_PIXELS = 2**26  # of one image; 67 million
-CHUNK = 64  # images a task: a task for every small image costs about as much as decoding it
+CHUNK = 64  # images per task: one task per small image would cost about as much as decoding it
 
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
@@ -33,11 +32,11 @@ UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 class Decoded(NamedTuple):
-    """Images of one split, and what could not be read."""
+    """Images of one split, and the ones that could not be read."""
 
     images: StoredImages  # (n, c, s, s)
     kept: Tensor  # (n,) positions in the source
-    unreadable: tuple[str, ...]  # a line for each image that is missing here
+    unreadable: tuple[str, ...]  # one line per unreadable image
 
 
 def decode_all(
@@ -52,21 +51,21 @@ def decode_all(
 ) -> Decoded:
     """Decode images to one uint8 tensor (n, c, s, s).
 
-    The source is read in its own order, a chunk at a time, and no more of it is held than the processors work on.
+    The source is read in its own order, in chunks, and only the chunks that are being decoded are held in memory.
 
     Args:
         encoded: file contents, paths, or pixels.
         image_size: side s in pixels; default: the images' own, if all are square and equal.
-        channels: 1 or 3; default: 1 if every image is grey, else 3. Finding out this, or the size, takes a look at the
-            head of every image first.
-        place: what error messages call the whole.
-        max_unreadable: share of images that may be unreadable: they are left out and told.
+        channels: 1 or 3; default: 1 if every image is grey, else 3. Without size or channels the headers of all images
+            are read first.
+        place: name of the source in error messages.
+        max_unreadable: share of images that may be unreadable; they are skipped and reported.
         order: row i holds image ``order[i]``; default: as in the source.
-        rows: makes the place for images of a shape (n, c, s, s).
+        rows: creates the storage for images of a shape (n, c, s, s).
 
     Raises:
-        NcfmError: if more images than that cannot be read (naming them), the sizes differ and ``image_size`` is not
-            given, or there are no images.
+        NcfmError: if more images cannot be read (with a list), the sizes differ and ``image_size`` is not given, or
+            there are no images.
     """
     if channels not in (None, 1, 3):
         raise NcfmError(f"channels must be 1 (grey) or 3 (RGB), got {channels}.")
@@ -75,7 +74,7 @@ def decode_all(
         raise NcfmError(f"Expected at least one image in {place}, got none; check the path.")
     if image_size is None or channels is None:
         heads = [head for head in _in_threads(_head, encoded, place) if not isinstance(head, str)]
-        if not heads:  # of none; decoding says why
+        if not heads:  # all are unreadable; decoding reports why
             heads = [Head(1, 1, grey=False)]
         channels = channels or (1 if all(head.grey for head in heads) else 3)
         image_size = _common_size(heads, place) if image_size is None else image_size
@@ -97,7 +96,7 @@ def decode_all(
         faults = list(_in_threads(decode, encoded, place))
         unreadable = tuple(fault for fault in faults if fault is not None)
         if len(unreadable) > max_unreadable * total or len(unreadable) == total:
-            raise NcfmError(_told(unreadable, total, place))
+            raise NcfmError(_unreadable_message(unreadable, total, place))
         kept = [row for row, index in enumerate(order.tolist()) if faults[index] is None]
         return Decoded(target.close(kept), order[kept], unreadable)
     except BaseException:
@@ -106,7 +105,7 @@ def decode_all(
 
 
 def _in_threads(work: Callable[[Encoded, int, str], Any], encoded: Sequence[Encoded], place: str) -> Iterator[Any]:
-    """``work(image, position, what to call it)`` of every image, in order; decoders release the interpreter's lock."""
+    """``work(image, position, name)`` for every image, in order; decoders release the interpreter lock."""
 
     def chunk(images: Sequence[Encoded], start: int) -> list[Any]:
         numbered = enumerate(images, start)
@@ -123,8 +122,8 @@ def _in_threads(work: Callable[[Encoded, int, str], Any], encoded: Sequence[Enco
             yield from pending.popleft().result()
 
 
-def _told(unreadable: Sequence[str], total: int, place: str) -> str:
-    """All that is wrong, in one message."""
+def _unreadable_message(unreadable: Sequence[str], total: int, place: str) -> str:
+    """All unreadable images in one message."""
     if len(unreadable) == 1:
         return f"Could not read {unreadable[0]}. Remove or repair it."
     lines = "\n".join(f"  - {line}" for line in unreadable[:SHOWN])
@@ -136,7 +135,7 @@ def _told(unreadable: Sequence[str], total: int, place: str) -> str:
 
 
 class Head(NamedTuple):
-    """What the head of an image says."""
+    """Size and kind of an image, from its header."""
 
     width: int
     height: int
@@ -144,7 +143,7 @@ class Head(NamedTuple):
 
 
 def _head(source: Encoded, index: int, place: str) -> Head | str:
-    """The head of one image, or its fault."""
+    """The header of one image, or why it cannot be read."""
     if isinstance(source, np.ndarray):
         return Head(source.shape[1], source.shape[0], source.ndim == 2)
     try:
@@ -157,7 +156,7 @@ def _head(source: Encoded, index: int, place: str) -> Head | str:
 
 
 def _common_size(heads: Sequence[Head], place: str) -> int:
-    """The side of the images if all are square and equal."""
+    """The side of the images if all are square and of one size."""
     sizes = {(head.height, head.width) for head in heads}
     height, width = next(iter(sizes))
     if len(sizes) == 1 and height == width:
@@ -168,10 +167,10 @@ def _common_size(heads: Sequence[Head], place: str) -> int:
 
 
 def _open(source: bytes | Path) -> Image.Image:
-    """An image of which the header is read, and no pixels yet.
+    """Open an image; only its header is read.
 
     Raises:
-        ValueError: for more pixels than anybody distils: a small file may claim gigabytes of them.
+        ValueError: for more than `MOST_PIXELS` pixels: a small file may claim gigabytes of them.
     """
     image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
     if image.width * image.height > MOST_PIXELS:
@@ -181,7 +180,7 @@ def _open(source: bytes | Path) -> Image.Image:
 
 
 def _decode(source: Encoded, place: str) -> np.ndarray | str:
-    """One image as uint8: (h, w) if grey, else (h, w, 3), EXIF rotation applied, transparency dropped; or its fault."""
+    """One image as uint8, (h, w) or (h, w, 3), EXIF rotation applied, transparency dropped; or why it is unreadable."""
     if isinstance(source, np.ndarray):
         return source
     try:
@@ -195,8 +194,7 @@ def _decode(source: Encoded, place: str) -> np.ndarray | str:
 def _eight_bits(image: Image.Image) -> np.ndarray:
     """Pixels of any Pillow mode as uint8, grey (h, w) or RGB (h, w, 3).
 
-    Pillow's own conversion of 16-bit and float pixels to 8 bits clips them at 255, so that nearly all become
-    white.
+    Pillow's own conversion clips 16-bit and float pixels at 255, so that nearly all become white.
 
     Raises:
         ValueError: for pixels without a fixed range (floats, 32-bit integers).
@@ -209,12 +207,12 @@ def _eight_bits(image: Image.Image) -> np.ndarray:
     if image.mode == "F":
         raise ValueError("its pixels are floats, of which the range is not known; save it with 8 or 16 bits")
     if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # straight to RGB is the same but warns
+        image = image.convert("RGBA")  # converting to RGB directly gives the same, but warns
     return np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
 
 
 def _fit(array: np.ndarray, size: int, channels: int) -> np.ndarray:
-    """An (s, s, c) version: grey or RGB as asked, short side resized to s, centre cropped."""
+    """The image as (s, s, c): grey or RGB, short side resized to s, centre cropped."""
     if array.shape[:2] == (size, size) and (array.ndim == 3) == (channels == 3):
         return array if channels == 3 else array[..., None]
     image = Image.fromarray(array).convert("RGB" if channels == 3 else "L")

@@ -1,15 +1,14 @@
-"""Image folders: a folder for each class, below ``train`` and ``test`` (``val``) if there are such."""
+"""Image folders: one folder per class, below ``train`` and ``test`` (or ``val``) if these exist."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ncfm._utils.checks import NcfmError
-from ncfm.data.parquet import TEST_NAMES
+from ncfm.data.assembly import TEST_NAMES, TRAIN_NAMES
 from ncfm.data.raw import Encoded, RawSplit
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-TRAIN_NAMES = ("train", "training")
 
 
 def read_folder(root: Path) -> dict[str, RawSplit]:
@@ -21,7 +20,7 @@ def read_folder(root: Path) -> dict[str, RawSplit]:
     below = {p.name.lower(): p for p in _folders(root)}
     train = next((below[n] for n in TRAIN_NAMES if n in below), None)
     others = below.keys() - {*TRAIN_NAMES, *TEST_NAMES}
-    if train is None or (others and not _folders(train)):  # the second: trains are a class, as in CIFAR-100
+    if train is None or (others and not _folders(train)):  # otherwise "train" is a class, as in CIFAR-100
         return {"train": _read_classes(root)}
     splits = {"train": _read_classes(train)}
     test = next((below[n] for n in TEST_NAMES if n in below), None)
@@ -31,7 +30,7 @@ def read_folder(root: Path) -> dict[str, RawSplit]:
 
 
 def listing(root: Path) -> list[str]:
-    """All folders below: classes without images count too."""
+    """All folders below ``root``, including classes without images."""
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_dir())
 
 
@@ -53,5 +52,5 @@ def _read_classes(root: Path) -> RawSplit:
 
 
 def _visible(path: Path, root: Path) -> bool:
-    """Whether no part below ``root`` is hidden: editors and archives leave hidden copies of images."""
+    """Whether no part of the path below ``root`` is hidden: editors and archives leave hidden copies of images."""
     return not any(part.startswith(".") for part in path.relative_to(root).parts)

@@ -2,35 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ncfm._utils.checks import NcfmError
+from ncfm.data.assembly import Request, Wanted, assemble
+from ncfm.data.cache import cached_set, source_key
+from ncfm.data.image_set import ImageSet
+from ncfm.data.places import Reading
 from ncfm.data.raw import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
     Encoded,
-    Lazily,
+    LazyImages,
     RawSplit,
     checked_split,
     encoded_cell,
     find_column,
 )
+from ncfm.data.store import NewRows
+
+PREFIX = "hf:"
 
 
 class HubError(NcfmError):
-    """The hub, or a repository there, cannot be had."""
+    """The hub, or a repository there, cannot be reached."""
 
 
 Tables = Mapping[str, Any]
 """The library's tables by split."""
 
 
-def open_hub(repository: str) -> Tables:
-    """All splits of ``owner/name``; the library keeps what it downloads.
+def read_hub_name(request: Request) -> ImageSet | None:
+    """The source for ``hf:owner/name``.
 
     Raises:
-        HubError: if it cannot be had.
+        HubError: if it cannot be reached.
+    """
+    if not request.name.startswith(PREFIX):
+        return None
+    return load_hub(request.name, request.name.removeprefix(PREFIX), Reading(), request.wanted)
+
+
+def load_hub(name: str, repository: str, reading: Reading, wanted: Wanted) -> ImageSet:
+    """The set called ``name`` from the cache if it has exactly this content, or decoded from the hub.
+
+    Raises:
+        HubError: if the repository cannot be reached.
+    """
+    tables = open_hub(repository)
+
+    def decode(rows: Callable[[str], NewRows]) -> ImageSet:
+        return assemble(name, reading.select(read_hub(tables, repository, *reading.columns)), wanted, rows)
+
+    key = source_key([], "hub", repository, hub_key(tables), reading.columns, reading.part, wanted)
+    return cached_set(key, name, decode)
+
+
+def open_hub(repository: str) -> Tables:
+    """All splits of ``owner/name``; the datasets library caches its downloads.
+
+    Raises:
+        HubError: if it cannot be reached.
     """
     import datasets
 
@@ -42,14 +75,14 @@ def open_hub(repository: str) -> Tables:
 
 
 def hub_key(tables: Tables) -> str:
-    """What the library calls the content of the tables."""
+    """The library's fingerprints of the tables."""
     return " ".join(f"{split}={table._fingerprint}" for split, table in sorted(tables.items()))
 
 
 def read_hub(
     tables: Tables, repository: str, image_column: str | None = None, label_column: str | None = None
 ) -> dict[str, RawSplit]:
-    """The splits; images are read as they are asked for.
+    """The splits, with images that are read on access.
 
     Raises:
         NcfmError: if there is no image or label column.
@@ -73,4 +106,4 @@ def _split(table: Any, image_name: str, label_name: str, place: str) -> RawSplit
 
     names = getattr(table.features[label_name], "names", None)
     labels = list(table[label_name])
-    return checked_split(Lazily(len(labels), read), labels, label_name, names and tuple(names), place)
+    return checked_split(LazyImages(len(labels), read), labels, label_name, names and tuple(names), place)

@@ -1,7 +1,7 @@
-"""IDX files, in which MNIST and Fashion-MNIST are published.
+"""IDX files, the format of MNIST and Fashion-MNIST.
 
 A file is a magic number (two zero bytes, 8 for unsigned bytes, the number of axes), the length of every axis as 32-bit
-big-endian integers, and the bytes. It may be compressed with gzip.
+big-endian integers, and the bytes. Files may be compressed with gzip.
 
 Reference:
     LeCun, Cortes and Burges, "The MNIST database of handwritten digits", 1998, the file format.
@@ -21,7 +21,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm.data.raw import RawSplit
 
 STEMS = {"train": "train", "test": "t10k"}
-LARGEST = 2**33  # bytes an IDX file may say it has
+LARGEST = 2**33  # bytes of pixels that an IDX header may claim
 PIECE = 2**20  # bytes that are read at a time
 
 
@@ -37,7 +37,7 @@ def idx_files(folder: Path) -> list[Path]:
 
 
 def read_idx_folder(folder: Path, class_names: tuple[str, ...] | None = None) -> dict[str, RawSplit]:
-    """The splits of a folder with ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same of ``t10k``.
+    """The splits of a folder with ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same for ``t10k``.
 
     Raises:
         NcfmError: for a missing or damaged file.
@@ -57,20 +57,24 @@ def read_idx_folder(folder: Path, class_names: tuple[str, ...] | None = None) ->
 
 
 def read_idx(path: Path, *, axes: int) -> np.ndarray:
-    """The unsigned bytes of one IDX file as an array with so many axes.
+    """The unsigned bytes of one IDX file as an array.
+
+    Args:
+        path: of the file.
+        axes: expected number of axes.
 
     Raises:
-        NcfmError: if the file is damaged, or holds something else.
+        NcfmError: if the file is damaged, or has another type or number of axes.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             header = file.read(4 + 4 * axes)
             if len(header) != 4 + 4 * axes or header[:4] != bytes([0, 0, 8, axes]):
-                raise NcfmError(f"{path} is no IDX file of unsigned bytes with {axes} axes.")
+                raise NcfmError(f"{path} is not an IDX file of unsigned bytes with {axes} axes.")
             shape = struct.unpack(f">{axes}I", header[4:])
             size = math.prod(shape)
             if size > LARGEST:
-                raise NcfmError(f"{path} says that it has {size} bytes of pixels; refused.")
+                raise NcfmError(f"{path} claims to have {size} bytes of pixels; refused.")
             data = _read_at_most(file, size + 1)
     except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
         raise NcfmError(f"Could not read {path}: {error}.") from error
@@ -80,7 +84,7 @@ def read_idx(path: Path, *, axes: int) -> np.ndarray:
 
 
 def _read_at_most(file: BufferedIOBase, size: int) -> bytes:
-    """Piece by piece: no room is made for what a header claims before it is there."""
+    """Read in pieces: no memory is allocated for bytes that a header claims and the file lacks."""
     found = bytearray()
     while len(found) < size and (piece := file.read(min(PIECE, size - len(found)))):
         found += piece

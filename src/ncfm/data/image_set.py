@@ -1,4 +1,4 @@
-"""Image sets: uint8 tensors sorted by class, in memory or mapped from a file, and random batches by class."""
+"""Image sets: uint8 tensors sorted by class, in memory or memory-mapped, and random batches per class."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ncfm.data.whitening import whiten, zca
 
 @dataclass(frozen=True)
 class ImageSplit:
-    """One split, sorted by class, so that a class is a slice and a batch of all classes is one index draw."""
+    """One split, sorted by class: a class is a slice, and a batch of all classes is one draw of indices."""
 
     images: StoredImages  # (N, c, h, w) uint8, sorted by class
     labels: Labels  # (N,) ascending
-    counts: Tensor  # (C,) int64, images of each class; always on the CPU, where batches are drawn
-    offsets: Tensor  # (C,) int64, where each class begins; on the CPU
+    counts: Tensor  # (C,) int64, images per class; always on the CPU, where batches are drawn
+    offsets: Tensor  # (C,) int64, position of the first image of each class; on the CPU
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor, num_classes: int) -> ImageSplit:
@@ -52,11 +52,11 @@ class ImageSplit:
         return len(self.labels)
 
     def to(self, device: torch.device) -> ImageSplit:
-        """The same split with its labels, and its images if they fit there, on another device."""
+        """The same split on another device; the images stay where they are if they do not fit there."""
         return ImageSplit(to_if_it_fits(self.images, device), self.labels.to(device), self.counts, self.offsets)
 
     def of_classes(self, classes: slice) -> ImageSplit:
-        """The images of some classes in a row, numbered from 0; nothing is copied."""
+        """The images of consecutive classes, renumbered from 0, without a copy."""
         counts = self.counts[classes]
         first = int(self.offsets[classes][0])
         rows = slice(first, first + int(counts.sum()))
@@ -65,7 +65,7 @@ class ImageSplit:
         )
 
     def first(self, per_class: int) -> ImageSplit:
-        """The first images of every class, at most so many, in the data's order."""
+        """At most ``per_class`` images of every class, the first ones in the data's order."""
         check_at_least(per_class, 1, "per_class")
         rank = torch.arange(len(self)) - self.offsets.repeat_interleave(self.counts)
         at = (rank < per_class).nonzero().flatten()
@@ -95,8 +95,8 @@ class ImageSet:
     train: ImageSplit
     test: ImageSplit | None
     class_names: tuple[str, ...]
-    problems: tuple[str, ...] = ()  # found while loading, a line each: files left out, classes without images
-    whitened: bool = False  # whether networks are shown ZCA-whitened images
+    problems: tuple[str, ...] = ()  # found while loading, one line each: skipped files, classes without images
+    whitened: bool = False  # whether networks get ZCA-whitened images
 
     def __post_init__(self) -> None:
         present = int((self.train.counts > 0).sum())
@@ -123,7 +123,7 @@ class ImageSet:
 
     @cached_property
     def statistics(self) -> Statistics:
-        """Of the training split: mean and deviation of each channel, in units of [0, 1]; the ZCA map if whitened."""
+        """Mean and standard deviation per channel of the training split, in [0, 1]; the ZCA map if whitened."""
         statistics = channel_statistics(self.train.images)
         return statistics._replace(whitening=zca(self.train.images, statistics)) if self.whitened else statistics
 
@@ -142,60 +142,59 @@ class ImageSet:
         """
         if self.test is None:
             raise NcfmError(
-                f"{self.name} has no test split, so nothing can be judged on it; "
-                "add a folder or parquet file named test (or val)."
+                f"{self.name} has no test split to evaluate on; add a folder or parquet file named test (or val)."
             )
         return self.test
 
 
 def to_if_it_fits(images: StoredImages, device: torch.device) -> StoredImages:
-    """The images on a device if they take no more than half of its free memory, else where they are."""
+    """The images on a device, if they take at most half of its free memory; else unchanged."""
     available = available_memory(device) if device.type == "cuda" else None
     fits = available is None or 2 * images.numel() <= available
     return images.to(device) if fits else images
 
 
 def to_float(images: StoredImages) -> Images:
-    """8-bit pixels to floats in [0, 1]."""
+    """Convert 8-bit pixels to floats in [0, 1]."""
     return images.to(torch.float32).div_(255)
 
 
 def to_uint8(images: Images) -> StoredImages:
-    """Floats in [0, 1] to the nearest of 256 levels; values outside are clamped."""
+    """Convert floats in [0, 1] to the nearest of 256 levels; values outside are clamped."""
     return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def channel_statistics(images: StoredImages) -> Statistics:
     """Mean and (population) standard deviation per channel in units of [0, 1], in float64.
 
-    Computed from how often each of the 256 levels occurs: exact counts, and no copy of the images in a wider
-    type. A channel that is constant gets deviation 1, so that dividing by it is harmless.
+    Computed from the counts of the 256 levels, which are exact and need no copy of the images in a wider type. A
+    constant channel gets the standard deviation 1, so that dividing by it is harmless.
     """
     levels = torch.arange(256, dtype=torch.float64) / 255
     histogram = torch.zeros(images.shape[1], 256, dtype=torch.int64)
     for part in images.split(ROWS_AT_ONCE):
         histogram += torch.stack([torch.bincount(c.flatten(), minlength=256) for c in part.unbind(1)]).cpu()
         release_pages()
-    means, deviations = [], []
+    means, stds = [], []
     for counts in histogram.double():
         shares = counts / counts.sum()
         mean = (shares * levels).sum()
         std = (shares * (levels - mean).square()).sum().sqrt()
         means.append(float(mean))
-        deviations.append(float(std) if std > 1e-6 else 1.0)
-    return Statistics(tuple(means), tuple(deviations))
+        stds.append(float(std) if std > 1e-6 else 1.0)
+    return Statistics(tuple(means), tuple(stds))
 
 
 def normalize(images: Images, statistics: Statistics) -> Images:
-    """Subtract the mean and divide by the deviation of each channel; any leading axes before (c, h, w).
+    """Subtract the mean of each channel and divide by its standard deviation; any leading axes before (c, h, w).
 
-    Then whiten, if the statistics have a map for it.
+    If the statistics have a ZCA map, it is applied afterwards.
     """
     return _normalize(images, *_statistics_on(statistics, images.device, images.dtype), statistics)
 
 
 def normalizer(statistics: Statistics, device: torch.device) -> Callable[[Images], Images]:
-    """`normalize` for float32 images on a device, with its numbers there already: nothing to look up when compiled."""
+    """`normalize` for float32 images on a device, with the statistics already there, as compilers need it."""
     mean, std = _statistics_on(statistics, device, torch.float32)
     return lambda images: _normalize(images, mean, std, statistics)
 
@@ -207,7 +206,7 @@ def _normalize(images: Images, mean: Tensor, std: Tensor, statistics: Statistics
 
 @lru_cache(maxsize=64)
 def _statistics_on(statistics: Statistics, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (c, 1, 1) on a device; kept, since sending numbers over waits for what the device does."""
+    """Mean and standard deviation (c, 1, 1) on a device; cached, since a transfer waits for the device."""
     mean, std = (torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1) for values in statistics[:2])
     return mean, std
 
@@ -215,9 +214,8 @@ def _statistics_on(statistics: Statistics, device: torch.device, dtype: torch.dt
 def draw_class_batches(split: ImageSplit, batch_per_class: int, generator: Generator) -> Tensor:
     """Positions of a fresh random batch of every class, shape (C, n), without a loop over classes.
 
-    Uniform without replacement within a class: every image gets a random key and a class takes its n
-    smallest. A class with fewer than n images is taken whole, then again from its first drawn, until n are
-    reached.
+    Uniform without replacement within a class: every image gets a random key, and a class takes its n smallest. A
+    class with fewer than n images repeats them in the drawn order until n are reached.
 
     Raises:
         NcfmError: if a class has no images.
@@ -229,7 +227,7 @@ def draw_class_batches(split: ImageSplit, batch_per_class: int, generator: Gener
         raise NcfmError(f"Classes without training images: {empty[:10]}; drop them before drawing batches.")
     largest = int(counts.max())
     keys = torch.rand(len(counts), largest, generator=generator)
-    keys.masked_fill_(torch.arange(largest) >= counts[:, None], 2.0)  # places beyond the class sort last
+    keys.masked_fill_(torch.arange(largest) >= counts[:, None], 2.0)  # positions beyond the class sort last
     if batch_per_class <= int(counts.min()):
         order = keys.topk(batch_per_class, dim=1, largest=False).indices
     else:
@@ -239,9 +237,12 @@ def draw_class_batches(split: ImageSplit, batch_per_class: int, generator: Gener
 
 
 def carve_validation(split: ImageSplit, fraction: float, generator: Generator) -> tuple[ImageSplit, ImageSplit]:
-    """Split off a stratified part of every class, for tuning: (rest, held out); no test image is touched.
+    """Split off a stratified part of a split, for tuning.
 
-    Every class with at least two images gives ``round(fraction * count)`` of them, at least one, never all.
+    Every class with at least two images contributes ``round(fraction * count)`` of them, at least one and never all.
+
+    Returns:
+        The rest, and the held-out part.
 
     Raises:
         NcfmError: if the fraction is not in (0, 1).
@@ -262,10 +263,10 @@ def carve_validation(split: ImageSplit, fraction: float, generator: Generator) -
 
 
 def with_test_split(images: ImageSet, fraction: float) -> ImageSet:
-    """The set with a stratified part of its training split as test split, for data that come without one.
+    """The dataset with a stratified part of its training split as test split, for data that come without one.
 
-    The same images every time, whatever the run's seed: a set is judged on what no run of it was made from. That the
-    split was made is told in ``problems``.
+    The split does not depend on the seed of a run, so that every run is tested on images that no run was trained on.
+    It is reported in ``problems``.
     """
     train, test = carve_validation(images.train, fraction, generator(0, "test split"))
     note = f"no test split: {len(test)} images ({fraction:.0%} of every class with more than one) were set aside as one"
@@ -275,7 +276,7 @@ def with_test_split(images: ImageSet, fraction: float) -> ImageSet:
 def drop_empty_classes(
     train: ImageSplit, test: ImageSplit | None, class_names: Sequence[str]
 ) -> tuple[ImageSplit, ImageSplit | None, tuple[str, ...]]:
-    """Leave out classes that have no training image, and renumber the others in order."""
+    """Drop classes without training images, and renumber the others in order."""
     kept = (train.counts > 0).nonzero().flatten()
     if len(kept) == len(class_names):
         return train, test, tuple(class_names)

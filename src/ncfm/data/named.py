@@ -1,4 +1,4 @@
-"""Data sets with names of their own: where they are kept and which columns to read."""
+"""Named datasets: where they are stored and which columns to read."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ FASHION_CLASSES = (
 
 @dataclass(frozen=True)
 class NamedSet:
-    """A data set with a name."""
+    """A named dataset."""
 
     hub: str  # owner/name on the Hugging Face hub
     image_column: str
     label_column: str
     folder: str  # below the data folder
     class_names: tuple[str, ...] | None = None  # where the files only number them
-    image_size: int | None = None  # taken if none is asked for; None: the images' own
-    channels: int | None = 3  # likewise
-    other_folders: tuple[str, ...] = ()  # looked at too, where a distribution puts the files
-    training_images: int | None = None  # of the whole set
+    image_size: int | None = None  # default; None: the images' own
+    channels: int | None = 3  # default; None: by the images
+    other_folders: tuple[str, ...] = ()  # searched as well, such as the folder of a distribution's package
+    training_images: int | None = None  # of the whole dataset
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Ten classes of ImageNet-1K, each with its index there (the place of its WordNet id in sorted order)."""
+    """Ten classes of ImageNet-1K by index, which is the position of the WordNet id in sorted order."""
 
     classes: tuple[tuple[int, str], ...]
-    image_size: int = 128  # the field's
+    image_size: int = 128  # usual in dataset distillation
     channels: int = 3
     training_images: int | None = None  # of all classes
 
@@ -159,6 +159,6 @@ SUBSETS = {
 
 
 def whole_size(name: str) -> int | None:
-    """Training images of the whole set that has a name; None if it is not known."""
+    """Number of training images of a named dataset; None if it is not known."""
     found = SUBSETS.get(name) or NAMED_SETS.get(name)
     return None if found is None else found.training_images

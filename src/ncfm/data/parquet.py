@@ -1,4 +1,4 @@
-"""Parquet files as Hugging Face writes them: a column of encoded images, a column of labels, names in the schema."""
+"""Parquet files in the layout of Hugging Face: encoded images, labels, and class names in the schema."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from itertools import accumulate
 from pathlib import Path
 
 from ncfm._utils.checks import NcfmError
+from ncfm.data.assembly import TEST_NAMES
 from ncfm.data.raw import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
     Encoded,
-    Lazily,
+    LazyImages,
     RawSplit,
     checked_split,
     encoded_cell,
     find_column,
 )
 
-TEST_NAMES = ("test", "validation", "valid", "val")
-
 
 def read_parquets(
     files: Sequence[Path], image_column: str | None = None, label_column: str | None = None
 ) -> dict[str, RawSplit]:
-    """Read files, grouped by the split that their names begin with.
+    """Read files, grouped by the split at the beginning of their names.
 
     Raises:
         NcfmError: for files that are not parquet, or have no image or label column.
@@ -40,7 +39,7 @@ def read_parquets(
 
 
 def _read_split(paths: Sequence[Path], image_column: str | None, label_column: str | None) -> RawSplit:
-    """The labels of one split, and its images to be read row group by row group: they may be more than memory holds."""
+    """One split. Its images are read by row group on access, since they may exceed the memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -53,6 +52,8 @@ def _read_split(paths: Sequence[Path], image_column: str | None, label_column: s
         if any(file.schema_arrow.names != names for file in files):
             raise pa.ArrowInvalid("their columns differ")
         labels = [label for file in files for label in file.read(columns=[label_name]).column(0).to_pylist()]
+    except NcfmError:  # a ValueError, too
+        raise
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
         raise NcfmError(f"Could not read {', '.join(map(str, paths))} as parquet: {error}.") from error
     class_names = _names_in_schema(files[0].schema_arrow.metadata, label_name)
@@ -79,12 +80,12 @@ def _read_split(paths: Sequence[Path], image_column: str | None, label_column: s
             start += len(part)
         return found
 
-    return checked_split(Lazily(len(labels), read), labels, label_name, class_names, place)
+    return checked_split(LazyImages(len(labels), read), labels, label_name, class_names, place)
 
 
 def split_of(path: Path) -> str:
     """The split that a file's name begins with: ``test-00000-of-00001.parquet`` -> ``test``; else train."""
-    word = re.match("[a-z]*", path.stem.lower())  # the whole word: values.parquet is no val split
+    word = re.match("[a-z]*", path.stem.lower())  # the whole word: values.parquet is not a val split
     return word[0] if word and word[0] in TEST_NAMES else "train"
 
 

@@ -1,4 +1,4 @@
-"""What a source hands over: encoded images of one split with their labels."""
+"""Encoded images of one split with their labels, as a source provides them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,22 @@ class RawSplit:
     class_names: tuple[str, ...] | None  # None if the source only numbers its classes
 
 
+Splits = dict[str, RawSplit]
+"""The splits of a source by name."""
+
+
 def find_column(present: Sequence[str], wanted: str | None, guesses: Sequence[str], what: str, place: str) -> str:
-    """The wanted column, or the first of the usual names that is there.
+    """The wanted column, or the first of the usual names that exists.
 
     Raises:
-        NcfmError: naming the columns there are.
+        NcfmError: with the names of the existing columns.
     """
     for name in [wanted] if wanted else guesses:
         if name in present:
             return name
     raise NcfmError(
-        f"{place}: expected a column of {what}s named {wanted or ' or '.join(guesses)}, found {', '.join(present)}."
+        f"{place}: no {what} column named {wanted or ' or '.join(guesses)} (columns: {', '.join(present)}); "
+        f"rename it to {wanted or guesses[0]}."
     )
 
 
@@ -48,7 +53,7 @@ def checked_split(
     class_names: tuple[str, ...] | None,
     place: str,
 ) -> RawSplit:
-    """A split of a table; labels may be integers, or names, which are then numbered in sorted order.
+    """A split of a table. Labels are integers, or names, which are numbered in sorted order.
 
     Raises:
         NcfmError: for labels that are neither.
@@ -59,16 +64,18 @@ def checked_split(
         labels = [number[str(v)] for v in labels]
     integers = [v for v in labels if isinstance(v, int)]
     if len(integers) != len(labels):
-        raise NcfmError(f"{place}: column {label_name!r} must hold integer class indices, or names, without gaps.")
+        raise NcfmError(
+            f"{place}: column {label_name!r} must hold integer class indices, or names, without missing values."
+        )
     return RawSplit(cells, integers, class_names)
 
 
-class Lazily(Sequence[Encoded]):
-    """Images that are read where they are asked for: a sequence of ``count`` of which slices come from a function.
+class LazyImages(Sequence[Encoded]):
+    """A sequence of images that are read on access.
 
     Args:
         count: number of images.
-        read: gives those from a start to a stop.
+        read: returns the images from a start to a stop.
     """
 
     def __init__(self, count: int, read: Callable[[int, int], Sequence[Encoded]]) -> None:
@@ -88,21 +95,21 @@ class Lazily(Sequence[Encoded]):
             start, stop, step = at.indices(self._count)
             return self._read(start, stop)[::step]
         if not -self._count <= at < self._count:
-            raise IndexError(at)  # ends a loop over the sequence
+            raise IndexError(at)  # ends iteration
         at %= self._count
         return self._read(at, at + 1)[0]
 
 
-def picked(images: Sequence[Encoded], rows: Sequence[int]) -> Sequence[Encoded]:
-    """Some of the images, read where they are asked for."""
-    return Lazily(len(rows), lambda start, stop: [images[i] for i in rows[start:stop]])
+def select_rows(images: Sequence[Encoded], rows: Sequence[int]) -> Sequence[Encoded]:
+    """Some of the images, read on access."""
+    return LazyImages(len(rows), lambda start, stop: [images[i] for i in rows[start:stop]])
 
 
 def encoded_cell(value: object, place: str, row: int) -> Encoded:
-    """The encoded image in a cell: raw bytes, or Hugging Face's struct of bytes and path of a file.
+    """The encoded image in a cell: bytes, or Hugging Face's struct of bytes and file path.
 
     Raises:
-        NcfmError: if it holds neither.
+        NcfmError: if the cell holds neither.
     """
     data, file = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
     if isinstance(data, bytes):

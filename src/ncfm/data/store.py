@@ -1,4 +1,4 @@
-"""Where decoded images are put: in memory, or row by row in a file that is mapped when it is complete."""
+"""Storage for decoded images: memory, or a file that is written row by row and then memory-mapped."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ncfm._utils.checks import NcfmFailure
 from ncfm._utils.files import ROWS_AT_ONCE, cache_dir, map_array, release_pages
 
 NPY_HEADER = 128  # bytes before the data of a .npy file of our shapes
-HELD_BYTES = 2**30  # images without a name are held in memory up to so many bytes
+HELD_BYTES = 2**30  # images that are not cached are held in memory up to this many bytes
 
 
 class Rows(Protocol):
-    """Where decoded images are put, row by row: an `ncfm._utils.files.ArrayFile`, or memory."""
+    """Storage for decoded images, filled row by row: `MemoryRows` or an `ArrayFile`."""
 
     def put(self, row: int, values: np.ndarray) -> None:
         """Store one image (c, s, s)."""
         ...
 
     def close(self, rows: Sequence[int] | None = None) -> Tensor:
-        """All images, or those of these (ascending) rows."""
+        """All images, or those of the given rows (ascending)."""
         ...
 
     def discard(self) -> None:
-        """Nobody wants them any more."""
+        """Discard the images."""
         ...
 
 
@@ -49,7 +49,7 @@ class MemoryRows:
         self._array[row] = values
 
     def close(self, rows: Sequence[int] | None = None) -> Tensor:
-        """All images, or those of these rows."""
+        """All images, or those of the given rows."""
         return torch.from_numpy(self._array if rows is None else self._array[list(rows)])
 
     def discard(self) -> None:
@@ -57,11 +57,11 @@ class MemoryRows:
 
 
 class ArrayFile:
-    """A uint8 array (n, ...) that is written to a ``.npy`` file row by row, in any order, without being held.
+    """A uint8 array (n, ...) that is written to a ``.npy`` file row by row, in any order.
 
     Args:
         path: of the file.
-        shape: (n, ...); `close` may leave rows out.
+        shape: (n, ...); `close` may drop rows.
 
     Raises:
         NcfmFailure: (all methods) if the disk is full or the folder cannot be written.
@@ -75,13 +75,13 @@ class ArrayFile:
             self._file = path.open("w+b")
 
     def put(self, row: int, values: np.ndarray) -> None:
-        """Write one row. Threads may do so at once."""
+        """Write one row; thread-safe."""
         with _writing_to(self.path), self._lock:
             self._file.seek(NPY_HEADER + row * self._row_bytes)
             self._file.write(values.tobytes())
 
     def close(self, rows: Sequence[int] | None = None) -> Tensor:
-        """Finish the file, of these rows alone (ascending; default all), and map it."""
+        """Finish the file with the given rows (ascending; default: all), and memory-map it."""
         if rows is not None and len(rows) < self.shape[0]:
             for to, row in enumerate(rows):
                 if to != row:
@@ -101,13 +101,13 @@ class ArrayFile:
         return map_array(self.path)
 
     def discard(self) -> None:
-        """Remove what was written."""
+        """Remove the file."""
         self._file.close()
         self.path.unlink(missing_ok=True)
 
 
-class NamelessFile(ArrayFile):
-    """An array in a file that is gone when nobody uses it any more."""
+class UnnamedFile(ArrayFile):
+    """An array in a temporary file that disappears with its last mapping."""
 
     def __init__(self, folder: Path, shape: Sequence[int]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ class NamelessFile(ArrayFile):
         super().__init__(Path(name), shape)
 
     def close(self, rows: Sequence[int] | None = None) -> Tensor:
-        """Finish the file, map it, and take its name away: the mapping keeps it."""
+        """Finish and memory-map the file, then unlink it: the mapping keeps its content."""
         try:
             return super().close(rows)
         finally:
@@ -124,27 +124,27 @@ class NamelessFile(ArrayFile):
 
 
 NewRows = Callable[[Sequence[int]], Rows]
-"""Makes the place for images of a shape (n, c, s, s)."""
+"""Creates the storage for images of a shape (n, c, s, s)."""
 
 
 def in_memory(split: str) -> NewRows:
-    """The images of a split are put into memory."""
+    """Storage in memory."""
     return MemoryRows
 
 
 def beyond_memory(split: str) -> NewRows:
-    """The images of a split are put into memory, or if they are many into a file without a name."""
+    """Storage in memory, or in an unnamed file for more than `HELD_BYTES`."""
 
     def rows(shape: Sequence[int]) -> Rows:
         if math.prod(shape) <= HELD_BYTES:
             return MemoryRows(shape)
-        return NamelessFile(cache_dir() / "images", shape)
+        return UnnamedFile(cache_dir() / "images", shape)
 
     return rows
 
 
 def take(images: Tensor, positions: Tensor) -> Tensor:
-    """Images at these positions; many of them in a file rather than in memory."""
+    """Images at the given positions, in memory or, for more than `HELD_BYTES`, in an unnamed file."""
     rows = beyond_memory("")((len(positions), *images.shape[1:]))
     if isinstance(rows, MemoryRows):
         return images[positions]

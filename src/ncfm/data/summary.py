@@ -1,4 +1,4 @@
-"""What there is to know about an image set before distilling it."""
+"""A summary of a dataset before distillation: counts, statistics, duplicates, and other problems."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from torch import Tensor
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet, ImageSplit, to_float
 
-SHOWN = 5  # examples of a kind of problem
+SHOWN = 5  # examples per problem
 
 
 @dataclass(frozen=True)
 class DataCard:
-    """Facts about an image set."""
+    """Summary of a dataset."""
 
     name: str
     num_classes: int
     class_names: tuple[str, ...]
-    train_counts: tuple[int, ...]  # of each class
+    train_counts: tuple[int, ...]  # per class
     test_counts: tuple[int, ...] | None
     image_size: int
     channels: int
     statistics: Statistics  # of the training split, in units of [0, 1]
     duplicates: int  # training images with the same pixels as an earlier one
-    conflicting: int  # of these, with another label
+    conflicting: int  # duplicates with another label
     leaked: int  # test images with the same pixels as a training image
     problems: tuple[str, ...]
 
 
 def describe(images: ImageSet) -> DataCard:
-    """The card of an image set; images are compared pixel by pixel (by SHA-256 of their decoded pixels)."""
+    """Summarise a dataset. Images are compared by the SHA-256 of their decoded pixels."""
     train = _digests(images.train)
     labels = images.train.labels.tolist()
     first: dict[bytes, int] = {}
@@ -61,13 +61,13 @@ def describe(images: ImageSet) -> DataCard:
 
 
 def _found(images: ImageSet, duplicates: int, conflicting: int, leaked: int) -> list[str]:
-    """Problems that show in the pixels and the counts."""
+    """Problems found in the pixels and the counts."""
     problems = []
     if duplicates:
         also = f", {conflicting} of them with another label" if conflicting else ""
         problems.append(f"train: {duplicates} duplicate images{also}")
     if leaked:
-        problems.append(f"test: {leaked} images are in the training split too")
+        problems.append(f"test: {leaked} images are also in the training split")
     counts = images.train.counts
     if int(counts.max()) >= 10 * int(counts.min()):
         rare = [images.class_names[i] for i in counts.argsort()[:SHOWN].tolist()]
@@ -86,7 +86,7 @@ def _digests(split: ImageSplit) -> list[bytes]:
 
 
 def sample_grid(images: ImageSet, per_class: int = 10) -> Tensor:
-    """The first training images of every class as floats (C, per_class, c, h, w); fewer ones are shown again."""
+    """The first training images of every class as floats (C, per_class, c, h, w); small classes are repeated."""
     at = [
         int(offset) + index % int(count)
         for offset, count in zip(images.train.offsets, images.train.counts, strict=True)

@@ -1,4 +1,4 @@
-"""ZCA: images turned so that their pixels are uncorrelated, and as like the original as that allows."""
+"""ZCA whitening: decorrelated pixels that stay as close to the original image as possible."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ncfm._utils.files import ROWS_AT_ONCE, release_pages
 from ncfm._utils.types import Statistics, StoredImages, Whitening
 
 EPSILON = 0.1
-"""Added to the variances, in units of a channel's own: what is rarer than a third of its deviation is not blown up."""
+"""Added to the variances, in units of a channel's variance: directions with little variance are not amplified."""
 
-LARGEST = 4096  # values of an image: the map is a square matrix of so many
+LARGEST = 4096  # values per image: the map is a square matrix of this size
 
 
 def zca(images: StoredImages, statistics: Statistics) -> Whitening:
-    r"""The whitening map of a training split, found after its channels are normalised.
+    r"""The whitening map of a training split with normalised channels.
 
     With the mean image :math:`\bar x` and the covariance :math:`U \Lambda U^T` of the d values of an image,
 
@@ -24,7 +24,7 @@ def zca(images: StoredImages, statistics: Statistics) -> Whitening:
 
     Args:
         images: (n, c, h, w) uint8.
-        statistics: mean and deviation of the channels.
+        statistics: mean and standard deviation of the channels.
 
     Returns:
         The mean (d,) and the symmetric matrix (d, d), d = c h w, float32.

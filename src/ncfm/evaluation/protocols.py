@@ -20,18 +20,6 @@ class Protocol:
     num_runs: int  # students, each with fresh weights and its own random streams
     looks: int  # test accuracies taken at equal distances; the last one is the result
 
-    @property
-    def statement(self) -> str:
-        """The whole recipe in one sentence, and what is reported."""
-        r = self.recipe
-        mixed = f", CutMix with probability {r.cutmix_probability:g}" if r.cutmix_probability else ""
-        best = f", beside it the best of {self.looks} looks" if self.looks > 1 else ""
-        return (
-            f"{r.epochs} epochs of {r.optimizer} at {r.lr:g} ({r.schedule}), weight decay {r.weight_decay:g}, "
-            f"batches of {r.batch_size}, augmentation {r.augment}{mixed}; {self.num_runs} students; "
-            f"reported: the accuracy after the last epoch{best}"
-        )
-
 
 PROTOCOLS = {
     p.name: p

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ncfm._utils.checks import NcfmError, check_at_least
 from ncfm.evaluation.rankings import RankCorrelation, rank_correlation
-from ncfm.networks.convnet import NORMS
+from ncfm.networks.norms import NORMS
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,17 @@
-"""What every export is made of: the images to train on, or those stored, with their labels."""
+"""What an export is made of, decoded or stored images with their labels; and what there is to know about a format."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from ncfm._utils.types import StoredImages
 from ncfm.data.image_set import to_uint8
+from ncfm.formats.names import folder_names
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 
@@ -28,14 +31,18 @@ class Content:
     @classmethod
     def of(cls, synthetic: SyntheticSet, *, stored: bool, bits: int, repository: str | None = None) -> Content:
         """The content of a set. Soft labels are of decoded images: a stored mosaic has none."""
-        labels = torch.arange(synthetic.num_classes).repeat_interleave(synthetic.ipc)
-        images = synthetic.images.flatten(0, 1)
+        images, labels = synthetic.images.flatten(0, 1), synthetic.stored_labels
         if not stored:
             images, labels = synthetic.decoded()
         soft = synthetic.soft_labels
         said = None if soft is None or len(soft) != len(images) else soft.log_probabilities()
         names = tuple(name.encode("utf-8", "replace").decode() for name in synthetic.class_names)
         return cls(synthetic, stored, bits, images.detach().cpu(), labels.cpu(), names, said, repository)
+
+    @property
+    def folder_names(self) -> tuple[str, ...]:
+        """A folder name for every class (C,), safe on every file system whatever the class is called."""
+        return folder_names(self.class_names)
 
     @property
     def pixels(self) -> StoredImages:
@@ -46,3 +53,14 @@ class Content:
     def values(self) -> Tensor:
         """The images with as many bits as asked for: uint8, or float32 in [0, 1]."""
         return self.pixels if self.bits == 8 else self.images
+
+
+class Format(NamedTuple):
+    """A format in which a set can be written."""
+
+    what: str  # in a few words
+    write: Callable[[Content, Path], None]  # fills a file, or an empty folder
+    suffix: str = ""  # of a file; "" for a folder
+    bits: tuple[int, ...] = (8,)  # per value, that it supports; the first is the default
+    soft: bool = True  # whether it stores soft labels
+    images: tuple[bool, ...] = (False, True)  # whether it supports decoded images (False), and stored ones (True)

@@ -11,7 +11,6 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import write_json
 from ncfm._utils.types import StoredImages
 from ncfm.formats.content import Content
-from ncfm.formats.names import folder_names
 from ncfm.formats.reading import CLASSES_FILE, CLASSES_FORMAT
 
 
@@ -36,7 +35,7 @@ def _png(image: StoredImages) -> bytes:
 
 def write_png(content: Content, folder: Path) -> None:
     """``0_airplane/000.png``, ...: sorted names are the order of the classes and of their images."""
-    folders = folder_names(content.class_names)
+    folders = content.folder_names
     of_class = content.labels.bincount(minlength=len(folders)).tolist()
     digits = max(3, len(str(max(of_class))))
     files = iter(png_bytes(content.pixels))

@@ -19,7 +19,7 @@ from ncfm._utils.files import read_json, read_tensors
 from ncfm._utils.types import LabelledImages
 from ncfm.data.image_set import ImageSet, normalize, to_float
 from ncfm.data.sources import load_images
-from ncfm.synthetic.synthetic_set import FACTS_FILE
+from ncfm.synthetic.storage import FACTS_FILE
 
 CLASSES_FILE, CLASSES_FORMAT = "classes.json", "ncfm-export"  # in folders of `ncfm.formats`: their classes in order
 IMAGE_KEYS = ("images", "image", "x", "x_train", "data", "image_syn", "images_train", "arr_0")

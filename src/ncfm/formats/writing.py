@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ncfm._utils.checks import NcfmError, check_known
 from ncfm._utils.files import read_json, write_atomically, write_folder, write_text
+from ncfm._utils.outside import is_outside
 from ncfm.formats.arrays import write_ddranking, write_npz, write_pt
 from ncfm.formats.card import set_card
-from ncfm.formats.content import Content
+from ncfm.formats.content import Content, Format
+from ncfm.formats.outside import outside_format
 from ncfm.formats.parquet import write_hf, write_parquet
 from ncfm.formats.png import write_png
 from ncfm.formats.reading import CLASSES_FILE, CLASSES_FORMAT
 from ncfm.results.image_grid import save_image_grid
-from ncfm.synthetic.synthetic_set import FACTS_FILE, FORMAT, SyntheticSet, check_bits
+from ncfm.synthetic.storage import FACTS_FILE, FORMAT, check_bits, load, save
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 PICTURE_FILE = "images.png"
 CARD_FILE = "README.md"
 
 
-class Format(NamedTuple):
-    """A form in which a set can be written."""
-
-    what: str  # in a few words
-    write: Callable[[Content, Path], None]  # fills a file, or an empty folder
-    suffix: str = ""  # of a file; a folder has none
-    bits: tuple[int, ...] = (8,)  # of a pixel that it can have; the first unless asked otherwise
-    soft: bool = True  # whether it has a place for soft labels
-    images: tuple[bool, ...] = (False, True)  # whether it can have decoded ones (False), and stored ones (True)
-
-
 def _write_ncfm(content: Content, folder: Path) -> None:
     """The set with what a person wants to see of it: a picture, and a card."""
-    content.synthetic.save(folder, bits=content.bits)
+    save(content.synthetic, folder, bits=content.bits)
     save_image_grid(folder / PICTURE_FILE, content.synthetic.images, content.class_names)
     write_text(folder / CARD_FILE, set_card(content))
 
@@ -51,6 +42,15 @@ FORMATS = {
     "pt": Format("PyTorch tensors", write_pt, ".pt", bits=(32, 8)),
     "ddranking": Format("tensors for DD-Ranking", write_ddranking, bits=(32,), images=(False,)),
 }
+
+
+def find_format(name: str) -> Format:
+    """A format by name.
+
+    Raises:
+        NcfmError: for an unknown name, or code of the user's own that is not there.
+    """
+    return outside_format(name) if is_outside(name) else FORMATS[check_known(name, FORMATS, "format")]
 
 
 class Exported(NamedTuple):
@@ -83,7 +83,7 @@ def export(
     Args:
         synthetic: the set, its folder, or its run folder.
         out: a file that ends as the format does, or a folder.
-        to: a name of `FORMATS`.
+        to: a name of `FORMATS`, or ``module:callable`` for code of the user's own, see `ncfm.formats.outside`.
         stored: write mosaics as they are stored in place of decoded images; they have no soft labels.
         bits: of a pixel, 8 (an error of at most 1/510) or 32; default the format's own.
         force: replace what an export or a set left there. Anything else is never touched.
@@ -93,8 +93,8 @@ def export(
         NcfmError: if there is no set, for unknown formats, options that a format does not have, or a place that is
             taken; NcfmFailure if it cannot be written.
     """
-    chosen = FORMATS[check_known(to, FORMATS, "format")]
-    synthetic = synthetic if isinstance(synthetic, SyntheticSet) else SyntheticSet.load(synthetic)
+    chosen = find_format(to)
+    synthetic = synthetic if isinstance(synthetic, SyntheticSet) else load(synthetic)
     path = Path(out).expanduser()
     bits = chosen.bits[0] if bits is None else check_bits(bits, chosen.bits)
     if stored and True not in chosen.images:

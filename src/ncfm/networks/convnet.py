@@ -11,9 +11,7 @@ from ncfm import kernels
 from ncfm._utils.checks import NcfmError, check_at_least
 from ncfm.networks.base import FeatureNetwork
 from ncfm.networks.convolution import Convolution
-from ncfm.networks.norms import NORMS, make_norm
-
-__all__ = ["NORMS", "ConvNet", "depth_for", "make_norm"]
+from ncfm.networks.norms import make_norm
 
 MAX_DEPTH = 6
 LAYERS_OF_BLOCK = 4

@@ -21,7 +21,8 @@ from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import SNAPSHOTS_FOLDER, Snapshot, read_snapshots
 from ncfm.evaluation import interval
-from ncfm.synthetic.synthetic_set import FACTS_FILE, SCORES_FILE, SET_FOLDER, SyntheticSet, read_scores
+from ncfm.synthetic.storage import FACTS_FILE, SCORES_FILE, SET_FOLDER, load, read_scores
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 COMPARISON_FILE = "comparison.json"  # of `ncfm compare`, in the folder above its runs
 
@@ -125,7 +126,7 @@ def _read_configuration(run: RunFolder) -> None:
 def _read_images(run: RunFolder) -> None:
     """The set, else the images of the state: how far an unfinished run is."""
     home = run.path if (run.path / FACTS_FILE).is_file() else run.path / SET_FOLDER
-    run.synthetic = _lenient(run, "images", lambda: SyntheticSet.load(home), None, needed=home / FACTS_FILE)
+    run.synthetic = _lenient(run, "images", lambda: load(home), None, needed=home / FACTS_FILE)
     if run.synthetic is not None:
         run.finished = True
         said = read_json(home / FACTS_FILE)

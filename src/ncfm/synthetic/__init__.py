@@ -1,1 +1,1 @@
-"""The synthetic set, how its images start, how mosaics are decoded, and its soft labels."""
+"""The synthetic set: images, initialisation, decoding of mosaics, soft labels, and storage."""

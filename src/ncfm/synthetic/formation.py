@@ -1,7 +1,7 @@
 """Multi-formation: one stored image holds several training images at lower resolution.
 
 A stored image is a mosaic of factor x factor tiles; decoding cuts it and enlarges every tile to full size. With factor
-2, 10 images a class in storage are 40 in training.
+2, 10 stored images per class become 40 training images.
 
 Reference:
     Kim et al., "Dataset Condensation via Efficient Synthetic-Data Parameterization" (IDC), ICML 2022.
@@ -51,11 +51,11 @@ class Formation(Options):
 def cut(images: Images, factor: int) -> Images:
     """Cut every image into factor x factor tiles and enlarge each to full size (bilinear).
 
-    A side that the factor does not divide has tiles of two sizes, which differ by a pixel: see `edges`.
+    If the factor does not divide a side, the tiles along it differ in size by one pixel, see `edges`.
 
     Args:
         images: (n, c, h, w).
-        factor: tiles a side, at most h and w.
+        factor: tiles per side, at most h and w.
 
     Returns:
         (n * factor^2, c, h, w): the tiles of the first image row by row, then those of the second.
@@ -78,14 +78,17 @@ def cut(images: Images, factor: int) -> Images:
 
 
 def stitch(images: Images, factor: int) -> Images:
-    """The inverse for a start from real images: shrink factor^2 images each (area mean) and set them in one mosaic.
+    """Shrink images (area mean) and arrange factor^2 of them in each mosaic: what `cut` takes apart.
 
     Args:
         images: (n * factor^2, c, h, w).
-        factor: tiles a side, at most h and w.
+        factor: tiles per side, at most h and w.
 
     Returns:
         (n, c, h, w).
+
+    Raises:
+        NcfmError: if the number of images is no multiple of factor^2, or the factor is larger than an image.
     """
     if factor == 1:
         return images
@@ -102,9 +105,9 @@ def stitch(images: Images, factor: int) -> Images:
 
 
 def as_stored(images: Images, factor: int) -> Images:
-    """What is left of images (n, c, h, w) that are stored as tiles and cut out again: shrunk, then enlarged.
+    """Images (n, c, h, w) at the resolution of a stored tile: shrunk, then enlarged to full size.
 
-    Of sides that the factor does not divide: as the first tile.
+    If the factor does not divide a side, the first tile's size is used.
     """
     if factor == 1:
         return images
@@ -115,7 +118,7 @@ def as_stored(images: Images, factor: int) -> Images:
 
 
 def edges(size: int, factor: int) -> list[int]:
-    """Where the tiles of a side begin and end, ``floor(i size / factor)`` for i = 0 .. factor.
+    """Boundaries of the tiles along one side, ``floor(i size / factor)`` for i = 0 .. factor.
 
     >>> edges(32, 3)
     [0, 10, 21, 32]
@@ -130,16 +133,15 @@ def _grid(h: int, w: int, factor: int) -> list[tuple[slice, slice]]:
 
 
 def decode(images: GroupedImages, factor: int, mode: str = "single", bound: int = 128) -> GroupedImages:
-    """Training images of stored ones, class by class in one pass.
+    """Decode stored images to training images, class by class in one pass.
 
     Args:
-        images: (C, ipc, c, h, w) stored.
-        factor: tiles a side.
+        images: (C, ipc, c, h, w) stored images.
+        factor: tiles per side.
         mode: "single" - every stored image gives its factor^2 tiles;
             "multi" - the tiles of every factor 1 .. factor, the whole image among them;
-            "bounded" - at most ``bound`` images a class: as many stored images as fit give factor^2 tiles, of the
-            rest as many as fit give (factor - 1)^2, and so on, the last ones stay whole.
-        Modes other than "single" cut by every factor up to the given one.
+            "bounded" - at most ``bound`` images per class: as many stored images as fit give factor^2 tiles, as many
+            of the rest as fit give (factor - 1)^2, and so on; the last ones stay whole.
         bound: see "bounded"; at least ipc.
 
     Returns:
@@ -156,12 +158,12 @@ def decode(images: GroupedImages, factor: int, mode: str = "single", bound: int 
 
 
 def decoded_ipc(ipc: int, factor: int, mode: str = "single", bound: int = 128) -> int:
-    """Number m of training images a class that `decode` gives."""
+    """Number m of training images per class that `decode` returns."""
     return sum(count * tiles**2 for tiles, count in _plan(ipc, factor, mode, bound))
 
 
 def _plan(ipc: int, factor: int, mode: str, bound: int) -> list[tuple[int, int]]:
-    """Pairs (tiles a side, number of stored images cut so)."""
+    """Pairs (tiles per side, number of stored images cut that way)."""
     check_at_least(factor, 1, "factor")
     check_known(mode, MODES, "formation mode")
     if mode == "single":
@@ -169,7 +171,7 @@ def _plan(ipc: int, factor: int, mode: str, bound: int) -> list[tuple[int, int]]
     if mode == "multi":
         return [(tiles, ipc) for tiles in range(1, factor + 1)]
     check_at_least(bound, ipc, "bound")
-    plan, left, room = [], ipc, bound - ipc  # every image costs at least one place, reserved from the start
+    plan, left, room = [], ipc, bound - ipc  # every image takes at least one place, which is reserved
     for tiles in range(factor, 1, -1):
         count = min(room // (tiles**2 - 1), left)
         if count:

@@ -1,4 +1,4 @@
-"""How the images of a synthetic set start."""
+"""Initial images of a synthetic set."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ class Start(Options):
 
 
 def start_images(real: ImageSet, *, ipc: int, factor: int, init: str, generator: Generator) -> Tensor:
-    """Images (C, ipc, c, h, w) in [0, 1] to start from.
+    """Initial images (C, ipc, c, h, w) in [0, 1].
 
     Args:
-        real: the real set; only its training split is used.
+        real: the real data; only the training split is used.
         ipc: stored images per class, at least 1.
-        factor: tiles a side of a mosaic.
+        factor: tiles per side of a mosaic.
         init: "noise" - uniform; "real" - random real images of the class; "mosaic" - every stored image is stitched
-            from factor^2 random real images of the class; "first" - from the first ones of the class in the data's
-            order, as the published code does: for comparing.
-        generator: draws them, without replacement within a class.
+            from factor^2 random real images of the class; "first" - the same from the first images of the class in the
+            data's order, as in the published code.
+        generator: draws the images, without replacement within a class.
 
     Raises:
-        NcfmError: if ipc is below 1, or larger than a class allows for a start from real images.
+        NcfmError: if ipc is below 1, or every class has too few real images.
     """
     check_at_least(ipc, 1, "ipc (images per class)")
     check_known(init, INITS, "init")
@@ -69,11 +69,12 @@ def start_images(real: ImageSet, *, ipc: int, factor: int, init: str, generator:
 
 
 def extended(start: SyntheticSet, earlier: SyntheticSet) -> SyntheticSet:
-    """A start whose first images of each class are those of an earlier set, which may have fewer classes and images.
+    """The initial set with the images of an earlier set in place of its first images of each class.
 
     Args:
-        start: as `start_images` makes it; what ``earlier`` has not is taken from it.
-        earlier: of the same kind of images; its classes are found by name.
+        start: the initial set.
+        earlier: a set of images of the same shape and formation; it may have fewer classes, which are matched by name,
+            and fewer images per class.
 
     Raises:
         NcfmError: as `check_extension`.
@@ -87,20 +88,26 @@ def extended(start: SyntheticSet, earlier: SyntheticSet) -> SyntheticSet:
 def check_extension(
     earlier: SyntheticSet, class_names: Sequence[str], shape: tuple[int, ...], formation: Formation
 ) -> None:
-    """Check that a set can be extended to one of some classes, of images (ipc, c, h, w) each, and a formation.
+    """Check that a set can be extended.
+
+    Args:
+        earlier: the set to extend.
+        class_names: of the new set.
+        shape: (ipc, c, h, w) of the new set.
+        formation: factor, mode and bound of the new set.
 
     Raises:
-        NcfmError: if it has classes that are not among them, more images in a class, images of another size, or
-            another factor, mode or bound.
+        NcfmError: if the earlier set has other classes, more images per class, images of another size, or another
+            formation.
     """
     unknown = [name for name in earlier.class_names if name not in class_names]
     if unknown:
-        raise NcfmError(f"The set to extend has classes that the data have not: {', '.join(unknown[:5])}.")
+        raise NcfmError(f"The set to extend has classes that are missing from the data: {', '.join(unknown[:5])}.")
     ipc, size, own = shape[0], shape[1:], tuple(earlier.images.shape[2:])
     if own != size:
         raise NcfmError(f"The set to extend has images of (channels, height, width) {own}, the data of {size}.")
     if earlier.ipc > ipc:
-        raise NcfmError(f"The set to extend has {earlier.ipc} images a class, more than the {ipc} asked for.")
+        raise NcfmError(f"The set to extend has {earlier.ipc} images per class, more than the requested {ipc}.")
     for name, ours in vars(formation).items():
         theirs = getattr(earlier, name)
         if theirs != ours and (name != "bound" or formation.mode == "bounded"):
@@ -110,7 +117,7 @@ def check_extension(
 def choose_random(real: ImageSet, per_class: int, generator: Generator) -> Tensor:
     """Random training images of every class without replacement, (C, per_class, c, h, w) in [0, 1].
 
-    A class with fewer gives all it has, and then again from its first drawn; that is warned of.
+    A class with fewer images repeats them in the drawn order, with a warning.
 
     Raises:
         NcfmError: if no class has so many.
@@ -121,14 +128,14 @@ def choose_random(real: ImageSet, per_class: int, generator: Generator) -> Tenso
 
 
 def choose_first(real: ImageSet, per_class: int, generator: Generator) -> Tensor:
-    """The first training images of every class in the data's order, as `choose_random`; nothing is drawn."""
+    """The first training images of every class in the data's order, as from `choose_random`; nothing is drawn."""
     check_enough(real, per_class)
     at = real.train.offsets[:, None] + torch.arange(per_class) % real.train.counts[:, None]  # (C, per_class)
     return to_float(real.train.batch(at.flatten())).unflatten(0, at.shape).cpu()
 
 
 def check_enough(real: ImageSet, per_class: int) -> None:
-    """Warn of classes with fewer training images than ``per_class``.
+    """Warn about classes with fewer training images than ``per_class``.
 
     Raises:
         NcfmError: if all have fewer.
@@ -144,8 +151,8 @@ def check_enough(real: ImageSet, per_class: int) -> None:
             "lower --ipc or the factor, or start from noise (--set distill.init=noise)."
         )
     warnings.warn(
-        f"{len(rare)} of {real.num_classes} classes have fewer than the {per_class} images that are taken of each "
+        f"{len(rare)} of {real.num_classes} classes have fewer than the {per_class} images that are needed "
         f"({', '.join(rare[:3])}{', ...' if len(rare) > 3 else ''}; fewest {smallest}): "
-        "theirs are taken more than once.",
+        "their images are repeated.",
         stacklevel=2,
     )

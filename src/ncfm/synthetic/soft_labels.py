@@ -1,8 +1,8 @@
-"""Soft labels: what teachers say of synthetic images, stored small, with its price; or asked for while students train.
+"""Soft labels: class probabilities predicted by teachers, stored compactly or computed during student training.
 
-A hard label is a class index. A soft one is a distribution over the classes, and costs storage that an honest
-comparison has to count: `SoftLabels.image_equivalents` gives it in images. Teachers who are asked anew for every batch
-(`TeacherTargets`) store nothing with the set, but have to be there themselves.
+A hard label is a class index, a soft label a distribution over the classes. Soft labels take storage that a fair
+comparison has to count: `SoftLabels.image_equivalents` expresses it in images. Teachers that relabel every batch
+(`TeacherTargets`) store nothing with the set, but must be available when students are trained.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FLOOR = 16.0  # nats: with uint8, log-probabilities below -FLOOR (1e-7) are stor
 class SoftLabels:
     """Log-probabilities of the classes of n images, all of them or the k largest.
 
-    Made by `SoftLabels.of`. Of an image's probability what its k stored classes leave is shared alike by the others.
+    Create with `SoftLabels.of`. The probability that the k stored classes leave is distributed equally over the others.
     """
 
     values: Tensor  # (n, k) float16 log-probabilities, or uint8 levels of them; largest first if k < C
@@ -39,12 +39,11 @@ class SoftLabels:
         Args:
             log_probabilities: natural logarithms; every row sums to 1 after ``exp``.
             top_k: classes kept for each image; default all.
-            precision: "float16" (relative error of a probability below 1 % where it is above e^-16), or "uint8" (a
-                quarter of float32's bytes, half of float16's: 255 steps of a logarithm from 0 to -16, so a relative
-                error of at most 3.2 %).
+            precision: "float16" (relative error of a probability below 1 % if it is above e^-16), or "uint8" (half the
+                bytes of float16; log-probabilities from 0 to -16 in 255 steps, a relative error of at most 3.2 %).
 
         Raises:
-            NcfmError: for rows that are no distributions, more classes than 32767, or an unknown precision.
+            NcfmError: for rows that are not distributions, more than 32767 classes, or an unknown precision.
         """
         check_known(precision, PRECISIONS, "precision of soft labels")
         num_classes = log_probabilities.shape[1]
@@ -67,7 +66,7 @@ class SoftLabels:
         return len(self.values)
 
     def log_probabilities(self) -> Tensor:
-        """The distributions as stored, (n, C) float32: rows of natural logarithms, normalised again."""
+        """The stored distributions as natural logarithms, (n, C) float32, renormalised."""
         kept = self.values.float()
         if self.values.dtype == torch.uint8:
             kept = kept * (-FLOOR / 255)
@@ -80,26 +79,26 @@ class SoftLabels:
 
     @property
     def num_bytes(self) -> int:
-        """What the labels take in storage."""
+        """Size of the stored labels in bytes."""
         return sum(t.numel() * t.element_size() for t in (self.values, self.classes) if t is not None)
 
     def image_equivalents(self, channels: int, image_size: int) -> float:
-        """The price: how many stored 8-bit images take as many bytes as these labels."""
+        """Number of stored 8-bit images that take as many bytes as these labels."""
         return self.num_bytes / (channels * image_size**2)
 
 
 class SoftTargets(NamedTuple):
-    """How a student learns from soft labels, see `distillation_loss`."""
+    """Training targets from stored soft labels, see `distillation_loss`."""
 
     log_probabilities: Tensor  # (n, C) of the training images, in their order
-    weight: float = 1.0  # of the soft loss; the hard one gets the rest
+    weight: float = 1.0  # of the soft loss; the hard loss gets the rest
     temperature: float = 1.0  # T
 
     def checked(self, num_images: int, num_classes: int) -> SoftTargets:
         """These targets.
 
         Raises:
-            NcfmError: if they do not fit the images and classes, or weight or temperature is impossible.
+            NcfmError: if the shape does not match the images and classes, or weight or temperature is out of range.
         """
         if self.log_probabilities.shape != (num_images, num_classes):
             raise NcfmError(
@@ -115,15 +114,15 @@ class SoftTargets(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What protocols call this use of labels."""
+        """Name of these targets in protocol names."""
         return f"soft(T={self.temperature:g} weight={self.weight:g})"
 
 
 class TeacherTargets(NamedTuple):
-    """How a student learns from what teachers say of every batch as it sees it, see `distillation_loss`.
+    """Training targets that teachers compute for every batch, see `distillation_loss`.
 
-    `SoftTargets` are of the images as stored, and CutMix mixes them by area; these are of the images as they are shown,
-    augmented and mixed.
+    `SoftTargets` belong to the stored images, and CutMix mixes them by area. These targets belong to the network inputs
+    after augmentation and mixing.
 
     Reference:
         Beyer et al., "Knowledge Distillation: A Good Teacher Is Patient and Consistent", CVPR 2022, arXiv 2106.05237;
@@ -131,16 +130,16 @@ class TeacherTargets(NamedTuple):
         Dataset Distillation Paradigm" (RDED), CVPR 2024, arXiv 2312.03526.
     """
 
-    say: Callable[[Tensor], Tensor]  # network inputs (n, c, h, w), normalised -> log-probabilities (n, C)
-    fingerprint: str  # content hash of the teachers, by which students are remembered
-    weight: float = 1.0  # of the soft loss; the hard one gets the rest
+    relabel: Callable[[Tensor], Tensor]  # network inputs (n, c, h, w), normalised -> log-probabilities (n, C)
+    fingerprint: str  # content hash of the teachers, part of the cache key of students
+    weight: float = 1.0  # of the soft loss; the hard loss gets the rest
     temperature: float = 1.0  # T
 
     def checked(self) -> TeacherTargets:
         """These targets.
 
         Raises:
-            NcfmError: if weight or temperature is impossible.
+            NcfmError: if weight or temperature is out of range.
         """
         _check_use(self)
         return self
@@ -148,17 +147,17 @@ class TeacherTargets(NamedTuple):
     @torch.no_grad()
     def probabilities(self, inputs: Tensor) -> Tensor:
         """At the temperature: ``softmax(log p / T)``, (..., n, C), of inputs (..., n, c, h, w); no gradient."""
-        said = self.say(inputs.flatten(0, -4))
-        return torch.softmax(said.float() / self.temperature, dim=-1).unflatten(0, inputs.shape[:-3])
+        log_probabilities = self.relabel(inputs.flatten(0, -4))
+        return torch.softmax(log_probabilities.float() / self.temperature, dim=-1).unflatten(0, inputs.shape[:-3])
 
     @property
     def name(self) -> str:
-        """What protocols call this use of labels."""
+        """Name of these targets in protocol names."""
         return f"teacher(T={self.temperature:g} weight={self.weight:g})"
 
 
 StudentTargets: TypeAlias = SoftTargets | TeacherTargets
-"""What a student learns from beside hard labels or in their place."""
+"""Soft training targets, in addition to hard labels or instead of them."""
 
 
 def _check_use(targets: StudentTargets) -> None:
@@ -169,8 +168,8 @@ def _check_use(targets: StudentTargets) -> None:
 def distillation_loss(logits: Tensor, probabilities: Tensor, temperature: float) -> Tensor:
     """Cross-entropy to soft targets for each image: ``-T^2 sum_c p_c log softmax(logits / T)_c``.
 
-    T^2 keeps the size of the gradients when the temperature changes; the value differs from T^2 times the
-    Kullback-Leibler divergence by the targets' entropy, which no network can change.
+    The factor T^2 keeps the scale of the gradients when the temperature changes. The value differs from T^2 times the
+    Kullback-Leibler divergence by the targets' entropy, which does not depend on the network.
 
     Args:
         logits: (..., C).

@@ -33,7 +33,7 @@ from ncfm.results.image_grid import save_image_grid
 from ncfm.results.plots import CostPoint
 from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.soft_labels import StudentTargets
-from ncfm.synthetic.synthetic_set import SCORES_FILE, read_scores
+from ncfm.synthetic.storage import SCORES_FILE, read_scores
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.stages import PICTURE_FILE, distill_into, judge, obtain, prepare, scores
 

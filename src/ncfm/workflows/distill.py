@@ -15,7 +15,7 @@ from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import check_extension
-from ncfm.synthetic.synthetic_set import load
+from ncfm.synthetic.storage import load
 from ncfm.workflows.stages import distill_into, prepare, train_pool
 
 

@@ -12,7 +12,8 @@ from ncfm.config.resolve import Settings, config_of_set, data_of_set
 from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import EvaluationResult
 from ncfm.formats.reading import is_set, read_foreign
-from ncfm.synthetic.synthetic_set import SyntheticSet, load
+from ncfm.synthetic.storage import load
+from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.stages import judge, prepare, train_teachers
 
 

@@ -17,6 +17,7 @@ from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.evaluation import EvaluationResult, Protocol
 from ncfm.synthetic.soft_labels import StudentTargets
+from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.stages import prepare, train_students
@@ -48,7 +49,7 @@ class Opened:
             NcfmError: if the set does not say what it was made from, or does not fit the data.
         """
         if isinstance(synthetic, (str, Path)):
-            synthetic = SyntheticSet.load(synthetic)
+            synthetic = load(synthetic)
         config = config_of_set(synthetic.facts.get("config", {}), settings, seed)
         images, machine = prepare(data_of_set(synthetic.facts, on), config, data_dir)
         if synthetic.class_names != images.class_names:

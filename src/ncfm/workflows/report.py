@@ -33,6 +33,7 @@ class Written(NamedTuple):
 
 def write_report(
     run: str | Path,
+    on: str | ImageSet | None = None,
     *,
     out: str | Path | None = None,
     against: Sequence[str | Path] = (),
@@ -49,6 +50,7 @@ def write_report(
 
     Args:
         run: the folder.
+        on: the real data; default: what the set was made from.
         out: the file; default ``report.html`` in the folder.
         against: run folders whose evaluations stand beside, those by the same network and protocol.
         with_data: open the real data; without them the report takes a second.
@@ -62,7 +64,7 @@ def write_report(
     folder = Path(run).expanduser()
     opened = open_run(folder)
     others = _others(opened, [Path(place).expanduser() for place in against])
-    real = _real(opened, with_data, settings, device, data_dir, reporter or Silent())
+    real = _real(opened, on, with_data, settings, device, data_dir, reporter or Silent())
     path = folder / REPORT_FILE if out is None else Path(out).expanduser()
     write_text(path, render(make_page(opened, others, real)))
     return Written(path, opened.missing)
@@ -86,6 +88,7 @@ def _others(run: RunFolder, against: Sequence[Path]) -> list[Score]:
 
 def _real(
     run: RunFolder,
+    on: str | ImageSet | None,
     with_data: bool,
     settings: Settings | None,
     device: str | None,
@@ -96,7 +99,7 @@ def _real(
     reason = ""
     if not with_data:
         reason = "The real data were not opened (`--no-data`)."
-    elif run.synthetic is None or run.data is None:
+    elif run.synthetic is None or (on is None and run.data is None):
         reason = "There is no set, or it does not record its source dataset."
     elif run.config is None:
         reason = "The run's settings are not known, and with them neither are its teachers."
@@ -105,7 +108,7 @@ def _real(
             fingerprint = run.facts.get("data_fingerprint")
             real = compare_with_real(
                 run.synthetic,
-                data_of_set({"data": run.data}, None),
+                data_of_set({"data": run.data}, on),
                 run.config,
                 class_names=run.synthetic.class_names if run.finished else None,
                 fingerprint=str(fingerprint) if fingerprint else None,

@@ -27,7 +27,8 @@ from ncfm.formats.reading import is_set
 from ncfm.results.files import read_rows
 from ncfm.results.published import published
 from ncfm.results.rows import AccuracyRow
-from ncfm.synthetic.synthetic_set import SyntheticSet, load
+from ncfm.synthetic.storage import load
+from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.compare import Scored, accuracy_row
 from ncfm.workflows.distill import distill
 from ncfm.workflows.evaluate import evaluate

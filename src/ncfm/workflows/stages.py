@@ -32,7 +32,8 @@ from ncfm.networks.registry import is_own
 from ncfm.results.files import Conditions, code_version, command_line, library_versions
 from ncfm.results.image_grid import save_image_grid
 from ncfm.synthetic.soft_labels import StudentTargets
-from ncfm.synthetic.synthetic_set import SET_FOLDER, SyntheticSet
+from ncfm.synthetic.storage import SET_FOLDER, save
+from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 
 PICTURE_FILE = "images.png"
@@ -134,7 +135,7 @@ def _versions() -> str:
 
 def _write(synthetic: SyntheticSet, folder: Path) -> None:
     """The set and its picture."""
-    synthetic.save(folder / SET_FOLDER)
+    save(synthetic, folder / SET_FOLDER)
     save_image_grid(folder / PICTURE_FILE, synthetic.images, synthetic.class_names)
 
 

@@ -1,0 +1,121 @@
+"""From the encoded images of a source to an `ImageSet`: decoding, class names, and checks that splits agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ncfm._utils.checks import NcfmError
+from ncfm.data.cache import cached_set, source_key
+from ncfm.data.decoding import decode_all
+from ncfm.data.image_set import ImageSet, ImageSplit, drop_empty_classes
+from ncfm.data.raw import RawSplit, Splits
+from ncfm.data.store import NewRows, beyond_memory
+
+TRAIN_NAMES = ("train", "training")
+TEST_NAMES = ("test", "validation", "valid", "val")
+MOST_CLASSES = 2**20  # without class names there are as many classes as the largest label says
+
+
+class Wanted(NamedTuple):
+    """The form in which images are wanted. Its ``repr`` is part of the cache keys."""
+
+    image_size: int | None  # side in pixels; None: the images' own
+    channels: int | None  # 1, 3, or None: by the images
+    max_unreadable: float  # share of a split
+
+
+class Request(NamedTuple):
+    """A request for the images of a name or path."""
+
+    name: str
+    data_root: Path | None  # where data sets are looked for before downloading
+    wanted: Wanted
+
+
+def load_files(
+    name: str, files: Sequence[Path], options: tuple[Any, ...], read: Callable[[], Splits], wanted: Wanted
+) -> ImageSet:
+    """The set called ``name`` from the cache, or decoded from files.
+
+    Args:
+        name: of the set.
+        files: that the pixels depend on.
+        options: what else they depend on, apart from ``wanted``.
+        read: gives the splits.
+        wanted: size and channels.
+    """
+    key = source_key(files, options, wanted)
+    return cached_set(key, name, lambda rows: assemble(name, read(), wanted, rows))
+
+
+def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], NewRows] = beyond_memory) -> ImageSet:
+    """Decode the splits of a source and sort them by class.
+
+    Args:
+        name: of the set.
+        splits: by name, see `TRAIN_NAMES` and `TEST_NAMES`; others are ignored.
+        wanted: size and channels; the test split follows the training split in its channels.
+        rows: storage for the decoded images of a split.
+
+    Raises:
+        NcfmError: without a training split, for images that cannot be read, or splits that do not fit each other.
+    """
+    train, test = _first(splits, TRAIN_NAMES), _first(splits, TEST_NAMES)
+    if train is None:
+        raise NcfmError(
+            f"{name}: expected a train split, found {', '.join(sorted(splits)) or 'nothing'}; "
+            "name the folder or the parquet files train."
+        )
+    if test is not None and not test.images:
+        test = None
+    class_names = _common_names(name, train, test)
+    problems: list[str] = []
+
+    def decode(raw: RawSplit, split: str, channels: int | None) -> ImageSplit:
+        labels = torch.tensor(list(raw.labels), dtype=torch.int64)
+        decoded = decode_all(
+            raw.images,
+            image_size=wanted.image_size,
+            channels=channels,
+            place=f"{name} ({split})",
+            max_unreadable=wanted.max_unreadable,
+            order=labels.argsort(stable=True),
+            rows=rows(split),
+        )
+        problems.extend(f"{split}: left out {line}" for line in decoded.unreadable)
+        return ImageSplit.of(decoded.images, labels[decoded.kept], len(class_names))
+
+    train_split = decode(train, "train", wanted.channels)
+    depth, size = train_split.images.shape[1:3]
+    test_split = None if test is None else decode(test, "test", depth)
+    # Not resized silently: the test images would not be those that the user means to evaluate on.
+    if test_split is not None and test_split.images.shape[-1] != size:
+        raise NcfmError(
+            f"{name}: train images have {size} px and test images {test_split.images.shape[-1]} px; "
+            f"choose one size with image_size (--set data.image_size={size})."
+        )
+    train_split, test_split, kept = drop_empty_classes(train_split, test_split, class_names)
+    problems += [f"train: no images of class {empty!r}, left out" for empty in class_names if empty not in kept]
+    return ImageSet(name, train_split, test_split, kept, tuple(problems))
+
+
+def _common_names(name: str, train: RawSplit, test: RawSplit | None) -> tuple[str, ...]:
+    """The class names, which both splits must share; without names, numbers up to the largest label."""
+    if test is not None and test.class_names != train.class_names:
+        lone = sorted(set(train.class_names or ()) ^ set(test.class_names or ()))
+        found = f"only one of them has {', '.join(lone[:10])}" if lone else "in another order"
+        raise NcfmError(f"{name}: train and test must name the same classes, but {found}.")
+    if train.class_names is not None:
+        return train.class_names
+    largest = max([*train.labels, *(test.labels if test is not None else ())], default=-1)
+    if largest >= MOST_CLASSES:
+        raise NcfmError(f"{name}: expected labels below {MOST_CLASSES:,}, found {largest}; number the classes from 0.")
+    return tuple(str(c) for c in range(largest + 1))
+
+
+def _first(splits: Splits, names: Iterable[str]) -> RawSplit | None:
+    return next((splits[n] for n in names if n in splits), None)

@@ -1,0 +1,223 @@
+"""Synthetic sets on disk: a folder of safetensors files and one JSON file. Nothing is pickled.
+
+| file | content |
+|---|---|
+| ``images.safetensors`` | ``images`` (C, ipc, c, h, w), float32 or 8-bit levels, and ``labels`` (C * ipc,) |
+| ``set.json`` | everything else, with a content hash of each tensor file |
+| ``labels.safetensors`` | the soft labels, if the set has some |
+| ``whitening.safetensors`` | the ZCA map, if the set was made with one |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ncfm._utils.checks import NcfmError, NcfmFailure, check_finite
+from ncfm._utils.files import content_hash, read_json, read_tensors, write_json, write_tensors
+from ncfm._utils.locks import taking_turns
+from ncfm._utils.types import Statistics, Whitening
+from ncfm._utils.version import __version__
+from ncfm.data.image_set import to_float, to_uint8
+from ncfm.synthetic.soft_labels import SoftLabels
+from ncfm.synthetic.synthetic_set import SyntheticSet
+
+FORMAT = "ncfm-synthetic-set"
+FORMAT_VERSION = 2  # the highest that is read; sets are written in the lowest that serves: 1 for floats, 2 for 8 bits
+BITS = (32, 8)  # per stored value: float32, or one of 256 levels
+IMAGES_FILE, FACTS_FILE = "images.safetensors", "set.json"
+WHITENING_FILE = "whitening.safetensors"
+LABELS_FILE = "labels.safetensors"
+SET_FOLDER, SCORES_FILE = "synthetic", "scores.json"  # in a run folder
+
+
+def save(synthetic: SyntheticSet, folder: str | Path, *, bits: int = 32) -> Path:
+    """Write a set to a folder.
+
+    With 8 bits every value becomes the nearest of the levels 0, 1/255, ..., 1. The file takes a quarter of the bytes,
+    the error is at most 1/510, and saving again changes nothing. Soft labels and scores remain those of the original
+    images.
+
+    Args:
+        synthetic: the set.
+        folder: where to write it; files of a set that is already there are replaced.
+        bits: per value, 32 (float32, exact) or 8.
+
+    Returns:
+        The folder.
+
+    Raises:
+        NcfmError: if values are not finite, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    check_finite(synthetic.images, "The synthetic images")
+    images = synthetic.images.detach().cpu()
+    if check_bits(bits, BITS) == 8:
+        images = to_uint8(images)
+    facts = _facts(synthetic, images, bits)
+    whitening, labels = synthetic.statistics.whitening, synthetic.soft_labels
+    if whitening is not None:
+        write_tensors(folder / WHITENING_FILE, {"mean": whitening.mean, "matrix": whitening.matrix})
+    if labels is not None:
+        write_tensors(folder / LABELS_FILE, _tensors(labels))
+    write_tensors(folder / IMAGES_FILE, {"images": images, "labels": synthetic.stored_labels})
+    write_json(folder / FACTS_FILE, facts)
+    return folder
+
+
+def load(path: str | Path) -> SyntheticSet:
+    """Read a set from its folder, or from the run folder that holds it as ``synthetic/``.
+
+    A set in a run folder gets the scores of the run in addition to those stored with it.
+
+    Raises:
+        NcfmError: if there is no set, or it is damaged, or another program wrote it.
+    """
+    folder = Path(path).expanduser()
+    if not (folder / FACTS_FILE).is_file() and (folder / SET_FOLDER / FACTS_FILE).is_file():
+        folder = folder / SET_FOLDER
+    if not (folder / FACTS_FILE).is_file():
+        state = "exists but holds none" if folder.is_dir() else "does not exist"
+        raise NcfmError(
+            f"Expected a synthetic set (a folder with {FACTS_FILE} and {IMAGES_FILE}), "
+            f"but {folder} {state}. `ncfm distill ... --out {folder}` makes one."
+        )
+    facts = read_json(folder / FACTS_FILE)
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        raise NcfmError(f"{folder / FACTS_FILE} was not written by ncfm (expected format {FORMAT!r}).")
+    try:
+        return _from_facts(folder, facts)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise NcfmFailure(f"{folder / FACTS_FILE} is damaged: {type(error).__name__} {error}.") from error
+
+
+def read_scores(path: Path) -> list[dict[str, Any]]:
+    """The evaluations in the score file of a run folder; an empty list if there is no such file.
+
+    Raises:
+        NcfmError: if the file is not a list of evaluations.
+    """
+    if not path.is_file():
+        return []
+    entries = read_json(path)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise NcfmFailure(f"{path} is not a list of evaluations; remove it to evaluate again.")
+    return entries
+
+
+def add_scores(path: Path, new: Sequence[Mapping[str, Any]]) -> None:
+    """Append evaluations to a score file; those that it already has, whatever time they took, are skipped.
+
+    Raises:
+        NcfmError: as `read_scores`; NcfmFailure if the file cannot be written.
+    """
+
+    def result(entry: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in entry.items() if key != "seconds"}
+
+    with taking_turns(path):
+        known = read_scores(path)
+        added = [dict(entry) for entry in new if result(entry) not in map(result, known)]
+        write_json(path, known + added)
+
+
+def check_bits(bits: int, possible: Sequence[int]) -> int:
+    """Return ``bits``, the bits per value, if it is one of the possible numbers.
+
+    Raises:
+        NcfmError: naming the possible ones.
+    """
+    if bits not in possible:
+        raise NcfmError(f"bits of a pixel must be {' or '.join(map(str, possible))}, got {bits}.")
+    return bits
+
+
+def _facts(synthetic: SyntheticSet, images: Tensor, bits: int) -> dict[str, Any]:
+    """The content of ``set.json``; ``images`` are the stored ones, with ``bits`` per value."""
+    statistics, labels = synthetic.statistics, synthetic.soft_labels
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "version": 2 if bits == 8 else 1,
+        "versions": {"ncfm": __version__, "torch": torch.__version__},  # of the writer
+        "class_names": list(synthetic.class_names),
+        "ipc": synthetic.ipc,
+        "factor": synthetic.factor,
+        "mode": synthetic.mode,
+        "bound": synthetic.bound,
+        "decoded_ipc": synthetic.decoded_ipc,
+        "statistics": {"mean": statistics.mean, "std": statistics.std, "zca": statistics.whitening is not None},
+        "bits": bits,
+        "images_hash": content_hash(images),
+        "facts": synthetic.facts,
+    }
+    if synthetic.scores:
+        facts["scores"] = list(synthetic.scores)
+    if labels is not None:
+        facts["soft_labels"] = {
+            "hash": _hash(_tensors(labels)),
+            "bytes": labels.num_bytes,
+            "image_equivalents": labels.image_equivalents(synthetic.images.shape[2], synthetic.images.shape[-1]),
+        }
+    return facts
+
+
+def _from_facts(folder: Path, facts: dict[str, Any]) -> SyntheticSet:
+    """The set of a folder, given the content of its ``set.json``."""
+    if facts["version"] > FORMAT_VERSION:
+        raise NcfmError(
+            f"{folder} has format version {facts['version']}, this ncfm reads up to {FORMAT_VERSION}; upgrade ncfm."
+        )
+    stored = read_tensors(folder / IMAGES_FILE)
+    images = stored.get("images")
+    if images is None or content_hash(images) != facts["images_hash"]:
+        raise NcfmFailure(f"{folder / IMAGES_FILE} does not match {FACTS_FILE} (another hash): damaged or mixed up.")
+    statistics = Statistics(tuple(facts["statistics"]["mean"]), tuple(facts["statistics"]["std"]))
+    if facts["statistics"].get("zca"):
+        statistics = statistics._replace(whitening=Whitening(**read_tensors(folder / WHITENING_FILE)))
+    class_names = tuple(facts["class_names"])
+    found = SyntheticSet(
+        to_float(images) if images.dtype == torch.uint8 else images,
+        class_names,
+        statistics,
+        facts["factor"],
+        facts["mode"],
+        facts["bound"],
+        facts["facts"],
+        _read_labels(folder, facts["soft_labels"], len(class_names)) if "soft_labels" in facts else None,
+        tuple(facts.get("scores", ())),
+    )
+    labels = stored.get("labels")  # sets of earlier versions have none: labels follow from the shape
+    if labels is not None and not torch.equal(labels, found.stored_labels):
+        raise NcfmFailure(f"{folder / IMAGES_FILE} has labels out of order: damaged or mixed up.")
+    return replace(found, scores=(*found.scores, *_scores_of_run(folder, found.scores)))
+
+
+def _read_labels(folder: Path, facts: Mapping[str, Any], num_classes: int) -> SoftLabels:
+    tensors = read_tensors(folder / LABELS_FILE)
+    if _hash(tensors) != facts["hash"]:
+        raise NcfmFailure(f"{folder / LABELS_FILE} does not match {FACTS_FILE} (another hash): damaged or mixed up.")
+    return SoftLabels(tensors["values"], tensors.get("classes"), num_classes)
+
+
+def _tensors(labels: SoftLabels) -> dict[str, Tensor]:
+    return {"values": labels.values} | ({} if labels.classes is None else {"classes": labels.classes})
+
+
+def _scores_of_run(folder: Path, known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Scores in the run folder around a set that are not stored with the set, without their confusion matrices."""
+    if folder.name != SET_FOLDER:
+        return []
+    entries = [
+        {key: value for key, value in entry.items() if key != "confusion"}  # C * C numbers
+        for entry in read_scores(folder.parent / SCORES_FILE)
+    ]
+    return [entry for entry in entries if entry not in known]
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    return content_hash(*(part for name in sorted(tensors) for part in (name, tensors[name])))

@@ -1,0 +1,24 @@
+"""Synthetic sets for tests: three classes of random images, and soft labels of random logits."""
+
+import torch
+
+from ncfm._utils.types import Statistics
+from ncfm.synthetic.initialization import start_images
+from ncfm.synthetic.soft_labels import SoftLabels
+from ncfm.synthetic.synthetic_set import SyntheticSet
+from strategies import rng
+
+NAMES = ("cat", "dog", "Käfer")
+STATISTICS = Statistics((0.1, 0.2, 1 / 3), (0.3, 0.4, 0.5))
+
+
+def synthetic(seed=0, ipc=2, **options):
+    images = torch.rand(3, ipc, 3, 8, 8, generator=rng(seed))
+    return SyntheticSet(images, NAMES, STATISTICS, **options)
+
+
+def with_soft_labels(digits, **options):
+    images = start_images(digits, ipc=2, factor=2, init="mosaic", generator=rng(0))
+    log_probabilities = torch.log_softmax(torch.randn(80, 10, generator=rng(1)), 1)
+    soft_labels = SoftLabels.of(log_probabilities, **options)
+    return SyntheticSet(images, digits.class_names, digits.statistics, factor=2, soft_labels=soft_labels)
