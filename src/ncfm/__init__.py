@@ -5,8 +5,7 @@ result = ncfm.distill("digits", ipc=1)
 images, labels = result.synthetic.decoded()
 ncfm.evaluate(result.synthetic, "digits").accuracy_mean
 
-A set that exists needs less: `load` and what it gives are imported at once, on PyTorch, NumPy, Pillow and safetensors
-alone; what distils, judges and reads data at its first use.
+Every name is imported at its first use. To load a set takes PyTorch, NumPy, Pillow and safetensors only.
 """
 
 from importlib import import_module
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.version import __version__
-from ncfm.synthetic.synthetic_set import SyntheticSet, load
 
 if TYPE_CHECKING:
     from ncfm.data import ImageSet, images_of, load_images
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from ncfm.distillation import DistillResult, Interrupted
     from ncfm.evaluation import EvaluationResult
     from ncfm.formats import export
+    from ncfm.synthetic.synthetic_set import SyntheticSet, load
     from ncfm.workflows.compare import compare
     from ncfm.workflows.continual import continual
     from ncfm.workflows.distill import distill
@@ -74,6 +73,7 @@ _HOMES = {
     "ncfm.distillation": ("DistillResult", "Interrupted"),
     "ncfm.evaluation": ("EvaluationResult",),
     "ncfm.formats": ("export",),
+    "ncfm.synthetic.synthetic_set": ("SyntheticSet", "load"),
     "ncfm.workflows.compare": ("compare",),
     "ncfm.workflows.continual": ("continual",),
     "ncfm.workflows.distill": ("distill",),
