@@ -1,4 +1,4 @@
-"""Who is told how far a run is."""
+"""Progress of a run, for whoever shows it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Whoever shows progress: told when a stage begins, how far it is, and when it ends."""
+    """Shows progress. A run calls it when a stage begins, advances and ends."""
 
-    def begin(self, stage: str, total: int) -> None:
-        """A stage of ``total`` units begins."""
+    def begin(self, stage: str, total: int, unit: str = "step") -> None:
+        """A stage begins.
+
+        Args:
+            stage: its name, such as "teachers".
+            total: units of the whole stage.
+            unit: what is counted, in the singular: "epoch", "iteration", "student".
+        """
         ...
 
     def update(self, done: int, note: str = "") -> None:
-        """``done`` units of the stage are finished; ``note`` is a short remark to show beside."""
+        """``done`` units of the stage are finished; ``note`` is a short remark, such as the loss."""
         ...
 
     def end(self) -> None:
@@ -24,7 +30,7 @@ class Reporter(Protocol):
 class Silent:
     """A reporter that shows nothing."""
 
-    def begin(self, stage: str, total: int) -> None:
+    def begin(self, stage: str, total: int, unit: str = "step") -> None:
         """Do nothing."""
 
     def update(self, done: int, note: str = "") -> None:
@@ -32,3 +38,12 @@ class Silent:
 
     def end(self) -> None:
         """Do nothing."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is 1.
+
+    >>> counted(1, "epoch"), counted(300, "iteration"), counted(2, "class")
+    ('1 epoch', '300 iterations', '2 classes')
+    """
+    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")

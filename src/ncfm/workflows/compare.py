@@ -308,7 +308,7 @@ def _score(name: str, method: Method, pools: _Pools, config: RunConfig, ipc: int
     protocol = build_protocol(config, soft)
     if method.distilled:
         pool = pools.for_distilling(config)
-        result = _distill_or_load(pools, pool, config, ipc, folder, name, method.name, variant)
+        result = _distill_or_load(pools, pool, config, ipc, folder, f"distilling {name}", method.name, variant)
         train = result.synthetic.decoded()
         soft = build_targets(config, result.synthetic.soft_labels, teachers)
         protocol = build_protocol(config, soft)
@@ -330,7 +330,7 @@ def _score(name: str, method: Method, pools: _Pools, config: RunConfig, ipc: int
         chosen = _select(method.name, pools, pool, config, ipc, folder)
         train = chosen.decoded()
         facts["teacher_seconds"] = pool.seconds if method.name in BY_TEACHERS else asked
-    evaluation = judge(train, images, config, machine, f"{name}: students", reporter, soft=soft, protocol=protocol)
+    evaluation = judge(train, images, config, machine, f"evaluating {name}", reporter, soft=soft, protocol=protocol)
     if folder is not None:
         known = [entry for entry in read_scores(folder / SCORES_FILE) if entry.get("method") == name]
         entry = scores(evaluation) | {"method": name, "seed": config.seed}

@@ -67,7 +67,7 @@ def prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None
 def train_teachers(images: ImageSet, config: RunConfig, machine: Machine, reporter: Reporter) -> TeacherPool:
     """The pool of teachers, trained or from the cache."""
     epochs, number = config.teachers.epochs, config.teachers.number
-    reporter.begin("teachers", epochs * number)
+    reporter.begin("teachers", epochs * number, unit="epoch")
     pool = build_teachers(images, config, machine, on_epoch=lambda i, epoch: reporter.update(i * epochs + epoch))
     reporter.end()
     return pool
@@ -76,7 +76,7 @@ def train_teachers(images: ImageSet, config: RunConfig, machine: Machine, report
 def record_trajectories(images: ImageSet, config: RunConfig, machine: Machine, reporter: Reporter) -> ExpertPool:
     """The experts of trajectory matching, recorded or from the cache."""
     epochs, number = config.trajectory.epochs, config.trajectory.experts
-    reporter.begin("experts", epochs * number)
+    reporter.begin("experts", epochs * number, unit="epoch")
     experts = build_experts(images, config, machine, on_epoch=lambda i, epoch: reporter.update(i * epochs + epoch))
     reporter.end()
     return experts
@@ -117,7 +117,10 @@ def distill_into(
         told = describe_run(images.name, ipc, config)
         machine.ranks.after_first(lambda: write_json(folder / CONFIG_FILE, told))
     budget = config.distill.seconds
-    reporter.begin(stage, config.distill.iterations if budget is None else math.ceil(budget))
+    if budget is None:
+        reporter.begin(stage, config.distill.iterations, unit="iteration")
+    else:
+        reporter.begin(stage, math.ceil(budget), unit="second")
     common: dict[str, Any] = {
         "ipc": ipc,
         "folder": folder,
@@ -204,7 +207,7 @@ def judge(
         fresh: train all students, also those that are remembered.
     """
     protocol = build_protocol(config, soft) if protocol is None else protocol
-    reporter.begin(stage, protocol.recipe.epochs * protocol.num_runs)
+    reporter.begin(stage, protocol.recipe.epochs * protocol.num_runs, unit="epoch")
     result = train_students(
         train,
         images.require_test(),
