@@ -60,7 +60,10 @@ SETTINGS = {
 }
 IMAGES_PER_CLASS = 30
 OPTIONS = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-SLOW_IMPORTS = ("ncfm.workflows.report", "ncfm.formats", "matplotlib.backends.backend_agg", "datasets", "torch._dynamo")
+SLOW_IMPORTS = (
+    *("ncfm.workflows.compare", "ncfm.workflows.distill", "ncfm.workflows.evaluate", "ncfm.workflows.report"),
+    *("ncfm.formats", "matplotlib.backends.backend_agg", "datasets", "torch._dynamo"),
+)
 AGENT_PATIENCE = 10.0  # seconds that ranks have to notice that one is lost, before they are told
 PATIENCE = 120.0  # seconds that a command may take: what takes longer hangs
 

@@ -28,7 +28,7 @@ from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.data.named import NAMED_SETS, SUBSETS, whole_size
 from ncfm.results.files import Conditions, append_rows, read_rows
 from ncfm.workflows.plan import Plan, plan
-from ncfm.workflows.reproduce import Row, committed_row, rows
+from ncfm.workflows.rows import Row, committed_row, rows
 
 CLASSES = {"cifar100": 100, "tiny-imagenet": 200, "imagenet-1k": 1000}  # others have ten
 TIMED_CLASSES = 10

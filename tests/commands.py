@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ncfm.cli.main import MISTAKE, main
+from ncfm.cli.main import INTERNAL_ERROR, main
 
 
 @dataclasses.dataclass
@@ -21,7 +21,7 @@ class Done:
 
 @pytest.fixture
 def ncfm_(monkeypatch, capfd):
-    """Run a command in this process. A traceback, on the screen or out of ``main``, or a mistake of ours fails."""
+    """Run a command in this process. A traceback, on the screen or out of ``main``, or an internal error fails."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["ncfm", *map(str, arguments)])
@@ -29,7 +29,7 @@ def ncfm_(monkeypatch, capfd):
             main()
         done = Done(stopped.value.code or 0, *capfd.readouterr())
         assert "Traceback" not in done.out + done.err
-        assert done.code != MISTAKE, done.err
+        assert done.code != INTERNAL_ERROR, done.err
         return done
 
     return run

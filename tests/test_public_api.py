@@ -172,16 +172,107 @@ def test_a_reporter_hears_every_stage(digits):
     heard = []
 
     class Reporter(Silent):
-        def begin(self, stage, total):
-            heard.append([stage, total, 0])
+        def begin(self, stage, total, unit="step"):
+            heard.append([stage, unit, total, 0])
 
         def update(self, done, note=""):
-            heard[-1][2] = done
+            heard[-1][3] = done
 
     result = ncfm.distill(digits, ipc=1, recipe="none", settings=SETTINGS, reporter=Reporter())
     ncfm.evaluate(result.synthetic, digits, settings=SETTINGS, reporter=Reporter())
-    assert heard == [["teachers", 1, 1], ["distilling", 2, 2], ["students", 4, 4]]
+    assert heard == [["teachers", "epoch", 1, 1], ["distilling", "iteration", 2, 2], ["students", "epoch", 4, 4]]
 
+
+# --- what the other commands do -----------------------------------------------------------------------------
+
+
+class Heard(Silent):
+    """A reporter that remembers its stages and their units."""
+
+    def __init__(self):
+        self.stages = []
+
+    def begin(self, stage, total, unit="step"):
+        self.stages.append((stage, unit))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a tiny run that recorded diagnoses."""
+    settings = SETTINGS | {"machine.diagnose_every": 1}
+    ncfm.distill("digits", ipc=1, recipe="none", settings=settings, out=tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_plan_reports_its_progress(digits):
+    reporter = Heard()
+    found = ncfm.plan(digits, ipc=1, settings=SETTINGS, steps=1, reporter=reporter)
+    assert isinstance(found, ncfm.Plan)
+    assert [stage.name for stage in found.stages] == ["teachers", "distilling", "students", "testing"]
+    assert reporter.stages == [("timing", "stage")]
+
+
+def test_a_row_is_reproduced_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = ncfm.reproduce("digits-ipc1", settings=SETTINGS, results="rows.csv")
+    assert isinstance(found, ncfm.Reproduction)
+    assert (found.row.name, found.new.dataset, found.new.ipc) == ("digits-ipc1", "digits", 1)
+    assert found.new.accuracy_mean == found.evaluation.accuracy_mean
+    assert len(ncfm.load("runs/reproduce/digits-ipc1").scores) == 1
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 2
+    with pytest.raises(ncfm.NcfmError, match="Did you mean 'digits-ipc1'"):
+        ncfm.reproduce("digit-ipc1")
+
+
+def test_downstream_tasks_of_a_run_report_progress_and_append_rows(run, digits, tmp_path):
+    reporter, grid = Heard(), ["convnet1w2", "convnet1w4", "convnet1w8"]
+    common = {"reporter": reporter, "settings": {"evaluate.epochs": 1}}
+    scores = ncfm.score(run, digits, full_epochs=1, results=tmp_path / "score.csv", **common)
+    memories = ncfm.continual(run, digits, steps=2, methods=["random"], results=tmp_path / "continual.csv", **common)
+    ranked = ncfm.search(run, digits, networks=grid, full_epochs=1, results=tmp_path / "search.csv", **common)
+    assert isinstance(scores, ncfm.ScoreResult)
+    assert isinstance(memories["set"], ncfm.ContinualResult)
+    assert isinstance(ranked, ncfm.SearchResult)
+    lines = {path.stem: len(path.read_text().splitlines()) for path in tmp_path.glob("*.csv")}
+    assert lines == {"score": 1 + 1, "continual": 1 + 2 * 2, "search": 1 + 3}
+    assert reporter.stages == [
+        ("students, hard labels", "epoch"),
+        ("students", "epoch"),
+        ("students, no augmentation", "epoch"),
+        ("random images", "student"),
+        ("random images, no augmentation", "student"),
+        ("full dataset", "epoch"),
+        ("memory set", "student"),
+        ("memory random", "student"),
+        *((f"{name} on the {where}", "epoch") for name in grid for where in ("set", "full dataset")),
+    ]
+
+
+def test_a_report_says_where_it_is_and_what_is_missing(run):
+    written = ncfm.write_report(run, with_data=False)
+    assert written.path == run / "report.html"
+    assert written.path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert "--no-data" in written.missing["data"]
+
+
+def test_a_run_is_diagnosed(run, tmp_path):
+    found = ncfm.diagnose(run)
+    assert [entry["iteration"] for entry in found.entries] == [1, 2]
+    assert found.class_names == tuple("0123456789")
+    assert len(found.entries[-1]["learned.discrepancy"]) == 10
+    with pytest.raises(ncfm.NcfmError, match=r"machine\.diagnose_every"):
+        ncfm.diagnose(tmp_path)
+
+
+def test_a_dataset_is_described(digits, tmp_path):
+    card = ncfm.describe("digits", picture=tmp_path / "digits.png")
+    assert (card.num_classes, sum(card.train_counts), card.problems) == (10, len(digits.train), ())
+    assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
+    held_out = ncfm.describe(digits, settings={"data.validation": 0.5})
+    assert sum(held_out.train_counts) == pytest.approx(len(digits.train) / 2, abs=10)
+
+
+# --- teachers -----------------------------------------------------------------------------------------------
 
 TAUGHT = SETTINGS | {"evaluate.labels": "teacher", "evaluate.temperature": 2.0, "evaluate.soft_weight": 0.5}
 
@@ -192,7 +283,7 @@ def test_students_learn_from_the_teachers_of_the_set(digits, own_cache):
     heard = []
 
     class Reporter(Silent):
-        def begin(self, stage, total):
+        def begin(self, stage, total, unit="step"):
             heard.append(stage)
 
     # The set says how its teachers were trained, and they are found again, whatever the students' seed.

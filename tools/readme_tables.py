@@ -22,8 +22,8 @@ from ncfm.config.resolve import resolve_config, variant_of
 from ncfm.config.schema import dotted
 from ncfm.results.files import latest, read_rows
 from ncfm.results.formatting import duration, machine_of
-from ncfm.workflows import reproduce as reproduction
-from ncfm.workflows.reproduce import COMMITTED, Row
+from ncfm.workflows import rows as table_rows
+from ncfm.workflows.rows import COMMITTED, Row
 from tools.tables import (
     Ablated,
     ablation_table,
@@ -58,7 +58,7 @@ def plain(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     """Rows of methods by their recipes, beside others or alone; what one says that its recipe says too is left out."""
     found = []
     for row in rows:
-        of = next((of for of in reproduction.rows() if is_of_recipe(row, of)), None)
+        of = next((of for of in table_rows.rows() if is_of_recipe(row, of)), None)
         if of is not None:
             found.append(row | {"variant": of.schedule})
         elif is_plain(row):
@@ -169,7 +169,7 @@ def committed(rows: list[dict[str, str]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, ("row", *told), lineterminator="\n")
     writer.writeheader()
-    for of in reproduction.rows():
+    for of in table_rows.rows():
         own = [row for row in rows if is_of_recipe(row, of)]
         if own:
             writer.writerow({"row": of.name} | {name: own[-1].get(name, "") for name in told})
@@ -244,12 +244,12 @@ def main() -> None:
         ("docs/results.md", "results"): results_table(rows),
         ("gallery/README.md", "sets"): gallery_table(gallery()),
         ("docs/reproduce.md", "rows"): rows_table(
-            (of.name, of.paper, reproduction.committed_row(of.name)) for of in reproduction.rows()
+            (of.name, of.paper, table_rows.committed_row(of.name)) for of in table_rows.rows()
         ),
         ("docs/reproduce.md", "planned"): planned_table(
             (of.name, of.paper, planned.get(of.name))
-            for of in reproduction.rows()
-            if not reproduction.committed_row(of.name)
+            for of in table_rows.rows()
+            if not table_rows.committed_row(of.name)
         ),
         ("docs/peers.md", "results"): methods_table(latest(filter(is_at_equal_time, rows))),
         ("docs/peers.md", "race"): race_table(raced),
@@ -273,7 +273,7 @@ def main() -> None:
     for (name, place), table in tables.items():
         path = ROOT / name
         keep(path, with_table(path.read_text(encoding="utf-8"), place, table), stale)
-    for of in reproduction.rows():
+    for of in table_rows.rows():
         path = RECIPES / f"{of.name}.toml"
         keep(path, with_time(path.read_text(encoding="utf-8"), planned.get(of.name)), stale)
     if "--check" in sys.argv[1:] and stale:

@@ -199,5 +199,5 @@ def test_torchrun_distils_and_evaluates_with_one_voice(tmp_path):
 def test_what_ranks_cannot_do_is_said(tmp_path):
     code, _, said = torchrun(2, "recipes", "list", NCFM_CACHE=str(tmp_path))
     assert code != 0
-    assert "ncfm recipes works in one process, start it without torchrun" in said
+    assert "ncfm recipes runs in one process; start it without torchrun" in said
     assert 'File "' not in said.partition("ncfm:")[2].partition("\n")[0]

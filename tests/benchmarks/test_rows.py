@@ -7,7 +7,7 @@ from benchmarks.rows import Shape, key_of, predict
 from benchmarks import rows
 from ncfm.results.files import Conditions, append_rows, read_rows
 from ncfm.workflows.plan import Plan, Stage
-from ncfm.workflows.reproduce import find_row
+from ncfm.workflows.rows import find_row
 
 
 def test_shapes_are_those_of_the_whole_sets():

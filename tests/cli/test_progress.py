@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from ncfm.cli import _common
-from ncfm.cli._common import BarReporter
+from ncfm.cli import _progress
+from ncfm.cli._progress import BarReporter
 from ncfm.workflows.stages import _note
 
 
@@ -15,10 +15,10 @@ from ncfm.workflows.stages import _note
 def shown(monkeypatch):
     """Show on a terminal or not, to a string, with a clock that the test moves."""
 
-    def show(terminal):
+    def show(terminal, width=150):
         screen, now = io.StringIO(), [0.0]
-        monkeypatch.setattr(_common, "errors", Console(file=screen, force_terminal=terminal, width=150))
-        monkeypatch.setattr(_common.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(_progress, "errors", Console(file=screen, force_terminal=terminal, width=width))
+        monkeypatch.setattr(_progress.time, "monotonic", lambda: now[0])
         return screen, now
 
     return show
@@ -26,7 +26,7 @@ def shown(monkeypatch):
 
 def run(now, seconds=1.0, steps=300):
     with BarReporter() as reporter:
-        reporter.begin("distilling", steps)
+        reporter.begin("distilling", steps, unit="iteration")
         for i in range(1, steps + 1):
             now[0] += seconds
             reporter.update(i, f"discrepancy {1 / i:.4f}, 1 s/it, 20 MiB")
@@ -37,7 +37,7 @@ def test_a_log_has_a_line_a_minute_with_the_time_left(shown):
     screen, now = shown(False)
     run(now)
     assert screen.getvalue().splitlines() == [
-        "distilling: 300 steps",
+        "distilling: 300 iterations",
         "distilling: 60 of 300, 0:04:00 left, discrepancy 0.0167, 1 s/it, 20 MiB",
         "distilling: 120 of 300, 0:03:00 left, discrepancy 0.0083, 1 s/it, 20 MiB",
         "distilling: 180 of 300, 0:02:00 left, discrepancy 0.0056, 1 s/it, 20 MiB",
@@ -50,7 +50,7 @@ def test_a_short_stage_has_two_lines_and_no_control_codes(shown):
     screen, now = shown(False)
     run(now, seconds=0.01)
     begin, end = screen.getvalue().splitlines()
-    assert begin == "distilling: 300 steps"
+    assert begin == "distilling: 300 iterations"
     assert end == "distilling: done in 0:00:03, discrepancy 0.0033, 1 s/it, 20 MiB"
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", screen.getvalue())
 
@@ -60,10 +60,28 @@ def test_a_terminal_has_a_bar_with_time_and_note(shown, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     run(now, steps=30)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
-    assert "30/30" in text
+    assert "30/30 iterations" in text
     assert "left" in text
     assert "discrepancy 0.0333, 1 s/it, 20 MiB" in text
     assert "done in" not in text
+
+
+def test_a_narrow_terminal_cuts_the_note_and_nothing_else(shown, monkeypatch):
+    screen, now = shown(True, width=70)
+    monkeypatch.setenv("TERM", "xterm")
+    run(now, steps=30)
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).splitlines()[-1]
+    assert last.startswith("distilling")
+    assert "30/30 iterations" in last
+    assert "discrepancy …" in last or "discrepancy 0" in last
+    assert len(last.rstrip()) <= 70
+
+
+def test_one_unit_is_not_in_the_plural(shown):
+    screen, _ = shown(False)
+    with BarReporter() as reporter:
+        reporter.begin("teachers", 1, unit="epoch")
+    assert screen.getvalue() == "teachers: 1 epoch\n"
 
 
 def test_quiet_is_silent_on_a_terminal_too(shown):

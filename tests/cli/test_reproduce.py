@@ -21,7 +21,9 @@ from ncfm.distillation import Interrupted, MinMaxStep
 from ncfm.results import files as results
 from ncfm.results.published import NCFM
 from ncfm.workflows import reproduce as reproduction
-from ncfm.workflows.reproduce import COMMITTED, Limited, check_header, find_row, read_header, rows
+from ncfm.workflows import rows as table_rows
+from ncfm.workflows.reproduce import Limited
+from ncfm.workflows.rows import COMMITTED, check_header, find_row, read_header, rows
 from tiny import SETTINGS
 
 PLAY = MinMaxStep.__call__
@@ -46,7 +48,7 @@ def committed(tmp_path, monkeypatch):
         row |= {"accuracy_low": "0.475", "accuracy_high": "0.525", "training_images": "", **changes}
         path = tmp_path / "committed.csv"
         path.write_text(",".join(row) + "\n" + ",".join(f'"{v}"' for v in row.values()) + "\n")
-        monkeypatch.setattr(reproduction, "COMMITTED", path)
+        monkeypatch.setattr(table_rows, "COMMITTED", path)
 
     return commit
 
@@ -77,7 +79,7 @@ def test_a_row_is_made_compared_and_written(ncfm_, here, committed):
     mean = f"{100 * again.accuracy_mean:.1f}"
     assert f"digits-ipc1: {mean} ±" in done.out
     assert "Committed: 99.9 ± 1.0 %" in done.out
-    assert "NOT within what students vary by" in done.out
+    assert "NOT within the variation of students" in done.out
 
 
 def test_a_finished_row_is_not_made_twice(ncfm_, here):
@@ -106,8 +108,8 @@ def test_pieces_make_the_row_of_one_go(ncfm_, here, monkeypatch, tmp_path_factor
     monkeypatch.setattr(Limited, "is_over", property(lambda limited: limited._deadline is not None))
     while (done := ncfm_("reproduce", "digits-ipc1", "--quiet", "--out", "pieces", "--budget", 0.001, *settings)).code:
         assert done.code == 75, done.err
-        assert "minutes of this piece are used" in done.err
-        assert "Run the same command again to go on." in done.err
+        assert "The time budget of 0.001 minutes is used up." in done.err
+        assert "Run the same command again to resume." in done.err
         pieces += 1
         assert pieces < 30
     assert pieces >= 5
@@ -133,7 +135,7 @@ def test_ctrl_c_is_gone_on_with(ncfm_, here, monkeypatch):
         done = ncfm_("reproduce", "digits-ipc1", "--quiet", *settings)
     assert done.code == 130
     assert "Stopped after iteration 2 of 4." in done.err
-    assert "Run the same command again to go on." in done.err
+    assert "Run the same command again to resume." in done.err
     assert ncfm_("reproduce", "digits-ipc1", "--quiet", *settings).code == 0
     assert made(here)[0]["iterations"] == "4"
 
@@ -141,9 +143,9 @@ def test_ctrl_c_is_gone_on_with(ncfm_, here, monkeypatch):
 def test_one_student_is_compared_with_nothing(ncfm_, here, committed):
     committed()
     done = ncfm_("reproduce", "digits-ipc1", "--quiet", *TINY, "--runs", 1)
-    assert "1 student by" in done.out
+    assert "1 student, protocol" in done.out
     assert "interval" not in done.out
-    assert "no test" in done.out
+    assert "not tested" in done.out
 
 
 def test_a_result_within_the_interval_and_as_json(ncfm_, here, committed):
@@ -160,7 +162,7 @@ def test_a_result_within_the_interval_and_as_json(ncfm_, here, committed):
 def test_a_protocol_of_its_own_is_not_tested(ncfm_, here, committed):
     committed(protocol="quick@epochs=300")
     done = ncfm_("reproduce", "digits-ipc1", "--quiet", *TINY)
-    assert "Committed: 50.0 ± 1.0 % by quick@epochs=300; no test" in done.out
+    assert "Committed: 50.0 ± 1.0 % by quick@epochs=300; not tested" in done.out
 
 
 def test_wrong_arguments_are_told(ncfm_, here):
@@ -203,7 +205,7 @@ def test_rows_come_by_data_images_and_schedule():
 def test_paper_rows_have_the_papers_schedule():
     for row in rows():
         if row.schedule == "paper":
-            config = reproduction.resolve_config(row.data, row.ipc, row.name, None, None)
+            config = table_rows.resolve_config(row.data, row.ipc, row.name, None, None)
             subset = row.data.startswith("image") and row.data != "imagenet-1k"
             assert (config.teachers.number, config.teachers.epochs) == (20, 80 if subset else 60)
             assert (config.distill.iterations, config.distill.real_batch_per_class) == (20000, 1024)
@@ -232,16 +234,16 @@ def test_a_header_goes_on_over_lines(tmp_path):
     [
         (("# Expected:", "# Hoped:"), "no line `# Expected"),
         (("ncfm reproduce cifar10-ipc10", "ncfm reproduce cifar10-ipc1"), "does not name it"),
-        (("71.8", "71.9"), "the paper reports 71.8, the header says '71.9"),
+        (("71.8", "71.9"), "the paper reports 71.8, the header '71.9"),
         (("66.5 +- 0.5 %", "not run yet"), "not run yet, and no line `# Time"),
     ],
 )
 def test_wrong_headers_are_told(tmp_path, monkeypatch, change, message):
-    text = reproduction.recipe_path("cifar10-ipc10").read_text()
+    text = table_rows.recipe_path("cifar10-ipc10").read_text()
     assert change[0] in text
     path = tmp_path / "changed.toml"
     path.write_text(text.replace(*change))
-    monkeypatch.setattr(reproduction, "recipe_path", lambda name: path)
+    monkeypatch.setattr(table_rows, "recipe_path", lambda name: path)
     with pytest.raises(NcfmError, match=message):
         check_header("cifar10-ipc10")
 

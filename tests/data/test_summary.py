@@ -94,7 +94,7 @@ def test_the_command_shows_a_card(monkeypatch, capsys, folder, tmp_path):
         "a [bold], b",
         "broken.png",
         "no test split",
-        "2 remarks",
+        "2 warnings",
     ):
         assert words in told.out, words
     with Image.open(tmp_path / "grid.png") as picture:

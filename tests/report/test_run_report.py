@@ -126,7 +126,7 @@ def test_a_report_shows_all_that_there_is(run):
         "frequencies.number",
         "Hash of the images",
         'ncfm.load("mine").decoded()',
-        "The real data were not opened",
+        "The real data were not loaded",
     ):
         assert said in seen.text, said
     assert len([i for i in seen.all("img") if i["alt"].startswith("Synthetic image of")]) == 10
@@ -326,7 +326,7 @@ def test_others_stand_beside_by_the_same_recipe_only(run, finished, tmp_path):
     assert "This set less other: +6.00 points" in seen.text
     assert "Not shown, since nobody judged them by convnet1w8 and quick@epochs=2: full" in seen.text
     (other / SCORES_FILE).unlink()
-    with pytest.raises(NcfmError, match="has no scores"):
+    with pytest.raises(NcfmError, match="has no evaluation to compare with"):
         write_report(run, against=[other], with_data=False)
 
 
@@ -430,7 +430,7 @@ def test_other_data_are_refused_in_a_sentence(run, tens, digits):
     config = read_json(run / CONFIG_FILE)
     config["data"] = "no-such-data-at-all"
     write_json(run / CONFIG_FILE, config)
-    assert "could not be opened" in write_report(run).missing["data"]
+    assert "could not be used" in write_report(run).missing["data"]
 
 
 def test_a_whole_report_has_the_real_data(run):
@@ -456,7 +456,7 @@ def test_the_command_writes_the_report(run):
     done = CliRunner().invoke(app, ["report", str(run), "--no-data"])
     assert done.exit_code == 0, done.output
     assert (run / REPORT_FILE).is_file()
-    assert "Left out: The real data were not opened" in " ".join(done.output.split())
+    assert "Left out: The real data were not loaded" in " ".join(done.output.split())
     told = CliRunner().invoke(app, ["report", str(run), "--no-data", "--json", "--out", str(run / "other.html")])
     said = json.loads(told.output)
     assert said["bytes"] == (run / "other.html").stat().st_size

@@ -90,8 +90,8 @@ def test_without_augmentation_nothing_is_mixed_either(distilled, images, monkeyp
     monkeypatch.setattr(score_workflow, "judge", spy)
     many = {"evaluate.epochs": 12}
     ncfm.score(distilled(), images, full_epochs=1, settings=many)
-    assert stages["set, no augmentation"] == 0
-    assert stages["set, hard labels"] > 0
+    assert stages["students, no augmentation"] == 0
+    assert stages["students, hard labels"] > 0
 
 
 def test_soft_labels_cost_images_and_are_given_to_random_ones_too(distilled, images, monkeypatch):

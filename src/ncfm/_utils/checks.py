@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # the command line needs the errors of this file before it needs PyTorch, which is slow to import
+    from torch import Tensor
 
 
 class NcfmError(ValueError):
@@ -71,7 +71,7 @@ def check_matrix_pair(x: Tensor, y: Tensor, what: str = "features") -> None:
 
 def check_labels(labels: Tensor, num_classes: int) -> None:
     """Raise NcfmError unless the labels are int64 in 0 .. num_classes - 1."""
-    if labels.dtype != torch.int64:
+    if str(labels.dtype) != "torch.int64":
         raise NcfmError(f"Labels must be int64 class indices, got {labels.dtype}; convert with labels.long().")
     if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
         raise NcfmError(
@@ -82,7 +82,7 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
 
 def check_finite(tensor: Tensor, name: str) -> None:
     """Raise NcfmError if the tensor has a NaN or an infinity; the message has their number."""
-    bad = int((~torch.isfinite(tensor)).sum())
+    bad = int((~tensor.isfinite()).sum())
     if bad:
         raise NcfmError(
             f"{name} has {bad} values that are not finite (NaN or infinity) of {tensor.numel()}; "

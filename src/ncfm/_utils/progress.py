@@ -8,8 +8,14 @@ from typing import Protocol
 class Reporter(Protocol):
     """Receives the progress of a run: the start of each stage, its finished units, and its end."""
 
-    def begin(self, stage: str, total: int) -> None:
-        """A stage of ``total`` units begins."""
+    def begin(self, stage: str, total: int, unit: str = "step") -> None:
+        """A stage begins.
+
+        Args:
+            stage: its name, such as "teachers".
+            total: units of the whole stage.
+            unit: what is counted, in the singular: "epoch", "iteration", "student".
+        """
         ...
 
     def update(self, done: int, note: str = "") -> None:
@@ -24,7 +30,7 @@ class Reporter(Protocol):
 class Silent:
     """A reporter that shows nothing."""
 
-    def begin(self, stage: str, total: int) -> None:
+    def begin(self, stage: str, total: int, unit: str = "step") -> None:
         """Do nothing."""
 
     def update(self, done: int, note: str = "") -> None:
@@ -32,3 +38,12 @@ class Silent:
 
     def end(self) -> None:
         """Do nothing."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is 1.
+
+    >>> counted(1, "epoch"), counted(300, "iteration"), counted(2, "class")
+    ('1 epoch', '300 iterations', '2 classes')
+    """
+    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")

@@ -4,57 +4,65 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from ncfm.cli._common import AsJson, Data, DataDir, Set, console, print_json, settings_of
-from ncfm.config.build import build_data
-from ncfm.config.schema import make_config, nest
-from ncfm.data.summary import count_summary, describe, sample_grid
-from ncfm.results.image_grid import save_image_grid
+import ncfm
+from ncfm._utils.progress import counted
+from ncfm.cli._options import AsJson, Data, DataDir, Set, flatten_options, settings_of
+from ncfm.cli._output import console, print_json, say
 
-LISTED = 20  # classes named in the terminal
+if TYPE_CHECKING:
+    from ncfm.data.summary import DataCard
+
+LISTED = 20  # class names printed
 
 
+@flatten_options
 def command(
     data: Data,
+    *,
     picture: Annotated[
-        Path | None, typer.Option("--picture", metavar="PNG", help="Write ten images of every class to this file.")
+        Path | None, typer.Option("--picture", metavar="PNG", help="Write ten images per class to this file.")
     ] = None,
     set_: Set = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a data set holds, and what is wrong with it.
+    """Describe a dataset: its splits and classes, and problems such as duplicates or unreadable files.
 
     Example: `ncfm data digits`, `ncfm data my-photos --set data.image_size=64`
     """
-    images = build_data(data, make_config(nest(settings_of(set_))), data_dir)
-    card = describe(images)
-    if picture is not None:
-        save_image_grid(picture, sample_grid(images), images.class_names)
+    card = ncfm.describe(data, settings=settings_of(set_), data_dir=data_dir, picture=picture)
     if as_json:
         print_json(asdict(card) | {"statistics": {"mean": card.statistics.mean, "std": card.statistics.std}})
         return
-    table = Table(show_header=False, title=escape(card.name), min_width=60)
-    table.add_row("classes", str(card.num_classes))
-    table.add_row("training images", f"{sum(card.train_counts)} ({count_summary(card.train_counts)})")
-    test = "none" if card.test_counts is None else f"{sum(card.test_counts)} ({count_summary(card.test_counts)})"
-    table.add_row("test images", test)
-    table.add_row("size", f"{card.image_size} x {card.image_size} px, {'RGB' if card.channels == 3 else 'grey'}")
-    table.add_row("mean of train", ", ".join(f"{v:.4f}" for v in card.statistics.mean))
-    table.add_row("deviation of train", ", ".join(f"{v:.4f}" for v in card.statistics.std))
-    names = ", ".join(card.class_names[:LISTED]) + (", ..." if card.num_classes > LISTED else "")
-    table.add_row("named", escape(names))
-    console.print(table)
-    if card.problems:
-        console.print(f"{len(card.problems)} remarks:", highlight=False)
-        for problem in card.problems:
-            console.print(f"  - {problem}", highlight=False, markup=False, soft_wrap=True)
-    else:
-        console.print("Nothing conspicuous.")
+    _print(card)
     if picture is not None:
-        console.print(f"Picture: {picture}", highlight=False, markup=False, soft_wrap=True)
+        say(f"Picture: {picture}", wrap=False)
+
+
+def _print(card: DataCard) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ncfm.data.summary import count_summary
+
+    made = Table(show_header=False, title=escape(card.name), min_width=60)
+    made.add_row("classes", str(card.num_classes))
+    made.add_row("training images", f"{sum(card.train_counts)} ({count_summary(card.train_counts)})")
+    test = "none" if card.test_counts is None else f"{sum(card.test_counts)} ({count_summary(card.test_counts)})"
+    made.add_row("test images", test)
+    made.add_row("size", f"{card.image_size} x {card.image_size} px, {'RGB' if card.channels == 3 else 'grey'}")
+    made.add_row("train mean", ", ".join(f"{v:.4f}" for v in card.statistics.mean))
+    made.add_row("train std", ", ".join(f"{v:.4f}" for v in card.statistics.std))
+    names = ", ".join(card.class_names[:LISTED]) + (", ..." if card.num_classes > LISTED else "")
+    made.add_row("class names", escape(names))
+    console.print(made)
+    if not card.problems:
+        say("No problems found.")
+        return
+    say(f"{counted(len(card.problems), 'warning')}:")
+    for problem in card.problems:
+        say(f"  - {problem}", wrap=False)

@@ -6,93 +6,76 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
-from rich.markup import escape
-from rich.table import Table
 
-from ncfm._utils.checks import NcfmError
-from ncfm.cli._common import AsJson, console, print_json
-from ncfm.distillation.history import DIAGNOSIS_FILE, read_lines
-from ncfm.results.plots import plot_diagnosis
-from ncfm.synthetic.storage import load
+import ncfm
+from ncfm.cli._options import AsJson, Plot, flatten_options
+from ncfm.cli._output import console, print_json, say, table
 
-# Of a diagnosis: field, factor, digits; each learned beside fixed.
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SHOWN = 10  # iterations in the table
+# Of a diagnosis: field, factor, digits. Each is shown for the learned and for the fixed frequencies.
 QUANTITIES = (("discrepancy", 1, 4), ("amplitude_share", 100, 0), ("modulus", 1, 2), ("excess", 1, 2))
 PAIRS = ("NCFD\npsi", "\nfixed", "amp. %\npsi", "\nfixed", "|Phi_x|\npsi", "\nfixed", "excess\npsi", "\nfixed")
 
 
+@flatten_options
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, distilled with machine.diagnose_every.")],
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="PNG", help="Draw a picture into this file.")] = None,
-    classes: Annotated[bool, typer.Option("--classes", help="The last look class by class.")] = False,
+    *,
+    classes: Annotated[bool, typer.Option("--classes", help="Show the last iteration, class by class.")] = False,
+    plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Where the adversary looked during a run, beside fixed frequencies of the same number and scale.
+    """Compare the learned frequencies of a run with fixed ones of the same number and scale.
 
-    Example: `ncfm diagnose runs/digits-ipc1 --plot looks.png`
+    Example: `ncfm diagnose runs/digits-ipc1 --plot frequencies.png`
 
-    The run must have been told to look: `--set machine.diagnose_every=50`. Excess is the squared distance of the
-    characteristic functions over what two samples of one law would show: where it is 1 there is nothing to see.
+    Distil with `--set machine.diagnose_every=50` first. Excess is the squared distance of the characteristic functions,
+    divided by that of two samples from the same distribution: a value of 1 means that there is no difference to see.
     """
-    run = run.expanduser()
-    entries = read_lines(run / DIAGNOSIS_FILE)
-    if not entries:
-        raise NcfmError(
-            f"{run} has no {DIAGNOSIS_FILE}; distil with --set machine.diagnose_every=50, and with frequencies."
-        )
-    names = _class_names(run, len(entries[-1]["learned.discrepancy"]))
+    found = ncfm.diagnose(run)
     if plot is not None:
-        plot_diagnosis(entries, plot, f"{run.name}: where the adversary looks", names)
+        from ncfm.results.plots import plot_diagnosis
+
+        plot_diagnosis(found.entries, plot, f"{run.expanduser().name}: learned frequencies", found.class_names)
     if as_json:
-        print_json(entries)
+        print_json(list(found.entries))
         return
-    console.print(_by_class(entries[-1], names) if classes else _by_iteration(entries))
+    console.print(_by_class(found.entries[-1], found.class_names) if classes else _by_iteration(found.entries))
     if plot is not None:
-        console.print(f"Picture: {plot}", highlight=False, soft_wrap=True, markup=False)
+        say(f"Picture: {plot}", wrap=False)
 
 
 def _by_iteration(entries: Sequence[Mapping[str, Any]]) -> Table:
-    """At most ten looks, means over the classes."""
-    table = _table("Means over the classes; psi: the learned frequencies.", "iter.", *PAIRS, "bandwidth\n5-95 %")
-    shown = sorted({round(i * (len(entries) - 1) / 9) for i in range(10)})
+    """At most `SHOWN` iterations, means over the classes."""
+    caption = "Means over the classes; psi: the learned frequencies."
+    made = table("iter.", *PAIRS, "bandwidth\n5-95 %", caption=caption)
+    shown = sorted({round(i * (len(entries) - 1) / (SHOWN - 1)) for i in range(SHOWN)})
     for entry in (entries[i] for i in shown):
         low, *_, high = entry["learned.bandwidths"]
-        table.add_row(str(entry["iteration"]), *_cells(entry, fmean), f"{low:.2f}-{high:.2f}")
-    return table
+        made.add_row(str(entry["iteration"]), *_cells(entry, fmean), f"{low:.2f}-{high:.2f}")
+    return made
 
 
 def _by_class(entry: Mapping[str, Any], names: Sequence[str]) -> Table:
-    """One look, a row for each class."""
-    table = _table(f"After iteration {entry['iteration']}; psi: the learned frequencies.", "class", *PAIRS)
+    """One iteration, a row for each class."""
+    from rich.markup import escape
+
+    made = table("class", *PAIRS, caption=f"After iteration {entry['iteration']}; psi: the learned frequencies.")
     for i, name in enumerate(names):
-        table.add_row(escape(name), *_cells(entry, itemgetter(i)))
-    return table
-
-
-def _table(caption: str, first: str, *headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, caption=caption)
-    table.add_column(first, overflow="ellipsis", no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
+        made.add_row(escape(name), *_cells(entry, itemgetter(i)))
+    return made
 
 
 def _cells(entry: Mapping[str, Any], of: Callable[[Any], float]) -> list[str]:
-    """What a look found, learned beside fixed; ``of`` the classes."""
+    """The quantities of an iteration, learned next to fixed; ``of`` takes a number from those of the classes."""
     return [
         f"{factor * of(entry[f'{kind}.{field}']):.{digits}f}"
         for field, factor, digits in QUANTITIES
         for kind in ("learned", "fixed")
     ]
-
-
-def _class_names(run: Path, count: int) -> Sequence[str]:
-    """Of the run's set; numbers if it has none yet."""
-    try:
-        names = load(run).class_names
-    except NcfmError:
-        return [str(i) for i in range(count)]
-    return names if len(names) == count else [str(i) for i in range(count)]

@@ -1,19 +1,23 @@
-"""The command line: ``ncfm COMMAND``."""
+"""The command line: ``ncfm COMMAND``.
+
+A command imports PyTorch when it runs. Until then this file and the commands need only Typer and Rich, so that
+``ncfm --help``, ``ncfm --version`` and a typo are answered at once.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
 
-from ncfm._utils.checks import NcfmError
-from ncfm._utils.device import is_out_of_memory
-from ncfm._utils.distributed import LostRank, Ranks, joined
+import ncfm
 from ncfm.cli import (
     compare,
     continual,
@@ -30,128 +34,167 @@ from ncfm.cli import (
     score,
     search,
 )
-from ncfm.cli._common import console, errors
-from ncfm.distillation import Interrupted
+from ncfm.cli._output import console, errors
+
+DEBUG = "NCFM_DEBUG"
+INTERNAL_ERROR = 70  # exit code: EX_SOFTWARE of sysexits.h
+PARALLEL = ("distill", "evaluate", "pretrain")  # commands that several ranks can share
+KEPT = "Finished teachers, sets and scores are kept."
+
+COMMANDS = {
+    "distill": distill.command,
+    "evaluate": evaluate.command,
+    "export": export.command,
+    "compare": compare.command,
+    "reproduce": reproduce.command,
+    "score": score.command,
+    "continual": continual.command,
+    "search": search.command,
+    "report": report.command,
+    "diagnose": diagnose.command,
+    "pretrain": pretrain.command,
+    "plan": plan.command,
+    "data": data.command,
+}
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Turn an image-classification set into a few synthetic images per class, and judge the result.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("distill")(distill.command)
-app.command("evaluate")(evaluate.command)
-app.command("export")(export.command)
-app.command("compare")(compare.command)
-app.command("reproduce")(reproduce.command)
-app.command("score")(score.command)
-app.command("continual")(continual.command)
-app.command("search")(search.command)
-app.command("report")(report.command)
-app.command("diagnose")(diagnose.command)
-app.command("pretrain")(pretrain.command)
-app.command("plan")(plan.command)
-app.command("data")(data.command)
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 app.add_typer(recipes.app, name="recipes")
 
 
 def _show_version(value: bool) -> None:
     if value:
-        from ncfm._utils.version import __version__
-
-        typer.echo(f"ncfm {__version__}")
+        typer.echo(f"ncfm {ncfm.__version__}")
         raise typer.Exit
 
 
 def _show_tracebacks(value: bool) -> None:
     if value:
-        os.environ[DEBUG] = "1"  # and in processes that this one starts
-
-
-DEBUG = "NCFM_DEBUG"
-MISTAKE = 70  # exit code of a mistake of ours: EX_SOFTWARE of sysexits.h
-SHARED_OUT = ("distill", "evaluate", "pretrain")  # commands that several ranks do together
+        os.environ[DEBUG] = "1"  # also for processes that this one starts
 
 
 @app.callback()
 def root(
     context: typer.Context,
     version: Annotated[
-        bool,
-        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
     debug: Annotated[
-        bool,
-        typer.Option(
-            "--debug", help="Tell with every error where it came from.", callback=_show_tracebacks, is_eager=True
-        ),
+        bool, typer.Option("--debug", help="Show tracebacks.", callback=_show_tracebacks, is_eager=True)
     ] = False,
 ) -> None:
-    """Turn an image-classification set into a few synthetic images per class, and judge the result."""
-    if not Ranks.here().is_single and context.invoked_subcommand not in SHARED_OUT:
-        raise NcfmError(
-            f"ncfm {context.invoked_subcommand} works in one process, start it without torchrun; several processes "
-            f"share out: {', '.join(SHARED_OUT)}."
+    """Distil an image-classification dataset into a few synthetic images per class, and evaluate the result."""
+    if context.invoked_subcommand not in PARALLEL and not _is_alone():
+        raise ncfm.NcfmError(
+            f"ncfm {context.invoked_subcommand} runs in one process; start it without torchrun. Commands that several "
+            f"processes can share: {', '.join(PARALLEL)}."
         )
 
 
 def main() -> None:
-    """Run the command line; exit codes: 0 done, 1 failed, 2 wrong usage, 70 a mistake of ours, 75 a budget of time is
-    used, 130 stopped by Ctrl-C.
+    """Run the command line.
 
-    Started by torchrun, all processes do the work and the first one speaks; what goes wrong any of them tells. Errors
-    are sentences; ``ncfm --debug COMMAND`` (or NCFM_DEBUG=1) shows their tracebacks, too.
+    Exit codes: 0 success, 1 failure, 2 wrong usage, 70 internal error, 75 the time budget is used up, 130 interrupted.
+
+    Errors are one-line messages; ``ncfm --debug COMMAND`` (or NCFM_DEBUG=1) also shows their tracebacks. Under torchrun
+    all processes work, the first one prints, and each prints its own errors.
     """
-    if not sys.warnoptions:  # who asks Python for warnings gets them its way
+    if not sys.warnoptions:  # python -W is stronger than our form
         warnings.showwarning = _show_warning
     who = "ncfm"
     try:
-        with joined() as ranks:
-            if not ranks.is_main:
-                who = f"ncfm, rank {ranks.rank}"
+        with _joined() as rank:
+            if rank > 0:
+                who = f"ncfm, rank {rank}"
                 console.quiet = True
-                warnings.showwarning = _show_nothing
+                warnings.showwarning = _ignore_warning
             app()
-    except NcfmError as error:
-        if who == "ncfm" or not isinstance(error, Interrupted):  # all stop together, and one says it
-            _tell(who, str(error))
-        _exit(error.exit_code, at_once=isinstance(error, LostRank) or isinstance(error.__cause__, LostRank))
     except KeyboardInterrupt:
-        errors.print(
-            "ncfm: stopped. Finished teachers, sets and scores are kept; run the same command again.", soft_wrap=True
-        )
+        errors.print(f"ncfm: interrupted. {KEPT} Run the same command again to resume.", soft_wrap=True)
         sys.exit(130)
-    except Exception as error:  # whatever it is: no traceback unless it is asked for
-        said = str(error).partition("\n")[0] or type(error).__name__
-        if is_out_of_memory(error):
-            _tell(
-                who,
-                f"Not enough memory ({said}). Finished teachers, sets and scores are kept; "
-                "run the same command again with more memory, or with smaller settings.",
-            )
-            sys.exit(1)
-        if isinstance(error, OSError):  # a file, a disk, a network: the system says what and why
-            _tell(who, f"{error.strerror}: {error.filename}." if error.strerror and error.filename else f"{said}.")
-            sys.exit(1)
-        _tell(
-            who,
-            f"A mistake of ncfm, not yours: {type(error).__name__}: {said}. Finished teachers, sets and scores are "
-            "kept. Please report it with what `ncfm --debug` prints before the same command.",
-        )
-        sys.exit(MISTAKE)
+    except Exception as error:
+        # All ranks are interrupted together; one message is enough.
+        if who == "ncfm" or not isinstance(error, ncfm.Interrupted):
+            _print_error(who, _message(error))
+        _exit(_exit_code(error), at_once=_lost_rank(error))
 
 
-def _tell(who: str, said: str) -> None:
-    """Tell an error in a sentence; before it the traceback of the one that is handled, if that is asked for."""
+def _may_be_parallel() -> bool:
+    """Whether other ranks are possible. Without them PyTorch, which is slow to import, is not needed to ask."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 or "torch.distributed" in sys.modules
+
+
+def _is_alone() -> bool:
+    """Whether this process has joined no other ranks."""
+    if not _may_be_parallel():
+        return True
+    from ncfm._utils.distributed import Ranks
+
+    return Ranks.here().is_single
+
+
+@contextlib.contextmanager
+def _joined() -> Iterator[int]:
+    """Join the ranks of torchrun, if any; yield the rank of this process."""
+    if not _may_be_parallel():
+        yield 0
+        return
+    from ncfm._utils.distributed import joined
+
+    with joined() as ranks:
+        yield ranks.rank
+
+
+def _message(error: Exception) -> str:
+    """An error in one line."""
+    if isinstance(error, ncfm.NcfmError):
+        return str(error)
+    from ncfm._utils.device import is_out_of_memory
+
+    text = str(error).partition("\n")[0] or type(error).__name__
+    if is_out_of_memory(error):
+        return f"Not enough memory ({text}). {KEPT} Run the same command again with more memory or smaller settings."
+    if isinstance(error, OSError):  # a file, a disk, a network
+        return f"{error.strerror}: {error.filename}." if error.strerror and error.filename else f"{text}."
+    return (
+        f"Internal error in ncfm ({type(error).__name__}: {text}); please report it, with the output of the same "
+        f"command after `ncfm --debug`. {KEPT}"
+    )
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, ncfm.NcfmError):
+        return error.exit_code
+    from ncfm._utils.device import is_out_of_memory
+
+    return 1 if is_out_of_memory(error) or isinstance(error, OSError) else INTERNAL_ERROR
+
+
+def _lost_rank(error: Exception) -> bool:
+    """Whether another rank has ended."""
+    if not _may_be_parallel():
+        return False
+    from ncfm._utils.distributed import LostRank
+
+    return isinstance(error, LostRank) or isinstance(error.__cause__, LostRank)
+
+
+def _print_error(who: str, message: str) -> None:
+    """Print an error message; with --debug after the traceback of the exception that is being handled."""
     if os.environ.get(DEBUG):
         traceback.print_exc()
-    errors.print(f"[bold red]{who}:[/] {_escape(said)}", highlight=False, soft_wrap=True)
+    errors.print(f"[bold red]{who}:[/] {_escape(message)}", highlight=False, soft_wrap=True)
 
 
 def _exit(code: int, *, at_once: bool) -> None:
-    """End the process. At once where a rank was lost: threads of the backend still wait for it."""
+    """End the process; at once if a rank was lost, because threads of the backend still wait for it."""
     if at_once:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -159,8 +202,8 @@ def _exit(code: int, *, at_once: bool) -> None:
     sys.exit(code)
 
 
-def _show_nothing(*_: object, **__: object) -> None:
-    """Of a rank that does not speak."""
+def _ignore_warning(*_: object, **__: object) -> None:
+    """For ranks that do not print."""
 
 
 def _show_warning(
@@ -171,7 +214,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Our own warnings in one line, as errors are told; those of other packages are for their programmers."""
+    """Print the warnings of this package in one line; those of other packages are for developers."""
     if issubclass(category, UserWarning) and Path(__file__).parents[1] in Path(filename).parents:
         errors.print(f"[bold yellow]ncfm:[/] {_escape(str(message))}", highlight=False, soft_wrap=True)
 

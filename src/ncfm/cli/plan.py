@@ -6,54 +6,49 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from ncfm.cli._common import AsJson, Data, DataDir, Device, Ipc, Recipe, Seed, Set, console, print_json, settings_of
-from ncfm.results.formatting import duration
-from ncfm.workflows import plan as planning
+import ncfm
+from ncfm._utils.progress import counted
+from ncfm.cli._options import Output, Problem, Setup, flatten_options
+from ncfm.cli._output import console, print_json, say, table
 
 
+@flatten_options
 def command(
-    data: Data,
-    ipc: Ipc,
-    recipe: Recipe = None,
-    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Timed steps of each stage.")] = 5,
-    device: Device = None,
-    seed: Seed = None,
-    set_: Set = None,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
+    problem: Problem,
+    *,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Timed steps per stage.")] = 5,
+    setup: Setup,
+    output: Output,
 ) -> None:
-    """Say how long a run will take and how much memory, from a few timed steps. Nothing is written.
+    """Predict the time and memory of a run from a few timed steps. Nothing is written.
 
     Example: `ncfm plan cifar10 --ipc 10`
     """
-    found = planning.plan(
-        data,
-        ipc=ipc,
-        recipe=recipe,
-        settings=settings_of(set_, machine__device=device),
-        seed=seed,
-        data_dir=data_dir,
-        steps=steps,
-    )
-    if as_json:
+    with output.progress() as reporter:
+        found = ncfm.plan(
+            problem.data, ipc=problem.ipc, recipe=problem.recipe, steps=steps, reporter=reporter, **setup.arguments()
+        )
+    if output.as_json:
         print_json(asdict(found) | {"seconds": found.seconds})
-        return
-    table = Table(
-        "stage", "left to do", "each", "together", title=f"{data}, {ipc} image{'s' * (ipc > 1)} per class: predicted"
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
+    else:
+        _print(found, problem.title)
+
+
+def _print(found: ncfm.Plan, title: str) -> None:
+    from ncfm.results.formatting import duration
+
+    made = table("stage", "remaining", "per unit", "total", title=f"{title}: predicted time")
     for stage in found.stages:
-        plural = stage.unit + "s" * (stage.units != 1)
-        table.add_row(stage.name, f"{stage.units} {plural}", duration(stage.seconds_per_unit), duration(stage.seconds))
-    table.add_row("all", "", "", duration(found.seconds), style="bold")
-    console.print(table)
+        remaining = counted(stage.units, stage.unit)
+        made.add_row(stage.name, remaining, duration(stage.seconds_per_unit), duration(stage.seconds))
+    made.add_row("total", "", "", duration(found.seconds), style="bold")
+    console.print(made)
     free = "unknown" if found.available_memory_mb is None else f"{found.available_memory_mb:.0f} MiB"
-    passes = "all synthetic images in one pass" if found.images_per_pass is None else f"{found.images_per_pass} a pass"
-    console.print(
-        f"Memory: {found.peak_memory_mb:.0f} MiB at the peak, {free} free before; {passes}. "
-        f"On {found.device}, {found.threads} threads.",
-        highlight=False,
+    passes = "all synthetic images in one pass"
+    if found.images_per_pass is not None:
+        passes = f"{found.images_per_pass} synthetic images per pass"
+    say(
+        f"Peak memory: {found.peak_memory_mb:.0f} MiB ({free} available before); {passes}. "
+        f"On {found.device}, {counted(found.threads, 'thread')}."
     )

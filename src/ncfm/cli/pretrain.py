@@ -6,43 +6,33 @@ from typing import Annotated
 
 import typer
 
-from ncfm.cli._common import (
-    AsJson,
-    BarReporter,
-    Data,
-    DataDir,
-    Device,
-    Quiet,
-    Recipe,
-    Seed,
-    Set,
-    console,
-    print_json,
-    settings_of,
-)
-from ncfm.workflows.pretrain import pretrain
+import ncfm
+from ncfm._utils.progress import counted
+from ncfm.cli._options import Data, Output, Setup, flatten_options
+from ncfm.cli._output import print_json, say
 
 
+@flatten_options
 def command(
     data: Data,
-    number: Annotated[int | None, typer.Option("--number", "-n", metavar="N", help="Networks in the pool.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs of each.")] = None,
-    recipe: Recipe = None,
-    device: Device = None,
-    seed: Seed = None,
-    set_: Set = None,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    *,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", "-r", metavar="R", help="Recipe name or .toml file; default: built-in defaults."),
+    ] = None,
+    number: Annotated[int | None, typer.Option("--number", "-n", metavar="N", help="Number of teachers.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="Training epochs per teacher.")] = None,
+    setup: Setup,
+    output: Output,
 ) -> None:
-    """Train the teachers ahead of time; `distill` finds them in the cache.
+    """Train the teachers ahead of time; `distill` loads them from the cache.
 
     Example: `ncfm pretrain digits --number 3`
     """
-    settings = settings_of(set_, teachers__number=number, teachers__epochs=epochs, machine__device=device)
-    with BarReporter(quiet) as reporter:
-        pool = pretrain(data, recipe=recipe, settings=settings, seed=seed, data_dir=data_dir, reporter=reporter)
-    if as_json:
+    options = setup.arguments(teachers__number=number, teachers__epochs=epochs)
+    with output.progress() as reporter:
+        pool = ncfm.pretrain(data, recipe=recipe, reporter=reporter, **options)
+    if output.as_json:
         print_json({"teachers": len(pool), "seconds": round(pool.seconds, 3)})
-        return
-    console.print(f"{len(pool)} teachers, trained in {pool.seconds:.0f} s altogether.", highlight=False)
+    else:
+        say(f"{counted(len(pool), 'teacher')}, trained in {pool.seconds:.0f} s in total.")

@@ -7,17 +7,14 @@ from typing import Annotated
 
 import typer
 
-from ncfm._utils.checks import NcfmError
-from ncfm._utils.files import write_text
-from ncfm.cli._common import AsJson, console, print_json
-from ncfm.config.methods import ablation_names, ablation_text, read_ablation
-from ncfm.config.recipes import check_recipe, recipe_names, recipe_path
-from ncfm.config.schema import describe_keys
-from ncfm.workflows.reproduce import check_header
+import ncfm
+from ncfm._utils.progress import counted
+from ncfm.cli._options import AsJson
+from ncfm.cli._output import print_json, say
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
 
-Name = Annotated[str, typer.Argument(metavar="RECIPE", help="Name, or a path ending in .toml.")]
+Name = Annotated[str, typer.Argument(metavar="RECIPE", help="Recipe name, or a path ending in .toml.")]
 
 
 @app.command("list")
@@ -26,13 +23,16 @@ def list_(as_json: AsJson = False) -> None:
 
     Example: `ncfm recipes list`
     """
-    titles = {name: _text(name).splitlines()[0].lstrip("# ") for name in recipe_names()}
+    from ncfm.config.methods import ablation_names, ablation_text
+    from ncfm.config.recipes import recipe_names
+
+    titles = {name: _title(_text(name)) for name in recipe_names()}
     if as_json:
         print_json(titles)
         return
-    titles |= {f"--ablation {name}": ablation_text(name).splitlines()[0].lstrip("# ") for name in ablation_names()}
+    titles |= {f"--ablation {name}": _title(ablation_text(name)) for name in ablation_names()}
     for name, title in titles.items():
-        console.print(f"{name:<26} {title}", highlight=False, soft_wrap=True, markup=False)
+        say(f"{name:<26} {title}", wrap=False)
 
 
 @app.command()
@@ -45,45 +45,34 @@ def show(name: Name) -> None:
 
 
 @app.command()
-def copy(name: Name, to: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; must not exist.")]) -> None:
-    """Copy a recipe to a file of your own, to edit and pass with --recipe.
+def copy(name: Name, to: Annotated[Path, typer.Argument(metavar="FILE", help="New file; must not exist.")]) -> None:
+    """Copy a recipe to a new file, to edit and pass with --recipe.
 
     Example: `ncfm recipes copy digits-ipc1 mine.toml`
     """
+    from ncfm._utils.files import write_text
+
     if to.exists():
-        raise NcfmError(f"{to} exists already; choose another name.")
+        raise ncfm.NcfmError(f"{to} exists already; choose another name.")
     write_text(to, _text(name))
-    console.print(f"Wrote {to}; use it with --recipe {to}", highlight=False, soft_wrap=True, markup=False)
+    say(f"Wrote {to}; use it with --recipe {to}", wrap=False)
 
 
 @app.command()
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Default: all of the package.")
+        list[str] | None, typer.Argument(metavar="[RECIPE]...", help="Default: all recipes and ablations.")
     ] = None,
 ) -> None:
-    """Check that recipes are valid: every key known, every value in range; of those of the package also their headers.
+    """Check recipes: every key is known and every value in range; those of the package have complete headers.
 
     Example: `ncfm recipes check mine.toml`
     """
-    chosen = names or recipe_names()
-    problems = []
-    for name in chosen:
-        try:
-            check_recipe(name)
-            if not name.endswith(".toml"):
-                check_header(name)
-        except NcfmError as error:
-            problems.append(str(error))
-    for name in [] if names else ablation_names():
-        try:
-            read_ablation(name)
-        except NcfmError as error:
-            problems.append(str(error))
-    if problems:
-        raise NcfmError("\n".join(problems))
-    more = "" if names else f" and {len(ablation_names())} ablations"
-    console.print(f"{len(chosen)} recipes{more} are valid.", highlight=False)
+    from ncfm.workflows.rows import check_recipes
+
+    recipes, ablations = check_recipes(names or None)
+    also = f" and {counted(ablations, 'ablation')}" if ablations else ""
+    say(f"Valid: {counted(recipes, 'recipe')}{also}.")
 
 
 @app.command()
@@ -92,9 +81,17 @@ def keys() -> None:
 
     Example: `ncfm recipes keys`
     """
+    from ncfm.config.schema import describe_keys
+
     for key, description in describe_keys():
-        console.print(f"{key:<34} {description}", highlight=False, markup=False, soft_wrap=True)
+        say(f"{key:<34} {description}", wrap=False)
 
 
 def _text(name: str) -> str:
+    from ncfm.config.recipes import recipe_path
+
     return recipe_path(name).read_text(encoding="utf-8")
+
+
+def _title(text: str) -> str:
+    return text.splitlines()[0].lstrip("# ")

@@ -7,48 +7,54 @@ from typing import Annotated
 
 import typer
 
-from ncfm.cli._common import AsJson, BarReporter, DataDir, Device, On, Quiet, Set, console, print_json, settings_of
-from ncfm.workflows import report as reporting
+import ncfm
+from ncfm.cli._options import DataDir, Device, On, Output, Set, flatten_options, settings_of
+from ncfm.cli._output import print_json, say
 
 
+@flatten_options
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not, or a synthetic set.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder, finished or interrupted, or a distilled set.")
+    ],
+    *,
     on: On = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="HTML", help="Default RUN/report.html.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="HTML", help="File to write; default RUN/report.html.")
+    ] = None,
     against: Annotated[
         list[Path] | None,
-        typer.Option("--against", metavar="RUN", help="A judged run to stand beside. Repeatable."),
+        typer.Option("--against", metavar="RUN", help="Another evaluated run to compare with. Repeatable."),
     ] = None,
     no_data: Annotated[bool, typer.Option("--no-data", help="Leave out what needs the real data.")] = False,
     device: Device = None,
     set_: Set = None,
     data_dir: DataDir = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    output: Output,
 ) -> None:
-    """Write a run's report: one HTML file with its images, curves, accuracies and nearest real images.
+    """Write the report of a run: one HTML file with its images, curves, accuracies and nearest real images.
 
     Example: `ncfm report runs/digits-ipc1`
 
-    The file needs nothing else: pictures are inside, and nothing is fetched when it is opened. Real images, the map of
-    features and the look for copies need the data and a teacher, from the cache or trained now.
+    The file is self-contained: pictures are embedded, and opening it loads nothing from the network. Real images, the
+    feature map and copy detection need the data and one teacher, from the cache or trained now.
     """
-    with BarReporter(quiet) as reporter:
-        written = reporting.write_report(
+    with output.progress() as reporter:
+        written = ncfm.write_report(
             run,
             on,
             out=out,
             against=against or [],
             with_data=not no_data,
-            settings=settings_of(set_),
             device=device,
+            settings=settings_of(set_),
             data_dir=data_dir,
             reporter=reporter,
         )
     size = written.path.stat().st_size
-    if as_json:
+    if output.as_json:
         print_json({"out": str(written.path), "bytes": size, "missing": written.missing})
         return
-    console.print(f"Report: {written.path} ({size / 1e6:.1f} MB)", highlight=False, soft_wrap=True, markup=False)
-    for sentence in written.missing.values():
-        console.print(f"Left out: {sentence}", highlight=False, markup=False)
+    say(f"Report: {written.path} ({size / 1e6:.1f} MB)", wrap=False)
+    for reason in written.missing.values():
+        say(f"Left out: {reason}")

@@ -3,97 +3,90 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
-from ncfm._utils.checks import NcfmError
-from ncfm.cli._common import (
-    AsJson,
-    BarReporter,
-    DataDir,
-    Device,
-    Quiet,
-    Runs,
-    Seed,
-    Set,
-    console,
-    print_json,
-    settings_of,
-)
-from ncfm.results.files import append_rows
-from ncfm.results.formatting import duration, interval_of, mean_of, of_row, part_of
-from ncfm.synthetic.storage import SCORES_FILE, add_scores
-from ncfm.workflows.reproduce import Reproduction, Row, committed_row, find_row, reproduce, rows
-from ncfm.workflows.stages import scores
+import ncfm
+from ncfm._utils.progress import counted
+from ncfm.cli._options import Output, ResultsFile, Runs, Setup, flatten_options
+from ncfm.cli._output import console, print_json, say, table
+
+if TYPE_CHECKING:
+    from ncfm.workflows.rows import Row
+
+RESULTS = Path("results/accuracy.csv")
 
 
+@flatten_options
 def command(
-    row: Annotated[str | None, typer.Argument(metavar="ROW", help="Such as cifar10-ipc10; --list tells all.")] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Show every row, ours beside the paper's.")] = False,
+    row: Annotated[
+        str | None, typer.Argument(metavar="ROW", help="Row name, such as cifar10-ipc10; --list shows all.")
+    ] = None,
+    *,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List all rows, with our accuracy next to the paper's.")
+    ] = False,
     budget: Annotated[
         float | None,
-        typer.Option("--budget", metavar="MINUTES", min=0.001, help="Stop after so long; the same command goes on."),
+        typer.Option("--budget", metavar="MINUTES", min=0.001, help="Stop after this time; run again to resume."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Run folder; default runs/reproduce/ROW.")
     ] = None,
-    results: Annotated[Path, typer.Option("--results", metavar="CSV", help="Append the row to this file.")] = Path(
-        "results/accuracy.csv"
-    ),
+    runs: Runs = None,
+    setup: Setup,
     energy: Annotated[
         bool, typer.Option("--energy", help="Measure the energy that the machine uses (RAPL, NVML).")
     ] = False,
-    runs: Runs = None,
-    device: Device = None,
-    seed: Seed = None,
-    set_: Set = None,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    results: ResultsFile = RESULTS,
+    output: Output,
 ) -> None:
-    """Make a row of the results table anew: find the data, distil, judge, compare with the paper and with ours.
+    """Reproduce a row of the results table: distil, evaluate, compare with the paper and with the committed row.
 
     Example: `ncfm reproduce cifar10-ipc10`
 
     Example: `until ncfm reproduce cifar10-ipc10-paper --budget 60; do [ $? = 75 ] || break; done`
 
-    What is finished is kept: teachers and students in the cache, the set in --out. With --budget the command ends after
-    so many minutes with exit code 75, and the same command goes on with the epoch or iteration it had reached.
+    Finished work is kept: teachers and students in the cache, the set in --out. With --budget the command stops after
+    that many minutes with exit code 75. The same command then resumes at the epoch or iteration that it had reached.
     """
     if list_:
-        _list(as_json)
+        _list(output.as_json)
         return
     if row is None:
-        raise NcfmError("Expected the name of a row, such as cifar10-ipc10; ncfm reproduce --list shows all.")
-    found = find_row(row)
-    out = out or Path("runs") / "reproduce" / found.name
-    with BarReporter(quiet) as reporter:
-        reproduction = reproduce(
-            found,
+        raise ncfm.NcfmError("Expected the name of a row, such as cifar10-ipc10; ncfm reproduce --list shows all.")
+    with output.progress() as reporter:
+        found = ncfm.reproduce(
+            row,
             out=out,
             minutes=budget,
-            settings=settings_of(set_, evaluate__runs=runs, machine__device=device),
-            seed=seed,
-            data_dir=data_dir,
-            reporter=reporter,
+            results=results,
             energy=energy,
+            reporter=reporter,
+            **setup.arguments(evaluate__runs=runs),
         )
-    append_rows(results, [reproduction.made])
-    add_scores(out / SCORES_FILE, [scores(reproduction.evaluation)])
-    if as_json:
-        print_json(_as_dict(reproduction))
+    if output.as_json:
+        print_json(_as_dict(found))
         return
-    for line in [*_in_words(reproduction), *([_energy_used(reproduction)] if energy else [])]:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"Wrote the row to {results}.", highlight=False, markup=False, soft_wrap=True)
+    for line in [*_sentences(found), *([_energy_used(found)] if energy else [])]:
+        say(line, wrap=False)
+    say(f"Appended the row to {results}.", wrap=False)
+
+
+def _energy_used(found: ncfm.Reproduction) -> str:
+    used = found.new.energy_wh
+    if used is None:
+        return "Energy: not known; the machine has no readable counter, or an earlier piece was not measured."
+    return f"Energy: {used:.3g} Wh of the whole machine."
 
 
 def _list(as_json: bool) -> None:
+    from ncfm.workflows.rows import committed_row, rows
+
     known = [(row, committed_row(row.name)) for row in rows()]
     if as_json:
         print_json(
@@ -103,27 +96,22 @@ def _list(as_json: bool) -> None:
             ]
         )
         return
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for heading, side in (
-        ("row", "left"),
-        ("paper %", "right"),
-        ("ours %", "right"),
-        ("time", "right"),
-        ("judged by", "left"),
-    ):
-        table.add_column(heading, justify=side, no_wrap=heading != "judged by", overflow="fold")  # type: ignore[arg-type]
+    made = table("row", "paper %", "ours %", "time")
+    made.add_column("evaluated by", overflow="fold")
     for row, before in known:
-        table.add_row(row.name, "-" if row.paper is None else f"{row.paper:.1f}", *_ours(row, before))
-    console.print(table, highlight=False)
-    console.print(
-        "The paper's are the best of many looks at the test split; ours are after the last epoch, mean and deviation "
-        "over students. Time: of teachers, distilling and all students on one or two CPU cores, see docs/reproduce.md; "
-        "of rows that have not been run it is predicted (~). `ncfm plan` predicts it for this machine.",
-        highlight=False,
+        made.add_row(row.name, "-" if row.paper is None else f"{row.paper:.1f}", *_ours(row, before))
+    console.print(made, highlight=False)
+    say(
+        "The paper reports the best of many test evaluations. Ours are the accuracies after the last epoch, mean and "
+        "standard deviation over students. Times are those of teachers, distillation and all students on one or two "
+        "CPU cores, see docs/reproduce.md; those with ~ are predicted. `ncfm plan` predicts the time on this machine."
     )
 
 
-def _ours(row: Row, before: dict[str, str] | None) -> tuple[str, str, str]:
+def _ours(row: Row, before: Mapping[str, str] | None) -> tuple[str, str, str]:
+    """Accuracy, time and protocol of a committed row, or the predicted time."""
+    from ncfm.results.formatting import duration, of_row, part_of
+
     if before is None:
         predicted = re.match(r"about (.+?) on ", row.header.get("Time", ""))
         return "-", f"~ {predicted[1]}" if predicted else "-", ""
@@ -136,44 +124,37 @@ def _ours(row: Row, before: dict[str, str] | None) -> tuple[str, str, str]:
     )
 
 
-def _in_words(reproduction: Reproduction) -> list[str]:
-    made, before, against = reproduction.made, reproduction.committed, reproduction.against_committed
-    mean = 100 * made.accuracy_mean
-    told = mean_of(made.accuracy_mean, made.accuracy_std, made.accuracy_low)
-    ends = f" (95 % interval {interval_of(made.accuracy_low, made.accuracy_high)})" * (made.num_runs > 1)
-    students = f"{made.num_runs} student{'s' * (made.num_runs > 1)} by {made.protocol}"
-    lines = [f"{reproduction.row.name}: {told} %{ends}; {students}."]
-    if reproduction.paper is not None:
+def _sentences(found: ncfm.Reproduction) -> list[str]:
+    """The new row next to the paper's number and the committed row."""
+    from ncfm.results.formatting import interval_of, mean_of, of_row
+
+    new, before, difference = found.new, found.committed, found.difference
+    accuracy = mean_of(new.accuracy_mean, new.accuracy_std, new.accuracy_low)
+    ends = f" (95 % interval {interval_of(new.accuracy_low, new.accuracy_high)})" * (new.num_runs > 1)
+    lines = [f"{found.row.name}: {accuracy} %{ends}; {counted(new.num_runs, 'student')}, protocol {new.protocol}."]
+    if found.paper is not None:
+        points = 100 * new.accuracy_mean - found.paper
         lines.append(
-            f"The paper: {reproduction.paper:.1f} %, the best of many looks; this is {mean - reproduction.paper:+.1f} "
-            "points from it."
+            f"Paper: {found.paper:.1f} %, the best of many test evaluations; the difference is {points:+.1f} points."
         )
     if before is None:
-        lines.append("There is no committed row to compare with yet.")
-    elif against is None:
-        lines.append(f"Committed: {of_row(before)[0]} % by {before['protocol']}; no test, see docs/reproduce.md.")
+        lines.append("Committed: no row to compare with yet.")
+    elif difference is None:
+        lines.append(f"Committed: {of_row(before)[0]} % by {before['protocol']}; not tested, see docs/reproduce.md.")
     else:
-        within = "within" if against.low <= 0 <= against.high else "NOT within"
+        within = "within" if difference.low <= 0 <= difference.high else "NOT within"
         lines.append(
-            f"Committed: {of_row(before)[0]} %; this is {100 * against.difference:+.1f} points from it, 95 % interval "
-            f"{100 * against.low:+.1f} to {100 * against.high:+.1f}: {within} what students vary by."
+            f"Committed: {of_row(before)[0]} %; the difference is {100 * difference.difference:+.1f} points, 95 % "
+            f"interval {100 * difference.low:+.1f} to {100 * difference.high:+.1f}: {within} the variation of students."
         )
     return lines
 
 
-def _energy_used(reproduction: Reproduction) -> str:
-    used = reproduction.made.energy_wh
-    if used is None:
-        return "Energy: not known; the machine has no counter that can be read, or an earlier piece was not measured."
-    return f"Energy: {used:.3g} Wh of the whole machine."
-
-
-def _as_dict(reproduction: Reproduction) -> dict[str, object]:
-    against = reproduction.against_committed
+def _as_dict(found: ncfm.Reproduction) -> dict[str, object]:
     return {
-        "row": reproduction.row.name,
-        "made": asdict(reproduction.made),
-        "paper": reproduction.paper,
-        "committed": None if reproduction.committed is None else dict(reproduction.committed),
-        "against_committed": None if against is None else against._asdict(),
+        "row": found.row.name,
+        "made": asdict(found.new),
+        "paper": found.paper,
+        "committed": None if found.committed is None else dict(found.committed),
+        "against_committed": None if found.difference is None else found.difference._asdict(),
     }

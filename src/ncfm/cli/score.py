@@ -2,130 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
-from ncfm.cli._common import (
-    AsJson,
-    BarReporter,
-    DataDir,
-    Device,
-    Epochs,
-    FullEpochs,
-    On,
-    OwnSet,
-    Quiet,
-    Results,
-    Runs,
-    Seed,
-    Set,
-    console,
-    print_json,
-    row_facts,
-    settings_of,
-)
-from ncfm.results.files import append_rows
-from ncfm.results.formatting import mean_of
-from ncfm.results.rows import ScoreRow
-from ncfm.synthetic.storage import load
-from ncfm.workflows.loaded_set import FULL_EPOCHS
-from ncfm.workflows.score import ScoreResult, score
+import ncfm
+from ncfm._utils.progress import counted
+from ncfm.cli._options import FullEpochs, Output, Results, Setup, Students, Subject, flatten_options
+from ncfm.cli._output import accuracy, console, print_json, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
+@flatten_options
 def command(
-    path: OwnSet,
-    on: On = None,
-    runs: Runs = None,
-    epochs: Epochs = None,
-    full_epochs: FullEpochs = FULL_EPOCHS,
+    subject: Subject,
+    *,
+    students: Students,
+    full_epochs: FullEpochs = 20,
     full_runs: Annotated[
-        int | None, typer.Option("--full-runs", metavar="N", help="Networks on the full split; default: --runs.")
+        int | None,
+        typer.Option("--full-runs", metavar="N", help="Networks on the full training split; default: as --runs."),
     ] = None,
-    device: Device = None,
-    seed: Seed = None,
-    set_: Set = None,
+    setup: Setup,
     results: Results = None,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    output: Output,
 ) -> None:
-    """Scores of a set that labels and augmentation alone cannot raise (DD-Ranking): LRS and ARS.
+    """Compute DD-Ranking's label-robust and augmentation-robust scores (LRS, ARS) of a set.
 
     Example: `ncfm score runs/digits-ipc1 --runs 5`
 
-    Trains students of the set, of random images at the same storage, of the full set; with and without augmentation.
+    Soft labels and augmentation alone cannot raise these scores. Students are trained on the set, on random images at
+    the same storage and on the full training split, with and without augmentation.
     """
-    settings = settings_of(set_, evaluate__runs=runs, evaluate__epochs=epochs, machine__device=device)
-    with BarReporter(quiet) as reporter:
-        found = score(
-            path,
-            on,
+    with output.progress() as reporter:
+        found = ncfm.score(
+            subject.path,
+            subject.on,
             full_epochs=full_epochs,
             full_runs=full_runs,
-            settings=settings,
-            seed=seed,
-            data_dir=data_dir,
+            results=results,
             reporter=reporter,
+            **setup.arguments(evaluate__runs=students.runs, evaluate__epochs=students.epochs),
         )
-    lrs, ars = found.label_robust_score, found.augmentation_robust_score
-    if results is not None:
-        append_rows(results, [_row(path, on, seed, settings, found)])
-    if as_json:
-        print_json(
-            {
-                "hard_label_recovery": found.hard_label_recovery,
-                "improvement_over_random": found.improvement_over_random,
-                "label_robust_score": lrs._asdict(),
-                "augmentation_robust_score": ars._asdict(),
-                "storage": found.storage,
-                "accuracies": {name: list(e.accuracies) for name, e in found.evaluations.items()},
-            }
-        )
-        return
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for heading in ("accuracy of", "%"):
-        table.add_column(heading, justify="left" if heading != "%" else "right", no_wrap=True)
-    names = {
-        "full_hard": f"full set, hard labels ({full_epochs} epochs)",
-        "synthetic_hard": "set, hard labels",
-        "synthetic": "set",
-        "random": f"random images, {found.storage} a class",
-        "synthetic_plain": "set, no augmentation",
-        "random_plain": "random images, no augmentation",
+    if output.as_json:
+        print_json(_as_dict(found))
+    else:
+        _print(found)
+
+
+def _as_dict(found: ncfm.ScoreResult) -> dict[str, object]:
+    return {
+        "hard_label_recovery": found.hard_label_recovery,
+        "improvement_over_random": found.improvement_over_random,
+        "label_robust_score": found.label_robust_score._asdict(),
+        "augmentation_robust_score": found.augmentation_robust_score._asdict(),
+        "storage": found.storage,
+        "accuracies": {name: list(e.accuracies) for name, e in found.evaluations.items()},
     }
-    for name, evaluation in found.evaluations.items():
-        spread = evaluation.interval
-        table.add_row(names[name], mean_of(spread.mean, spread.std, spread.low))
-    console.print(table, highlight=False)
+
+
+def _print(found: ncfm.ScoreResult) -> None:
+    lrs, ars = found.label_robust_score, found.augmentation_robust_score
     lines = [
-        f"Hard label recovery     HLR {found.hard_label_recovery:+.3f}  (lost against the full set)",
+        f"Hard label recovery     HLR {found.hard_label_recovery:+.3f}  (loss against the full dataset)",
         f"Improvement over random IOR {found.improvement_over_random:+.3f}",
         f"Label-robust score      LRS {lrs.value:.3f}   (95 % interval {lrs.low:.3f} to {lrs.high:.3f})",
         f"Augmentation-robust     ARS {ars.value:.3f}   (95 % interval {ars.low:.3f} to {ars.high:.3f})",
     ]
+    console.print(_table(found), highlight=False)
     console.print("\n".join(lines), highlight=False)
 
 
-def _row(path: str, on: str | None, seed: int | None, settings: dict[str, Any], found: ScoreResult) -> ScoreRow:
-    lrs, ars = found.label_robust_score, found.augmentation_robust_score
-    trained = {id(student): student.seconds for e in found.evaluations.values() for student in e.students}
-    return ScoreRow(
-        network=found.synthetic.network,
-        protocol=found.synthetic.protocol,
-        hard_label_recovery=found.hard_label_recovery,
-        improvement_over_random=found.improvement_over_random,
-        label_robust_score=lrs.value,
-        label_robust_low=lrs.low,
-        label_robust_high=lrs.high,
-        augmentation_robust_score=ars.value,
-        augmentation_robust_low=ars.low,
-        augmentation_robust_high=ars.high,
-        full_accuracy=found.full_hard.accuracy_mean,
-        full_protocol=found.full_hard.protocol,
-        num_runs=len(found.synthetic.students),
-        seconds=sum(trained.values()),
-        **row_facts(load(path), on, settings, seed),
-    )
+def _table(found: ncfm.ScoreResult) -> Table:
+    names = {
+        "full_hard": f"full dataset, hard labels ({counted(found.full_hard.epochs, 'epoch')})",
+        "synthetic_hard": "set, hard labels",
+        "synthetic": "set",
+        "random": f"random images, {found.storage} per class",
+        "synthetic_plain": "set, no augmentation",
+        "random_plain": "random images, no augmentation",
+    }
+    made = table("trained on", "accuracy %")
+    for name, evaluation in found.evaluations.items():
+        made.add_row(names[name], accuracy(evaluation.interval))
+    return made

@@ -123,7 +123,7 @@ def look_at_real(
         return as_stored(x, factor).flatten(1)
 
     def real_parts(stage: str, space: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
-        reporter.begin(stage, count)
+        reporter.begin(stage, count, unit="image")
         for i, part in enumerate(at.split(AT_ONCE)):
             yield space(to_float(train.batch(part).cpu()))
             reporter.update(min((i + 1) * AT_ONCE, count))

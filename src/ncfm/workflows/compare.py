@@ -301,7 +301,7 @@ def _score(job: _Job, pools: _Pools, ipc: int) -> Scored:
         images,
         config,
         machine,
-        f"{job.name}: students",
+        f"evaluating {job.name}",
         reporter,
         soft=made.targets,
         protocol=made.protocol,

@@ -1,10 +1,11 @@
-"""Continual learning with the set as memory."""
+"""Continual learning with the distilled set as memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ncfm._utils.checks import check_known
 from ncfm._utils.progress import Reporter, Silent
@@ -15,9 +16,10 @@ from ncfm.config.resolve import Settings
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation.continual import ContinualResult, learn_continually
+from ncfm.results.files import append_rows
+from ncfm.results.rows import ContinualRow
 from ncfm.synthetic.synthetic_set import SyntheticSet
-from ncfm.workflows.loaded_set import Opened, _one
-from ncfm.workflows.stages import train_teachers
+from ncfm.workflows.loaded_set import LoadedSet
 
 
 def continual(
@@ -29,55 +31,88 @@ def continual(
     settings: Settings | None = None,
     seed: int | None = None,
     data_dir: str | Path | None = None,
+    results: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, ContinualResult]:
-    """Class-incremental learning with the set as memory, beside selections of real images at the same storage.
+    """Class-incremental learning with the set as memory, next to selections of real images at the same storage.
 
-    A distilled set was made with teachers that knew all classes, and herding chooses in their features; random images
-    owe them nothing. Students learn from hard labels.
+    A distilled set and a herding selection depend on teachers that were trained on all classes; random images do not.
+    Students learn from hard labels.
 
     Args:
         synthetic, on, settings, seed, data_dir, reporter: as in `ncfm.evaluate`; ``evaluate.runs`` repetitions, each
-            with a class order of its own, the same for all memories.
-        steps: in which the classes arrive, as equal as can be.
-        methods: memories beside the set, of random, herding, kcenter, kmeans, mosaic, rded.
+            with its own class order, which all memories share.
+        steps: steps in which the classes arrive, as equal as possible.
+        methods: memories to compare with: random, herding, kcenter, kmeans, mosaic, rded.
+        results: CSV file to which a row per memory and step is appended.
 
     Returns:
-        By memory, the set's own as "set".
+        The result of every memory by name; that of the set is "set".
 
     Raises:
         NcfmError: for unknown methods, or more steps than classes.
+
+    >>> found = continual("runs/digits-ipc1", steps=5)  # doctest: +SKIP
+    >>> found["set"].average.mean > found["random"].average.mean  # doctest: +SKIP
     """
     for method in methods:
         check_known(method, SELECTIONS, "memory")
-    at = Opened.of(synthetic, on, settings, seed, data_dir)
+    loaded = LoadedSet.open(synthetic, on, settings, seed, data_dir)
     reporter = reporter or Silent()
-    needs = any(method in BY_TEACHERS for method in methods)
-    pool = train_teachers(at.images, at.config, at.machine, reporter) if needs else None
-    memories = {"set": at.synthetic.decoded()}
-    memories |= {method: at.selection(method, at.synthetic.ipc, pool) for method in methods}
-    protocol = build_protocol(at.config)
-    once = replace(protocol, num_runs=1)
-    found = {}
-    for name, memory in memories.items():
-        done = 0
-        reporter.begin(f"{name}, {steps} steps", steps * protocol.num_runs)
-
-        def judge_one(train: LabelledImages, test: ImageSplit, num_classes: int, run: int) -> EvaluationResult:
-            nonlocal done
-            result = _one(at, train, once, at.config, run, test=test, num_classes=num_classes)
-            done += 1
-            reporter.update(done)
-            return result
-
-        found[name] = learn_continually(
-            memory,
-            at.images.require_test(),
-            num_classes=at.images.num_classes,
-            steps=steps,
-            runs=protocol.num_runs,
-            seed=at.config.seed,
-            judge=judge_one,
-        )
-        reporter.end()
+    pool = loaded.teachers(any(method in BY_TEACHERS for method in methods), reporter)
+    memories = {"set": loaded.synthetic.decoded()}
+    memories |= {method: loaded.selection(method, loaded.synthetic.ipc, pool) for method in methods}
+    found = {name: _learn(loaded, name, memory, steps, reporter) for name, memory in memories.items()}
+    if results is not None:
+        append_rows(Path(results), _rows(loaded, found, steps))
     return found
+
+
+def _learn(loaded: LoadedSet, name: str, memory: LabelledImages, steps: int, reporter: Reporter) -> ContinualResult:
+    """Learn from one memory."""
+    protocol = build_protocol(loaded.config)
+    once = replace(protocol, num_runs=1)
+    done = 0
+    reporter.begin(f"memory {name}", steps * protocol.num_runs, unit="student")
+
+    def train_one(train: LabelledImages, test: ImageSplit, num_classes: int, run: int) -> EvaluationResult:
+        nonlocal done
+        result = loaded.train_student(train, once, loaded.config, run, test=test, num_classes=num_classes)
+        done += 1
+        reporter.update(done)
+        return result
+
+    result = learn_continually(
+        memory,
+        loaded.images.require_test(),
+        num_classes=loaded.images.num_classes,
+        steps=steps,
+        runs=protocol.num_runs,
+        seed=loaded.config.seed,
+        judge=train_one,
+    )
+    reporter.end()
+    return result
+
+
+def _rows(loaded: LoadedSet, found: Mapping[str, ContinualResult], steps: int) -> list[ContinualRow]:
+    """The results rows of all memories."""
+    facts: dict[str, Any] = loaded.row_facts() | {
+        "network": loaded.config.evaluate.network,
+        "protocol": build_protocol(loaded.config).name,
+        "steps": steps,
+    }
+    return [
+        ContinualRow(
+            memory=memory,
+            classes_seen=seen,
+            accuracy_mean=point.mean,
+            accuracy_std=point.std,
+            accuracy_low=point.low,
+            accuracy_high=point.high,
+            num_runs=len(of_runs),
+            **facts,
+        )
+        for memory, result in found.items()
+        for seen, point, of_runs in zip(result.classes_seen, result.curve, result.accuracies, strict=True)
+    ]

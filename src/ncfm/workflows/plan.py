@@ -1,4 +1,4 @@
-"""Plans: what a run will take in time and memory, from a few timed steps of each of its stages."""
+"""Plans: the predicted time and memory of a run, from a few timed steps of each of its stages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from ncfm._utils.checks import check_at_least
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import available_memory, compiled, describe_device, peak_memory_mb
+from ncfm._utils.progress import Reporter, Silent
 from ncfm._utils.seeding import generator
 from ncfm.config.build import build_protocol
 from ncfm.config.loops import Loop, loop_of
@@ -29,7 +30,7 @@ from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import network_for
 from ncfm.workflows.stages import prepare
 
-WARM_UP = 2  # steps of each stage that are not counted: first allocations, compilation
+WARM_UP = 2  # untimed first steps of each stage, with allocations and compilation
 
 
 @dataclass(frozen=True)
@@ -37,30 +38,30 @@ class Stage:
     """One stage of a run."""
 
     name: str
-    unit: str
-    units: int  # left to do
+    unit: str  # "epoch", "iteration"
+    units: int  # remaining; those in the cache are not counted
     seconds_per_unit: float  # median of the timed ones
 
     @property
     def seconds(self) -> float:
-        """Predicted."""
+        """Predicted time of the stage."""
         return self.units * self.seconds_per_unit
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will take."""
+    """The predicted time and memory of a run."""
 
     stages: tuple[Stage, ...]
-    peak_memory_mb: float  # of this process after a few steps of everything
-    available_memory_mb: float | None  # before them
-    images_per_pass: int | None  # with gradient; None if all synthetic images fit at once
+    peak_memory_mb: float  # of this process after a few steps of every stage
+    available_memory_mb: float | None  # before them; None if unknown
+    images_per_pass: int | None  # synthetic images in one pass with gradient; None if all fit into one
     device: str
     threads: int
 
     @property
     def seconds(self) -> float:
-        """Predicted, of all stages."""
+        """Predicted time of all stages."""
         return sum(stage.seconds for stage in self.stages)
 
 
@@ -73,18 +74,22 @@ def plan(
     seed: int | None = None,
     data_dir: str | Path | None = None,
     steps: int = 5,
+    reporter: Reporter | None = None,
 ) -> Plan:
-    """Predict the time and memory of distilling and judging, from ``steps`` timed steps of each stage.
+    """Predict the time and memory of distillation and evaluation, from ``steps`` timed steps per stage.
 
-    Nothing is written and no teacher is trained: networks of random weights cost the same. Teachers and experts that
-    the cache already has are not counted. The prediction holds for a machine that stays as busy as it is now.
+    Nothing is written and no teacher is trained: networks with random weights cost the same. Those in the
+    cache are not counted. The prediction assumes that the load of the machine does not change.
 
     Args:
-        data, ipc, recipe, settings, seed, data_dir: as in `ncfm.distill`.
-        steps: timed steps of each stage, at least 1.
+        data, ipc, recipe, settings, seed, data_dir, reporter: as in `ncfm.distill`.
+        steps: timed steps per stage, at least 1.
 
     Raises:
-        NcfmError: for unknown or unfit data and settings.
+        NcfmError: for unknown data or settings, or data that do not fit the settings.
+
+    >>> found = plan("cifar10", ipc=10)  # doctest: +SKIP
+    >>> found.seconds, [stage.name for stage in found.stages]  # doctest: +SKIP
     """
     check_at_least(ipc, 1, "ipc (images per class)")
     check_at_least(steps, 1, "steps")
@@ -96,10 +101,17 @@ def plan(
     sources: list[PoolSource[Any]] = [loop.needs(config)]
     if config.evaluate.labels == "teacher" and TEACHERS.name != sources[0].name:
         sources.append(TEACHERS)
-    iterations, per_pass = _distilling(loop, images, config, machine, ipc, steps)
+    reporter = reporter or Silent()
+    reporter.begin("timing", 3, unit="stage")
+    distilling, per_pass = _distilling(loop, images, config, machine, ipc, steps)
+    reporter.update(1, "distilling")
     trainings = [_training(source, images, config, machine, steps) for source in sources if source.is_trained]
+    reporter.update(2, "teachers")
+    evaluation = _evaluation(images, config, machine, ipc, steps)
+    reporter.update(3, "students")
+    reporter.end()
     return Plan(
-        stages=(*trainings, iterations, *_evaluation(images, config, machine, ipc, steps)),
+        stages=(*trainings, distilling, *evaluation),
         peak_memory_mb=peak_memory_mb(machine.device),
         available_memory_mb=None if free is None else free / 2**20,
         images_per_pass=per_pass,
@@ -109,7 +121,7 @@ def plan(
 
 
 class _Clock:
-    """Times between calls, the first `WARM_UP` left out; waits for the device, which a run itself does not."""
+    """Times between calls, without the first `WARM_UP`. Unlike a run it waits for the device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -117,7 +129,7 @@ class _Clock:
         self._calls, self._last = 0, 0.0
 
     def tick(self, *_: object) -> None:
-        """Note the time since the last call."""
+        """Record the time since the last call."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         now = time.perf_counter()
@@ -127,7 +139,7 @@ class _Clock:
 
     @property
     def median(self) -> float:
-        """Of the noted times, in seconds."""
+        """Of the recorded times, in seconds."""
         return statistics.median(self.times)
 
 
@@ -170,7 +182,7 @@ def _evaluation(images: ImageSet, config: RunConfig, machine: Compute, ipc: int,
         accuracy(student, images.test.images[:part], images.test.labels[:part], statistics=images.statistics)
         clock.tick()
     looks = protocol.num_runs * max(protocol.looks, 1)
-    return students, Stage("testing", "look", looks, clock.median * len(images.test) / part)
+    return students, Stage("testing", "evaluation", looks, clock.median * len(images.test) / part)
 
 
 def _seconds_per_step(
@@ -182,7 +194,7 @@ def _seconds_per_step(
     machine: Compute,
     steps: int,
 ) -> float:
-    """Median seconds of an optimizer step of a training, each timed as an epoch of one batch."""
+    """Median seconds of an optimizer step, timed as a training of one batch per epoch."""
     at = torch.randperm(len(pixels), generator=generator(0, "plan"))[: recipe.batch_size]
     clock = _Clock(machine.device)
     module = on_device(network_for(images, network, seed=0), machine.device)

@@ -1,4 +1,4 @@
-"""Train the pool of teachers."""
+"""Train the teachers ahead of time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,19 @@ def pretrain(
     data_dir: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> TeacherPool:
-    """Train the pool of teachers (or find it in the cache); distilling does this by itself when needed.
+    """Train the teachers, or load them from the cache. `ncfm.distill` does this itself if needed.
+
+    Args:
+        data, recipe, settings, seed, data_dir, reporter: as in `ncfm.distill`. Without ``recipe`` the defaults hold.
+
+    Returns:
+        The pool of teachers, also those of the cache.
 
     Raises:
-        NcfmError: for unknown data or settings, or a training that diverges.
+        NcfmError: for unknown data or settings, or if a training diverges.
+
+    >>> pool = pretrain("digits", settings={"teachers.number": 3})  # doctest: +SKIP
+    >>> len(pool), pool.seconds  # doctest: +SKIP
     """
     config = resolve_config(data, None, recipe, settings, seed)
     images, machine = prepare(data, config, data_dir)

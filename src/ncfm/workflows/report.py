@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that holds all there is to see of it."""
+"""The report of a run: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from ncfm.workflows.stages import prepare, train_teachers
 REPORT_FILE = "report.html"
 
 
-class Written(NamedTuple):
+class WrittenReport(NamedTuple):
     """A report on disk."""
 
     path: Path
-    missing: dict[str, str]  # sentences, by section
+    missing: dict[str, str]  # by section that was left out, the reason
 
 
 def write_report(
@@ -42,24 +42,30 @@ def write_report(
     device: str | None = None,
     data_dir: str | Path | None = None,
     reporter: Reporter | None = None,
-) -> Written:
-    """Write the report of a run folder, finished or not, or of a set alone.
+) -> WrittenReport:
+    """Write the report of a run folder, finished or interrupted, or of a set alone.
 
-    What the folder lacks is left out, with a sentence that says so. Real images, the map of features and the nearest
-    real images need the data and a teacher of the run's recipe, which is trained if the cache has none.
+    Sections that lack their data are left out, and the reasons are returned. Real images, the feature map and copy
+    detection need the real data and a teacher of the run's recipe, which is trained if the cache has none.
 
     Args:
         run: the folder.
-        on: the real data; default: what the set was made from.
-        out: the file; default ``report.html`` in the folder.
-        against: run folders whose evaluations stand beside, those by the same network and protocol.
+        on: the real data; default: those that the set was distilled from.
+        out: HTML file; default ``report.html`` in the folder.
+        against: evaluated run folders to compare with, where network and protocol are the same.
         with_data: open the real data; without them the report takes a second.
         settings: over those of the run, for the teacher; such as ``{"teachers.network": "my_networks:make"}``.
         device: of the teacher, as in ``machine.device``.
         data_dir, reporter: as in `ncfm.distill`.
 
+    Returns:
+        The path of the report, and the sections that are missing.
+
     Raises:
-        NcfmError: if there is no run, or one to stand beside has never been judged.
+        NcfmError: if there is no run, or one to compare with has not been evaluated.
+
+    >>> written = write_report("runs/digits-ipc1", with_data=False)  # doctest: +SKIP
+    >>> written.path, written.missing  # doctest: +SKIP
     """
     folder = Path(run).expanduser()
     opened = open_run(folder)
@@ -67,11 +73,11 @@ def write_report(
     real = _real(opened, on, with_data, settings, device, data_dir, reporter or Silent())
     path = folder / REPORT_FILE if out is None else Path(out).expanduser()
     write_text(path, render(make_page(opened, others, real)))
-    return Written(path, opened.missing)
+    return WrittenReport(path, opened.missing)
 
 
 def _others(run: RunFolder, against: Sequence[Path]) -> list[Score]:
-    """Evaluations of other sets: of the comparison beside, and of the folders that are named."""
+    """Evaluations of other sets: those of the same comparison, and those of the given folders."""
     try:
         others = read_beside(run.path)
     except NcfmError as error:
@@ -79,9 +85,7 @@ def _others(run: RunFolder, against: Sequence[Path]) -> list[Score]:
     for place in against:
         found = read_own_scores(place)
         if not found:
-            raise NcfmError(
-                f"Expected a judged run to compare with, but {place} has no scores; run ncfm evaluate on it."
-            )
+            raise NcfmError(f"{place} has no evaluation to compare with; run ncfm evaluate {place} first.")
         others += found
     return list({(other.name, *other.recipe): other for other in others}.values())
 
@@ -95,14 +99,14 @@ def _real(
     data_dir: str | Path | None,
     reporter: Reporter,
 ) -> RealLook | None:
-    """The set compared with the real data, or None with the reason in ``run.missing``."""
+    """The set next to the real data; None, with the reason in ``run.missing``, if they are not available."""
     reason = ""
     if not with_data:
-        reason = "The real data were not opened (`--no-data`)."
+        reason = "The real data were not loaded (--no-data)."
     elif run.synthetic is None or (on is None and run.data is None):
         reason = "There is no set, or it does not record its source dataset."
     elif run.config is None:
-        reason = "The run's settings are not known, and with them neither are its teachers."
+        reason = "The settings of the run, and thus its teachers, are not known."
     else:
         try:
             fingerprint = run.facts.get("data_fingerprint")
@@ -118,7 +122,7 @@ def _real(
                 reporter=reporter,
             )
         except NcfmError as error:
-            reason = f"The real data could not be opened or compared: {error}"
+            reason = f"The real data could not be used: {error}"
         else:
             run.synthetic = replace(run.synthetic, class_names=real.class_names)  # a checkpoint does not hold them
             return real
@@ -138,20 +142,20 @@ def compare_with_real(
     data_dir: str | Path | None,
     reporter: Reporter,
 ) -> RealLook:
-    """Open the data and the first teacher of the run's pool (from the cache, or trained), and compare.
+    """Load the data and the first teacher of the run, from the cache or trained, and compare.
 
     Args:
         synthetic: the set.
-        data: what it was made from.
+        data: the data that it was distilled from.
         config: of the run; the device is chosen again.
-        class_names: that the set has; None where they are not known.
-        fingerprint: of the data that the set was made from, if it is known.
+        class_names: of the set; None if they are not known.
+        fingerprint: of the data that the set was distilled from, if it is known.
         settings: the user's own, for the teacher.
         device, data_dir, reporter: as in `ncfm.evaluate`.
 
     Raises:
-        NcfmError: if the data cannot be opened, or do not have the classes and image shape of the set; if only the run
-            names the code of the teacher's network.
+        NcfmError: if the data cannot be loaded, or have other classes or another image shape than the set; if only
+            the run names the code of the teacher's network.
     """
     own = {"machine.device": device or "auto", "teachers.number": 1, **(settings or {})}
     config = config_of_set(config.model_dump(), own, None)

@@ -1,4 +1,4 @@
-"""What a set is good for: scores beside its accuracy, continual learning, architecture search."""
+"""DD-Ranking's scores of a distilled set."""
 
 from __future__ import annotations
 
@@ -6,47 +6,51 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ncfm._utils.progress import Reporter, Silent
-from ncfm._utils.types import LabelledImages
-from ncfm.config.build import build_protocol, build_targets, build_teacher_recipe
+from ncfm.config.build import build_protocol, build_targets
 from ncfm.config.resolve import Settings
 from ncfm.config.schema import RunConfig, make_config, nest
 from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import EvaluationResult, Protocol
 from ncfm.evaluation.scores import augmentation_robust_interval, label_robust_interval
 from ncfm.evaluation.statistics import Estimate
+from ncfm.results.files import append_rows
+from ncfm.results.rows import ScoreRow
 from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
 from ncfm.synthetic.synthetic_set import SyntheticSet
-from ncfm.workflows.loaded_set import FULL_EPOCHS, Opened, _one, _together
-from ncfm.workflows.stages import judge, train_teachers
-
-# --- scores -------------------------------------------------------------------------------------------------
+from ncfm.training.teachers import TeacherPool
+from ncfm.workflows.loaded_set import FULL_EPOCHS, LoadedSet, join_runs
+from ncfm.workflows.stages import judge
 
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """DD-Ranking's scores of a set, with what they are made from; accuracies are fractions."""
+    """DD-Ranking's scores of a set, and the evaluations that they are computed from. Accuracies are fractions.
 
-    full_hard: EvaluationResult  # of the full training split, hard labels
-    synthetic_hard: EvaluationResult
-    synthetic: EvaluationResult  # with the set's own labels
-    random: EvaluationResult  # random real images at the same storage, the same recipe and kind of labels
-    synthetic_plain: EvaluationResult  # without augmentation
-    random_plain: EvaluationResult
-    storage: int  # real images per class that take the space of the set, labels included
+    Reference:
+        Li et al., "DD-Ranking: Rethinking the Evaluation of Dataset Distillation", 2025.
+    """
+
+    full_hard: EvaluationResult  # on the full training split, hard labels
+    synthetic_hard: EvaluationResult  # on the set, hard labels
+    synthetic: EvaluationResult  # on the set with its own labels
+    random: EvaluationResult  # on random real images at the same storage, with the same recipe and kind of labels
+    synthetic_plain: EvaluationResult  # on the set, without augmentation
+    random_plain: EvaluationResult  # on the random images, without augmentation
+    storage: int  # real images per class that take as much space as the set, soft labels included
 
     @property
     def evaluations(self) -> dict[str, EvaluationResult]:
-        """All of them by name."""
+        """The evaluations by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "storage"}
 
     @property
     def hard_label_recovery(self) -> float:
-        """HLR: what is lost against the full set, hard labels."""
+        """HLR: accuracy on the full dataset minus that on the set, both with hard labels."""
         return self.full_hard.accuracy_mean - self.synthetic_hard.accuracy_mean
 
     @property
     def improvement_over_random(self) -> float:
-        """IOR: what is gained over random images."""
+        """IOR: accuracy on the set minus that on random images."""
         return self.synthetic.accuracy_mean - self.random.accuracy_mean
 
     @property
@@ -80,66 +84,124 @@ def score(
     settings: Settings | None = None,
     seed: int | None = None,
     data_dir: str | Path | None = None,
+    results: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> ScoreResult:
-    """DD-Ranking's scores of a set: how much of the full set it recovers, and how much of it is not mere recipe.
+    """DD-Ranking's scores: how much of the full dataset a set recovers, beyond the effect of labels and augmentation.
 
-    The random images are drawn anew for every student, so that the interval holds the luck of the choice. Where the set
-    has soft labels, the random images get theirs from the same teachers, and as many more images as the labels cost;
-    where students ask the teachers, those of random images do too.
+    Every student on random images has its own selection, so that the interval includes the variation of selections. If
+    the set has soft labels, the random images are labelled by the same teachers, and the storage of the labels counts
+    as further random images. If students ask the teachers, those on random images do, too.
 
     Args:
         synthetic, on, settings, seed, data_dir, reporter: as in `ncfm.evaluate`.
-        full_epochs: of a network on the full training split, by the recipe of the teachers.
-        full_runs: networks on the full split; default: as many as students.
+        full_epochs: epochs of a network on the full training split, by the recipe of the teachers.
+        full_runs: networks on the full training split; default: as many as students.
+        results: CSV file to which a row is appended.
 
     Raises:
         NcfmError: if the set does not fit the data.
+
+    >>> found = score("runs/digits-ipc1", settings={"evaluate.runs": 5})  # doctest: +SKIP
+    >>> found.label_robust_score.value, found.augmentation_robust_score.value  # doctest: +SKIP
     """
-    at = Opened.of(synthetic, on, settings, seed, data_dir)
+    loaded = LoadedSet.open(synthetic, on, settings, seed, data_dir)
     reporter = reporter or Silent()
-    hard = make_config(at.config.model_dump(), nest({"evaluate.labels": "hard"}))
-    plain = make_config(at.config.model_dump(), nest({"evaluate.augment": "none"}))
-    train = at.synthetic.decoded()
-
-    def judged(config: RunConfig, stage: str) -> EvaluationResult:
-        soft = build_targets(config, at.synthetic.soft_labels, pool)
-        return judge(train, at.images, config, at.machine, stage, reporter, soft=soft, protocol=protocol(config, soft))
-
-    def protocol(config: RunConfig, soft: StudentTargets | None) -> Protocol:
-        found = build_protocol(config, soft)
-        mixing = 0.0 if config is plain else found.recipe.cutmix_probability
-        return replace(found, recipe=replace(found.recipe, cutmix_probability=mixing))
-
-    storage = max(round(at.synthetic.storage), 1)
-    needs = at.asks_teachers or at.targets() is not None
-    pool = train_teachers(at.images, at.config, at.machine, reporter) if needs else None
+    hard = make_config(loaded.config.model_dump(), nest({"evaluate.labels": "hard"}))
+    plain = make_config(loaded.config.model_dump(), nest({"evaluate.augment": "none"}))
+    storage = max(round(loaded.synthetic.storage), 1)
+    pool = loaded.teachers(loaded.asks_teachers or loaded.targets() is not None, reporter)
     found = {
-        "synthetic_hard": judged(hard, "set, hard labels"),
-        "synthetic": judged(at.config, "set"),
-        "synthetic_plain": judged(plain, "set, no augmentation"),
+        "synthetic_hard": _on_set(loaded, pool, hard, "students, hard labels", reporter),
+        "synthetic": _on_set(loaded, pool, loaded.config, "students", reporter),
+        "synthetic_plain": _on_set(loaded, pool, plain, "students, no augmentation", reporter, cutmix=False),
+        "random": _on_random_images(loaded, pool, loaded.config, storage, "random images", reporter),
+        "random_plain": _on_random_images(
+            loaded, pool, plain, storage, "random images, no augmentation", reporter, cutmix=False
+        ),
     }
-    for name, config in (("random", at.config), ("random_plain", plain)):
-        of_runs = []
-        runs = build_protocol(config).num_runs
-        reporter.begin(name.replace("_", ", "), runs)
-        for run in range(runs):
-            chosen, soft = at.selection("random", storage, pool, run), at.targets(pool)
-            if isinstance(soft, SoftTargets) and pool is not None:
-                soft = soft._replace(log_probabilities=pool.log_probabilities(chosen.images))
-            of_runs.append(_one(at, chosen, replace(protocol(config, soft), num_runs=1), config, run, soft=soft))
-            reporter.update(run + 1)
-        reporter.end()
-        found[name] = _together(of_runs)
-    recipe = replace(build_teacher_recipe(at.config), epochs=full_epochs)
-    count = full_runs or build_protocol(at.config).num_runs
-    full = Protocol(f"teachers@epochs={full_epochs}", recipe, num_runs=count, looks=1)
-    whole = LabelledImages(at.images.train.images, at.images.train.labels)
-    found["full_hard"] = judge(whole, at.images, hard, at.machine, "full set", reporter, protocol=full)
-    return ScoreResult(**found, storage=storage)
+    full = loaded.full_protocol(full_epochs, full_runs or build_protocol(loaded.config).num_runs)
+    found["full_hard"] = judge(
+        loaded.full_split, loaded.images, hard, loaded.machine, "full dataset", reporter, protocol=full
+    )
+    result = ScoreResult(**found, storage=storage)
+    if results is not None:
+        append_rows(Path(results), [_row(loaded, result)])
+    return result
 
 
-# --- continual learning -------------------------------------------------------------------------------------
+def _protocol(config: RunConfig, soft: StudentTargets | None, cutmix: bool) -> Protocol:
+    """The protocol of a configuration, with or without its CutMix, which is an augmentation, too."""
+    found = build_protocol(config, soft)
+    return found if cutmix else replace(found, recipe=replace(found.recipe, cutmix_probability=0.0))
 
 
-# --- architecture search ------------------------------------------------------------------------------------
+def _on_set(
+    loaded: LoadedSet,
+    pool: TeacherPool | None,
+    config: RunConfig,
+    stage: str,
+    reporter: Reporter,
+    *,
+    cutmix: bool = True,
+) -> EvaluationResult:
+    """Students of the set."""
+    soft = build_targets(config, loaded.synthetic.soft_labels, pool)
+    return judge(
+        loaded.synthetic.decoded(),
+        loaded.images,
+        config,
+        loaded.machine,
+        stage,
+        reporter,
+        soft=soft,
+        protocol=_protocol(config, soft, cutmix),
+    )
+
+
+def _on_random_images(
+    loaded: LoadedSet,
+    pool: TeacherPool | None,
+    config: RunConfig,
+    storage: int,
+    stage: str,
+    reporter: Reporter,
+    *,
+    cutmix: bool = True,
+) -> EvaluationResult:
+    """Students of random real images, a new selection for each, labelled as the set is."""
+    runs = build_protocol(config).num_runs
+    results = []
+    reporter.begin(stage, runs, unit="student")
+    for run in range(runs):
+        chosen, soft = loaded.selection("random", storage, pool, run), loaded.targets(pool)
+        if isinstance(soft, SoftTargets) and pool is not None:
+            soft = soft._replace(log_probabilities=pool.log_probabilities(chosen.images))
+        protocol = replace(_protocol(config, soft, cutmix), num_runs=1)
+        results.append(loaded.train_student(chosen, protocol, config, run, soft=soft))
+        reporter.update(run + 1)
+    reporter.end()
+    return join_runs(results)
+
+
+def _row(loaded: LoadedSet, found: ScoreResult) -> ScoreRow:
+    """The results row of the scores."""
+    lrs, ars = found.label_robust_score, found.augmentation_robust_score
+    trained = {id(student): student.seconds for e in found.evaluations.values() for student in e.students}
+    return ScoreRow(
+        network=found.synthetic.network,
+        protocol=found.synthetic.protocol,
+        hard_label_recovery=found.hard_label_recovery,
+        improvement_over_random=found.improvement_over_random,
+        label_robust_score=lrs.value,
+        label_robust_low=lrs.low,
+        label_robust_high=lrs.high,
+        augmentation_robust_score=ars.value,
+        augmentation_robust_low=ars.low,
+        augmentation_robust_high=ars.high,
+        full_accuracy=found.full_hard.accuracy_mean,
+        full_protocol=found.full_hard.protocol,
+        num_runs=len(found.synthetic.students),
+        seconds=sum(trained.values()),
+        **loaded.row_facts(),
+    )

@@ -1,67 +1,100 @@
-"""Architecture search with the set as proxy."""
+"""Architecture search with the distilled set as proxy."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ncfm._utils.checks import check_at_least
 from ncfm._utils.progress import Reporter, Silent
-from ncfm._utils.types import LabelledImages
-from ncfm.config.build import build_teacher_recipe
+from ncfm.config.build import build_protocol
 from ncfm.config.resolve import Settings
 from ncfm.config.schema import make_config, nest
 from ncfm.data.image_set import ImageSet
-from ncfm.evaluation import EvaluationResult, Protocol
-from ncfm.evaluation.search import SearchResult
+from ncfm.evaluation import EvaluationResult
+from ncfm.evaluation.search import SearchResult, convnet_grid
+from ncfm.results.files import append_rows
+from ncfm.results.rows import SearchRow
 from ncfm.synthetic.synthetic_set import SyntheticSet
-from ncfm.workflows.loaded_set import FULL_EPOCHS, Opened
+from ncfm.workflows.loaded_set import FULL_EPOCHS, LoadedSet
 from ncfm.workflows.stages import judge, train_teachers
+
+DEPTHS, WIDTHS, NORMS = (1, 2, 3), (16, 32, 64), ("instance", "none")  # of the default grid
 
 
 def search(
     synthetic: SyntheticSet | str | Path,
     on: str | ImageSet | None = None,
     *,
-    networks: Sequence[str],
+    networks: Sequence[str] | None = None,
     full_epochs: int = FULL_EPOCHS,
     settings: Settings | None = None,
     seed: int | None = None,
     data_dir: str | Path | None = None,
+    results: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> SearchResult:
-    """Rank networks by their accuracy after training on the set, and after training on the full split.
+    """Rank networks by their accuracy after training on the set, and after training on the full training split.
 
     Args:
         synthetic, on, settings, seed, data_dir, reporter: as in `ncfm.evaluate`; ``evaluate.runs`` students of each
             network on the set.
-        networks: at least three names, see `ncfm.evaluation.search.convnet_grid`.
-        full_epochs: of the one network of each name on the full training split, by the recipe of the teachers.
+        networks: at least three names; default the ConvNets of `ncfm.evaluation.search.convnet_grid` with depths 1 to
+            3, widths 16 to 64, with and without instance norm.
+        full_epochs: epochs on the full training split, where each network is trained once by the teachers' recipe.
+        results: CSV file to which a row per network is appended.
 
     Raises:
         NcfmError: for fewer than three networks, or unknown ones.
+
+    >>> found = search("runs/digits-ipc1", networks=["convnet1w8", "convnet2w8", "mlp"])  # doctest: +SKIP
+    >>> found.networks[found.chosen], found.regret, found.correlation.spearman.value  # doctest: +SKIP
     """
-    check_at_least(len(networks), 3, "number of networks to rank")
-    at = Opened.of(synthetic, on, settings, seed, data_dir)
+    if networks is not None:
+        check_at_least(len(networks), 3, "number of networks to rank")
+    loaded = LoadedSet.open(synthetic, on, settings, seed, data_dir)
+    if networks is None:
+        networks = convnet_grid(DEPTHS, WIDTHS, NORMS, image_size=loaded.images.image_size)
     reporter = reporter or Silent()
-    pool = train_teachers(at.images, at.config, at.machine, reporter) if at.asks_teachers else None
-    train, targets = at.synthetic.decoded(), at.targets(pool)
-    whole = LabelledImages(at.images.train.images, at.images.train.labels)
-    recipe = replace(build_teacher_recipe(at.config), epochs=full_epochs)
-    full = Protocol(f"teachers@epochs={full_epochs}", recipe, num_runs=1, looks=1)
+    pool = train_teachers(loaded.images, loaded.config, loaded.machine, reporter) if loaded.asks_teachers else None
+    train, targets = loaded.synthetic.decoded(), loaded.targets(pool)
+    full = loaded.full_protocol(full_epochs, num_runs=1)
     proxies: list[EvaluationResult] = []
     fulls: list[EvaluationResult] = []
     for network in networks:
-        config = make_config(at.config.model_dump(), nest({"evaluate.network": network}))
-        proxies.append(judge(train, at.images, config, at.machine, network, reporter, soft=targets))
-        stage = f"{network}, full set"
-        fulls.append(judge(whole, at.images, config, at.machine, stage, reporter, protocol=full))
-    return SearchResult(
+        config = make_config(loaded.config.model_dump(), nest({"evaluate.network": network}))
+        stage = f"{network} on the set"
+        proxies.append(judge(train, loaded.images, config, loaded.machine, stage, reporter, soft=targets))
+        stage = f"{network} on the full dataset"
+        fulls.append(judge(loaded.full_split, loaded.images, config, loaded.machine, stage, reporter, protocol=full))
+    found = SearchResult(
         tuple(networks),
         proxy=tuple(e.accuracy_mean for e in proxies),
         full=tuple(e.accuracy_mean for e in fulls),
         proxy_seconds=math.fsum(e.seconds for e in proxies),
         full_seconds=math.fsum(e.seconds for e in fulls),
     )
+    if results is not None:
+        append_rows(Path(results), _rows(loaded, found, full.name))
+    return found
+
+
+def _rows(loaded: LoadedSet, found: SearchResult, full_protocol: str) -> list[SearchRow]:
+    """The results rows of all networks."""
+    facts, rho = loaded.row_facts(), found.correlation.spearman
+    return [
+        SearchRow(
+            network=name,
+            protocol=build_protocol(loaded.config).name,
+            proxy_accuracy=proxy,
+            full_accuracy=full,
+            full_protocol=full_protocol,
+            num_networks=len(found.networks),
+            spearman=rho.value,
+            spearman_low=rho.low,
+            spearman_high=rho.high,
+            **facts,
+        )
+        for name, proxy, full in zip(found.networks, found.proxy, found.full, strict=True)
+    ]

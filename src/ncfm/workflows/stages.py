@@ -55,7 +55,7 @@ def obtain(source: PoolSource[P], images: ImageSet, config: RunConfig, machine: 
     if not source.is_trained:
         return source.obtain(images, config, machine)
     epochs = source.recipe(config).epochs
-    reporter.begin(source.name, epochs * source.count(config))
+    reporter.begin(source.name, epochs * source.count(config), unit="epoch")
     networks = source.obtain(images, config, machine, on_epoch=lambda i, epoch: reporter.update(i * epochs + epoch))
     reporter.end()
     return networks
@@ -96,7 +96,10 @@ def distill_into(
         description = describe_run(images.name, ipc, config)
         machine.ranks.on_main_process(lambda: write_json(folder / CONFIG_FILE, description))
     budget = config.distill.seconds
-    reporter.begin(stage, config.distill.iterations if budget is None else math.ceil(budget))
+    if budget is None:
+        reporter.begin(stage, config.distill.iterations, unit="iteration")
+    else:
+        reporter.begin(stage, math.ceil(budget), unit="second")
     control = RunControl(
         folder=folder,
         # As the first rank sees it: the others may read the folder earlier or later.
@@ -172,7 +175,7 @@ def judge(
         fresh: train all students, also those in the cache.
     """
     protocol = build_protocol(config, soft) if protocol is None else protocol
-    reporter.begin(stage, protocol.recipe.epochs * protocol.num_runs)
+    reporter.begin(stage, protocol.recipe.epochs * protocol.num_runs, unit="epoch")
     result = train_students(
         train,
         images.require_test(),

@@ -1,0 +1,49 @@
+"""The results row of an evaluated set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ncfm.config.resolve import Settings
+from ncfm.config.schema import make_config, nest
+from ncfm.evaluation import EvaluationResult
+from ncfm.results.rows import AccuracyRow
+from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.workflows.compare import Scored, accuracy_row
+
+COSTS = ("teacher_seconds", "distill_seconds", "iterations", "distill_memory_mb", "training_images")
+
+
+def row_of_set(
+    synthetic: SyntheticSet | str | Path,
+    evaluation: EvaluationResult,
+    on: str | None = None,
+    *,
+    settings: Settings,
+    seed: int | None = None,
+    variant: str | None = None,
+) -> AccuracyRow:
+    """The results row of a set that `ncfm.evaluate` has evaluated.
+
+    Args:
+        synthetic: the set, or the place of an external one.
+        evaluation: its evaluation.
+        on, settings, seed: of the evaluation.
+        variant: what differs from the recipe; default: what the set records.
+    """
+    own = synthetic if isinstance(synthetic, SyntheticSet) else None
+    facts = {} if own is None else own.facts
+    config = make_config(facts.get("config", {}), nest(settings), {} if seed is None else {"seed": seed})
+    storage = evaluation.num_images / len(evaluation.per_class) if own is None else own.storage
+    recorded = Path(str(synthetic)).name if own is None else facts.get("variant", "")
+    scored = Scored(
+        name="",
+        method=facts.get("method", "foreign"),
+        variant=recorded if variant is None else variant,
+        seed=config.seed,
+        evaluation=evaluation,
+        storage=storage,
+        **{cost: facts.get(cost) for cost in COSTS},
+    )
+    ipc = round(storage) if own is None else own.ipc
+    return accuracy_row(scored, on or facts.get("data", "unknown"), ipc, config)
