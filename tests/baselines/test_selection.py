@@ -356,7 +356,7 @@ def without(images, kept, num_classes=10):
 @every_by_features
 def test_a_rare_class_is_taken_more_than_once(images, pool, method):
     rare = without(images, images.train.labels.bool() | (torch.arange(len(images.train)) < 2))  # two of class 0
-    with pytest.warns(UserWarning, match="taken more than once"):
+    with pytest.warns(UserWarning, match="are repeated"):
         at = choose(method, rare, pool, ipc=3, factor=1, generator=generator(0))
     assert sorted(at[0, :2].tolist()) == [0, 1]
     assert at[0, 2] == at[0, 0]

@@ -13,7 +13,7 @@ from ncfm.config.schema import make_config, nest
 from ncfm.data.image_set import ImageSet
 from ncfm.data.outside import check_recorded
 from ncfm.evaluation import EvaluationResult
-from ncfm.formats.reading import is_set, read_foreign
+from ncfm.formats.reading import is_set, read_external
 from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.stages import judge, prepare, train_teachers
@@ -37,7 +37,7 @@ def evaluate(
 
     Args:
         synthetic: a set, its folder, plain labelled images in [0, 1], or a file or folder that another program wrote
-            (see `ncfm.formats.reading.read_foreign`).
+            (see `ncfm.formats.reading.read_external`).
         on: the real data; default: what the set was made from. Needed for sets of other programs.
         settings: such as ``{"evaluate.runs": 10, "evaluate.network": "convnet3"}``; the set's own recipe otherwise.
         seed, data_dir, reporter: as in `distill`.
@@ -60,7 +60,7 @@ def evaluate(
     images, machine = prepare(data, config, data_dir)
     reporter = reporter or Silent()
     if isinstance(synthetic, (str, Path)):
-        synthetic = read_foreign(Path(synthetic), images)
+        synthetic = read_external(Path(synthetic), images)
     if isinstance(synthetic, SyntheticSet) and synthetic.class_names != images.class_names:
         raise NcfmError(
             f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
