@@ -134,7 +134,7 @@ def test_no_row_is_taken_twice(coreset):
 @every_coreset
 @pytest.mark.parametrize("count", [-1, 0, 6])
 def test_more_rows_than_there_are_or_none_are_refused(coreset, count):
-    with pytest.raises(NcfmError, match=f"must be 1 to 5, which is all there are, got {count}"):
+    with pytest.raises(NcfmError, match=rf"must lie in 1\.\.5, got {count}"):
         coreset(normal(0, 5, 2), count, 0)
 
 

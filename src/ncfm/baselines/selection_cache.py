@@ -1,4 +1,4 @@
-"""Choices of training images remembered on disk, by a content hash of all that determines them."""
+"""Cache of chosen training images on disk, by a content hash of everything that determines the choice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_no_empty_class(split: ImageSplit) -> None:
 
 
 def read_choice(key: str, split: ImageSplit, per_class: int) -> dict[str, Tensor] | None:
-    """The choice of that key, its ``positions`` (C, per_class) each within its class; None if none can be read."""
+    """The cached choice, with ``positions`` (C, per_class) that lie within their classes; None without a valid one."""
     try:
         found = read_tensors(_path(key))
     except NcfmError:
@@ -32,11 +32,11 @@ def read_choice(key: str, split: ImageSplit, per_class: int) -> dict[str, Tensor
     within = at - split.offsets[:, None]
     if not bool(((within >= 0) & (within < split.counts[:, None])).all()):
         return None
-    return {name: value.clone() for name, value in found.items()}  # what was read is a map of the file
+    return {name: value.clone() for name, value in found.items()}  # the tensors that were read map the file
 
 
 def write_choice(key: str, tensors: Mapping[str, Tensor], **facts: str) -> None:
-    """Keep a choice; a cache that cannot be written to is no failure."""
+    """Cache a choice; a cache that cannot be written is not an error."""
     with best_effort():
         write_tensors(_path(key), tensors, facts)
 
