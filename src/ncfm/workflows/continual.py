@@ -77,7 +77,7 @@ def continual(
             steps=steps,
             runs=protocol.num_runs,
             seed=at.config.seed,
-            judge=judge_one,
+            train_and_test=judge_one,
         )
         reporter.end()
     return found
