@@ -55,7 +55,7 @@ from ncfm.distillation.history import METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import Snapshot, read_snapshots, snapshot_images, write_snapshot
 from ncfm.evaluation.student_cache import Student, StudentCache
 from ncfm.formats import export
-from ncfm.formats.reading import read_foreign
+from ncfm.formats.reading import read_external
 from ncfm.results.files import Conditions, append_rows, read_rows
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.storage import read_scores
@@ -138,9 +138,9 @@ def readers(home: Path) -> list[Reader]:
 
     ncfm.save(made, add("set", ncfm.load, "set.json", "images.safetensors"))
     for to, suffix in (("npz", ".npz"), ("pt", ".pt"), ("parquet", ".parquet")):
-        place = add(f"foreign {to}", lambda p, s=suffix: read_foreign(p / f"set{s}", real), f"set{suffix}")
+        place = add(f"foreign {to}", lambda p, s=suffix: read_external(p / f"set{s}", real), f"set{suffix}")
         export(made, place / f"set{suffix}", to=to)
-    place = add("foreign safetensors", lambda p: read_foreign(p / "x.safetensors", real), "x.safetensors")
+    place = add("foreign safetensors", lambda p: read_external(p / "x.safetensors", real), "x.safetensors")
     save_file({"images": images.flatten(0, 1), "labels": torch.arange(3).repeat_interleave(2)}, place / "x.safetensors")
 
     pixels = (torch.rand(8, 8, 3) * 255).to(torch.uint8).numpy()

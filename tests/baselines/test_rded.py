@@ -373,7 +373,7 @@ def test_it_is_a_selection(images, pool):
 @pytest.mark.parametrize("left", [1, 3])
 def test_a_rare_class_gives_its_crops_more_than_once(images, pool, left):
     rare = without(images, images.train.labels.bool() | (torch.arange(len(images.train)) < left))
-    with pytest.warns(UserWarning, match="1 of 10 classes have fewer than the 4 images .* taken more than once"):
+    with pytest.warns(UserWarning, match="1 of 10 classes have fewer than the 4 images .* are repeated"):
         chosen = choose_crops(rare, pool, ipc=1, factor=2, generator=generator(0))
     first, boxes = chosen.positions[0].tolist(), chosen.boxes[0].tolist()
     assert sorted(first[:left]) == list(range(left))

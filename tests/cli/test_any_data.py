@@ -88,7 +88,7 @@ def test_its_card_tells_what_is_wrong(photographs, capsys):
     assert card["duplicates"] >= 1
     told = "\n".join(card["problems"])
     assert "duplicate images, 1 of them with another label" in told  # a cat among the dogs
-    assert "test: 1 images are in the training split too" in told  # a copy that fell to the other side
+    assert "test: 1 images are also in the training split" in told  # a copy that fell to the other side
     assert "test: 1 classes without images" in told  # the class of one image keeps it for training
     assert "were set aside" in told
 
@@ -109,7 +109,7 @@ def test_it_is_distilled_and_judged(photographs, tmp_path):
     assert result.synthetic.class_names[-1] == "Äpfel & Birnen"
     assert not torch.equal(result.synthetic.images, result.start.images)
     assert 0 <= score.accuracy_mean <= 1
-    assert any("taken more than once" in str(w.message) for w in told)  # the class of one image
+    assert any("are repeated" in str(w.message) for w in told)  # the class of one image
     assert any("left out" in str(w.message) for w in told)
 
 

@@ -32,7 +32,7 @@ from ncfm.distillation import MinMaxStep, StepRecord
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.evaluation import students as evaluation_run
 from ncfm.formats import hub
-from ncfm.formats.reading import read_foreign
+from ncfm.formats.reading import read_external
 from ncfm.results import files as results
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.soft_labels import SoftLabels
@@ -716,7 +716,7 @@ def test_export_writes_what_evaluate_reads(ncfm_, tmp_path, mosaics, to, name):
     assert f"Wrote {tmp_path / name}" in done.out
     assert "80 decoded images of 10 classes" in done.out
     assert ("are left out" in done.out) == (to == "png")
-    found = read_foreign(tmp_path / name, ncfm.load_images("digits"))
+    found = read_external(tmp_path / name, ncfm.load_images("digits"))
     assert torch.equal(to_uint8(found.images), to_uint8(mosaics.decoded().images))
     assert found.labels.tolist() == mosaics.decoded().labels.tolist()
 
@@ -1070,7 +1070,7 @@ def test_a_set_grows(ncfm_, tmp_path):
     assert "distill.extend=small" in after.facts["variant"].split(",")
     done = ncfm_("distill", "digits", "--ipc", 1, "--recipe", "none", "--out", tmp_path / "less", "--extend", grown)
     assert done.code == 2
-    assert "2 images a class, more than the 1" in done.err
+    assert "2 images per class, more than the requested 1" in done.err
     assert not (tmp_path / "less").exists()  # told before the teachers are trained
 
 

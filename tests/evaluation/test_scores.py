@@ -208,7 +208,7 @@ def test_one_student_of_a_sample_that_counts_costs_the_interval():
 def test_score_intervals_need_students_and_pairs_equally_many():
     with pytest.raises(NcfmError, match="number of students of random must be at least 1, got 0"):
         label_robust_interval([0.8], [0.6], [])
-    with pytest.raises(NcfmError, match="Paired students must be equally many in every set, got 2, 2, 3"):
+    with pytest.raises(NcfmError, match="Paired samples must have equally many students, got 2, 2, 3"):
         label_robust_interval([0.8, 0.8], [0.6, 0.6, 0.6], [0.4, 0.4], paired=True)
 
 
@@ -484,7 +484,7 @@ def test_comparisons_need_two_students_and_pairs_equally_many():
         compare_runs([0.5], [0.5, 0.6], paired=False)
     with pytest.raises(NcfmError, match="number of students of b must be at least 2, got 0"):
         compare_runs([0.5, 0.6], [])
-    with pytest.raises(NcfmError, match="equally many in every set, got 3, 2; compare them unpaired"):
+    with pytest.raises(NcfmError, match="equally many students, got 3, 2; compare them unpaired"):
         compare_runs([0.5, 0.6, 0.7], [0.5, 0.6])
 
 

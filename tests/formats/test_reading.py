@@ -14,7 +14,7 @@ import ncfm
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.types import LabelledImages
 from ncfm.data.image_set import normalize, to_float
-from ncfm.formats.reading import is_set, read_foreign
+from ncfm.formats.reading import is_set, read_external
 from strategies import rng
 from tiny import few
 
@@ -52,17 +52,17 @@ def assert_same(found, stored, labels=LABELS):
 @pytest.mark.parametrize("names", [("images", "labels"), ("x_train", "y_train"), ("data", "targets")])
 def test_numpy_files(real, stored, tmp_path, form, names):
     np.savez(tmp_path / "set.npz", **{names[0]: form(stored), names[1]: LABELS.numpy()})
-    assert_same(read_foreign(tmp_path / "set.npz", real), stored)
+    assert_same(read_external(tmp_path / "set.npz", real), stored)
 
 
 def test_numpy_floats(real, stored, tmp_path):
     np.savez(tmp_path / "set.npz", images=to_float(stored).double().numpy(), labels=LABELS.int().numpy())
-    assert_same(read_foreign(tmp_path / "set.npz", real), stored)
+    assert_same(read_external(tmp_path / "set.npz", real), stored)
 
 
 def test_floats_of_255_levels(real, stored, tmp_path):
     np.savez(tmp_path / "set.npz", images=stored.float().numpy(), labels=LABELS.numpy())
-    torch.testing.assert_close(read_foreign(tmp_path / "set.npz", real).images, to_float(stored))
+    torch.testing.assert_close(read_external(tmp_path / "set.npz", real).images, to_float(stored))
 
 
 @pytest.mark.parametrize(
@@ -77,17 +77,17 @@ def test_floats_of_255_levels(real, stored, tmp_path):
 )
 def test_torch_files(real, stored, tmp_path, form):
     torch.save(form(stored), tmp_path / "set.pt")
-    assert_same(read_foreign(tmp_path / "set.pt", real), stored)
+    assert_same(read_external(tmp_path / "set.pt", real), stored)
 
 
 def test_safetensors_files(real, stored, tmp_path):
     save_file({"images": stored, "labels": LABELS}, tmp_path / "set.safetensors")
-    assert_same(read_foreign(tmp_path / "set.safetensors", real), stored)
+    assert_same(read_external(tmp_path / "set.safetensors", real), stored)
 
 
 def test_normalised_images_are_brought_back(real, stored, tmp_path):
     torch.save((normalize(to_float(stored), real.statistics), LABELS), tmp_path / "set.pt")
-    found = read_foreign(tmp_path / "set.pt", real)
+    found = read_external(tmp_path / "set.pt", real)
     torch.testing.assert_close(found.images, to_float(stored), atol=1e-5, rtol=0)
 
 
@@ -98,7 +98,7 @@ def test_image_folders(real, stored, tmp_path, names):
         folder = tmp_path / "set" / names[label]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0].numpy()).save(folder / f"{i:03d}.png")
-    assert_same(read_foreign(tmp_path / "set", real), stored)
+    assert_same(read_external(tmp_path / "set", real), stored)
 
 
 def test_parquet_files(real, stored, tmp_path):
@@ -111,19 +111,19 @@ def test_parquet_files(real, stored, tmp_path):
 
     table = pa.table({"image": [png(image) for image in stored], "label": LABELS.tolist()})
     pq.write_table(table, tmp_path / "set.parquet")
-    assert_same(read_foreign(tmp_path / "set.parquet", real), stored)
+    assert_same(read_external(tmp_path / "set.parquet", real), stored)
 
 
 @pytest.mark.parametrize("index", ['{"format": "another", "folders": 3}', "[1]", '{"format": "ncfm-export"}'])
 def test_an_index_of_another_kind_changes_nothing(real, stored, tmp_path, index):
     test_image_folders(real, stored, tmp_path, [])
     (tmp_path / "set" / "classes.json").write_text(index)
-    assert_same(read_foreign(tmp_path / "set", real), stored)
+    assert_same(read_external(tmp_path / "set", real), stored)
 
 
 def test_a_part_of_the_classes(real, stored, tmp_path):
     np.savez(tmp_path / "set.npz", images=stored[:6].numpy(), labels=LABELS[:6].numpy())
-    assert_same(read_foreign(tmp_path / "set.npz", real), stored[:6], LABELS[:6])
+    assert_same(read_external(tmp_path / "set.npz", real), stored[:6], LABELS[:6])
 
 
 # --- judged -------------------------------------------------------------------------------------------------
@@ -153,11 +153,11 @@ def test_code_in_a_file_is_not_run(real, tmp_path):
             return (exec, (f"open({str(tmp_path / 'evil')!r}, 'w').close()",))
 
     torch.save({"images": Evil()}, tmp_path / "set.pt")
-    with pytest.raises(NcfmError, match="Nothing that could run code is loaded"):
-        read_foreign(tmp_path / "set.pt", real)
+    with pytest.raises(NcfmError, match="Files that could run code are not loaded"):
+        read_external(tmp_path / "set.pt", real)
     np.savez(tmp_path / "set.npz", images=np.array([Evil()], dtype=object), allow_pickle=True)
     with pytest.raises(NcfmError, match="objects are not loaded"):
-        read_foreign(tmp_path / "set.npz", real)
+        read_external(tmp_path / "set.npz", real)
     assert not (tmp_path / "evil").exists()
 
 
@@ -180,7 +180,7 @@ def saved(folder, images, labels):
 )
 def test_what_does_not_fit_is_told(real, tmp_path, images, labels, message):
     with pytest.raises(NcfmError, match=message):
-        read_foreign(saved(tmp_path, images, np.array(labels)), real)
+        read_external(saved(tmp_path, images, np.array(labels)), real)
 
 
 @pytest.mark.parametrize(
@@ -189,24 +189,24 @@ def test_what_does_not_fit_is_told(real, tmp_path, images, labels, message):
         ("set.npz", b"nonsense", "Could not read"),
         ("set.pt", b"nonsense", "Could not read"),
         ("set.safetensors", b"nonsense", "Could not read"),
-        ("set.csv", b"a,b", r"ends in .parquet, .npz, .pt"),
+        ("set.csv", b"a,b", r"ending in .parquet, .npz, .pt"),
     ],
 )
 def test_foreign_and_damaged_files_are_told(real, tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(NcfmError, match=message):
-        read_foreign(tmp_path / name, real)
+        read_external(tmp_path / name, real)
 
 
 def test_images_by_another_name_are_told(real, tmp_path):
     np.savez(tmp_path / "set.npz", pictures=np.zeros((2, 8, 8), np.uint8))
     with pytest.raises(NcfmError, match=r"expected images named images, .*found pictures"):
-        read_foreign(tmp_path / "set.npz", real)
+        read_external(tmp_path / "set.npz", real)
 
 
 def test_classes_that_the_data_do_not_have_are_told(real, tmp_path):
     for name in ("cat", "dog"):
         (tmp_path / "set" / name).mkdir(parents=True)
         Image.new("L", (8, 8)).save(tmp_path / "set" / name / "a.png")
-    with pytest.raises(NcfmError, match="has classes that few digits has not: cat, dog"):
-        read_foreign(tmp_path / "set", real)
+    with pytest.raises(NcfmError, match="has classes that are missing from few digits: cat, dog"):
+        read_external(tmp_path / "set", real)

@@ -29,7 +29,7 @@ from ncfm.formats import writing as formats
 from ncfm.formats.card import dataset_card, escape
 from ncfm.formats.content import Content
 from ncfm.formats.names import NAME_BYTES, SPLITS, folder_names
-from ncfm.formats.reading import read_foreign, told_apart
+from ncfm.formats.reading import read_external, unique_names
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from strategies import rng
@@ -129,7 +129,7 @@ def test_the_hub_s_library_reads_the_hf_folder(chosen, tmp_path):
     found = found["train"]
     soft = found.with_format("numpy")["probabilities"][:] if chosen.soft_labels else None
     assert_found(chosen, array_of(found["image"]), found["label"], soft)
-    assert found.features["label"].names == list(told_apart(chosen.class_names))
+    assert found.features["label"].names == list(unique_names(chosen.class_names))
     assert isinstance(found.features["image"], datasets.Image)
 
 
@@ -145,7 +145,7 @@ def test_one_parquet_file_is_read_by_three_programs(chosen, tmp_path):
     assert_found(chosen, array_of(opened(frame["image"])), frame["label"], frame["probabilities"] if soft else None)
     found = datasets.load_dataset("parquet", data_files=str(place), split="train", cache_dir=str(tmp_path / "cache"))
     assert_found(chosen, array_of(found["image"]), found["label"])
-    assert found.features["label"].names == list(told_apart(chosen.class_names))
+    assert found.features["label"].names == list(unique_names(chosen.class_names))
 
 
 def test_folders_of_png_are_read_by_pillow_and_as_an_image_folder(chosen, tmp_path):
@@ -209,7 +209,7 @@ def test_ddranking_without_soft_labels_has_class_indices(tmp_path):
 @pytest.mark.parametrize("to", ["png", "parquet", "hf", "npz", "pt"])
 def test_our_own_judge_reads_every_form(chosen, to, tmp_path):
     place = export(chosen, tmp_path / f"set{FORMATS[to].suffix}", to=to).path
-    found = read_foreign(place, real_of(chosen))
+    found = read_external(place, real_of(chosen))
     assert_found(chosen, to_uint8(found.images), found.labels)
 
 
@@ -246,7 +246,7 @@ def test_stored_mosaics_without_the_labels_of_their_tiles(to, tmp_path):
     chosen = SETS["RGB mosaics with soft labels"]
     done = export(chosen, tmp_path / f"set{FORMATS[to].suffix}", to=to, stored=True)
     assert (done.num_images, done.stored, done.soft_labels) == (6, True, False)
-    found = read_foreign(done.path, real_of(chosen))
+    found = read_external(done.path, real_of(chosen))
     assert torch.equal(to_uint8(found.images), to_uint8(chosen.images.flatten(0, 1)))
     assert found.labels.tolist() == [0, 0, 1, 1, 2, 2]
 
@@ -300,8 +300,8 @@ def test_folders_of_hostile_class_names_by_hand():
 
 @settings(max_examples=50)
 @given(st.lists(st.sampled_from(["a", "b", "a (2)", "a (3)", ""]), max_size=8))
-def test_names_are_told_apart_and_the_first_of_each_stays(names):
-    apart = told_apart(names)
+def test_names_are_unique_names_and_the_first_of_each_stays(names):
+    apart = unique_names(names)
     assert len(set(apart)) == len(names)
     for i, (name, own) in enumerate(zip(names, apart, strict=True)):
         assert own == name if name not in names[:i] else own.startswith(f"{name} (")
@@ -349,7 +349,7 @@ def test_a_folder_of_somebody_else_is_never_replaced(index, tmp_path):
     if index is not None:
         (tmp_path / "photos" / "classes.json").write_text(index)
     before = contents(tmp_path)
-    with pytest.raises(NcfmError, match="holds something else than an export"):
+    with pytest.raises(NcfmError, match="not an ncfm export"):
         export(SETS["grey"], tmp_path / "photos", to="png", force=True)
     assert contents(tmp_path) == before
 
@@ -405,10 +405,10 @@ def test_a_folder_that_cannot_be_renamed_comes_back(tmp_path):
     ("options", "message"),
     [
         ({"to": "pngs"}, r"Unknown format 'pngs'\. Did you mean 'png'\?"),
-        ({"to": "npz"}, r"a file that ends in \.npz for npz, got .*set"),
+        ({"to": "npz"}, r"a file ending in \.npz for npz, got .*set"),
         ({"to": "png", "bits": 32}, "bits of a pixel must be 8, got 32"),
         ({"to": "ncfm", "bits": 16}, "must be 32 or 8, got 16"),
-        ({"to": "ddranking", "stored": True}, "takes the images to train on; leave out stored"),
+        ({"to": "ddranking", "stored": True}, "supports decoded images only; leave out stored"),
     ],
 )
 def test_what_a_format_does_not_have_is_told(options, message, tmp_path):
@@ -463,8 +463,8 @@ def test_a_card_tells_where_a_set_comes_from_and_what_it_is_worth():
         "24 synthetic training images of 3 classes",
         "| classes | zebra, ant, maßstab |",
         "| method | ncfm gaussian |",
-        "| images | 2 stored a class, 8 px, RGB |",
-        "| decoding | single, factor 2: 8 a class for training |",
+        "| images | 2 stored per class, 8 px, RGB |",
+        "| decoding | single, factor 2: 8 per class for training |",
         "| seed | 3 |",
         "| command | ncfm distill cifar10 --ipc 2 |",
         "| commit of ncfm | 0123456789ab |",
@@ -485,7 +485,7 @@ def test_a_card_of_little_says_what_is_not_known():
     front, body = card_of(made(), repository="me/set")
     assert front["license"] == "unknown"
     assert "source_datasets" not in front
-    assert "Not judged yet" in body
+    assert "Not evaluated yet" in body
     assert "the terms of the source data apply" in body
     assert 'load_dataset("me/set", split="train")' in body
     assert "Wang et al." not in body  # nothing says by what method
@@ -564,7 +564,7 @@ def test_a_folder_is_sent_to_a_private_repository(tmp_path):
 
 
 def test_what_the_hub_refuses_is_told(tmp_path):
-    with pytest.raises(NcfmFailure, match=r"did not take me/set: no right to write\. The export itself is in"):
+    with pytest.raises(NcfmFailure, match=r"rejected me/set: no right to write\. The export itself is in"):
         hub.push(tmp_path, "me/set", FakeHub(RuntimeError("no right to write")))
 
 
@@ -578,7 +578,7 @@ def test_names_that_the_hub_does_not_have(name, tmp_path):
 
 def test_no_token_is_told(monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    with pytest.raises(NcfmError, match="asks for a token: set HF_TOKEN"):
+    with pytest.raises(NcfmError, match="token with write access: set HF_TOKEN"):
         hub.hub_api()
 
 
@@ -588,7 +588,7 @@ def test_the_packages_own_folder_has_a_card_and_a_picture(tmp_path):
     place = export(chosen, tmp_path / "own", to="ncfm", bits=8).path
     card = (place / "README.md").read_text()
     assert 'ncfm.load(".")' in card
-    assert "8 bits a value" in card
+    assert "8 bits per value" in card
     assert "| quick | 50.0 | - | 1 |" in card  # of one student
     with Image.open(place / "images.png") as picture:
         assert picture.size[0] >= chosen.ipc * chosen.images.shape[-1]

@@ -338,10 +338,10 @@ def test_students_of_every_family_train_side_by_side(name, monkeypatch):
         ("vgg11-instanc", r"Unknown norm 'instanc'\. Did you mean 'instance'\?"),
         (
             "vit-batch",
-            r"names a norm, which vit does not take; it takes vit\[depth\]\[w<width>\], for example vit6w192",
+            r"names a norm, which vit does not support; it supports vit\[depth\]\[w<width>\], for example vit6w192",
         ),
-        ("mlp-instance", r"names a norm, which mlp does not take; it takes mlp\[depth\]\[w<width>\]"),
-        ("alexnet5", r"names a depth, which alexnet does not take; it takes alexnet\[w<width>\]\[-norm\]"),
+        ("mlp-instance", r"names a norm, which mlp does not support; it supports mlp\[depth\]\[w<width>\]"),
+        ("alexnet5", r"names a depth, which alexnet does not support; it supports alexnet\[w<width>\]\[-norm\]"),
         ("vgg12", "The depth of a VGG is 11, 13 or 16, got 12"),
         ("resnet50", "The depth of a ResNet is 10, 18 or 34, got 50"),
         ("densenet41", r"The depth of a DenseNet is 6 n \+ 4 .* got 41; the nearest are 40 and 46"),
@@ -379,7 +379,7 @@ def test_examples_and_bare_families_are_networks(family):
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg", "resnet", "densenet", "vit"])
 def test_images_below_8_px_are_refused(name):
-    with pytest.raises(NcfmError, match="at least 8 px, got 7 px; convnet and mlp take smaller ones"):
+    with pytest.raises(NcfmError, match="at least 8 px, got 7 px; convnet and mlp accept smaller ones"):
         build(name, image_size=7)
 
 
@@ -485,7 +485,7 @@ def test_hooked_networks_compile_whole():
     ("module", "message"),
     [
         (nn.Sequential(nn.Conv2d(3, 10, 8), nn.Flatten()), "has no nn.Linear whose input could be its features"),
-        (nn.Sequential(nn.Linear(8, 4), nn.Flatten()), r"\(0\) gives 4 values .* it is not the classifier"),
+        (nn.Sequential(nn.Linear(8, 4), nn.Flatten()), r"\(0\) returns 4 values .* it is not the classifier"),
         (nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), r"Sequential fails on images of shape \(3, 3, 8, 8\)"),
         (nn.Sequential(nn.Flatten(0, 1), nn.Flatten(), nn.Linear(64, 2)), "it is not the classifier"),
     ],
@@ -575,12 +575,12 @@ def test_own_code_is_found_in_the_current_folder():
         ("own_networks.py:make", "There is no module 'own_networks.py'.*is named mine:make"),
         ("own_networks:mak", r"'own_networks' has no 'mak', which .* names\. Nearest: make"),
         ("own_networks:number", "'own_networks:number' must be callable"),
-        ("own_networks:other", r"made by calling other\(channels=.*which it does not take: missing"),
+        ("own_networks:other", r"created by calling other\(channels=.*which it does not accept: missing"),
         ("own_networks:nothing", "'own_networks:nothing' must be a torch.nn.Module, got a NoneType"),
-        ("own_networks:too_few", r"gives \(3, 9\) for 3 images of shape \(3, 8, 8\); expected .* \(3, 10\)"),
+        ("own_networks:too_few", r"returns \(3, 9\) for 3 images of shape \(3, 8, 8\); expected .* \(3, 10\)"),
         ("own_networks:failing", r"Linear fails on images of shape \(3, 3, 8, 8\): RuntimeError"),
         ("own_networks:pair", "Pair must return one tensor, not a tuple"),
-        ("own_networks:Maps", r"gives \(3, 4, 1, 1\) for 3 images; expected \(n, num_features\) = \(3, 4\)"),
+        ("own_networks:Maps", r"returns \(3, 4, 1, 1\) for 3 images; expected \(n, num_features\) = \(3, 4\)"),
     ],
 )
 def test_mistakes_of_own_code_are_told(name, message):
@@ -612,8 +612,8 @@ def test_a_registered_network(monkeypatch):
         ("resnet50", plain_for, "it is a network of this package"),
         ("a:b", plain_for, "it needs letters, digits"),
         ("", plain_for, "it needs letters, digits"),
-        ("mine", lambda width: None, "which it does not take"),
-        ("mine", 3, "which it does not take"),
+        ("mine", lambda width: None, "which it does not accept"),
+        ("mine", 3, "which it does not accept"),
     ],
 )
 def test_what_cannot_be_registered(name, factory, message, monkeypatch):
@@ -676,7 +676,7 @@ def test_a_model_of_timm_that_takes_any_size(timm):
     [
         ("timm:resnet5", r"timm has no model 'resnet5'\. Nearest: resnet50, resnet18"),
         ("timm:hf-hub:somebody/model", r"timm has no model 'hf-hub:somebody/model'\. timm.list_models\(\) lists them"),
-        ("timm:stubborn", "cannot make 'stubborn' for images of 8 px and 3 channels: patches do not divide"),
+        ("timm:stubborn", "cannot create 'stubborn' for images of 8 px and 3 channels: patches do not divide"),
     ],
 )
 @pytest.mark.usefixtures("timm")

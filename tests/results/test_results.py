@@ -112,7 +112,7 @@ def test_columns_that_an_earlier_version_did_not_write_are_added(tmp_path):
 def test_other_columns_are_refused_and_left_alone(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("name,value\na,1\n")
-    with pytest.raises(NcfmError, match=r"rows\.csv has other columns .* expected dataset,ipc"):
+    with pytest.raises(NcfmError, match=r"rows\.csv has columns .* not know; expected dataset,ipc"):
         append_rows(path, [ROW])
     assert path.read_text() == "name,value\na,1\n"
 

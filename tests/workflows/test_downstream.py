@@ -194,7 +194,7 @@ def test_a_step_learns_from_the_classes_seen_and_is_tested_on_them():
         assert tested.counts.tolist() == [3] * num_classes
         return Result
 
-    found = learn_continually(memory, test, num_classes=4, steps=4, runs=2, seed=7, judge=judge)
+    found = learn_continually(memory, test, num_classes=4, steps=4, runs=2, seed=7, train_and_test=judge)
     assert asked == [(run, count) for count in (2, 3, 4) for run in range(2)]
     assert found.classes_seen == (1, 2, 3, 4)
     assert found.accuracies == ((1.0, 1.0), (0.5, 0.5), (0.5, 0.5), (0.5, 0.5))
@@ -211,7 +211,7 @@ def test_orders_differ_by_run_and_not_by_anything_else():
 def test_a_memory_needs_all_classes():
     memory = LabelledImages(torch.zeros(2, 1, 4, 4), torch.tensor([0, 2]))
     with pytest.raises(NcfmError, match=r"no images of classes \[1\]"):
-        learn_continually(memory, None, num_classes=3, steps=1, runs=1, seed=0, judge=None)
+        learn_continually(memory, None, num_classes=3, steps=1, runs=1, seed=0, train_and_test=None)
 
 
 def test_memories_are_compared_on_the_same_orders(distilled, images):

@@ -1,4 +1,4 @@
-"""Rows that stand for many: positions of a few rows of a feature matrix, chosen greedily or as middles of clusters."""
+"""Coresets: a few rows of a feature matrix that represent all, chosen greedily or by clustering."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 
 from ncfm._utils.checks import NcfmError
 
-LARGE = 10_000  # rows above which k-means moves its centres by random batches: a step over all rows then costs too much
+LARGE = 10_000  # rows above which mini-batch k-means is used, since a step over all rows would be too slow
 
 
 def herding(features: Tensor, count: int) -> Tensor:
-    """Positions of ``count`` rows of features (n, d) whose mean follows the mean of all: greedy herding.
+    """Positions of ``count`` rows of features (n, d) whose mean approximates the mean of all: greedy herding.
 
-    Row j is chosen to minimise ``|| mean - (sum of chosen + row) / (j + 1) ||``, each row at most once.
+    Step j chooses the row that minimises ``|| mean - (sum of chosen + row) / (j + 1) ||``, each row at most once.
 
     Raises:
         NcfmError: unless ``count`` lies in 1 .. n.
@@ -38,14 +38,14 @@ def herding(features: Tensor, count: int) -> Tensor:
 
 
 def k_center(features: Tensor, count: int) -> Tensor:
-    """Positions of ``count`` rows of features (n, d) that leave no row far away: farthest-first traversal.
+    """Positions of ``count`` rows of features (n, d) that cover all rows: farthest-first traversal.
 
-    Each next row maximises ``min over chosen c of || row - c ||``; of equals the first, and each row at most once. The
-    radius - the largest distance of a row to its nearest chosen one - is then at most twice the smallest that any
-    ``count`` rows have.
+    Each further row maximises ``min over chosen c of || row - c ||``, the first one in case of ties, and each row at
+    most once. The covering radius, the largest distance of a row to its nearest chosen one, is then at most twice the
+    optimal radius for ``count`` rows.
 
-    The first is the row nearest to the mean. The bound holds from any start, so nothing need be drawn; and where one
-    row is all there is, it is a typical one and no stray.
+    The first row is the one nearest to the mean. The bound holds for any first row, so that no random draw is needed,
+    and a single chosen row is a typical one.
 
     Raises:
         NcfmError: unless ``count`` lies in 1 .. n.
@@ -69,14 +69,14 @@ def k_center(features: Tensor, count: int) -> Tensor:
 def k_means(features: Tensor, count: int, seed: int) -> Tensor:
     """Positions of the ``count`` rows of features (n, d) that are nearest to the centres of as many clusters.
 
-    The centres are a local minimum of ``sum over rows of min over centres c of || row - c ||^2``: Lloyd's steps from a
-    k-means++ start, or steps over random batches where n is above `LARGE`. One start alone: the seed stands for it, and
-    every further one costs as much again.
+    The centres are a local minimum of ``sum over rows of min over centres c of || row - c ||^2``, by Lloyd's algorithm
+    with a k-means++ initialisation, or by mini-batch k-means if n is above `LARGE`. There is one initialisation, which
+    is determined by the seed.
 
     Args:
         features: (n, d).
         count: number of clusters.
-        seed: of the start; its last 32 bits count.
+        seed: of the initialisation; its last 32 bits are used.
 
     Raises:
         NcfmError: unless ``count`` lies in 1 .. n.
@@ -90,11 +90,11 @@ def k_means(features: Tensor, count: int, seed: int) -> Tensor:
     from sklearn.exceptions import ConvergenceWarning
 
     _check_count(features, count)
-    # Double precision: the order in which threads add up may change last bits, which then do not move a centre across.
+    # Double precision: last bits depend on the order of sums over threads, and then hardly ever change a choice.
     rows = features.detach().double().cpu()
     method = MiniBatchKMeans if len(rows) > LARGE else KMeans
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters: their copies are taken
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters: duplicates are chosen
         clusters = method(count, n_init=1, random_state=seed % 2**32).fit(rows.numpy())
     return nearest_free(rows, torch.from_numpy(clusters.cluster_centers_))
 
@@ -102,9 +102,9 @@ def k_means(features: Tensor, count: int, seed: int) -> Tensor:
 def nearest_free(features: Tensor, centres: Tensor) -> Tensor:
     """Positions of the rows of features (n, d) nearest to centres (k, d), all different; k at most n.
 
-    Centres take turns in their order, each takes the nearest row that none before it has; of equals the first.
+    Each centre in order takes the nearest row that no earlier centre has, the first one in case of ties.
     """
-    # Differences, not products: rows that are alike are then exactly as far.
+    # From differences, not products: equal rows are then at exactly equal distances.
     distances = torch.cdist(centres, features, compute_mode="donot_use_mm_for_euclid_dist")  # (k, n)
     chosen = []
     for to_rows in distances:
@@ -116,4 +116,4 @@ def nearest_free(features: Tensor, centres: Tensor) -> Tensor:
 
 def _check_count(features: Tensor, count: int) -> None:
     if not 1 <= count <= len(features):
-        raise NcfmError(f"The rows to choose must be 1 to {len(features)}, which is all there are, got {count}.")
+        raise NcfmError(f"The number of rows to choose must lie in 1..{len(features)}, got {count}.")

@@ -1,11 +1,11 @@
-"""Mosaics of realistic crops: real images cut, ranked by teachers and stitched, without optimisation (RDED).
+"""Mosaics of realistic crops: crops of real images, ranked by teachers and stitched, without optimisation (RDED).
 
-Of every image the crop that the teachers find most realistic for its class, of every class the most realistic of
-these. The crops are chosen by number first, as positions and boxes, and cut out second.
+Each image contributes the crop with the highest teacher confidence for its class, and each class the best of these.
+Crops are first chosen as positions and boxes, and then cut out.
 
 Reference:
     Sun, Shi, Shao and Lin, "On the Diversity and Realism of Distilled Dataset: An Efficient Dataset Distillation
-    Paradigm", CVPR 2024, arXiv 2312.03526. Its students learn from what the teacher says of every augmented batch:
+    Paradigm", CVPR 2024, arXiv 2312.03526. Its students learn from teacher predictions for every augmented batch, see
     `ncfm.synthetic.soft_labels.TeacherTargets`.
 """
 
@@ -27,16 +27,16 @@ from ncfm.synthetic.initialization import check_enough
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 
-NUM_CROPS = 5  # of an image
-AREA = (0.08, 1.0)  # of a crop, as a share of the image's: the usual range of random resized crops
-CHUNK_SIZE = 256  # crops that are on the device at once
+NUM_CROPS = 5  # per image
+AREA = (0.08, 1.0)  # of a crop, as a share of the image: the usual range of random resized crops
+CHUNK_SIZE = 256  # crops on the device at a time
 
-# Raised when a change of the code makes remembered crops differ from freshly chosen ones.
+# Incremented when a change of the code makes cached crops differ from newly chosen ones.
 CACHE_VERSION = 1
 
 
 class Crops(NamedTuple):
-    """Squares of training images."""
+    """Square crops of training images."""
 
     positions: Tensor  # (..., k) int64 of the images in the training split
     boxes: Tensor  # (..., k, 3) int64 first row, first column and side, in pixels
@@ -58,14 +58,14 @@ def rded(
     """A set of ``ipc`` mosaics per class, each of factor^2 realistic crops.
 
     Args:
-        real: the real set; only its training split is used.
-        pool: the teachers that rank, see `choose_crops`.
+        real: the real data; only the training split is used.
+        pool: the teachers that rank crops, see `choose_crops`.
         ipc: mosaics per class.
-        factor: tiles a side of a mosaic; 1 stores whole crops.
+        factor: tiles per side of a mosaic; 1 stores single crops.
         generator: draws the crops.
         num_crops, pool_per_class, area, chunk_size: as in `choose_crops`.
-        decode: False, as in the paper: students see the mosaics as they are, so the set's own factor is 1. True: they
-            see each tile enlarged, as of the sets that this package distils.
+        decode: False, as in the paper: training uses the mosaics themselves, and the set's factor is 1. True: training
+            uses each tile enlarged, as for sets that this package distils.
 
     Raises:
         NcfmError: as in `choose_crops`.
@@ -101,29 +101,28 @@ def choose_crops(
     area: tuple[float, float] = AREA,
     chunk_size: int = CHUNK_SIZE,
 ) -> Crops:
-    """The ipc * factor^2 most realistic crops of each class, (C, k), at most one of an image, the best first.
+    """The ipc * factor^2 most realistic crops of each class, (C, k), at most one per image, the best first.
 
         realism(crop) = log p(class | crop),    p the mean of the distributions of all trained teachers,
 
-    the negative cross-entropy, on ``num_crops`` random squares of every image, enlarged to its size. Of equals the
-    first counts. A class with fewer images gives the best crop of each, and then again from its first. Choices are kept
-    in the cache, under everything that determines them but the machine; ``generator`` advances alike whether they are
-    found there or not.
+    the negative cross-entropy, for ``num_crops`` random squares of every image, enlarged to its size. In case of ties
+    the first crop is chosen. A class with fewer images repeats its crops. Choices are cached by content hash of
+    everything that determines them, except the machine. ``generator`` advances equally on a cache hit and a miss.
 
     Args:
-        real: the real set; only its training split is used.
+        real: the real data; only the training split is used.
         pool: the teachers.
-        ipc, factor: mosaics per class, and their tiles a side.
-        generator: gives each class a seed, for its images and its crops.
-        num_crops: crops of an image.
-        pool_per_class: random images of a class that are cropped; default all.
+        ipc, factor: mosaics per class, and their tiles per side.
+        generator: draws a seed per class, for its images and its crops.
+        num_crops: crops per image.
+        pool_per_class: random images per class that are cropped; default: all.
         area: smallest and largest share of an image that a crop covers, uniform in between.
-        chunk_size: crops that are ranked at a time: memory does not grow with the classes. A choice does not depend on
-            it but for rounding.
+        chunk_size: crops that are ranked at a time, so that memory does not grow with the number of classes. Choices
+            depend on it only through rounding.
 
     Raises:
-        NcfmError: for a factor larger than the image, an impossible area, a pool smaller than what is taken of
-            it, or a class with too few images.
+        NcfmError: for a factor larger than the image, an invalid area, fewer images per class in the pool than needed,
+            or a class without images.
     """
     check_at_least(ipc, 1, "ipc (images per class)")
     check_factor(real.image_size, factor)
@@ -136,7 +135,7 @@ def choose_crops(
         check_at_least(pool_per_class, count, "pool_per_class (images of a class that are cropped)")
     check_enough(real, count)
     check_no_empty_class(real.train)
-    seeds = torch.randint(2**32, (real.num_classes,), generator=generator)  # before the cache is looked at
+    seeds = torch.randint(2**32, (real.num_classes,), generator=generator)  # before the cache lookup
     key = content_hash(
         f"crops {CACHE_VERSION}",
         real.fingerprint,
@@ -170,7 +169,7 @@ def draw_crops(
 ) -> Crops:
     """Random crops (n, num_crops) of the n images of one class, or of ``pool_per_class`` random ones of them.
 
-    A side is ``sqrt(share)`` of the image's to the nearest pixel, at least one; all places in the image are alike.
+    The side is ``sqrt(share)`` of the image's, rounded to pixels and at least one; the position is uniform.
     """
     offset, size = int(real.train.offsets[index]), int(real.train.counts[index])
     at = torch.arange(size)
@@ -185,7 +184,7 @@ def draw_crops(
 
 
 def realism(crops: Crops, index: int, real: ImageSet, pool: TeacherPool, chunk_size: int) -> Tensor:
-    """``log p(class | crop)`` under the pool's teachers for crops of any shape, of class ``index``; on the CPU."""
+    """``log p(class | crop)`` of the pool's teachers for crops of class ``index``, in any shape; on the CPU."""
     device = next(pool.whole.parameters()).device
     scores = []
     pairs = zip(crops.positions.flatten().split(chunk_size), crops.boxes.flatten(0, -2).split(chunk_size), strict=True)
@@ -196,7 +195,7 @@ def realism(crops: Crops, index: int, real: ImageSet, pool: TeacherPool, chunk_s
 
 
 def most_realistic(crops: Crops, scores: Tensor, count: int) -> Crops:
-    """Of crops (n, r) with scores (n, r) the best of each row, and of these the ``count`` best, the best first."""
+    """The ``count`` best of the best crops of each row, the best first, for crops (n, r) with scores (n, r)."""
     best, which = scores.max(dim=1)  # (n,)
     rows = best.sort(descending=True, stable=True).indices[:count]
     rows = rows[torch.arange(count) % len(rows)]
@@ -211,11 +210,11 @@ def crop(images: Images, boxes: Tensor) -> Images:
         boxes: (n, 3) first row, first column and side of the squares, in pixels.
 
     Returns:
-        (n, c, h, h); what lies outside a square does not enter.
+        (n, c, h, h); pixels outside a square have no influence.
     """
     size = images.shape[-1]
     top, left, side = boxes.to(images.dtype).unbind(1)
-    # Middles of the new pixels, in pixels of the square from the middle of its first one; its rim goes on outside.
+    # Centres of the new pixels, in pixels of the square from the centre of its first one, clamped to the square.
     steps = (torch.arange(size, device=images.device) + 0.5) / size
     inside = (steps * side[:, None] - 0.5).clamp_min(0).minimum(side[:, None] - 1)  # (n, size)
     rows, columns = ((start[:, None] + inside) * 2 / (size - 1) - 1 for start in (top, left))  # the image is [-1, 1]
@@ -226,7 +225,7 @@ def crop(images: Images, boxes: Tensor) -> Images:
 
 
 def _are_boxes(boxes: Tensor | None, shape: tuple[int, ...], image_size: int) -> bool:
-    """Whether remembered boxes are squares within an image."""
+    """Whether cached boxes are squares within an image."""
     if boxes is None or boxes.dtype != torch.int64 or boxes.shape != shape:
         return False
     corner, side = boxes[..., :2], boxes[..., 2:]

@@ -1,7 +1,7 @@
-"""Selections of real images: what a distilled set must beat, at the same storage.
+"""Selections of real images: the baselines that a distilled set must beat at the same storage.
 
-A selection is positions in the training split first, images second. Positions that took features to find are
-remembered on disk by content, as teachers are.
+A selection is computed as positions in the training split, then turned into images. Positions that depend on features
+are cached on disk by content hash, like teachers.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ BY_FEATURES: dict[str, Callable[[Features, int, int], Tensor]] = {
     "kcenter": lambda features, count, seed: k_center(features, count),
     "kmeans": k_means,
 }
-"""Selections in the features of a teacher: (features of a class (n, d), count, seed) -> positions (count,) of rows."""
+"""Selections by teacher features: (features of a class (n, d), count, seed) -> positions (count,) of rows."""
 
 BY_TEACHERS = (*BY_FEATURES, "rded")
 """Selections that need trained teachers."""
 
-# Raised when a change of the code makes remembered positions differ from freshly chosen ones.
+# Incremented when a change of the code makes cached positions differ from newly chosen ones.
 CACHE_VERSION = 1
 
 
 def select(
     method: str, real: ImageSet, pool: TeacherPool | None, *, ipc: int, factor: int, generator: Generator
 ) -> SyntheticSet:
-    """A set of ``ipc`` stored images per class made from real ones without optimisation.
+    """A set of ``ipc`` stored images per class, made from real images without optimisation.
 
     Args:
         method: "random" - whole images; "herding", "kcenter", "kmeans" - whole images chosen by `herding`, `k_center`
-            or `k_means` within their class, in the features of the pool's first trained teacher; "mosaic" - each
-            stored image a mosaic of factor^2 shrunk random images, which is the start that distillation improves on;
-            "rded" - each a mosaic of factor^2 realistic crops, with the defaults of `rded`.
-        real: the real set; only its training split is used.
+            or `k_means` within their class, in the features of the pool's first trained teacher; "mosaic" - mosaics of
+            factor^2 shrunk random images, the initial images of a distillation; "rded" - mosaics of factor^2 realistic
+            crops, with the defaults of `rded`.
+        real: the real data; only the training split is used.
         pool: teachers, for the selections `BY_TEACHERS`; None for the others.
         ipc: stored images per class.
-        factor: for the mosaics.
-        generator: random choices: those of random and mosaic, the starts of k-means, the crops of rded.
+        factor: of the mosaics.
+        generator: draws the images of random and mosaic, the seeds of k-means, the crops of rded.
 
     Raises:
         NcfmError: for an unknown method, one that needs teachers without a pool, or a class with too few images.
@@ -65,7 +65,7 @@ def select(
     if method in BY_FEATURES:
         at = choose(method, real, pool, ipc=ipc, factor=factor, generator=generator)
         images = to_float(real.train.batch(at.flatten())).unflatten(0, at.shape).cpu()
-    else:  # the very draw of a distillation's start
+    else:  # the same draw as for the initial images of a distillation
         images = start_images(real, ipc=ipc, factor=tiles, init="mosaic" if tiles > 1 else "real", generator=generator)
     return SyntheticSet(images, real.class_names, real.statistics, factor=tiles, facts={"method": method})
 
@@ -73,11 +73,11 @@ def select(
 def choose(
     method: str, real: ImageSet, pool: TeacherPool | None, *, ipc: int, factor: int, generator: Generator
 ) -> Tensor:
-    """Positions in the training split of the images that `select` takes of each class.
+    """Positions in the training split of the images that `select` chooses for each class.
 
-    Int64 on the CPU, of shape (C, ipc); of mosaics (C, ipc * factor^2), their tiles in order. A class with fewer images
-    gives all it has, and then again from its first. Those that take teachers to find are kept in the cache, under
-    everything that determines them but the machine; ``generator`` advances alike whether they are found there or not.
+    Int64 on the CPU, of shape (C, ipc), or (C, ipc * factor^2) for the tiles of mosaics in order. A class with fewer
+    images repeats them. Choices by teachers are cached by content hash of everything that determines them, except the
+    machine. ``generator`` advances equally on a cache hit and a miss.
 
     Args:
         method, real, pool, ipc, factor, generator: as in `select`.
@@ -94,7 +94,7 @@ def choose(
     if method not in BY_FEATURES:
         return draw_class_batches(real.train, per_class, generator).cpu()
     seeds = torch.zeros(real.num_classes, dtype=torch.int64)  # (C,)
-    if method == "kmeans":  # drawn before the cache is looked at
+    if method == "kmeans":  # drawn before the cache lookup
         seeds = torch.randint(2**32, seeds.shape, generator=generator)
     pool = _needed(pool, method)
     key = selection_key(method, real, pool, ipc, seeds)
@@ -113,7 +113,7 @@ def _needed(pool: TeacherPool | None, method: str) -> TeacherPool:
 
 
 def selection_key(method: str, real: ImageSet, pool: TeacherPool, ipc: int, seeds: Tensor) -> str:
-    """Content hash of everything that determines a selection by features but the machine."""
+    """Content hash of everything that determines a selection by features, except the machine."""
     return content_hash(f"selection {CACHE_VERSION}", method, real.fingerprint, str(ipc), pool.fingerprint(0), seeds)
 
 
@@ -123,7 +123,7 @@ def choose_by_features(method: str, real: ImageSet, pool: TeacherPool, ipc: int,
     Args:
         method: of `BY_FEATURES`.
         real, pool, ipc: as in `select`.
-        seeds: (C,), one for each class; only k-means looks at them.
+        seeds: (C,), one per class; only k-means uses them.
 
     Raises:
         NcfmError: if a class has no images.
@@ -143,7 +143,7 @@ def choose_by_features(method: str, real: ImageSet, pool: TeacherPool, ipc: int,
 def _features_of_class(extract: FeatureExtractor, real: ImageSet, index: int, device: torch.device) -> Features:
     """Features (n, d) of all training images of one class, on the device."""
     parts = []
-    for images in real.train.of_class(index).split(1024):  # so many are on the device as floats at once
+    for images in real.train.of_class(index).split(1024):  # limits the floats on the device
         parts.append(extract.without_gradient(normalize(to_float(images.to(device)), real.statistics)))
         release_pages()
     return torch.cat(parts)

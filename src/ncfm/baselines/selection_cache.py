@@ -1,4 +1,4 @@
-"""Cached choices of training images, by a content hash of everything that determines them."""
+"""Cache of chosen training images on disk, by a content hash of everything that determines the choice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_no_empty_class(split: ImageSplit) -> None:
 
 
 def read_choice(key: str, split: ImageSplit, per_class: int) -> dict[str, Tensor] | None:
-    """The cached choice, its ``positions`` (C, per_class) each within its class; None if there is none that fits."""
+    """The cached choice, its ``positions`` (C, per_class) each within their classes; None without a valid one."""
 
     def parse(entry: CacheEntry) -> dict[str, Tensor] | None:
         found = entry.tensors()

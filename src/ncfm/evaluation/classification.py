@@ -1,4 +1,4 @@
-"""What logits tell beside the top-1 accuracy."""
+"""Metrics of logits in addition to the top-1 accuracy."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ncfm._utils.types import Labels
 
 
 def confusion_matrix(logits: Tensor, labels: Labels) -> Tensor:
-    """Counts (C, C), int64, on the CPU: row the true class, column the predicted one.
+    """Counts (C, C), int64, on the CPU: rows are true classes, columns predicted ones.
 
     Args:
         logits: (n, C), any device.
         labels: (n,) int64, 0 .. C-1.
 
     Raises:
-        NcfmError: for shapes that do not fit, no images, labels out of range, or logits that are not finite.
+        NcfmError: for inconsistent shapes, no images, labels out of range, or logits that are not finite.
 
     >>> confusion_matrix(torch.tensor([[2.0, 1.0], [0.0, 3.0], [4.0, 0.0]]), torch.tensor([0, 1, 1]))
     tensor([[1, 0],
@@ -30,7 +30,7 @@ def confusion_matrix(logits: Tensor, labels: Labels) -> Tensor:
 
 
 def per_class_accuracy(confusion: Tensor) -> Tensor:
-    """Share of the images of each class that are classified right, (C,) float64; NaN for a class without images.
+    """Share of the images of each class that are classified correctly, (C,) float64; NaN for a class without images.
 
     Args:
         confusion: (C, C) counts of `confusion_matrix`, or a sum of several.
@@ -48,12 +48,12 @@ def per_class_accuracy(confusion: Tensor) -> Tensor:
 
 
 def expected_calibration_error(logits: Tensor, labels: Labels, *, bins: int = 15) -> float:
-    """ECE in [0, 1], the mean gap between how sure a network is and how often it is right.
+    """ECE in [0, 1], the mean gap between the confidence of a network and its accuracy.
 
         ECE = sum over bins b of  (n_b / n) | accuracy_b - confidence_b |
 
     The confidence of an image is the probability of the predicted class; bin b holds the images with a confidence in
-    ((b - 1) / bins, b / bins]. Chance alone keeps it above 0: compare only values of equally many images and bins.
+    ((b - 1) / bins, b / bins]. By chance it is above 0: compare only values for equal numbers of images and bins.
 
     Args:
         logits: (n, C), any device.
@@ -61,7 +61,7 @@ def expected_calibration_error(logits: Tensor, labels: Labels, *, bins: int = 15
         bins: number of bins of equal width.
 
     Raises:
-        NcfmError: for shapes that do not fit, no images, labels out of range, logits that are not finite, or no bins.
+        NcfmError: for inconsistent shapes, no images, labels out of range, logits that are not finite, or no bins.
 
     Reference: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, arXiv 1706.04599.
 
@@ -70,7 +70,7 @@ def expected_calibration_error(logits: Tensor, labels: Labels, *, bins: int = 15
     """
     check_at_least(bins, 1, "bins")
     _check_logits(logits, labels)
-    # Double precision on the CPU: the sums cancel, and not every accelerator has it.
+    # Double precision on the CPU: the terms of the sums cancel, and not every accelerator supports it.
     confidence, predicted = logits.detach().cpu().double().softmax(1).max(1)
     excess = (predicted == labels.cpu()).double() - confidence  # summed over a bin: n_b (accuracy_b - confidence_b)
     edges = torch.arange(1, bins, dtype=torch.float64) / bins

@@ -1,12 +1,12 @@
 """Class-incremental learning from a memory of a few images per class.
 
-Classes arrive in steps. What is kept of a class when its step is over is its part of a memory: distilled images, or
-selected real ones. After each step a fresh network is trained on the memory of all classes seen so far and tested on
-the test images of these classes: how good a memory is shows in how slowly the accuracy falls.
+Classes arrive in steps. After its step only the memory of a class remains: distilled images, or selected real ones.
+After each step a new network is trained on the memory of all classes seen so far and tested on the test images of these
+classes. The better the memory, the slower the accuracy decreases.
 
 Reference:
     Prabhu, Torr and Dokania, "GDumb: A Simple Approach that Questions Our Progress in Continual Learning", ECCV 2020
-    (training from scratch on the memory); as a use of distilled sets: Zhao and Bilen, "Dataset Condensation with
+    (training from scratch on the memory); with distilled sets: Zhao and Bilen, "Dataset Condensation with
     Distribution Matching", WACV 2023 (5 and 10 steps).
 """
 
@@ -25,8 +25,8 @@ from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation.statistics import interval
 from ncfm.evaluation.students import EvaluationResult
 
-Judge = Callable[[LabelledImages, ImageSplit, int, int], EvaluationResult]
-"""Trains one student: (memory, test split, number of classes, number of the run) -> its result."""
+TrainAndTest = Callable[[LabelledImages, ImageSplit, int, int], EvaluationResult]
+"""Trains and tests one student: (memory, test split, number of classes, index of the run) -> its result."""
 
 
 @dataclass(frozen=True)
@@ -38,23 +38,23 @@ class ContinualResult:
 
     @property
     def curve(self) -> tuple[Interval, ...]:
-        """Mean, deviation and 95 % interval over runs after each step."""
+        """Mean, standard deviation and 95 % interval over runs after each step."""
         return tuple(interval(step) for step in self.accuracies)
 
     @property
     def average(self) -> Interval:
-        """Mean over the steps, with its interval over runs: the usual single number."""
+        """Mean over the steps, with its interval over runs."""
         runs = len(self.accuracies[0])
         return interval([sum(step[i] for step in self.accuracies) / len(self.accuracies) for i in range(runs)])
 
 
 def class_order(num_classes: int, run: int, seed: int) -> Tensor:
-    """In what order the classes (C,) arrive in a run: the same for every memory, so that they are compared fairly."""
+    """The order (C,) in which the classes arrive in a run, the same for every memory."""
     return torch.randperm(num_classes, generator=generator(seed, "class order", run))
 
 
 def step_sizes(num_classes: int, steps: int) -> list[int]:
-    """How many classes have been seen after each step: as equal steps as there can be, the larger ones first.
+    """Number of classes seen after each step, for steps as equal as possible, the larger ones first.
 
     >>> step_sizes(10, 5), step_sizes(10, 4)
     ([2, 4, 6, 8, 10], [3, 6, 8, 10])
@@ -85,20 +85,20 @@ def learn_continually(
     steps: int,
     runs: int,
     seed: int,
-    judge: Judge,
+    train_and_test: TrainAndTest,
 ) -> ContinualResult:
     """Accuracy after each step of learning from a memory that grows class by class.
 
-    With one class seen there is nothing to learn: a step that ends there has accuracy 1.
+    A step with only one class seen so far has accuracy 1.
 
     Args:
-        memory: images in [0, 1] of all classes with their labels; a class's part joins at its step.
+        memory: images in [0, 1] of all classes with their labels; those of a class are used from its step on.
         test: the real test split.
         num_classes: C.
-        steps: in which the classes arrive.
-        runs: repetitions, each with a class order and a student of its own.
-        seed: of the orders.
-        judge: trains a student.
+        steps: number of steps.
+        runs: repetitions, each with its own class order and student.
+        seed: of the class orders.
+        train_and_test: trains and tests a student.
 
     Raises:
         NcfmError: for more steps than classes, or a memory without images of a class.
@@ -117,6 +117,6 @@ def learn_continually(
                 continue
             train = LabelledImages(*restrict(memory.images, memory.labels, classes))
             tested = ImageSplit.of(*restrict(test.images, test.labels, classes), count)
-            of_step.append(judge(train, tested, count, run).accuracies[-1])
+            of_step.append(train_and_test(train, tested, count, run).accuracies[-1])
         accuracies.append(tuple(of_step))
     return ContinualResult(tuple(seen), tuple(accuracies))

@@ -1,4 +1,4 @@
-"""How like real images synthetic ones are: the nearest real one of each, and a plane on which to draw both."""
+"""Comparison of synthetic with real images: nearest neighbours, and a projection onto a plane."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ class Neighbours(NamedTuple):
 
     at: Tensor  # (m,) int64, its position among all references
     distance: Tensor  # (m,) Euclidean
-    second: Tensor  # (m,) that of the second nearest; infinite if there is none
+    second: Tensor  # (m,) distance of the second nearest; infinite if there is none
 
 
 def nearest(queries: Tensor, references: Iterable[Tensor], *, exclude: Tensor | None = None) -> Neighbours:
-    """The nearest references of each query, which come in parts and are never held together.
+    """The nearest reference of each query; references are processed in parts, to bound memory.
 
-    Candidates are found by matrix products, whose rounding hides small distances; those of the two that win a part are
-    then computed from the differences.
+    Candidates are found by matrix products, whose rounding hides small distances. The distances of the two best of each
+    part are then computed from differences.
 
     Args:
         queries: (m, d).
         references: parts (n_i, d) of all references, in order.
-        exclude: (m,) int64 positions of references that do not count, a query's own say; -1 for none.
+        exclude: (m,) int64 position of a reference to ignore for each query, such as the query itself; -1 for none.
 
     Raises:
-        NcfmError: if the widths differ, or there is nothing to compare with.
+        NcfmError: if the widths differ, or there are no references.
 
     >>> nearest(torch.tensor([[0.9]]), [torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0]])]).at.tolist()
     [1]
@@ -45,7 +45,7 @@ def nearest(queries: Tensor, references: Iterable[Tensor], *, exclude: Tensor | 
     for part in references:
         if part.shape[1:] != queries.shape[1:]:
             raise NcfmError(
-                f"Expected references of width {queries.shape[1]} as the queries have, got {tuple(part.shape[1:])}."
+                f"Expected references of width {queries.shape[1]} like the queries, got {tuple(part.shape[1:])}."
             )
         gaps = square[:, None] + part.square().sum(1) - 2 * (queries @ part.T)  # (m, n_i), rounded
         if exclude is not None:
@@ -60,16 +60,16 @@ def nearest(queries: Tensor, references: Iterable[Tensor], *, exclude: Tensor | 
         index = torch.cat([index, best.indices + done], dim=1).gather(1, order)
         done += len(part)
     if m and bool(distance[:, 0].isinf().any()):
-        raise NcfmError(f"Expected references to compare {m} queries with, got {done}.")
+        raise NcfmError(f"Expected references for {m} queries, got {done}.")
     return Neighbours(index[:, 0], distance[:, 0], distance[:, 1])
 
 
 class Plane(NamedTuple):
-    """The two directions in which points spread most."""
+    """The two directions of largest variance."""
 
     centre: Tensor  # (d,) float64
     axes: Tensor  # (d, 2) float64, orthonormal; the largest entry of each is positive
-    shares: tuple[float, float]  # of the variance, that each axis has
+    shares: tuple[float, float]  # of the variance, per axis
 
     def project(self, x: Features) -> Tensor:
         """Coordinates (n, 2) of points (n, d)."""
@@ -79,10 +79,10 @@ class Plane(NamedTuple):
 def principal_plane(x: Features) -> Plane:
     """The plane of the first two principal components of points (n, d).
 
-    From the eigenvectors of the smaller of the covariance (d, d) and the products of points (n, n).
+    Computed from the eigenvectors of the covariance (d, d) or the Gram matrix (n, n), whichever is smaller.
 
     Raises:
-        NcfmError: for fewer than 3 points or 2 dimensions, or points that all agree.
+        NcfmError: for fewer than 3 points or 2 dimensions, or points that are all equal.
     """
     n, d = x.shape
     centre = x.double().mean(0)

@@ -1,4 +1,4 @@
-"""Evaluation protocols by name: how students are trained and what is reported."""
+"""Evaluation protocols by name: training recipe of students and number of test evaluations."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ STUDENT_AUGMENT = "color_crop_flip_scale_rotate"
 
 @dataclass(frozen=True)
 class Protocol:
-    """A pinned recipe. Two results under one name are comparable; a change of a recipe gets a new name."""
+    """A fixed recipe. Results under one name are comparable; a changed recipe gets a new name."""
 
     name: str
     recipe: TrainingRecipe
-    num_runs: int  # students, each with fresh weights and its own random streams
-    looks: int  # test accuracies taken at equal distances; the last one is the result
+    num_runs: int  # students, each with new weights and its own random streams
+    looks: int  # test evaluations at equal intervals during training; the last one is the result
 
 
 PROTOCOLS = {
     p.name: p
     for p in (
-        # For a laptop: a fifth of the paper's epochs, smaller batches, one cosine.
+        # For a laptop: a fifth of the paper's epochs, smaller batches, a cosine schedule.
         Protocol(
             "quick",
             TrainingRecipe(
@@ -39,7 +39,7 @@ PROTOCOLS = {
             num_runs=3,
             looks=1,
         ),
-        # For large networks on a small machine: few epochs of many small steps. Chosen among a dozen recipes on a share
+        # For large networks on a small machine: few epochs of many small steps. Chosen from a dozen recipes on a part
         # of CIFAR-10's training split, with VGG-11 and the ConvNet.
         Protocol(
             "brief",
@@ -64,7 +64,7 @@ PROTOCOLS = {
             num_runs=10,
             looks=20,
         ),
-        # The classic one, with which DC, DSA, DM and their successors reported: SGD 0.01, a tenth from the middle on.
+        # The protocol of DC, DSA, DM and their successors: SGD 0.01, a tenth of it from the middle on.
         # Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021.
         Protocol(
             "dc-2021",
@@ -92,12 +92,12 @@ def get_protocol(
     looks: int | None = None,
     labels: str = "hard",
 ) -> Protocol:
-    """A protocol by name; with another recipe it gets a name that says so, such as ``quick@epochs=100``.
+    """A protocol by name; changes of the recipe are part of the name, such as ``quick@epochs=100``.
 
     Args:
         name: of `PROTOCOLS`.
-        epochs, augment, num_runs, looks: in place of the protocol's.
-        labels: what students learn from; anything but hard labels shows in the name.
+        epochs, augment, num_runs, looks: instead of the protocol's.
+        labels: training targets of students; other than hard labels they are part of the name.
 
     Raises:
         NcfmError: for an unknown name (with the nearest known one).
@@ -107,8 +107,8 @@ def get_protocol(
     changes: dict[str, Any] = {
         key: value for key, value in wanted.items() if value is not None and value != getattr(protocol.recipe, key)
     }
-    said = changes if labels == "hard" else changes | {"labels": labels}
-    suffix = ",".join(f"{key}={value}" for key, value in said.items())
+    named = changes if labels == "hard" else changes | {"labels": labels}
+    suffix = ",".join(f"{key}={value}" for key, value in named.items())
     return replace(
         protocol,
         name=f"{name}@{suffix}" if suffix else name,

@@ -1,4 +1,4 @@
-"""How far two rankings of the same items agree."""
+"""Rank correlations of two measurements of the same items."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ncfm.evaluation.statistics import Estimate
 
 
 class RankCorrelation(NamedTuple):
-    """How far two measurements of the same items agree in their order, from -1 (reversed) to 1 (the same)."""
+    """Agreement of the orders of two measurements, from -1 (reversed) to 1 (equal)."""
 
     spearman: Estimate  # rho: correlation of the ranks
-    kendall: Estimate  # tau-b: share of pairs in the same order less that of pairs in the opposite order
+    kendall: Estimate  # tau-b: share of pairs in the same order minus share of pairs in the opposite order
 
 
 def rank_correlation(
@@ -28,12 +28,12 @@ def rank_correlation(
     For an architecture search: x the accuracies of N networks after training on the synthetic set, y those after
     training on the full one. Ties count as half in order, half out of order (mid-ranks; tau-b).
 
-    An interval holds the middle 95 % of the values in ``resamples`` draws of N items with replacement. It is for the
-    choice of items, not for the chance errors of the accuracies themselves, and rough for fewer than about 20 items. A
-    draw in which x or y is constant has no ranking and is left out.
+    An interval contains the middle 95 % of the values in ``resamples`` draws of N items with replacement. It accounts
+    for the choice of items, not for the errors of the accuracies themselves, and is rough for fewer than about 20
+    items. Draws in which x or y is constant have no ranking and are ignored.
 
     Args:
-        x, y: (N,) numbers in any unit, N >= 3; item i is the same in both.
+        x, y: (N,) numbers in any unit, N >= 3, of the same items in the same order.
         resamples: number of draws, at least 100.
         seed: of the draws.
 
@@ -60,7 +60,7 @@ def rank_correlation(
 
 
 def _order(values: Sequence[float], name: str) -> Tensor:
-    """(N, N) signs of value i less value j."""
+    """(N, N) signs of value i minus value j."""
     column = torch.tensor(list(values), dtype=torch.float64)
     if not bool(torch.isfinite(column).all()):
         raise NcfmError(f"The values of {name} must be finite to be ranked; drop the items whose training diverged.")
@@ -70,9 +70,10 @@ def _order(values: Sequence[float], name: str) -> Tensor:
 
 
 def _spearman(counts: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """(B,) rho of B samples that hold item i as often as ``counts`` (B, N) says.
+    """(B,) rho of B samples that contain item i ``counts`` (B, N) times.
 
-    An item's values below it less those above it are twice its mid-rank, centred: one product ranks all samples.
+    The number of values below an item minus the number above it is twice its centred mid-rank: one matrix product ranks
+    all samples.
     """
     rank_x, rank_y = counts @ x.T, counts @ y.T  # (B, N)
     covariance = (counts * rank_x * rank_y).sum(1)
@@ -80,7 +81,7 @@ def _spearman(counts: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _kendall(counts: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """(B,) tau-b of the same samples: sums over all pairs of items are quadratic forms in the counts."""
+    """(B,) tau-b of the same samples: sums over pairs of items are quadratic forms in the counts."""
 
     def pairs(signs: Tensor) -> Tensor:
         return ((counts @ signs) * counts).sum(1)
@@ -89,7 +90,7 @@ def _kendall(counts: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _percentiles(values: Tensor) -> Estimate:
-    """The first value, and the ends of the middle 95 % of the others, those that are NaN left out."""
+    """The first value, and the ends of the middle 95 % of the others, ignoring NaN."""
     ends = torch.tensor([0.025, 0.975], dtype=values.dtype)
     low, high = torch.nanquantile(values[1:], ends).tolist()
     return Estimate(float(values[0]), low, high)

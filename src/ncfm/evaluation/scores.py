@@ -1,4 +1,4 @@
-"""The scores of DD-Ranking: pure functions of accuracies, which are fractions."""
+"""The scores of DD-Ranking, as pure functions of accuracies, which are fractions."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ncfm.evaluation.statistics import Estimate, check_accuracies, contrast, t_i
 
 
 def hard_label_recovery(full_hard: float, synthetic_hard: float) -> float:
-    """HLR, what is lost against the full set when both are trained with hard labels: smaller is better.
+    """HLR, hard label recovery: the accuracy lost against the full dataset with hard labels; smaller is better.
 
         HLR = full_hard - synthetic_hard
 
     Args:
-        full_hard: accuracy of students of the full real set, class indices as labels; a fraction.
-        synthetic_hard: accuracy of students of the synthetic set, class indices as labels; a fraction.
+        full_hard: accuracy of students trained on the full real dataset with class indices as labels; a fraction.
+        synthetic_hard: accuracy of students trained on the synthetic set with class indices as labels; a fraction.
 
     Raises:
-        NcfmError: for accuracies that are no fractions.
+        NcfmError: for accuracies that are not fractions.
 
     Reference: Li et al., "DD-Ranking: Rethinking the Evaluation of Dataset Distillation", 2025, arXiv 2505.13300.
 
@@ -32,17 +32,17 @@ def hard_label_recovery(full_hard: float, synthetic_hard: float) -> float:
 
 
 def improvement_over_random(synthetic: float, random: float) -> float:
-    """IOR, what is gained over random real images under one and the same recipe: larger is better.
+    """IOR, improvement over random real images under the same recipe; larger is better.
 
         IOR = synthetic - random
 
     Args:
         synthetic: accuracy of students of the synthetic set with the method's own labels and recipe; a fraction.
-        random: the same for random real images with labels made in the same way; a fraction. They must take as much
-            *storage* as the synthetic set, not be as many images as it decodes to.
+        random: the same for random real images with labels of the same kind; a fraction. They must take as much
+            *storage* as the synthetic set, instead of being as many as its decoded images.
 
     Raises:
-        NcfmError: for accuracies that are no fractions.
+        NcfmError: for accuracies that are not fractions.
 
     Reference: DD-Ranking, see `hard_label_recovery`.
 
@@ -55,7 +55,7 @@ def improvement_over_random(synthetic: float, random: float) -> float:
 
 
 def label_robust_score(hlr: float, ior: float, *, weight: float = 0.5) -> float:
-    """LRS, one number for recovery and improvement that soft labels alone cannot raise.
+    """LRS, label-robust score: recovery and improvement in one number that soft labels alone do not increase.
 
         alpha = weight IOR - (1 - weight) HLR,    LRS = (e^alpha - e^-1) / (e - e^-1)
 
@@ -66,10 +66,10 @@ def label_robust_score(hlr: float, ior: float, *, weight: float = 0.5) -> float:
     Args:
         hlr: of `hard_label_recovery`, in [-1, 1].
         ior: of `improvement_over_random`, in [-1, 1].
-        weight: w in [0, 1], the part of the improvement.
+        weight: w in [0, 1], of the improvement.
 
     Raises:
-        NcfmError: for numbers out of range, percents above all.
+        NcfmError: for numbers out of range, such as percents.
 
     Reference: DD-Ranking, see `hard_label_recovery`.
 
@@ -93,7 +93,7 @@ def augmentation_robust_score(
     *,
     weight: float = 0.5,
 ) -> float:
-    """ARS, the improvement over random with and without augmentation: an augmentation alone cannot raise it.
+    """ARS, augmentation-robust score: improvement over random with and without augmentation.
 
         beta = weight (synthetic_augmented - random_augmented) + (1 - weight) (synthetic_plain - random_plain)
         ARS = (e^beta - e^-1) / (e - e^-1)
@@ -103,10 +103,10 @@ def augmentation_robust_score(
     Args:
         synthetic_augmented, random_augmented: accuracies of students trained with augmentation; fractions.
         synthetic_plain, random_plain: accuracies of students trained without; fractions.
-        weight: gamma in [0, 1], the part of the augmented recipe.
+        weight: gamma in [0, 1], of the augmented recipe.
 
     Raises:
-        NcfmError: for accuracies that are no fractions, or a weight out of range.
+        NcfmError: for accuracies that are not fractions, or a weight out of range.
 
     Reference: DD-Ranking, see `hard_label_recovery`.
 
@@ -128,28 +128,28 @@ def label_robust_interval(
     weight: float = 0.5,
     paired: bool = False,
 ) -> Estimate:
-    """`label_robust_score` of the mean accuracies, with a 95 % interval for the spread over students.
+    """`label_robust_score` of the mean accuracies, with a 95 % interval for the variation over students.
 
-    The score is an increasing function of alpha, and alpha a weighted sum of means. So alpha gets a t interval (the
-    delta method, here without anything to linearise; degrees of freedom after Welch and Satterthwaite), whose ends are
-    mapped to scores. Not a bootstrap: resampling a few students knows too little of their spread, and its percentiles
-    hold the true score in 81 % of cases for three students and 87 % for five instead of 95 (simulated).
+    The score is an increasing function of alpha, and alpha is a weighted sum of means. The t interval of alpha (with
+    degrees of freedom by Welch and Satterthwaite) is mapped to an interval of scores. A bootstrap is not used: with few
+    students its percentiles cover the true score too rarely, in 81 % of cases for three students and 87 % for five
+    instead of 95 % (simulated).
 
     Args:
         full_hard: accuracies of the students of the full set, hard labels.
         synthetic_hard: of the synthetic set, hard labels.
         random: of random real images under the method's own recipe and labels.
-        synthetic: of the synthetic set under the method's own recipe and labels; None if those are the very students
-            of ``synthetic_hard``, whose chance errors then count in both terms.
+        synthetic: of the synthetic set under the method's own recipe and labels; None if those are the students of
+            ``synthetic_hard``, whose errors then enter both terms.
         weight: w in [0, 1].
-        paired: student i has the same seed in all samples. Then alpha is computed for each student, which takes any
-            dependence between the samples into account; without, they are taken as independent.
+        paired: whether student i has the same seed in all samples. Then alpha is computed per student, which accounts
+            for dependence between the samples; otherwise they are assumed to be independent.
 
     Returns:
-        Score and interval; its ends are NaN if a sample that counts has one student.
+        Score and interval; its ends are NaN if a sample with nonzero weight has one student.
 
     Raises:
-        NcfmError: for accuracies that are no fractions, no students, or unequal lengths of paired samples.
+        NcfmError: for accuracies that are not fractions, no students, or unequal lengths of paired samples.
 
     Reference: DD-Ranking, see `hard_label_recovery`; Welch, "The generalization of 'Student's' problem when several
     different population variances are involved", Biometrika 1947.
@@ -178,10 +178,10 @@ def augmentation_robust_interval(
         synthetic_augmented, random_augmented: accuracies of students trained with augmentation.
         synthetic_plain, random_plain: accuracies of students trained without.
         weight: gamma in [0, 1].
-        paired: student i has the same seed in all four samples.
+        paired: whether student i has the same seed in all four samples.
 
     Raises:
-        NcfmError: for accuracies that are no fractions, no students, or unequal lengths of paired samples.
+        NcfmError: for accuracies that are not fractions, no students, or unequal lengths of paired samples.
     """
     check_fraction(weight, "weight")
     terms = {
@@ -194,7 +194,7 @@ def augmentation_robust_interval(
 
 
 def _normalised(alpha: float) -> float:
-    """(e^alpha - e^-1) / (e - e^-1), both sides times e: exactly 0 at -1 and 1 at 1."""
+    """(e^alpha - e^-1) / (e - e^-1), expanded by e: exactly 0 at -1 and 1 at 1."""
     return math.expm1(min(max(alpha, -1.0), 1.0) + 1) / math.expm1(2)
 
 
@@ -202,7 +202,7 @@ def _score_interval(terms: dict[str, tuple[float, Sequence[float]]], paired: boo
     for name, (_, sample) in terms.items():
         check_at_least(len(sample), 1, f"number of students of {name}")
         check_accuracies(sample, name)
-    # A term of weight 0 does not count: its single student must not cost the interval.
+    # Terms of weight 0 are dropped: a single student there does not prevent an interval.
     alpha = contrast([term for term in terms.values() if term[0] != 0], paired)
     low, high = t_interval(alpha)
     if math.isnan(low):

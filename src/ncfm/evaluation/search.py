@@ -1,11 +1,11 @@
-"""Architecture search by proxy: are networks ranked on a distilled set as they are on the full one?
+"""Architecture search by proxy: does a distilled set rank networks like the full dataset?
 
-Every network of a grid is trained twice, on the set and on the full training split, and tested on the real test split.
-What a search needs is that the order agrees, and that the best by proxy is good in earnest.
+Every network of a grid is trained on the set and on the full training split, and tested on the real test split. A
+search requires that the rankings agree, and that the best network by proxy is good when trained on the full split.
 
 Reference:
     Such et al., "Generative Teaching Networks: Accelerating Neural Architecture Search by Learning to Generate
-    Synthetic Training Data", ICML 2020; as a use of distilled sets: Zhao, Mopuri and Bilen, "Dataset Condensation with
+    Synthetic Training Data", ICML 2020; with distilled sets: Zhao, Mopuri and Bilen, "Dataset Condensation with
     Gradient Matching", ICLR 2021.
 """
 
@@ -22,38 +22,38 @@ from ncfm.networks.norms import NORMS
 
 @dataclass(frozen=True)
 class SearchResult:
-    """A grid of networks, ranked by proxy and in earnest; accuracies are fractions."""
+    """Accuracies of a grid of networks, by proxy and by full training; they are fractions."""
 
     networks: tuple[str, ...]
-    proxy: tuple[float, ...]  # mean accuracy of students of the set
-    full: tuple[float, ...]  # mean accuracy of students of the full training split
-    proxy_seconds: float  # all students of the set took
-    full_seconds: float  # all students of the full split took
+    proxy: tuple[float, ...]  # mean accuracy, trained on the set
+    full: tuple[float, ...]  # mean accuracy, trained on the full split
+    proxy_seconds: float  # of all trainings on the set
+    full_seconds: float  # of all trainings on the full split
 
     @property
     def correlation(self) -> RankCorrelation:
-        """Agreement of the two orders."""
+        """Rank correlation of the two accuracies."""
         return rank_correlation(self.proxy, self.full)
 
     @property
     def chosen(self) -> int:
-        """The best by proxy."""
+        """Index of the best network by proxy."""
         return max(range(len(self.networks)), key=lambda i: self.proxy[i])
 
     @property
     def regret(self) -> float:
-        """What the best by proxy falls short of the best in earnest, in earnest."""
+        """Best full accuracy minus the full accuracy of the best network by proxy."""
         return max(self.full) - self.full[self.chosen]
 
 
 def convnet_grid(depths: Sequence[int], widths: Sequence[int], norms: Sequence[str], *, image_size: int) -> list[str]:
-    """Names of ConvNets of all depths, widths and norms; depths that would halve the image below a pixel are left out.
+    """Names of ConvNets of all depths, widths and norms; depths that are too large for the image are skipped.
 
     >>> convnet_grid([1, 2], [8], ["instance", "none"], image_size=8)
     ['convnet1w8-instance', 'convnet1w8-none', 'convnet2w8-instance', 'convnet2w8-none']
 
     Raises:
-        NcfmError: for an unknown norm, or fewer than three networks, which have no ranking worth the name.
+        NcfmError: for an unknown norm, or fewer than three networks, for which a rank correlation is meaningless.
     """
     unknown = [norm for norm in norms if norm not in NORMS]
     if unknown:

@@ -1,4 +1,4 @@
-"""What may be said from a handful of students: intervals, the comparison of two sets, how many students it takes.
+"""Statistics of few students: intervals, comparison of two sets, required number of students.
 
 Pure functions of accuracies, which are fractions.
 """
@@ -15,11 +15,11 @@ from ncfm._utils.checks import NcfmError, check_at_least
 from ncfm._utils.types import Interval
 
 ROUNDING = 1e-12
-"""Accuracies are counts over a test split, so that two of them closer than this differ by rounding only."""
+"""Accuracies are counts over a test split: a smaller difference is rounding."""
 
 
 class Estimate(NamedTuple):
-    """A number computed from samples, with its 95 % interval; the ends are NaN where a sample has one value."""
+    """A number computed from samples, with its 95 % interval; the ends are NaN if a sample has one value."""
 
     value: float
     low: float
@@ -27,12 +27,12 @@ class Estimate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two sets of students compared."""
+    """Comparison of the students of two sets."""
 
-    difference: float  # mean of a less mean of b
+    difference: float  # mean of a minus mean of b
     low: float  # lower end of the two-sided 95 % interval of the difference
     high: float  # upper end
-    p_value: float  # two-sided: chance of a difference as large as this if the two sets were equally good
+    p_value: float  # two-sided: probability of a difference as large as this if the two sets are equally good
     degrees: float  # degrees of freedom of Student's t; n - 1 where paired, Welch's where not
     paired: bool  # whether student i of both had the same seed
 
@@ -46,7 +46,7 @@ class Contrast(NamedTuple):
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean, sample deviation and two-sided 95 % interval by Student's t.
+    """Mean, sample standard deviation and two-sided 95 % interval by Student's t.
 
     One value has no interval: low and high are NaN.
 
@@ -73,12 +73,12 @@ def compare_runs(a: Sequence[float], b: Sequence[float], *, paired: bool = True)
 
     Paired (student i of both sets has the same initial weights and order): Student's t test of the n differences,
 
-        difference +- t(0.975; n - 1) s / sqrt(n),    s the deviation of the differences.
+        difference +- t(0.975; n - 1) s / sqrt(n),    s the standard deviation of the differences.
 
-    What the seed does to both students alike cancels, so that the same students tell finer differences. Unpaired:
-    Welch's test, which does not take the two spreads as equal.
+    Effects of the seed on both students cancel, so that smaller differences become significant. Unpaired: Welch's test,
+    which does not assume equal variances.
 
-    Where nothing varies the interval has no width, and p is 1 for no difference and 0 for any other.
+    Without variation the interval has no width, and p is 1 for no difference and 0 for any other.
 
     Args:
         a: accuracies of the students of set A; fractions.
@@ -86,7 +86,7 @@ def compare_runs(a: Sequence[float], b: Sequence[float], *, paired: bool = True)
         paired: whether student i of both has the same seed.
 
     Raises:
-        NcfmError: for fewer than 2 students, unequal lengths if paired, or accuracies that are no fractions.
+        NcfmError: for fewer than 2 students, unequal lengths if paired, or accuracies that are not fractions.
 
     Reference: Student, "The probable error of a mean", Biometrika 1908; Welch, see `label_robust_interval`.
 
@@ -102,14 +102,14 @@ def compare_runs(a: Sequence[float], b: Sequence[float], *, paired: bool = True)
 
 
 def compare_summaries(a: tuple[float, float, int], b: tuple[float, float, int]) -> Comparison:
-    """Welch's test where only means, deviations and numbers of the two sets' students are known, as rows have them.
+    """Welch's test from the mean, standard deviation and number of students of each set, as in results rows.
 
     Args:
-        a: mean accuracy (a fraction), deviation, number of students of set A.
-        b: the same of set B.
+        a: mean accuracy (a fraction), standard deviation, number of students of set A.
+        b: the same for set B.
 
     Raises:
-        NcfmError: for fewer than 2 students, or accuracies that are no fractions.
+        NcfmError: for fewer than 2 students, or accuracies that are not fractions.
 
     >>> found = compare_summaries((0.63, 0.01, 3), (0.61, 0.01, 3))
     >>> f"{found.difference:.3f}, from {found.low:.3f} to {found.high:.3f}, p = {found.p_value:.3f}"
@@ -123,7 +123,7 @@ def compare_summaries(a: tuple[float, float, int], b: tuple[float, float, int]) 
 
 
 def runs_needed(std: float, difference: float, *, power: float = 0.8, level: float = 0.05, paired: bool = True) -> int:
-    """Students of each set that show a true difference with the given probability: the smallest such number.
+    """Smallest number of students per set that detects a true difference with the given probability.
 
     The two-sided t statistic of n students follows a noncentral t distribution of
 
@@ -133,14 +133,14 @@ def runs_needed(std: float, difference: float, *, power: float = 0.8, level: flo
     and the power is the probability that it lies outside the critical values of ``level``.
 
     Args:
-        std: deviation of the paired differences if ``paired``, else of the accuracy over students (of either set).
-        difference: the difference to be seen, in the same unit; its sign does not matter.
-        power: probability of seeing it, above ``level`` and below 1.
-        level: probability of seeing a difference where there is none.
+        std: standard deviation of the paired differences if ``paired``, else of the accuracy over students of each set.
+        difference: the difference to detect, in the same unit; its sign does not matter.
+        power: probability of detecting it, above ``level`` and below 1.
+        level: probability of detecting a difference where there is none.
         paired: as in `compare_runs`.
 
     Raises:
-        NcfmError: for no difference, a negative deviation, or probabilities that make no sense.
+        NcfmError: for no difference, a negative standard deviation, or invalid probabilities.
 
     Reference: Cohen, "Statistical Power Analysis for the Behavioral Sciences", 2nd edition, 1988, chapter 2.
 
@@ -150,19 +150,19 @@ def runs_needed(std: float, difference: float, *, power: float = 0.8, level: flo
     if not (math.isfinite(std) and std >= 0):
         raise NcfmError(f"std must be at least 0 and finite, got {std}.")
     if not (math.isfinite(difference) and difference != 0):
-        raise NcfmError(f"difference must be finite and not 0, got {difference}; no number of students shows none.")
+        raise NcfmError(f"difference must be finite and not 0, got {difference}.")
     if not 0 < level < power < 1:
         raise NcfmError(f"Expected 0 < level < power < 1, got a level of {level} and a power of {power}.")
     if std == 0:
-        return 2  # without spread every difference shows
+        return 2  # without variation every difference is significant
     effect = abs(difference) / std
     if effect < 1e-3:
-        raise NcfmError(f"A difference of {difference} against a deviation of {std} takes millions of students to see.")
+        raise NcfmError(f"A difference of {difference} at a standard deviation of {std} needs millions of students.")
     return _smallest(lambda n: _power(effect, n, level, paired) >= power, start=2)
 
 
 def _power(effect: float, n: int, level: float, paired: bool) -> float:
-    """Probability that the two-sided t test of n students (of each set) sees ``effect`` standard deviations."""
+    """Probability that the two-sided t test of n students per set detects ``effect`` standard deviations."""
     from scipy.stats import nct  # slow to import
     from scipy.stats import t as student_t
 
@@ -170,14 +170,14 @@ def _power(effect: float, n: int, level: float, paired: bool) -> float:
     shift = effect * math.sqrt(n if paired else n / 2)
     critical = float(student_t.isf(level / 2, degrees))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of series cut short for a huge shift, where the sum is 1
+        warnings.simplefilter("ignore", RuntimeWarning)  # of truncated series for a large shift, where the sum is 1
         seen = float(nct.sf(critical, degrees, shift))
         # The other tail is below the normal one at -shift, nothing beyond 5; from 7 on scipy may return NaN for it.
         return seen + float(nct.cdf(-critical, degrees, shift)) if shift < 5 else seen
 
 
 def _smallest(enough: Callable[[int], bool], start: int) -> int:
-    """The smallest n >= start that is enough, if all above one that is enough are: doubling, then halving."""
+    """The smallest n >= start that is enough, for a monotonic criterion: doubling, then bisection."""
     low, high = start - 1, start  # low is not enough
     while not enough(high):
         low, high = high, 2 * high
@@ -197,15 +197,14 @@ def check_accuracies(values: Sequence[float], name: str) -> None:
 def contrast(terms: Sequence[tuple[float, Sequence[float]]], paired: bool) -> Contrast:
     """Weighted sum of the means of samples, its standard error and degrees of freedom.
 
-    Paired: of the weighted sums of each student. Unpaired: with the variances of the samples added, each by the square
-    of its weight over its length, and degrees of freedom that give the sum about the right spread
-    (Welch-Satterthwaite).
+    Paired: from the weighted sum of each student. Unpaired: from the sum of the variances of the samples, each times
+    its squared weight over its length, with degrees of freedom by Welch and Satterthwaite.
     """
     if paired:
         lengths = [len(sample) for _, sample in terms]
         if len(set(lengths)) > 1:
             raise NcfmError(
-                f"Paired students must be equally many in every set, got {', '.join(map(str, lengths))}; "
+                f"Paired samples must have equally many students, got {', '.join(map(str, lengths))}; "
                 "compare them unpaired, or train the missing ones."
             )
         students = zip(*([weight * v for v in sample] for weight, sample in terms), strict=True)
@@ -218,7 +217,7 @@ def contrast(terms: Sequence[tuple[float, Sequence[float]]], paired: bool) -> Co
 
 
 def _combined(value: float, parts: Sequence[float], rest: Sequence[int]) -> Contrast:
-    """A sum of means whose squared errors are ``parts``, each with its degrees of freedom."""
+    """A sum of means with squared errors ``parts`` and their degrees of freedom ``rest``."""
     error = math.sqrt(math.fsum(parts))
     if error < ROUNDING:
         return Contrast(value, 0.0, float(sum(rest)))
@@ -228,7 +227,7 @@ def _combined(value: float, parts: Sequence[float], rest: Sequence[int]) -> Cont
 
 
 def t_interval(contrast: Contrast) -> tuple[float, float]:
-    """Ends of the two-sided 95 % t interval; NaN where there is no error to go by."""
+    """Ends of the two-sided 95 % t interval; NaN if the error is unknown."""
     from scipy.stats import t as student_t  # slow to import
 
     half = float(student_t.ppf(0.975, contrast.degrees)) * contrast.error

@@ -1,4 +1,7 @@
-"""Sets in the forms that other programs read: each written whole or not at all, and never over what is not ours."""
+"""External formats: sets in the formats of other programs, written and read.
+
+An export is written atomically, and never replaces files that are not an export.
+"""
 
 from ncfm.formats.content import Content, Format
 from ncfm.formats.writing import FORMATS, Exported, export, find_format

@@ -1,4 +1,4 @@
-"""Arrays and tensors: for NumPy, for PyTorch, and for DD-Ranking."""
+"""Arrays and tensors for NumPy, PyTorch and DD-Ranking."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ncfm.data.image_set import normalize
 from ncfm.formats.content import Content
 from ncfm.formats.png import write_index
 
-# What DD-Ranking normalises its test images with (its documentation, "Datasets"); ImageNet's numbers also for subsets.
+# The statistics that DD-Ranking normalises its test images with (its documentation, "Datasets").
 _CIFAR = Statistics((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 _IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 DD_RANKING = {"cifar10": ("CIFAR10", _CIFAR), "cifar100": ("CIFAR100", _CIFAR)} | {
@@ -30,10 +30,10 @@ DD_RANKING = {"cifar10": ("CIFAR10", _CIFAR), "cifar100": ("CIFAR100", _CIFAR)} 
 
 
 def write_npz(content: Content, path: Path) -> None:
-    """Arrays without objects: images (n, h, w, c), or (n, h, w) if grey, as plotting and imaging programs take them.
+    """NumPy arrays, loadable without pickle.
 
-    Beside them ``labels`` (n,) int64, ``class_names`` (C,), ``mean`` and ``std`` of the real training split (c,), and
-    ``probabilities`` (n, C) float32 if there are soft labels.
+    ``images`` (n, h, w, c), or (n, h, w) if grey, ``labels`` (n,) int64, ``class_names`` (C,), ``mean`` and ``std`` of
+    the real training split (c,), and ``probabilities`` (n, C) float32 if there are soft labels.
     """
     images = content.values.permute(0, 2, 3, 1).contiguous().numpy()
     statistics = content.synthetic.statistics
@@ -46,7 +46,7 @@ def write_npz(content: Content, path: Path) -> None:
     }
     if content.log_probabilities is not None:
         arrays["probabilities"] = content.log_probabilities.exp().numpy()
-    with path.open("wb") as file:  # an open file: to a path NumPy adds .npz
+    with path.open("wb") as file:  # an open file, since NumPy appends .npz to a path
         np.savez(file, **arrays)
 
 
@@ -70,11 +70,11 @@ def write_pt(content: Content, path: Path) -> None:
 
 
 def write_ddranking(content: Content, folder: Path) -> None:
-    """``images.pt`` and ``labels.pt`` as DD-Ranking's ``compute_metrics`` takes them.
+    """``images.pt`` and ``labels.pt``, the arguments of DD-Ranking's ``compute_metrics``.
 
-    Images (C * m, c, h, w), class by class, normalised as its test images are (by the set's own statistics for data
-    that it does not know). Labels are logits (C * m, C), to which it applies a softmax itself: here log-probabilities;
-    or class indices (C * m,) if the set has no soft labels.
+    Images (C * m, c, h, w), class by class, are normalised like its test images, or by the set's own statistics for
+    data that it does not know. Labels are logits (C * m, C), to which it applies a softmax: here log-probabilities. A
+    set without soft labels has class indices (C * m,).
 
     Reference:
         Li et al., "DD-Ranking: Rethinking the Evaluation of Dataset Distillation", 2025, arXiv 2505.13300.
@@ -100,7 +100,7 @@ def write_ddranking(content: Content, folder: Path) -> None:
 
 
 def _save(value: object, path: Path) -> None:
-    with path.open("wb") as file:  # an open file: a path's name would become a part of the bytes
+    with path.open("wb") as file:  # an open file, since a path's name would become part of the bytes
         torch.save(value, file)
 
 
@@ -116,8 +116,9 @@ _HARD = """# For DD-Ranking
     )
     metric.compute_metrics(image_tensor=images, hard_labels=labels)
 
-The last line's arguments of `metric` are there since version 0.2.0 has defaults that do not fit each other. It
-prints the accuracies, and then stops before its scores, as it writes lists of different lengths; `ncfm score` has them.
+The arguments on the last line of `metric` are needed because the defaults of version 0.2.0 are inconsistent. It
+prints the accuracies, and then fails before its scores, as it writes lists of different lengths. `ncfm score` computes
+the scores.
 """
 
 _SOFT = """# For DD-Ranking
@@ -132,12 +133,12 @@ _SOFT = """# For DD-Ranking
     )
     metric.compute_metrics(image_tensor=images, soft_labels=labels)
 
-The last line's arguments of `metric` are there since version 0.2.0 has defaults that do not fit each other. It
-prints the accuracies of this set, and then stops at the random images beside it, for which it asks a teacher that it
-does not have in this mode; `ncfm score` has the scores.
+The arguments on the last line of `metric` are needed because the defaults of version 0.2.0 are inconsistent. It
+prints the accuracies of this set, and then fails at the random images that it compares with, for which it needs a
+teacher that it does not have in this mode. `ncfm score` computes the scores.
 """
 
 _PIXELS = """
-`ipc` is the number of images of a class that students are trained on, after decoding: DD-Ranking draws as many random
-real images. Pixels are normalised by mean {mean} and deviation {std}.
+`ipc` is the number of training images per class after decoding: DD-Ranking draws as many random real images. Pixels are
+normalised by mean {mean} and standard deviation {std}.
 """

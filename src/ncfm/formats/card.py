@@ -1,6 +1,6 @@
-"""The card of a data set on the hub: what it is, where it comes from, what it is worth, and how it is loaded.
+"""Dataset cards: description, provenance, evaluations, and how to load the set.
 
-Names of classes, data and files are the user's: nothing of them is read as Markdown, HTML or YAML.
+Names of classes, data and files are user input. They are escaped, so that none is read as Markdown, HTML or YAML.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CIFAR = (
     "Its authors name no licence; they ask that Krizhevsky, "
     '"Learning Multiple Layers of Features from Tiny Images", 2009, be cited.'
 )
-LICENCES = {  # of the source data: the hub's name for it, and a note
+LICENCES = {  # of the source data: the hub's identifier, and a note
     "digits": ("cc-by-4.0", "The UCI Machine Learning Repository gives the source data under CC BY 4.0."),
     "fashion-mnist": ("mit", "The source data are under the MIT licence, copyright 2017 Zalando SE."),
     **dict.fromkeys(("cifar10", "cifar100", "cifar100-coarse"), ("unknown", _CIFAR)),
@@ -31,19 +31,19 @@ _PAPER = (
     'Method: Wang et al., "Dataset Distillation with Neural Characteristic Function: A Minmax Perspective", '
     "CVPR 2025, arXiv 2502.20653."
 )
-SHOWN = 20  # classes named
+SHOWN = 20  # class names listed
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
 def dataset_card(content: Content) -> str:
-    """README.md of a Hugging Face data set: YAML for the hub, then text."""
+    """README.md of a Hugging Face dataset: YAML for the hub, then text."""
     synthetic, facts = content.synthetic, content.synthetic.facts
     data = source_name(facts)
     count, classes = len(content.images), synthetic.num_classes
     kind = "stored mosaics" if content.stored and synthetic.decoded_ipc > synthetic.ipc else "training images"
     parts = [
         _front_matter(facts, data, count),
-        f"# {escape(data)}, distilled\n\n{count} synthetic {kind} of {classes} classes that stand for "
+        f"# {escape(data)}, distilled\n\n{count} synthetic {kind} of {classes} classes that replace "
         f"{escape(data)} in training, made by dataset distillation with ncfm.",
         _loading(content),
     ]
@@ -51,15 +51,15 @@ def dataset_card(content: Content) -> str:
 
 
 def set_card(content: Content) -> str:
-    """README.md of a folder for `ncfm.load`: what the set is, how it is loaded and judged again."""
+    """README.md of a folder for `ncfm.load`: description, loading and evaluation."""
     synthetic = content.synthetic
     data = source_name(synthetic.facts)
     loading = 'import ncfm\n\nsynthetic = ncfm.load(".")\nimages, labels = synthetic.decoded()  # to train on'
     parts = [
         f"# {escape(data)}, distilled\n\nSynthetic images ({synthetic.ipc} stored for each of {synthetic.num_classes} "
-        f"classes, {content.bits} bits a value) that stand for {escape(data)} in training, made by dataset "
+        f"classes, {content.bits} bits per value) that replace {escape(data)} in training, made by dataset "
         "distillation with ncfm.",
-        "![Images of the set, a row for each class](images.png)",
+        "![Images of the set, one row per class](images.png)",
         f"```python\n{loading}\n```",
         "`ncfm evaluate .` trains fresh networks on it and tests them on real images.",
     ]
@@ -70,8 +70,8 @@ def _facts(content: Content, data: str) -> list[str]:
     """The sections that every card has."""
     synthetic, facts = content.synthetic, content.synthetic.facts
     return [
-        "## Where it comes from\n\n" + _table(("", ""), _origin(content, data)),
-        "## What it is worth\n\n" + _scores(synthetic.scores, data),
+        "## Provenance\n\n" + _table(("", ""), _origin(content, data)),
+        "## Evaluations\n\n" + _scores(synthetic.scores, data),
         _recipe(facts),
         f"## Licence\n\n{_licence(facts)[1]}",
         _PAPER if facts.get("method") == "ncfm" else "",
@@ -83,19 +83,19 @@ def _joined(*parts: str) -> str:
 
 
 def source_name(facts: Mapping[str, Any]) -> str:
-    """What a set was made from; of a path its last part: the rest says nothing to others."""
+    """Name of the source data of a set; for a path, its last part."""
     data = str(facts.get("data") or "unknown data")
     return data if data.startswith("hf:") else Path(data).name or data
 
 
 def escape(text: object) -> str:
-    """Text that Markdown shows as it is, on one line."""
+    """Text on one line that Markdown renders literally."""
     line = " ".join(_printable(str(text)).split())
     return re.sub(r"([\\`*_{}\[\]()<>#+!|~&$:@])", r"\\\1", line)
 
 
 def _front_matter(facts: Mapping[str, Any], data: str, count: int) -> str:
-    """Metadata as the hub reads them; texts as JSON strings, which are YAML too."""
+    """Metadata for the hub; texts are JSON strings, which are also YAML."""
     named = NAMED_SETS.get("imagenet-1k" if data in SUBSETS else data)
     size = next((name for limit, name in SIZES if count < limit), "1M<n<10M")
     lines = [
@@ -115,12 +115,12 @@ def _quoted(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Text without control characters and the like, which YAML does not take."""
+    """Text without unprintable characters, which YAML does not accept."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _licence(facts: Mapping[str, Any]) -> tuple[str, str]:
-    unknown = ("unknown", "Not known to ncfm: the terms of the source data apply to what is made from them.")
+    unknown = ("unknown", "Not known to ncfm: the terms of the source data apply.")
     return LICENCES.get(str(facts.get("data")), unknown)
 
 
@@ -142,16 +142,16 @@ def _origin(content: Content, data: str) -> Iterable[tuple[str, str]]:
     synthetic, facts = content.synthetic, content.synthetic.facts
     statistics = synthetic.statistics
     side, channels = synthetic.images.shape[-1], synthetic.images.shape[2]
-    decoding = f"{synthetic.mode}, factor {synthetic.factor}: {synthetic.decoded_ipc} a class for training"
+    decoding = f"{synthetic.mode}, factor {synthetic.factor}: {synthetic.decoded_ipc} per class for training"
     names = content.class_names
-    yield "made from", escape(data)
+    yield "source data", escape(data)
     yield "classes", ", ".join(map(escape, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
     yield "fingerprint of the training split", escape(facts.get("data_fingerprint", "not recorded"))
     yield "method", escape(" ".join(filter(None, [str(facts.get("method", "unknown")), facts.get("variant")])))
-    yield "images", f"{synthetic.ipc} stored a class, {side} px, {'grey' if channels == 1 else 'RGB'}"
+    yield "images", f"{synthetic.ipc} stored per class, {side} px, {'grey' if channels == 1 else 'RGB'}"
     yield "decoding", decoding
     yield "mean of the training split", ", ".join(f"{v:.4f}" for v in statistics.mean)
-    yield "deviation", ", ".join(f"{v:.4f}" for v in statistics.std)
+    yield "standard deviation of the training split", ", ".join(f"{v:.4f}" for v in statistics.std)
     yield "seed", escape(facts.get("config", {}).get("seed", "not recorded"))
     yield "command", escape(facts.get("command", "not recorded"))
     yield "commit of ncfm", escape(facts.get("code", "not recorded"))
@@ -159,21 +159,21 @@ def _origin(content: Content, data: str) -> Iterable[tuple[str, str]]:
 
 
 def _scores(scores: Sequence[Mapping[str, Any]], data: str) -> str:
-    """Evaluations as a table, with what they were judged on."""
+    """A table of the evaluations, with the data that they used."""
     if not scores:
-        return "Not judged yet: `ncfm evaluate` trains fresh networks on it and tests them on real images."
+        return "Not evaluated yet: `ncfm evaluate` trains fresh networks on it and tests them on real images."
     rows = []
     for entry in scores:
         low, high = entry.get("accuracy_low"), entry.get("accuracy_high")
         accuracy = mean_of(entry["accuracy_mean"], entry["accuracy_std"], low)
-        judged_on = source_name({"data": entry.get("data", data)})
-        cells = (escape(judged_on), escape(entry["network"]), escape(entry["protocol"]))
+        tested_on = source_name({"data": entry.get("data", data)})
+        cells = (escape(tested_on), escape(entry["network"]), escape(entry["protocol"]))
         rows.append((*cells, accuracy, interval_of(low, high), str(len(entry["accuracies"]))))
-    heads = ("judged on", "network", "protocol", "accuracy %", "95 % interval", "networks trained")
+    heads = ("evaluated on", "network", "protocol", "accuracy %", "95 % interval", "networks trained")
     return (
         _table(heads, rows)
         + "\n\nAccuracy on the real test split after the last epoch of networks trained on the decoded "
-        "images alone, before rounding to 8 bits: mean ± deviation."
+        "images alone, before rounding to 8 bits: mean ± standard deviation."
     )
 
 
@@ -183,7 +183,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _recipe(facts: Mapping[str, Any]) -> str:
-    """The whole configuration, in a fence longer than any within it."""
+    """The whole configuration, in a code fence longer than any within it."""
     if not facts.get("config"):
         return ""
     text = _printable(json.dumps(facts["config"], indent=1, ensure_ascii=False))

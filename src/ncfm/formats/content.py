@@ -1,4 +1,4 @@
-"""What an export is made of, decoded or stored images with their labels; and what there is to know about a format."""
+"""The content of an export, decoded or stored images with their labels, and the description of a format."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from ncfm.synthetic.synthetic_set import SyntheticSet
 
 @dataclass(frozen=True)
 class Content:
-    """Images of a set, class by class, in the order that `SyntheticSet.decoded` has."""
+    """Images of a set, class by class, in the order of `SyntheticSet.decoded`."""
 
     synthetic: SyntheticSet
-    stored: bool  # the images as stored; otherwise decoded
-    bits: int  # of a pixel
+    stored: bool  # whether the images are the stored ones; otherwise decoded
+    bits: int  # per value
     images: Tensor  # (n, c, h, w) float32 in [0, 1]
     labels: Tensor  # (n,) int64
-    class_names: tuple[str, ...]  # (C,) in the order of the labels; such as UTF-8 can hold
+    class_names: tuple[str, ...]  # (C,) in the order of the labels; encodable as UTF-8
     log_probabilities: Tensor | None  # (n, C) of the soft labels, natural logarithms
     repository: str | None = None  # owner/name on the hub, for the card
 
     @classmethod
     def of(cls, synthetic: SyntheticSet, *, stored: bool, bits: int, repository: str | None = None) -> Content:
-        """The content of a set. Soft labels are of decoded images: a stored mosaic has none."""
+        """The content of a set. Soft labels belong to decoded images; stored mosaics have none."""
         images, labels = synthetic.images.flatten(0, 1), synthetic.stored_labels
         if not stored:
             images, labels = synthetic.decoded()
         soft = synthetic.soft_labels
-        said = None if soft is None or len(soft) != len(images) else soft.log_probabilities()
+        log_probabilities = None if soft is None or len(soft) != len(images) else soft.log_probabilities()
         names = tuple(name.encode("utf-8", "replace").decode() for name in synthetic.class_names)
-        return cls(synthetic, stored, bits, images.detach().cpu(), labels.cpu(), names, said, repository)
+        images, labels = images.detach().cpu(), labels.cpu()
+        return cls(synthetic, stored, bits, images, labels, names, log_probabilities, repository)
 
     @property
     def folder_names(self) -> tuple[str, ...]:
-        """A folder name for every class (C,), safe on every file system whatever the class is called."""
+        """A folder name for every class (C,), valid on every file system whatever the class is called."""
         return folder_names(self.class_names)
 
     @property
@@ -51,7 +52,7 @@ class Content:
 
     @property
     def values(self) -> Tensor:
-        """The images with as many bits as asked for: uint8, or float32 in [0, 1]."""
+        """The images with the requested bits: uint8, or float32 in [0, 1]."""
         return self.pixels if self.bits == 8 else self.images
 
 

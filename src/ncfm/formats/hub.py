@@ -1,4 +1,4 @@
-"""Sending an exported folder to the Hugging Face hub: only ever on request, and under the user's own token."""
+"""Upload of an exported folder to the Hugging Face hub: only on request, with the user's own token."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ncfm._utils.checks import NcfmError, NcfmFailure
 
 
 class HubApi(Protocol):
-    """What is needed of ``huggingface_hub.HfApi``."""
+    """The methods of ``huggingface_hub.HfApi`` that are used."""
 
     def create_repo(self, repo_id: str, *, repo_type: str, private: bool, exist_ok: bool) -> Any:
-        """Make a repository, or leave the one that is there."""
+        """Create a repository if it does not exist."""
         ...
 
     def upload_folder(self, *, repo_id: str, folder_path: str, repo_type: str, commit_message: str) -> Any:
@@ -22,7 +22,7 @@ class HubApi(Protocol):
 
 
 def check_repository(repository: str) -> str:
-    """Return ``repository`` if it is a name the hub takes.
+    """Return ``repository`` if it is a valid name on the hub.
 
     Raises:
         NcfmError: unless it is ``owner/name``.
@@ -33,24 +33,24 @@ def check_repository(repository: str) -> str:
 
 
 def hub_api() -> HubApi:
-    """The hub under the token of this machine's user.
+    """The hub with the token of this machine's user.
 
     Raises:
-        NcfmError: if there is none.
+        NcfmError: if there is no token.
     """
     from huggingface_hub import HfApi, get_token
 
     if get_token() is None:
-        raise NcfmError("The hub asks for a token: set HF_TOKEN, or run `hf auth login`; it needs the right to write.")
+        raise NcfmError("The hub requires a token with write access: set HF_TOKEN, or run `hf auth login`.")
     api: HubApi = HfApi()
     return api
 
 
 def push(folder: Path, repository: str, api: HubApi) -> str:
-    """Send a folder that `write_hf` filled; a repository that does not exist is made, private. Returns its address.
+    """Upload a folder that `write_hf` filled; a new repository is private. Returns its address.
 
     Raises:
-        NcfmFailure: if the hub does not take it.
+        NcfmFailure: if the hub rejects it.
     """
     check_repository(repository)
     try:
@@ -59,8 +59,8 @@ def push(folder: Path, repository: str, api: HubApi) -> str:
             repo_id=repository,
             folder_path=str(folder),
             repo_type="dataset",
-            commit_message="Data set distilled by ncfm",
+            commit_message="Dataset distilled by ncfm",
         )
     except Exception as error:  # the library raises many kinds, from many layers below it
-        raise NcfmFailure(f"The hub did not take {repository}: {error}. The export itself is in {folder}.") from error
+        raise NcfmFailure(f"The hub rejected {repository}: {error}. The export itself is in {folder}.") from error
     return f"https://huggingface.co/datasets/{repository}"

@@ -10,21 +10,21 @@ from ncfm._utils.files import write_text
 from ncfm.formats.card import dataset_card
 from ncfm.formats.content import Content
 from ncfm.formats.png import png_bytes, write_index
-from ncfm.formats.reading import told_apart
+from ncfm.formats.reading import unique_names
 
-DATA_FILE = "data/train-00000-of-00001.parquet"  # as the hub lays data out
+DATA_FILE = "data/train-00000-of-00001.parquet"  # the hub's own layout
 
 
 def write_parquet(content: Content, path: Path) -> None:
-    """One table with columns image, label and, with soft labels, probabilities.
+    """One table with the columns image, label and, with soft labels, probabilities.
 
-    The types stand in the schema as the ``datasets`` library writes them: Image, ClassLabel with its names, and a
-    sequence of C floats. Names are told apart (`told_apart`), as the library asks for.
+    The schema has the types in the form of the ``datasets`` library: Image, ClassLabel with its names, and a sequence
+    of C floats. The library requires distinct names, see `unique_names`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = told_apart(content.class_names)
+    names = unique_names(content.class_names)
     images = [{"bytes": data, "path": None} for data in png_bytes(content.pixels)]
     columns: dict[str, Any] = {
         "image": pa.array(images, pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
@@ -44,7 +44,7 @@ def write_parquet(content: Content, path: Path) -> None:
 
 
 def write_hf(content: Content, folder: Path) -> None:
-    """A data set as the hub has them: the table below ``data/``, and a card."""
+    """A dataset in the layout of the hub: the table below ``data/``, and a card."""
     (folder / DATA_FILE).parent.mkdir()
     write_parquet(content, folder / DATA_FILE)
     write_text(folder / "README.md", dataset_card(content))

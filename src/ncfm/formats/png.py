@@ -1,4 +1,4 @@
-"""PNG images: a folder of them for each class."""
+"""PNG images: one folder per class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ncfm.formats.reading import CLASSES_FILE, CLASSES_FORMAT
 
 
 def png_bytes(pixels: StoredImages) -> list[bytes]:
-    """Images (n, c, h, w) uint8 as PNG files, exact.
+    """Images (n, c, h, w) uint8 encoded as PNG, lossless.
 
     Raises:
         NcfmError: unless c is 1 (grey) or 3 (RGB).
@@ -34,7 +34,7 @@ def _png(image: StoredImages) -> bytes:
 
 
 def write_png(content: Content, folder: Path) -> None:
-    """``0_airplane/000.png``, ...: sorted names are the order of the classes and of their images."""
+    """``0_airplane/000.png``, ...: sorted by name, folders and files are in the order of classes and images."""
     folders = content.folder_names
     of_class = content.labels.bincount(minlength=len(folders)).tolist()
     digits = max(3, len(str(max(of_class))))
@@ -47,5 +47,5 @@ def write_png(content: Content, folder: Path) -> None:
 
 
 def write_index(content: Content, folder: Path, **more: object) -> None:
-    """The classes in order, as they are called; also what tells a folder of ours from others."""
+    """The names of the classes in order. The file also marks a folder as an export."""
     write_json(folder / CLASSES_FILE, {"format": CLASSES_FORMAT, "class_names": list(content.class_names)} | more)

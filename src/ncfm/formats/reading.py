@@ -1,6 +1,6 @@
-"""Sets made by other programs: image folders, parquet, ``.npz``, ``.pt`` and ``.safetensors`` files.
+"""Sets in external formats: image folders, parquet, ``.npz``, ``.pt`` and ``.safetensors`` files.
 
-Nothing pickled is loaded: NumPy files without objects, PyTorch files by the weights-only reader.
+Nothing pickled is loaded: NumPy files must not contain objects, PyTorch files are read weights-only.
 """
 
 from __future__ import annotations
@@ -21,31 +21,38 @@ from ncfm.data.image_set import ImageSet, normalize, to_float
 from ncfm.data.sources import load_images
 from ncfm.synthetic.storage import FACTS_FILE
 
-CLASSES_FILE, CLASSES_FORMAT = "classes.json", "ncfm-export"  # in folders of `ncfm.formats`: their classes in order
+CLASSES_FILE, CLASSES_FORMAT = "classes.json", "ncfm-export"  # the index of classes in an exported folder
 IMAGE_KEYS = ("images", "image", "x", "x_train", "data", "image_syn", "images_train", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "y_train", "targets", "label_syn", "labels_train", "arr_1")
-TOLERANCE = 1e-3  # beyond [0, 1]: the rounding of a program that wrote floats
+TOLERANCE = 1e-3  # beyond [0, 1], for rounding by the program that wrote the floats
 
 
 def is_set(path: str | Path) -> bool:
-    """Whether a path holds a set that ncfm wrote, or nothing at all (which `ncfm.load` then tells)."""
+    """Whether `ncfm.load` reads this path: a set that ncfm wrote, or a path that does not exist."""
     path = Path(path).expanduser()
     return not path.exists() or any((folder / FACTS_FILE).is_file() for folder in (path, path / "synthetic"))
 
 
-def read_foreign(path: Path, real: ImageSet) -> LabelledImages:
-    """Images (n, c, h, w) in [0, 1] and labels (n,) of a set that another program wrote, in the classes of real data.
+def read_external(path: Path, real: ImageSet) -> LabelledImages:
+    """Read a set that another program wrote.
 
-    Folders (a folder per class) and parquet files are read as data sets are; their classes are matched by name (as
-    ``ncfm export`` recorded it, if it made the folder), or by number where they have no other names. In ``.npz``,
-    ``.pt`` and ``.safetensors`` files the images are looked for as "images", "x", "data", ... and the labels as
-    "labels", "y", "targets", ...; a pair (images, labels) will do. Images may be uint8 or floats in [0, 1], channels
-    first or last, flat or (C, ipc, ...), in which case labels can be left out. Floats beyond [0, 1] are taken as
-    normalised by the real data's mean and deviation if undoing that leads back into [0, 1] but for a few outliers,
-    which are clamped; this is how many published sets are stored.
+    Folders (one folder per class) and parquet files are read like datasets. Their classes are matched by name, in an
+    export of ncfm by the recorded name, or by number if they have no other names. In ``.npz``, ``.pt`` and
+    ``.safetensors`` files the images are called "images", "x", "data", ... and the labels "labels", "y", "targets",
+    ...; a pair (images, labels) is accepted, too. Images are uint8 or floats in [0, 1], channels first or last, flat or
+    (C, ipc, ...), in which case labels may be missing. Many published sets are stored normalised: floats outside [0, 1]
+    are denormalised by the real data's mean and standard deviation if that leads into [0, 1], except for a few
+    outliers, which are clamped.
+
+    Args:
+        path: of the set.
+        real: the real data, for classes and image shape.
+
+    Returns:
+        Images (n, c, h, w) in [0, 1] and labels (n,) in the order of the real data's classes.
 
     Raises:
-        NcfmError: if the file is missing, foreign or damaged, or does not fit the data.
+        NcfmError: if the file is missing, damaged or of another format, or does not match the data.
     """
     path = path.expanduser()
     if path.is_dir() or path.suffix == ".parquet":
@@ -55,7 +62,7 @@ def read_foreign(path: Path, real: ImageSet) -> LabelledImages:
     readers = {".npz": _read_npz, ".pt": _read_pt, ".pth": _read_pt, ".safetensors": read_tensors}
     if path.suffix not in readers:
         raise NcfmError(
-            f"{path}: expected a folder with a folder of images per class, or a file that ends in .parquet, "
+            f"{path}: expected a folder with one folder of images per class, or a file ending in .parquet, "
             f"{', '.join(readers)}."
         )
     images, labels = _find(readers[path.suffix](path), path)
@@ -63,28 +70,28 @@ def read_foreign(path: Path, real: ImageSet) -> LabelledImages:
 
 
 def _from_source(path: Path, real: ImageSet) -> LabelledImages:
-    """An image folder or parquet, its classes matched with those of the real data."""
+    """An image folder or parquet file, its classes matched with those of the real data."""
     found = load_images(str(path), image_size=real.image_size, channels=real.channels)
-    numbers = {name: i for i, name in enumerate(told_apart(real.class_names))}
+    numbers = {name: i for i, name in enumerate(unique_names(real.class_names))}
     folders = _exported_folders(path)
-    if folders is not None and set(found.class_names) <= folders.keys():  # names a file system cannot hold
+    if folders is not None and set(found.class_names) <= folders.keys():  # names that a file system does not accept
         found = replace(found, class_names=tuple(folders[name] for name in found.class_names))
     if not set(found.class_names) <= numbers.keys():
         numbers = {str(i): i for i in range(real.num_classes)}
     unknown = [name for name in found.class_names if name not in numbers]
     if unknown:
         raise NcfmError(
-            f"{path} has classes that {real.name} has not: {', '.join(unknown[:5])}. Known: "
+            f"{path} has classes that are missing from {real.name}: {', '.join(unknown[:5])}. Known: "
             f"{', '.join(real.class_names[:10])}{', ...' if real.num_classes > 10 else ''}; or numbers from 0."
         )
     at = torch.tensor([numbers[name] for name in found.class_names])
     return LabelledImages(to_float(found.train.images), at[found.train.labels])
 
 
-def told_apart(class_names: Sequence[str]) -> tuple[str, ...]:
-    """Class names no two of which are equal: the second "crane" is called "crane (2)".
+def unique_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Distinct class names: the second "crane" is called "crane (2)".
 
-    >>> told_apart(["crane", "dog", "crane"])
+    >>> unique_names(["crane", "dog", "crane"])
     ('crane', 'dog', 'crane (2)')
     """
     names: list[str] = []
@@ -98,18 +105,18 @@ def told_apart(class_names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _exported_folders(path: Path) -> dict[str, str] | None:
-    """Class names by the folders that `ncfm.formats` put their images into; None of folders by others."""
+    """Class names by folder, if ncfm exported the images; else None."""
     index = read_json(path / CLASSES_FILE) if (path / CLASSES_FILE).is_file() else None
     if not isinstance(index, dict) or index.get("format") != CLASSES_FORMAT or "folders" not in index:
         return None
-    return dict(zip(index["folders"], told_apart(index["class_names"]), strict=True))
+    return dict(zip(index["folders"], unique_names(index["class_names"]), strict=True))
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except Exception as error:  # so may a damaged archive
+    except Exception as error:  # a damaged archive may raise anything
         raise NcfmFailure(f"Could not read {path}: {error}. Arrays of objects are not loaded.") from error
     return {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "uif"}
 
@@ -118,15 +125,15 @@ def _read_pt(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle may raise anything
-        said = str(error).partition("\n")[0] or type(error).__name__
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise NcfmFailure(
-            f"Could not read {path} as plain tensors: {said} "
-            "Nothing that could run code is loaded; save a dictionary of tensors."
+            f"Could not read {path} as plain tensors: {reason} "
+            "Files that could run code are not loaded; save a dictionary of tensors."
         ) from error
 
 
 def _find(found: Any, path: Path) -> tuple[Tensor, Tensor | None]:
-    """Images and labels among what a file holds."""
+    """Images and labels in the content of a file."""
     if isinstance(found, Tensor):
         return found, None
     if isinstance(found, Sequence) and len(found) == 2 and all(isinstance(part, Tensor) for part in found):
@@ -142,7 +149,7 @@ def _find(found: Any, path: Path) -> tuple[Tensor, Tensor | None]:
 
 
 def _fitted(images: Tensor, labels: Tensor | None, real: ImageSet, path: Path) -> LabelledImages:
-    """Images and labels in the package's form."""
+    """Images and labels in the form of this package."""
     shape = (real.channels, real.image_size, real.image_size)
     if labels is None and images.ndim == 5 and len(images) == real.num_classes:
         labels = torch.arange(real.num_classes).repeat_interleave(images.shape[1])

@@ -1,4 +1,4 @@
-"""The formats, and the one way into them."""
+"""Export: the table of formats, and the function that writes them."""
 
 from __future__ import annotations
 
@@ -25,19 +25,17 @@ CARD_FILE = "README.md"
 
 
 def _write_ncfm(content: Content, folder: Path) -> None:
-    """The set with what a person wants to see of it: a picture, and a card."""
+    """The package's own format, with a picture and a card."""
     save(content.synthetic, folder, bits=content.bits)
     save_image_grid(folder / PICTURE_FILE, content.synthetic.images, content.class_names)
     write_text(folder / CARD_FILE, set_card(content))
 
 
 FORMATS = {
-    "ncfm": Format(
-        "the package's own folder, for ncfm.load, with a card and a picture", _write_ncfm, bits=(32, 8), images=(True,)
-    ),
-    "hf": Format("folder of the Hugging Face hub, with a card", write_hf),
+    "ncfm": Format("folder for ncfm.load, with a card and a picture", _write_ncfm, bits=(32, 8), images=(True,)),
+    "hf": Format("folder for the Hugging Face hub, with a card", write_hf),
     "parquet": Format("one table of PNG images and labels", write_parquet, ".parquet"),
-    "png": Format("a folder of images per class", write_png, soft=False),
+    "png": Format("one folder of images per class", write_png, soft=False),
     "npz": Format("NumPy arrays", write_npz, ".npz", bits=(8, 32)),
     "pt": Format("PyTorch tensors", write_pt, ".pt", bits=(32, 8)),
     "ddranking": Format("tensors for DD-Ranking", write_ddranking, bits=(32,), images=(False,)),
@@ -54,15 +52,15 @@ def find_format(name: str) -> Format:
 
 
 class Exported(NamedTuple):
-    """What was written."""
+    """A finished export."""
 
     path: Path
     to: str  # the format
     num_images: int
     num_classes: int
-    bits: int  # of a pixel
-    stored: bool  # the images as stored; otherwise decoded, ready to train on
-    soft_labels: bool  # whether they were written
+    bits: int  # per value
+    stored: bool  # whether the images are the stored ones; otherwise decoded, ready to train on
+    soft_labels: bool  # whether soft labels were written
     num_bytes: int
 
 
@@ -76,37 +74,37 @@ def export(
     force: bool = False,
     repository: str | None = None,
 ) -> Exported:
-    """Write a set in a form that another program reads.
+    """Write a set in an external format.
 
-    The images are those to train on, decoded, class by class; a file or folder appears whole or not at all.
+    By default the decoded images are written, class by class. The file or folder is written atomically.
 
     Args:
         synthetic: the set, its folder, or its run folder.
-        out: a file that ends as the format does, or a folder.
+        out: a file with the suffix of the format, or a folder.
         to: a name of `FORMATS`, or ``module:callable`` for code of the user's own, see `ncfm.formats.outside`.
-        stored: write mosaics as they are stored in place of decoded images; they have no soft labels.
-        bits: of a pixel, 8 (an error of at most 1/510) or 32; default the format's own.
-        force: replace what an export or a set left there. Anything else is never touched.
+        stored: write the stored mosaics instead of decoded images; they have no soft labels.
+        bits: per value, 8 (an error of at most 1/510) or 32; default: that of the format.
+        force: replace an earlier export or set. Other files are never replaced.
         repository: ``owner/name`` of the hub, for the card of "hf".
 
     Raises:
-        NcfmError: if there is no set, for unknown formats, options that a format does not have, or a place that is
-            taken; NcfmFailure if it cannot be written.
+        NcfmError: if there is no set, for unknown formats, options that a format does not support, or an existing
+            file or folder; NcfmFailure if it cannot be written.
     """
     chosen = find_format(to)
     synthetic = synthetic if isinstance(synthetic, SyntheticSet) else load(synthetic)
     path = Path(out).expanduser()
     bits = chosen.bits[0] if bits is None else check_bits(bits, chosen.bits)
     if stored and True not in chosen.images:
-        raise NcfmError(f"{to} takes the images to train on; leave out stored (--stored).")
+        raise NcfmError(f"{to} supports decoded images only; leave out stored (--stored).")
     if path.suffix != chosen.suffix and chosen.suffix:
-        raise NcfmError(f"Expected a file that ends in {chosen.suffix} for {to}, got {path}.")
+        raise NcfmError(f"Expected a file ending in {chosen.suffix} for {to}, got {path}.")
     path = path.resolve()  # a link's target is replaced, not the link
     _check_free(path, folder=not chosen.suffix, force=force)
     content = Content.of(synthetic, stored=stored or False not in chosen.images, bits=bits, repository=repository)
     (write_atomically if chosen.suffix else write_folder)(path, partial(chosen.write, content))
     files = [path] if chosen.suffix else [p for p in path.rglob("*") if p.is_file()]
-    said = synthetic.soft_labels if to == "ncfm" else content.log_probabilities
+    labels = synthetic.soft_labels if to == "ncfm" else content.log_probabilities
     return Exported(
         path=path,
         to=to,
@@ -114,16 +112,16 @@ def export(
         num_classes=synthetic.num_classes,
         bits=bits,
         stored=content.stored,
-        soft_labels=chosen.soft and said is not None,
+        soft_labels=chosen.soft and labels is not None,
         num_bytes=sum(p.stat().st_size for p in files),
     )
 
 
 def _check_free(path: Path, *, folder: bool, force: bool) -> None:
-    """Check that a place is free, or may be replaced.
+    """Check that a path does not exist, or may be replaced.
 
     Raises:
-        NcfmError: if it is taken: with ``force`` only by what no export wrote.
+        NcfmError: if it exists and, with ``force``, is not an export.
     """
     if not path.exists() or (folder and path.is_dir() and not any(path.iterdir())):
         return
@@ -131,12 +129,14 @@ def _check_free(path: Path, *, folder: bool, force: bool) -> None:
         raise NcfmError(f"{path} is a {'file' if folder else 'folder'}; choose another --out.")
     if not force:
         raise NcfmError(f"{path} exists already; choose another --out, or replace it with --force.")
-    if folder and not _is_ours(path):
-        raise NcfmError(f"{path} holds something else than an export, which is not replaced; choose another --out.")
+    if folder and not _is_export(path):
+        raise NcfmError(
+            f"{path} contains files that are not an ncfm export; refusing to overwrite. Choose another --out."
+        )
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether an export wrote a folder: by its index of classes, or its facts."""
+def _is_export(folder: Path) -> bool:
+    """Whether a folder is an export: it has an index of classes, or the facts of a set."""
     for name, format_ in ((CLASSES_FILE, CLASSES_FORMAT), (FACTS_FILE, FORMAT)):
         found = read_json(folder / name) if (folder / name).is_file() else None
         if isinstance(found, dict) and found.get("format") == format_:

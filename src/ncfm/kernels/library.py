@@ -1,4 +1,4 @@
-"""Building and loading the compiled loops of `cpu.cpp`."""
+"""Compilation and loading of the loops in `cpu.cpp`."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ncfm._utils.device import cpp_compiler
 from ncfm._utils.files import cache_dir, write_atomically
 
 SOURCE = Path(__file__).with_name("cpu.cpp")
-# Contracting a * b + c is what -O3 does on its own; nothing that reorders sums (-ffast-math) is allowed.
+# -O3 contracts a * b + c by itself; flags that reorder sums (-ffast-math) are not allowed.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared", "-w")
 SECONDS_TO_BUILD = 120
 
 
 @functools.cache
 def load() -> ctypes.CDLL | None:
-    """The loops as a library, built on first use and kept in the cache folder; None where that cannot be done.
+    """The compiled loops, built on first use and cached; None if that is not possible.
 
-    The reason is printed once; networks then run on PyTorch's own operators: slower, same result up to rounding.
-    ``NCFM_KERNELS=off`` in the environment says not to use them.
+    The reason is printed once. Networks then use PyTorch's operators, which are slower and give the same results up to
+    rounding. ``NCFM_KERNELS=off`` in the environment disables the kernels.
     """
     if os.environ.get("NCFM_KERNELS", "").lower() in ("off", "0", "no"):
         return None
     if sys.platform != "linux":
-        return None  # elsewhere PyTorch brings an OpenMP of another kind, and two in one process fight for the cores
+        return None  # elsewhere PyTorch has another OpenMP, and two of them in one process compete for the cores
     command = cpp_compiler()
     if command is None:
         print(
@@ -59,12 +59,12 @@ def enable(on: bool) -> None:
 
 
 def available() -> bool:
-    """Whether the compiled loops are there (building them if need be) and switched on."""
+    """Whether the compiled loops are switched on and available, building them if needed."""
     return _enabled and load() is not None
 
 
 def _built(command: list[str]) -> Path:
-    """Path of the library for this source, compiler and processor; built if it is not there."""
+    """Path of the library for this source, compiler and processor; built if it does not exist."""
     version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
     parts = (SOURCE.read_text(encoding="utf-8"), *FLAGS, *command, version, platform.machine(), _processor())
     path = cache_dir() / "kernels" / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.so"
@@ -84,7 +84,7 @@ def _compile(command: list[str], output: Path) -> None:
 
 
 def _processor() -> str:
-    """What tells processors apart for -march=native: a cache folder may be shared by machines."""
+    """Features of the processor, on which -march=native depends: machines may share a cache folder."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - a kernel file, not a path of ours
             return next((line for line in file if line.startswith(("flags", "Features"))), "")

@@ -5,17 +5,17 @@ Networks", CVPR 2016)
 
     y = A^T [ (G g G^T) . (B^T d B) ] A
 
-where d is the 6x6 span of the input around a tile, g the filter, and the dot a matrix product over channels for each of
-the 36 positions: a quarter of the multiplications of the definition. *Spreading* (B^T . B), *gathering* (A^T . A) and
-the transform of the filters are linear, so the two convolutions of the backward pass are made of their transposes, at a
-quarter of the cost too. Against direct float32 convolution the result differs by rounding, 1e-5 of its size (bfloat16:
-4e-3). The first layer has too few channels for this and is computed by the definition.
+where d is the 6x6 window of the input around a tile, g the filter, and the dot a matrix product over channels for each
+of the 36 positions: a quarter of the multiplications of the definition. *Spreading* (B^T . B), *gathering* (A^T . A)
+and the transform of the filters are linear. The two convolutions of the backward pass consist of their transposes, also
+at a quarter of the cost. The result differs from direct float32 convolution by rounding, a relative 1e-5 (bfloat16:
+4e-3). The first layer has too few channels for this and is computed directly.
 
-**Block.** A thread takes an image through convolution, normalisation, rectifier and pooling before it takes the next
-one, in the forward and in the backward pass, so that what lies between them stays in its cache. Nothing between them is
-kept where no gradient is due, and of a first layer never: the backward pass makes it again at little cost.
+**Block.** A thread processes one image at a time through convolution, normalisation, ReLU and pooling, in the forward
+and in the backward pass, so that intermediate results stay in its cache. They are not stored if no gradient is needed,
+and never in a first layer, where the backward pass recomputes them at little cost.
 
-Everywhere here channels are last: images are (n, h, w, c).
+In this file channels are last: images are (n, h, w, c).
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from torch import Tensor
 
 from ncfm.kernels import library
 
-LANES = 8  # channels are handled in groups of this many
+LANES = 8  # channels are processed in groups of this size
 TILE = 4
 POSITIONS = 36
-THIN = 8  # up to so many channels the definition beats tiles
-CHUNK_PIXELS = 16384  # for gradients in filters: arrays then take 10 to 20 MB at 128 channels, a last-level cache
+THIN = 8  # up to this many channels direct convolution is faster than tiles
+CHUNK_PIXELS = 16384  # for gradients of filters: arrays of 10 to 20 MB at 128 channels fit a last-level cache
 
 # G of Lavin and Gray for F(4, 3).
 _G = torch.tensor(
@@ -58,14 +58,14 @@ _differentiated_twice = contextvars.ContextVar("ncfm_kernels_differentiated_twic
 
 @contextmanager
 def switched_off() -> Iterator[None]:
-    """PyTorch's operators inside this block, to compare."""
+    """Use PyTorch's operators inside this context, for comparisons."""
     with _set(_switched_off):
         yield
 
 
 @contextmanager
 def differentiated_twice() -> Iterator[None]:
-    """Inside this block second derivatives are wanted: the convolution serves, the block, which has none, does not."""
+    """Use only kernels with second derivatives inside this context: the convolution, but not the block."""
     with _set(_differentiated_twice):
         yield
 
@@ -80,18 +80,19 @@ def _set(switch: contextvars.ContextVar[bool]) -> Iterator[None]:
 
 
 def block_usable(x: Tensor, out_channels: int) -> bool:
-    """Whether `block` serves: where the convolution does, and one derivative is enough."""
+    """Whether `block` applies: where the convolution does, and first derivatives are sufficient."""
     return usable(x, out_channels) and not _differentiated_twice.get()
 
 
 def usable(x: Tensor, out_channels: int) -> bool:
-    """Whether the convolution serves (n, c, h, w) images: float32, on a CPU, a tile large, widths that fill registers.
+    """Whether the convolution applies to images (n, c, h, w).
 
-    Not inside `switched_off`, nor inside torch.compile, which fuses by itself, nor inside torch.func transforms,
-    for which there are no batching rules.
+    They must be float32, on a CPU, at least as large as a tile, with widths that fill registers. The kernels are not
+    used inside `switched_off`, inside torch.compile, which fuses by itself, and inside torch.func transforms, for which
+    there are no batching rules.
     """
     return (
-        not torch.compiler.is_compiling()  # first: a compiler knows no context variables
+        not torch.compiler.is_compiling()  # first, since a compiler does not support context variables
         and x.device.type == "cpu"
         and x.dtype == torch.float32
         and not _switched_off.get()
@@ -107,7 +108,7 @@ def usable(x: Tensor, out_channels: int) -> bool:
 def convolve3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolution 3x3, stride 1, zero padding 1: (n, h, w, c), weight (k, c, 3, 3), bias (k,) -> (n, h, w, k).
 
-    Differentiable in x, weight and bias, as often as one likes.
+    Differentiable in x, weight and bias to any order.
     """
     y: Tensor = _Convolve.apply(x, weight)  # type: ignore[no-untyped-call]
     return y if bias is None else y + bias
@@ -117,16 +118,16 @@ def block(x: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, 
     """Convolution 3x3, instance norm, ReLU, mean over 2x2: (n, h, w, c) -> (n, h // 2, w // 2, k).
 
     The norm is gamma (y - mean) / sqrt(var + eps) + beta with mean and (biased) variance over the pixels of each image
-    and channel. The norm takes the convolution's bias away again, so it is not added, and its gradient is exactly zero.
-    Differentiable once in everything else.
+    and channel. The norm cancels the convolution's bias: it is not added, and its gradient is exactly zero. The block
+    is differentiable once in its other arguments.
     """
     out: Tensor = _Block.apply(x, weight, bias, gamma, beta, eps)  # type: ignore[no-untyped-call]
     return out
 
 
-# The convolution is linear in x and in the weight, so its derivatives are made of two more maps of its kind: the
-# gradient in x, of that in y and the weight; the gradient in the weight, of x and that in y. Theirs are made of the
-# three again, so it can be differentiated as often as one likes.
+# The convolution is bilinear in x and the weight. Its derivatives consist of two more bilinear maps: the gradient of x
+# from that of y and the weight, and the gradient of the weight from x and that of y. Their derivatives consist of the
+# same three maps, so that the convolution has derivatives of any order.
 
 
 class _Convolve(torch.autograd.Function):
@@ -134,7 +135,7 @@ class _Convolve(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)  # the inputs themselves: to copies no derivative would lead back
+        ctx.save_for_backward(x, weight)  # the inputs, not contiguous copies, to which no gradient would flow
         x, weight = x.contiguous(), weight.contiguous()
         y = x.new_empty(*x.shape[:3], len(weight))
         loop = "thin_convolve" if is_thin(weight) else "winograd_convolve"
@@ -150,7 +151,7 @@ class _Convolve(torch.autograd.Function):
 
 
 class _ToInput(torch.autograd.Function):
-    """The gradient in x of a gradient (n, h, w, k) in y."""
+    """The gradient of x from a gradient (n, h, w, k) of y."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, weight: Tensor) -> Tensor:
@@ -170,7 +171,7 @@ class _ToInput(torch.autograd.Function):
 
 
 class _ToWeight(torch.autograd.Function):
-    """The gradient in the weight of x and a gradient in y."""
+    """The gradient of the weight from x and a gradient of y."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, g: Tensor) -> Tensor:
@@ -213,7 +214,7 @@ class _Block(torch.autograd.Function):
         dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         dfilters = no_gradient_yet(weight.shape, x) if ctx.needs_input_grad[1] else None
         dgamma, dbeta = torch.empty_like(mean), torch.empty_like(mean)
-        # The gradient in the filters is a product over all images: they come in chunks whose arrays stay in the cache.
+        # The gradient of the filters is a product over all images, in chunks whose arrays fit the cache.
         for part in [slice(None)] if dfilters is None else chunks(x):
             dy = None if dfilters is None else x.new_empty(*x[part].shape[:3], k)
             to_x = None if dx is None else dx[part]
@@ -238,15 +239,15 @@ def chunks(x: Tensor) -> Iterator[slice]:
 
 
 def is_thin(weight: Tensor) -> bool:
-    """Whether a layer is computed by the definition."""
+    """Whether a layer is computed directly."""
     return weight.shape[1] <= THIN
 
 
 def filters(weight: Tensor) -> Tensor:
-    """Filters of a weight (k, c, 3, 3) as the loops read them.
+    """Filters of a weight (k, c, 3, 3) in the layout of the loops.
 
-    G g G^T as 36 matrices (c, k), the columns of each in panels of 16 (and a last one of 8): (36, panel, c, 16), flat.
-    Of a thin layer just rearranged, (9 c, k).
+    G g G^T as 36 matrices (c, k), with columns in panels of 16 (and a last one of 8): (36, panel, c, 16), flat. For a
+    thin layer the weight itself, rearranged to (9 c, k).
     """
     k, c = weight.shape[:2]
     if is_thin(weight):
@@ -257,7 +258,7 @@ def filters(weight: Tensor) -> Tensor:
 
 
 def turned(weight: Tensor) -> Tensor:
-    """Filters for the way back, from output to input: sides swapped; thin ones (k, 9 c filled up to 8 n)."""
+    """Filters of the backward pass, from output to input, transposed; thin ones (k, 9 c padded to 8 n)."""
     k, c = weight.shape[:2]
     if is_thin(weight):
         return F.pad(filters(weight).T, (0, -9 * c % LANES)).contiguous()
@@ -267,13 +268,13 @@ def turned(weight: Tensor) -> Tensor:
 
 
 def no_gradient_yet(shape: torch.Size, like: Tensor) -> Tensor:
-    """Zeros for `add_to_filters` of a weight of shape (k, c, 3, 3): (36, c, k), of a thin layer (9 c, k)."""
+    """Zeros for `add_to_filters` for a weight of shape (k, c, 3, 3): (36, c, k), or (9 c, k) for a thin layer."""
     k, c = shape[:2]
     return like.new_zeros((9 * c, k) if c <= THIN else (POSITIONS, c, k))
 
 
 def add_to_filters(dfilters: Tensor, x: Tensor, g: Tensor) -> None:
-    """Add to ``dfilters`` the gradient in the filters, for an input and the gradient of its output."""
+    """Add to ``dfilters`` the gradient of the filters, given an input and the gradient of its output."""
     if dfilters.ndim == 2:
         by_image = g.new_empty(len(x), *dfilters.shape)
         _call("thin_to_filters", [x, g, by_image], x.shape, g.shape[3])
@@ -283,7 +284,7 @@ def add_to_filters(dfilters: Tensor, x: Tensor, g: Tensor) -> None:
 
 
 def to_weight(dfilters: Tensor, shape: torch.Size) -> Tensor:
-    """The gradient in the weight (k, c, 3, 3) from that in the filters: the transpose of G . G^T."""
+    """The gradient of the weight (k, c, 3, 3) from that of the filters: the transpose of G . G^T."""
     k, c = shape[:2]
     flat = dfilters.view(9, c * k) if dfilters.ndim == 2 else _FILTER_TRANSFORM.T @ dfilters.view(POSITIONS, c * k)
     return flat.view(3, 3, c, k).permute(3, 2, 0, 1)
@@ -304,14 +305,14 @@ def gather_transposed(g: Tensor) -> Tensor:
 
 
 def num_tiles(n: int, h: int, w: int) -> int:
-    """Tiles of n images; an edge that 4 does not divide has a tile that reaches over it."""
+    """Number of tiles of n images; the last tile exceeds an edge that 4 does not divide."""
     return n * -(-h // TILE) * -(-w // TILE)
 
 
 def _call(name: str, tensors: Sequence[Tensor | None], shape: Sequence[int], *more: int | float) -> None:
-    """Run a loop of `cpu.cpp` on dense float32 tensors: their addresses, the sizes (n, h, w, c), further numbers."""
+    """Run a loop of `cpu.cpp` on dense float32 tensors, with the sizes (n, h, w, c) and further numbers."""
     loops = library.load()
-    assert loops is not None  # `usable` was asked
+    assert loops is not None  # as `usable` has checked
     assert all(t is None or (t.is_contiguous() and t.dtype == torch.float32) for t in tensors), name
     arguments: list[Any] = [ctypes.c_void_p(None if t is None else t.data_ptr()) for t in tensors]
     arguments += [ctypes.c_int64(size) for size in shape]

@@ -3,8 +3,8 @@
 Every network offers ``forward`` (logits), ``forward_features`` (the flat vector before the classifier) and
 ``num_features`` (its length); those of this package are ``classifier(forward_features(images))``.
 
-A name is ``family[depth][w<width>][-norm]`` of `FAMILIES`, ``timm:NAME``, ``module:callable`` for code of one's own,
-or one given to `register_network`; `create_network` explains each.
+A name is ``family[depth][w<width>][-norm]`` with a family of `FAMILIES`, ``timm:NAME``, ``module:callable`` for the
+user's own code, or a name given to `register_network`, see `create_network`.
 """
 
 from ncfm.networks.alexnet import AlexNet

@@ -16,10 +16,10 @@ class AlexNet(FeatureNetwork):
     """Five convolutions, three poolings and one linear layer.
 
     Convolution 5x5 of 128 channels - pooling - 5x5 of 192 - pooling - 3x3 of 256, 192 and 192 - pooling - linear, with
-    ReLU after every convolution and max-pooling 2x2. Images from 96 px on begin with the 11x11 convolution of stride 4
-    of the original instead, and so come to maps of 3 px (96 px), 4 px (128 px) and 7 px (224 px).
+    ReLU after every convolution and max-pooling 2x2. From 96 px on the first convolution is that of the original, 11x11
+    with stride 4, which leads to maps of 3 px (96 px), 4 px (128 px) and 7 px (224 px).
 
-    At 8 px, the smallest image, the last three convolutions see maps of 2 px: no norm meets a map of one pixel
+    At 8 px, the smallest image, the last three convolutions have maps of 2 px: no norm is applied to a map of one pixel
     (`ncfm.networks.sizes`).
 
     Args:
@@ -53,7 +53,7 @@ class AlexNet(FeatureNetwork):
             first, side = Convolution(channels, width, kernel_size=5, padding=2), image_size
         else:
             first = Convolution(channels, width, kernel_size=11, stride=4, padding=5)
-            side = -(-image_size // 4)  # rounded up: the padding serves a last span that is not whole
+            side = -(-image_size // 4)  # rounded up: the padding completes the last window
         self.blocks = nn.Sequential(
             *_rectified(first, norm),
             nn.MaxPool2d(2),

@@ -1,4 +1,4 @@
-"""What the package asks of a network, and the shape that all of its own have: a linear classifier of flat features."""
+"""The interface of networks, and the base class of those in this package: a linear classifier of flat features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ncfm._utils.checks import NcfmError
 
 
 class Network(Protocol):
-    """What the package asks of a network beside being an ``nn.Module``."""
+    """What the package requires of a network, in addition to being an ``nn.Module``."""
 
     num_features: int
 

@@ -18,10 +18,9 @@ LAYERS_OF_BLOCK = 4
 
 
 def depth_for(image_size: int) -> int:
-    """Depth whose last feature map has 4 to 7 pixels a side: 3 at 32 px, 4 at 64 px, 5 at 128 px; between 1 and 6.
+    """Depth whose last feature map has 4 to 7 pixels per side: 3 at 32 px, 4 at 64 px, 5 at 128 px; between 1 and 6.
 
-    The field's choice (Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023), continued to
-    other sizes.
+    The choice of Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023, extended to other sizes.
     """
     return min(max(int(math.log2(image_size)) - 2, 1), MAX_DEPTH)
 
@@ -35,7 +34,7 @@ class ConvNet(FeatureNetwork):
         image_size: side of the square image in pixels, at least ``2 ** depth``.
         depth: number of blocks; chosen from the image size by `depth_for` if None.
         width: channels of every block.
-        norm: "instance" (the field's standard), "batch", "group" (4 groups), "layer" or "none".
+        norm: "instance" (standard in dataset distillation), "batch", "group" (4 groups), "layer" or "none".
 
     Raises:
         NcfmError: if the image is too small for the depth, or the norm is unknown.
@@ -85,7 +84,7 @@ class ConvNet(FeatureNetwork):
 
 
 def _block(x: Tensor, convolution: nn.Module, norm: nn.Module, relu: nn.Module, pool: nn.Module) -> Tensor:
-    """One block, (n, c, h, w) -> (n, width, h / 2, w / 2); one kernel where there is one for it."""
+    """One block, (n, c, h, w) -> (n, width, h / 2, w / 2), by a single CPU kernel if it supports the case."""
     if isinstance(convolution, Convolution) and isinstance(norm, nn.GroupNorm):
         by_instance = norm.num_groups == norm.num_channels
         if by_instance and convolution.bias is not None and kernels.block_usable(x, convolution.out_channels):

@@ -8,9 +8,9 @@ from ncfm import kernels
 
 
 class Convolution(nn.Conv2d):
-    """``nn.Conv2d`` in every respect but speed: 3x3 filters of stride 1 run by `ncfm.kernels` where they serve.
+    """``nn.Conv2d`` that runs 3x3 filters of stride 1 by `ncfm.kernels` where these support the case.
 
-    Weights have the same names, shapes and initial values; results agree up to rounding.
+    Weights have the same names, shapes and initial values as in ``nn.Conv2d``; results agree up to rounding.
     """
 
     def forward(self, x: Tensor) -> Tensor:

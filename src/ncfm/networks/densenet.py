@@ -16,14 +16,14 @@ BOTTLENECK = 4  # channels of the 1x1 convolution, in multiples of the growth
 
 
 class DenseNet(FeatureNetwork):
-    """Three blocks in which every layer sees the maps of all layers before it.
+    """Three blocks in which every layer gets the maps of all earlier layers.
 
     A layer appends ``width`` maps to its input: norm - ReLU - 1x1 convolution to ``4 width`` maps - norm - ReLU - 3x3
     convolution. A block of depth ``6 n + 4`` has n layers; between two blocks a transition (norm - ReLU - 1x1
     convolution) halves the number of maps and an average pooling 2x2 their side, unless that would leave less than
-    2 px (`ncfm.networks.sizes`). At the end norm - ReLU - mean over pixels - linear. The first convolution is 3x3 to
-    ``2 width`` maps; from 96 px on it is 7x7 of stride 2, with norm, ReLU and a max-pooling 3x3 of stride 2, as for
-    ImageNet.
+    2 px (`ncfm.networks.sizes`). The last layers are norm - ReLU - mean over pixels - linear. The first convolution is
+    3x3 to ``2 width`` maps; from 96 px on it is 7x7 of stride 2, with norm, ReLU and a max-pooling 3x3 of stride 2, as
+    for ImageNet.
 
     Args:
         channels: image channels c.
@@ -31,8 +31,8 @@ class DenseNet(FeatureNetwork):
         image_size: side of the square image in pixels, at least 8.
         depth: 6 n + 4, at least 10.
         width: the growth, that is the number of maps that a layer appends.
-        norm: "instance" (the field's standard), "batch", "group", "layer" or "none"; without a norm, convolutions
-            have biases.
+        norm: "instance" (standard in dataset distillation), "batch", "group", "layer" or "none"; without a norm,
+            convolutions have biases.
 
     Features: all maps of the last block, 132 at depth 40 and width 12; at every image size.
 
@@ -85,7 +85,7 @@ class DenseNet(FeatureNetwork):
 
 
 class DenseLayer(nn.Module):
-    """The input with ``growth`` maps made of it: (n, c, h, w) -> (n, c + growth, h, w)."""
+    """The input with ``growth`` maps appended: (n, c, h, w) -> (n, c + growth, h, w)."""
 
     def __init__(self, channels: int, growth: int, norm: str) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class DenseLayer(nn.Module):
 
 
 def _normalised(channels: int, width: int, kernel_size: int, norm: str) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """Norm - ReLU - convolution, the order of pre-activation."""
+    """Norm - ReLU - convolution (pre-activation)."""
     return make_norm(norm, channels), nn.ReLU(), _convolution(channels, width, kernel_size, norm)
 
 

@@ -1,6 +1,6 @@
 """Networks from outside this package: models of timm, and the user's own code.
 
-Nothing is ever downloaded: timm's models begin with random weights, and own code is what Python finds on this machine.
+Nothing is downloaded: models of timm have random weights, and the user's code is imported from this machine.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ TIMM = "timm:"
 
 
 def timm_factory(model: str) -> Factory:
-    """Makes timm's model of this name, with random weights; always `Hooked`, as timm's own features are maps.
+    """Factory for the timm model of this name, with random weights; always `Hooked`, as timm's own features are maps.
 
     ``img_size`` is passed to the models that take it. The name may end with a tag of pretrained weights
     (``resnet50.a1_in1k``), which are not loaded.
 
     Raises:
-        NcfmError: without timm, for an unknown model, or (on making it) for images that the model does not take.
+        NcfmError: without timm, for an unknown model, or, when called, for images that the model does not accept.
     """
     try:
         timm: Any = importlib.import_module("timm")
@@ -50,9 +50,9 @@ def timm_factory(model: str) -> Factory:
                 module = timm.create_model(model, img_size=image_size, **options)
             except TypeError:  # most convolutional models take any size, and no such argument
                 module = timm.create_model(model, **options)
-        except Exception as error:  # whatever timm says of sizes that do not fit
+        except Exception as error:  # timm raises various errors for unsupported sizes
             raise NcfmError(
-                f"timm cannot make {model!r} for images of {image_size} px and {channels} channels: {error}"
+                f"timm cannot create {model!r} for images of {image_size} px and {channels} channels: {error}"
             ) from error
         _check(module, TIMM + model, channels, num_classes, image_size)
         return Hooked(module, (channels, image_size, image_size))
@@ -61,22 +61,22 @@ def timm_factory(model: str) -> Factory:
 
 
 def local_factory(name: str) -> Factory:
-    """The user's own ``module:callable``, such as ``my_networks:make`` for ``def make`` in ``my_networks.py``.
+    """Factory for the user's ``module:callable``, such as ``my_networks:make`` for ``def make`` in ``my_networks.py``.
 
-    The module is imported as Python does, with the current folder first on the path while that lasts. Networks without
-    ``forward_features`` and ``num_features`` are `Hooked`.
+    The module is imported with the current folder first on Python's path. Networks without ``forward_features`` and
+    ``num_features`` are `Hooked`.
 
     Raises:
-        NcfmError: if there is no such module or callable, or (on making it) if it gives no network for these images.
+        NcfmError: if there is no such module or callable, or, when called, if it returns no network for these images.
     """
     return checked_factory(name, load_callable(name, "network"))
 
 
 def checked_factory(name: str, factory: Factory) -> Factory:
-    """A user's factory, with what it gives checked, and `Hooked` where it has no features.
+    """A user's factory with checks of the networks that it returns, which are `Hooked` if they have no features.
 
     Raises:
-        NcfmError: if it is not callable with the three keywords, or (on making it) if it gives no network.
+        NcfmError: if it is not callable with the three keywords, or, when called, if it returns no network.
     """
     check_factory(name, factory)
 
@@ -100,8 +100,8 @@ def check_factory(name: str, factory: Factory) -> None:
         pass
     except TypeError as error:
         raise NcfmError(
-            f"The network {name!r} is made by calling {getattr(factory, '__name__', factory)}"
-            f"(channels=..., num_classes=..., image_size=...), which it does not take: {error}"
+            f"The network {name!r} is created by calling {getattr(factory, '__name__', factory)}"
+            f"(channels=..., num_classes=..., image_size=...), which it does not accept: {error}"
         ) from error
 
 
@@ -112,7 +112,7 @@ def _check(module: object, name: str, channels: int, num_classes: int, image_siz
     shape = tuple(probe(module, image_shape).shape)
     if shape != (PROBES, num_classes):
         raise NcfmError(
-            f"The network {name!r} gives {shape} for {PROBES} images of shape {image_shape}; "
+            f"The network {name!r} returns {shape} for {PROBES} images of shape {image_shape}; "
             f"expected logits of shape {(PROBES, num_classes)}."
         )
 
@@ -122,7 +122,7 @@ def _check_features(module: nn.Module, name: str, image_shape: tuple[int, ...]) 
     shape = tuple(probe(module, image_shape, network.forward_features).shape)
     if shape != (PROBES, network.num_features):
         raise NcfmError(
-            f"forward_features of the network {name!r} gives {shape} for {PROBES} images; expected "
+            f"forward_features of the network {name!r} returns {shape} for {PROBES} images; expected "
             f"(n, num_features) = {(PROBES, network.num_features)}. Flatten it, or return ncfm.networks.Hooked(module, "
             f"{image_shape}), whose features are the input of the last linear layer."
         )

@@ -23,10 +23,10 @@ class FeatureExtractor:
         network: offers ``forward_features`` and ``num_features``. Its weights may be replaced in place between calls.
         normalize: divide every feature vector by its Euclidean norm.
         precision: of the forward pass; the features come back in float32.
-        chunk_size: images per pass where no gradient is needed. Bounds memory, and on a CPU keeps a pass's
-            activations in cache.
-        gradient_chunk_size: images per pass where a gradient is needed; more go through chunk by chunk, and the
-            activations of a chunk are made again in the backward pass instead of being kept. None for all at once.
+        chunk_size: images per pass without gradient. Bounds memory, and on a CPU keeps the activations of a pass in
+            cache.
+        gradient_chunk_size: images per pass with gradient; more images are processed in chunks, whose activations are
+            recomputed in the backward pass (activation checkpointing). None: one pass.
         compile_network: whether to compile the forward pass.
 
     Raises:
@@ -57,7 +57,7 @@ class FeatureExtractor:
 
     @torch.no_grad()
     def without_gradient(self, images: Tensor) -> Features:
-        """Features (n, d) of any number of images, chunk by chunk; a last chunk is filled up so that all are alike."""
+        """Features (n, d) of any number of images, in chunks; the last chunk is padded to the size of the others."""
         if len(images) <= self.chunk_size:
             return self(images)
         parts = list(images.split(self.chunk_size))
@@ -69,9 +69,9 @@ class FeatureExtractor:
 
 
 def in_chunks(forward: Callable[..., Any], images: Tensor, chunk_size: int | None) -> Tensor:
-    """``forward(images)`` for a network without state, keeping the activations of at most ``chunk_size`` images.
+    """``forward(images)`` for a network without state, storing the activations of at most ``chunk_size`` images.
 
-    Those of every chunk are made again when its gradient is due: one more forward pass is the price.
+    The activations of a chunk are recomputed for its gradient, at the cost of one more forward pass.
     """
     if chunk_size is None or len(images) <= chunk_size or not torch.is_grad_enabled():
         whole: Tensor = forward(images)
@@ -81,17 +81,17 @@ def in_chunks(forward: Callable[..., Any], images: Tensor, chunk_size: int | Non
 
 
 def kept_bytes_per_image(forward: Callable[..., Any], image: Tensor) -> int:
-    """Bytes that autograd keeps of one more image (1, c, h, w) in a pass: found by running one and two."""
+    """Bytes that autograd stores per additional image (1, c, h, w) of a pass, measured with one and two images."""
 
     def kept(images: Tensor) -> int:
-        sizes: dict[int, int] = {}  # by address: a tensor kept twice counts once
+        sizes: dict[int, int] = {}  # by address: a tensor that is stored twice counts once
 
         def note(saved: Tensor) -> Tensor:
             sizes[saved.data_ptr()] = saved.numel() * saved.element_size()
             return saved
 
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
-            result = forward(images.detach().requires_grad_())  # alive while counting: no address is used twice
+            result = forward(images.detach().requires_grad_())  # kept alive, so that no address is reused
         del result
         return sum(sizes.values())
 
@@ -99,7 +99,7 @@ def kept_bytes_per_image(forward: Callable[..., Any], image: Tensor) -> int:
 
 
 class _FeaturesOnly(nn.Module):
-    """A module whose forward pass is ``forward_features``: what a compiler takes."""
+    """A module whose forward pass is ``forward_features``, for the compiler."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

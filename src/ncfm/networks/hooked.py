@@ -1,4 +1,4 @@
-"""Features of a network that offers none."""
+"""Features of a network that does not provide any."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from torch import Tensor, nn
 
 from ncfm._utils.checks import NcfmError
 
-PROBES = 3  # images of the batch that finds out shapes
+PROBES = 3  # images of the batch that determines shapes
 
 
 class Hooked(nn.Module):
-    """Any network, with features: what its last linear layer is given, flattened.
+    """Any network, with the flattened input of its last linear layer as features.
 
-    ``forward`` is the module's own. ``forward_features`` runs the module too, and returns the input (n, ...) of the
-    ``nn.Linear`` that is called last, as (n, d). Which one that is, is found with a batch of zeros in evaluation mode,
-    which changes neither buffers nor random numbers. ``classifier`` is this layer; the logits are
-    ``classifier(forward_features(images))`` where the module does nothing more before or after it.
+    ``forward`` is that of the module. ``forward_features`` also runs the module, and returns the input (n, ...) of the
+    ``nn.Linear`` that is called last, as (n, d). This layer, ``classifier``, is determined with a batch of zeros in
+    evaluation mode, which changes neither buffers nor random number generators. The logits are
+    ``classifier(forward_features(images))`` unless the module does something else before or after the layer.
 
-    Its ``state_dict`` is that of the module, every key behind ``module.``; copies and pickles are whole ones.
+    The ``state_dict`` is that of the module with the prefix ``module.``. Copies and pickles are independent.
 
     Args:
         module: classifies images (n, c, h, w) -> (n, C).
         image_shape: (c, h, w) of one image.
 
     Raises:
-        NcfmError: if the module does not take such images, calls no ``nn.Linear``, or its last one gives something else
-            than the logits or mixes images; such a network must bring ``forward_features`` and ``num_features``.
+        NcfmError: if the module does not accept such images, calls no ``nn.Linear``, or its last one does not return
+            the logits or mixes images. Such a network must provide ``forward_features`` and ``num_features``.
     """
 
     def __init__(self, module: nn.Module, image_shape: Sequence[int]) -> None:
@@ -38,13 +38,13 @@ class Hooked(nn.Module):
         self._path, self.num_features = _last_linear(module, image_shape)
         self._keeping = False
         self._kept: Tensor | None = None
-        # A method and not a closure, so that in a deep copy it belongs to the copy. It stays, and is switched on by a
-        # flag: a compiler follows that without a break, but not the coming and going of hooks.
+        # A method, not a closure, so that the hook of a deep copy belongs to the copy. It is permanent and switched on
+        # by a flag: a compiler handles that without a graph break, but not adding and removing hooks.
         self.classifier.register_forward_pre_hook(self._keep)
 
     @property
     def classifier(self) -> nn.Linear:
-        """The last linear layer; not registered a second time, which would double its keys in the state."""
+        """The last linear layer; not registered again, which would duplicate its keys in the state dict."""
         layer = self.module.get_submodule(self._path)
         assert isinstance(layer, nn.Linear)
         return layer
@@ -61,7 +61,7 @@ class Hooked(nn.Module):
             self.module(images)
             kept = self._kept
         finally:
-            self._keeping, self._kept = False, None  # a kept tensor would hold its graph, and could not be copied
+            self._keeping, self._kept = False, None  # a stored tensor would keep its graph alive, and prevent copies
         assert kept is not None
         return torch.flatten(kept, 1)
 
@@ -72,12 +72,12 @@ class Hooked(nn.Module):
 
 @torch.no_grad()
 def probe(module: nn.Module, image_shape: Sequence[int], forward: Callable[[Tensor], object] | None = None) -> Tensor:
-    """What a module gives for a batch of zeros, (PROBES, c, h, w), in evaluation mode; the mode is put back.
+    """Output of a module for a batch of zeros, (PROBES, c, h, w), in evaluation mode; the mode is restored.
 
     ``forward`` is the module itself, or a method of it.
 
     Raises:
-        NcfmError: if it fails, or gives something else than a tensor.
+        NcfmError: if it fails, or does not return a tensor.
     """
     like = next(module.parameters(), torch.zeros(()))
     images = torch.zeros((PROBES, *image_shape), dtype=like.dtype, device=like.device)
@@ -85,7 +85,7 @@ def probe(module: nn.Module, image_shape: Sequence[int], forward: Callable[[Tens
     module.eval()
     try:
         found = (forward or module)(images)
-    except Exception as error:  # whatever somebody else's code raises
+    except Exception as error:  # the user's code may raise anything
         what = f"{type(error).__name__}: {error}"
         raise NcfmError(f"{type(module).__name__} fails on images of shape {tuple(images.shape)}: {what}") from error
     finally:
@@ -96,7 +96,7 @@ def probe(module: nn.Module, image_shape: Sequence[int], forward: Callable[[Tens
 
 
 def _last_linear(module: nn.Module, image_shape: Sequence[int]) -> tuple[str, int]:
-    """Path of the linear layer that is called last, and the length of its input for one image."""
+    """Path of the linear layer that is called last, and the length of its input per image."""
     calls: list[tuple[str, nn.Linear, torch.Size]] = []
 
     def note(path: str, layer: nn.Linear) -> Any:
@@ -108,14 +108,14 @@ def _last_linear(module: nn.Module, image_shape: Sequence[int]) -> tuple[str, in
     finally:
         for handle in handles:
             handle.remove()
-    mend = "give it forward_features and num_features, as ncfm.networks.ConvNet has."
+    remedy = "add forward_features and num_features, as in ncfm.networks.ConvNet."
     if not calls:
-        raise NcfmError(f"{type(module).__name__} has no nn.Linear whose input could be its features; {mend}")
+        raise NcfmError(f"{type(module).__name__} has no nn.Linear whose input could be its features; {remedy}")
     path, layer, shape = calls[-1]
     if (PROBES, layer.out_features) != (shape[0], *logits.shape[1:]):
         raise NcfmError(
-            f"The last nn.Linear of {type(module).__name__} ({path or 'itself'}) gives {layer.out_features} values for "
-            f"an input of shape {tuple(shape)}, the network {tuple(logits.shape)} for {PROBES} images: it is not the "
-            f"classifier; {mend}"
+            f"The last nn.Linear of {type(module).__name__} ({path or 'itself'}) returns {layer.out_features} values "
+            f"for an input of shape {tuple(shape)}, the network {tuple(logits.shape)} for {PROBES} images: it is not "
+            f"the classifier; {remedy}"
         )
     return path, shape[1:].numel()

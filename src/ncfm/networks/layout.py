@@ -1,4 +1,4 @@
-"""How images lie in memory for convolutions."""
+"""Memory layout of images for convolutions."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """The same images with channels innermost in memory, the layout in which convolutions are fastest."""
+    """The images in channels-last memory format, in which convolutions are fastest."""
     return images.contiguous(memory_format=torch.channels_last)

@@ -10,14 +10,14 @@ from ncfm.networks.base import FeatureNetwork
 
 
 class MLP(FeatureNetwork):
-    """``depth`` hidden layers of ``width`` rectified units on the pixels, then one linear layer.
+    """``depth`` hidden layers of ``width`` ReLU units on the pixels, then one linear layer.
 
     Args:
         channels: image channels c.
         num_classes: classes C.
         image_size: side of the square image in pixels.
         depth: number of hidden layers.
-        width: units of each.
+        width: units per hidden layer.
 
     Features: ``width``.
 

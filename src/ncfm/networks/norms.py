@@ -12,7 +12,7 @@ NORMS = ("instance", "batch", "group", "layer", "none")
 
 
 def make_norm(norm: str, width: int) -> nn.Module:
-    """A normalisation layer by name; instance and layer norm are group norms of ``width`` groups and of one.
+    """A normalisation layer by name; instance and layer norm are group norms with ``width`` groups and one group.
 
     Raises:
         NcfmError: for an unknown norm.

@@ -43,20 +43,20 @@ OPTIONS = ("depth", "width", "norm")
 
 @dataclass(frozen=True)
 class Family:
-    """Networks that share a name up to depth, width and norm."""
+    """Networks whose names differ in depth, width and norm only."""
 
-    make: Callable[..., nn.Module]  # (channels, num_classes, image_size=...), and those of `OPTIONS` that it takes
+    make: Callable[..., nn.Module]  # (channels, num_classes, image_size=...) and some of `OPTIONS`
     example: str
     description: str  # one line
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Those of `OPTIONS` that ``make`` takes."""
+        """The `OPTIONS` that ``make`` accepts."""
         return tuple(option for option in OPTIONS if option in inspect.signature(self.make).parameters)
 
     @property
     def grammar(self) -> str:
-        """What may follow the family in a name."""
+        """What may follow the family in a name, for messages."""
         forms = {"depth": "[depth]", "width": "[w<width>]", "norm": "[-norm]"}
         return "".join(forms[option] for option in self.options)
 
@@ -91,14 +91,14 @@ def create_network(name: str, *, channels: int, num_classes: int, image_size: in
     """A freshly initialised network.
 
     Names are ``family[depth][w<width>][-norm]``: ``convnet`` (depth from the image size), ``convnet3``,
-    ``convnet3w64-batch``, ``resnet18-batch``, ``vit6w192``. `FAMILIES` says what each family takes; the norms are
-    instance, batch, group, layer and none. Beside those:
+    ``convnet3w64-batch``, ``resnet18-batch``, ``vit6w192``. `FAMILIES` has the options of each family; the norms are
+    instance, batch, group, layer and none. In addition:
 
-    - ``timm:NAME`` is timm's model of that name, where timm is installed (`timm_factory`).
+    - ``timm:NAME`` is the timm model of that name, if timm is installed (`timm_factory`).
     - ``module:callable``, such as ``my_networks:make``, is the user's own code: the current folder's ``my_networks.py``
-      has ``def make(*, channels, num_classes, image_size)``, which returns any ``nn.Module`` that gives logits (n, C)
-      for images (n, c, h, w) (`local_factory`).
-    - a name that the program gave to `register_network`.
+      has ``def make(*, channels, num_classes, image_size)``, which returns any ``nn.Module`` that maps images
+      (n, c, h, w) to logits (n, C) (`local_factory`).
+    - a name that was given to `register_network`.
 
     Such a network without ``forward_features`` and ``num_features`` is `Hooked`: its features are the input of its last
     linear layer.
@@ -108,35 +108,33 @@ def create_network(name: str, *, channels: int, num_classes: int, image_size: in
         channels: image channels c.
         num_classes: classes C.
         image_size: side of the square image in pixels.
-        seed: fixes the initial weights, whatever else has drawn random numbers (of own code: the weights drawn from
-            torch's generator).
+        seed: determines the initial weights; in the user's own code those that are drawn from torch's generator.
 
     Raises:
-        NcfmError: for an unknown name, a depth, width or norm that the family does not take, an image too small for
-            the network, timm missing, or own code that is missing or gives no such network.
+        NcfmError: for an unknown name, a depth, width or norm that the family does not support, an image too small for
+            the network, a missing timm, or own code that is missing or returns no such network.
     """
     with torch.random.fork_rng(devices=[]):
-        make = _factory(name)  # may import own code
-        # Not torch.manual_seed, which would also reseed the accelerators for good.
+        make = _factory(name)  # may import the user's code
+        # Not torch.manual_seed, which would also reseed the accelerators.
         torch.default_generator.manual_seed(derive_seed(seed, "initial weights"))
         network: nn.Module = make(channels=channels, num_classes=num_classes, image_size=image_size)
         return network
 
 
 def register_network(name: str, factory: Factory) -> None:
-    """Make a network of one's own known by a name, for as long as the program runs.
+    """Register the user's own network under a name for the current process.
 
-    For what has no module to be named by, such as a function in a notebook. A second factory of the same name takes
-    the place of the first.
+    For code that has no module to name, such as a function in a notebook. A second factory replaces the first one of
+    the same name.
 
     Args:
-        name: letters, digits, ``_``, ``.`` and ``-``; none that a family of `FAMILIES` has.
-        factory: called as ``factory(channels=c, num_classes=C, image_size=side)`` for a fresh ``nn.Module`` that gives
-            logits (n, C) for images (n, c, h, w). Its own ``forward_features`` and ``num_features`` are used if it has
-            both.
+        name: letters, digits, ``_``, ``.`` and ``-``; not a name of a family of `FAMILIES`.
+        factory: called as ``factory(channels=c, num_classes=C, image_size=side)`` for a new ``nn.Module`` that maps
+            images (n, c, h, w) to logits (n, C). Its ``forward_features`` and ``num_features`` are used if it has both.
 
     Raises:
-        NcfmError: for another name, or a factory that cannot be called so.
+        NcfmError: for another name, or a factory that does not accept these keywords.
 
     >>> register_network("linear", lambda channels, num_classes, image_size: nn.Sequential(
     ...     nn.Flatten(), nn.Linear(channels * image_size**2, num_classes)))
@@ -151,7 +149,7 @@ def register_network(name: str, factory: Factory) -> None:
 
 
 def is_own(name: str) -> bool:
-    """Whether a name means one of this package's networks, today and tomorrow: only of such is anything remembered."""
+    """Whether a name always stands for a network of this package: only their results are cached."""
     return name not in _registered and _NAME.fullmatch(name) is not None
 
 
@@ -165,7 +163,7 @@ def is_user_code(name: str) -> bool:
 
 
 def _factory(name: str) -> Factory:
-    """What makes the networks of a name."""
+    """The factory of a name."""
     check_given(name, "network")
     if name in _registered:
         return checked_factory(name, _registered[name])
@@ -181,7 +179,7 @@ def _factory(name: str) -> Factory:
     refused = [option for option in options if option not in family.options]
     if refused:
         raise NcfmError(
-            f"The network {name!r} names a {refused[0]}, which {match['family']} does not take; it takes "
+            f"The network {name!r} names a {refused[0]}, which {match['family']} does not support; it supports "
             f"{match['family']}{family.grammar}, for example {family.example} ({family.description})."
         )
     numbers = {option: int(value) for option, value in options.items() if option != "norm"}
@@ -189,17 +187,17 @@ def _factory(name: str) -> Factory:
 
 
 def _unknown(name: str) -> str:
-    """What to say of a name that is none."""
+    """Error message for an unknown name."""
     examples = [family.example for family in FAMILIES.values()]
     families = "".join(f"\n  {key + family.grammar:32}{family.description}" for key, family in FAMILIES.items())
     own = f" Registered: {', '.join(sorted(_registered))}." if _registered else ""
     return (
         f"Unknown network {name!r}.{nearest(name, [*FAMILIES, *examples, *_registered])} Names are "
         "family[depth][w<width>][-norm], for example convnet3 or resnet18-batch; timm:NAME for a model of timm; "
-        f"module:callable for code of your own.{own} Families, with norms {', '.join(NORMS)}:{families}"
+        f"module:callable for your own code.{own} Families, with norms {', '.join(NORMS)}:{families}"
     )
 
 
 def on_device(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network on a device, weights laid out for channels-last convolutions."""
+    """The network on a device, with weights in channels-last memory format."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

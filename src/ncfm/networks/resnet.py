@@ -29,8 +29,8 @@ class ResNet(FeatureNetwork):
         image_size: side of the square image in pixels, at least 8.
         depth: 10, 18 or 34.
         width: channels of the first stage.
-        norm: "instance" (the field's standard), "batch", "group", "layer" or "none"; without a norm, convolutions
-            have biases.
+        norm: "instance" (standard in dataset distillation), "batch", "group", "layer" or "none"; without a norm,
+            convolutions have biases.
 
     Features: ``8 width``, at every size.
 
@@ -59,7 +59,7 @@ class ResNet(FeatureNetwork):
         blocks: list[nn.Module] = []
         inside = width
         for stage, number in enumerate(STAGES[depth]):
-            halved = -(-side // 2)  # what stride 2 leaves of an odd map: the middle stays
+            halved = -(-side // 2)  # stride 2 keeps the middle of an odd map
             stride = 2 if stage > 0 and halved >= SMALLEST_MAP else 1
             side = halved if stride == 2 else side
             for index in range(number):
@@ -79,7 +79,7 @@ class BasicBlock(nn.Module):
 
     def __init__(self, channels: int, width: int, stride: int, norm: str) -> None:
         super().__init__()
-        bias = norm == "none"  # a norm would take it away again
+        bias = norm == "none"  # a norm would cancel it
         self.residual = nn.Sequential(
             Convolution(channels, width, kernel_size=3, stride=stride, padding=1, bias=bias),
             make_norm(norm, width),

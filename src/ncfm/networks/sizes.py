@@ -1,9 +1,8 @@
-"""How small images and feature maps may get, and which images count as large.
+"""Minimum sizes of images and feature maps, and the size from which images count as large.
 
-An instance norm takes from every feature map of an image its own mean. A map of one pixel *is* its mean: whatever the
-image, the norm turns it into the same constant. So no network here strides or pools below two pixels a side as long
-as a normalised layer is still to come; after the last one it may. That holds for every norm: a name is one
-architecture whatever norm it ends with.
+An instance norm subtracts the mean of every feature map. A map of one pixel equals its mean, so that the norm turns it
+into the same constant for every image. Therefore no network here strides or pools below two pixels per side before its
+last normalised layer. This holds for every norm, so that the architecture does not depend on the norm.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from collections.abc import Iterable
 
 from ncfm._utils.checks import NcfmError
 
-SMALLEST_MAP = 2  # pixels a side, before a normalised layer
-SMALLEST_IMAGE = 8  # pixels a side
-LARGE_IMAGE = 96  # from this side on a network begins as its paper's for ImageNet does
+SMALLEST_MAP = 2  # pixels per side, before a normalised layer
+SMALLEST_IMAGE = 8  # pixels per side
+LARGE_IMAGE = 96  # pixels per side from which a network has the stem of its paper for ImageNet
 
 
 def check_image_size(image_size: int) -> None:
@@ -22,12 +21,12 @@ def check_image_size(image_size: int) -> None:
     if image_size < SMALLEST_IMAGE:
         raise NcfmError(
             f"This network needs images of at least {SMALLEST_IMAGE} px, got {image_size} px; "
-            "convnet and mlp take smaller ones."
+            "convnet and mlp accept smaller ones."
         )
 
 
 def check_depth(what: str, depth: int, known: Iterable[int]) -> None:
-    """Raise NcfmError unless the depth is one of those that ``what`` comes in."""
+    """Raise NcfmError unless the depth is one of the known depths of ``what``."""
     *first, last = sorted(known)
     if depth not in (*first, last):
         raise NcfmError(f"The depth of a {what} is {', '.join(map(str, first))} or {last}, got {depth}.")

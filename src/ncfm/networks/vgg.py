@@ -19,9 +19,9 @@ MULTIPLES = (1, 2, 4, 8, 8)  # of the width, by stage
 class VGG(FeatureNetwork):
     """Five stages of 3x3 convolutions (norm, ReLU), a max-pooling 2x2 after each, then one linear layer.
 
-    One linear layer stands for the three of the original, as everywhere in the distillation literature. A pooling that
-    would leave less than 2 px before a further norm is left out (`ncfm.networks.sizes`): of the first four those that
-    a small image has no room for, two at 8 px and one at 28 px; from 32 px on all are there.
+    One linear layer replaces the three of the original, as usual in dataset distillation. A pooling that would leave
+    less than 2 px before a further norm is omitted (`ncfm.networks.sizes`): two of the first four at 8 px, one at
+    28 px, none from 32 px on.
 
     Args:
         channels: image channels c.
@@ -29,7 +29,7 @@ class VGG(FeatureNetwork):
         image_size: side of the square image in pixels, at least 8.
         depth: 11, 13 or 16.
         width: channels of the first stage; the others have 2, 4, 8 and 8 times as many.
-        norm: "instance" (the field's standard), "batch", "group", "layer" or "none".
+        norm: "instance" (standard in dataset distillation), "batch", "group", "layer" or "none".
 
     Features: ``8 width`` up to 63 px, ``8 width * (image_size // 32) ** 2`` from 32 px on.
 

@@ -13,8 +13,8 @@ from ncfm._utils.checks import check_at_least
 from ncfm.networks.base import FeatureNetwork
 from ncfm.networks.sizes import check_image_size
 
-GRID = 8  # tokens a side, up to images of GRID * LARGEST_PATCH = 128 px
-LARGEST_PATCH = 16  # pixels a side, up to images of LARGEST_GRID * LARGEST_PATCH = 224 px
+GRID = 8  # tokens per side, up to images of GRID * LARGEST_PATCH = 128 px
+LARGEST_PATCH = 16  # pixels per side, up to images of LARGEST_GRID * LARGEST_PATCH = 224 px
 LARGEST_GRID = 14
 HEAD_WIDTH = 64
 
@@ -22,7 +22,7 @@ HEAD_WIDTH = 64
 def patch_for(image_size: int) -> int:
     """Side of a patch in pixels: 1 at 8 px, 4 at 28 and 32 px, 8 at 64 px, 16 from 121 to 224 px.
 
-    The smallest that gives at most 8 x 8 tokens, but no more than 16 as long as that gives at most 14 x 14.
+    The smallest side with at most 8 x 8 tokens, but at most 16 as long as there are at most 14 x 14 tokens.
     """
     return max(min(-(-image_size // GRID), LARGEST_PATCH), -(-image_size // LARGEST_GRID))
 
@@ -31,17 +31,17 @@ class ViT(FeatureNetwork):
     """Patches as tokens, learned positions, ``depth`` pre-norm transformer layers, mean over tokens, one linear layer.
 
     A layer is ``x + attention(norm(x))``, then ``x + mlp(norm(x))`` with GELU and 4 times the width; a norm follows the
-    last one. Patches are of `patch_for` pixels a side: 64 tokens at 8, 32, 64 and 128 px, 49 at 28 px, 196 at 224 px.
-    An image that the patch does not divide is padded with zeros, the mean colour of normalised images, to the right and
-    below; no pixel is lost. There is no dropout, no class token and no choice of norm.
+    last one. Patches have `patch_for` pixels per side: 64 tokens at 8, 32, 64 and 128 px, 49 at 28 px, 196 at 224 px.
+    If the patch does not divide the image, the image is padded on the right and below with zeros, the mean colour of
+    normalised images. There is no dropout, no class token and no choice of norm.
 
     Args:
         channels: image channels c.
         num_classes: classes C.
         image_size: side of the square image in pixels, at least 8.
         depth: number of layers.
-        width: of a token; a layer has ``width / 64`` heads, or the next smaller number that divides the width, at
-            least one.
+        width: of a token. A layer has ``width / 64`` heads, or the next smaller number that divides the width, at least
+            one.
 
     Features: ``width``, at every size.
 
@@ -64,7 +64,7 @@ class ViT(FeatureNetwork):
         heads = next(number for number in range(max(width // HEAD_WIDTH, 1), 0, -1) if width % number == 0)
         self.embedding = nn.Conv2d(channels, width, kernel_size=patch, stride=patch)
         self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(grid**2, width), std=0.02))
-        # One by one: nn.TransformerEncoder would give all of them the weights of the first.
+        # Separately: nn.TransformerEncoder would give all layers the weights of the first.
         self.layers = nn.Sequential(
             *(
                 nn.TransformerEncoderLayer(
@@ -88,6 +88,6 @@ class ViT(FeatureNetwork):
 
 def _attention_for(images: Tensor) -> AbstractContextManager[None]:
     """On a CPU and inside a torch.func transform, attention by its definition: the fused one has no batching rule."""
-    # A compiler cannot see the transforms; of compiled passes only those of students side by side need this.
+    # A compiler cannot see the transforms; among compiled passes only the stacked one of students needs this.
     transformed = torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
     return sdpa_kernel(SDPBackend.MATH) if images.device.type == "cpu" and transformed else nullcontext()

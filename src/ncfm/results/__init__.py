@@ -1,1 +1,1 @@
-"""Rows of numbers: their files, their formatting, their figures, and the published ones to compare with."""
+"""Results: rows in CSV files, formatting of numbers, plots, and published numbers to compare with."""

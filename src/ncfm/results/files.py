@@ -1,4 +1,4 @@
-"""Results files: a row for every published number, with the command and the conditions that produced it."""
+"""Results files: one row per number, with the command and the conditions that produced it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COLUMNS = tuple(f.name for f in fields(AccuracyRow))
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a measurement ran under; kept with its scores, so that a row written later still tells of it."""
+    """Conditions of a measurement. They are stored with its scores, for rows that are written later."""
 
     device: str
     threads: int
@@ -44,7 +44,7 @@ class Conditions:
 
     @classmethod
     def here(cls, device: torch.device) -> Conditions:
-        """Those of this process, now."""
+        """The current conditions of this process."""
         return cls(
             describe_device(device),
             torch.get_num_threads(),
@@ -56,7 +56,7 @@ class Conditions:
 
 
 def command_line() -> str:
-    """The command that runs, as one would type it: the program and whole paths by their names, wherever they lie."""
+    """The running command as it would be typed, with the program and absolute paths reduced to their last part."""
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     arguments = [_without_place(argument) for argument in sys.argv[1:]]
     if main is not None and main.name.startswith("benchmarks."):
@@ -66,7 +66,7 @@ def command_line() -> str:
 
 
 def _without_place(argument: str) -> str:
-    """An argument as it is, but a path from the root by its last part: rows are for other machines than this one."""
+    """An argument, with an absolute path reduced to its last part: rows are read on other machines."""
     if Path(argument).is_absolute():
         return Path(argument).name or argument
     option, equals, value = argument.rpartition("=")
@@ -74,12 +74,11 @@ def _without_place(argument: str) -> str:
 
 
 def append_rows(path: Path, rows: Sequence[DataclassInstance]) -> None:
-    """Append rows to a CSV file, making it with its header if needed; the file is replaced whole.
+    """Append rows to a CSV file, which is created if needed and rewritten atomically.
 
-    A measurement that the file already has is not written twice: a comparison that is called again takes its finished
-    scores from its folder, to the last digit of their times, and they are no new evidence.
-
-    A file of an earlier version lacks columns: they are added, empty in its rows.
+    A measurement that the file already has is skipped: a repeated comparison reads its finished scores from its folder,
+    identical to the last digit of their times, and they are no new evidence. Columns that a file of an earlier version
+    lacks are added, empty in its rows.
 
     Raises:
         NcfmError: if the file has columns that this version does not know.
@@ -90,7 +89,7 @@ def append_rows(path: Path, rows: Sequence[DataclassInstance]) -> None:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         before = csv.DictReader(io.StringIO(text))
         if set(before.fieldnames or ()) - set(columns):
-            raise NcfmError(f"{path} has other columns than this version writes; expected {','.join(columns)}.")
+            raise NcfmError(f"{path} has columns that this version does not know; expected {','.join(columns)}.")
         whole = [{column: row.get(column) or "" for column in columns} for row in before]
         known = {_measurement(row) for row in whole}
         buffer = io.StringIO()
@@ -101,7 +100,7 @@ def append_rows(path: Path, rows: Sequence[DataclassInstance]) -> None:
 
 
 def _measurement(row: Mapping[str, str]) -> tuple[str, ...]:
-    """What a row measured, without the process that wrote it down."""
+    """The measurement in a row, without the conditions of the process that wrote it."""
     aside = ("command", "commit", "date", "peak_memory_mb", "threads", "iterations", "distill_memory_mb", "storage")
     return tuple(value for column, value in row.items() if column not in aside)
 
@@ -122,7 +121,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def latest(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """Of rows that measured the same thing the last one, in the order of their first appearance."""
+    """The last row of each measurement, in the order of their first appearance."""
     what = ("dataset", "ipc", "method", "variant", "network", "protocol", "seed")
     return list({tuple(row[column] for column in what): row for row in rows}.values())
 
@@ -135,9 +134,9 @@ def _cell(value: object) -> str:
 
 @cache
 def code_version() -> str:
-    """The commit of the code that is running, with ``+changes`` if its files differ from it; else the version.
+    """The commit of the running code, with ``+changes`` if its files differ from it; without git the version.
 
-    Found out once: a long run must not be credited to a commit made while it was under way.
+    Determined once: a long run must not be attributed to a commit made in the meantime.
     """
     folder = Path(__file__).parent
     try:
@@ -149,7 +148,7 @@ def code_version() -> str:
 
 
 def library_versions() -> dict[str, str]:
-    """Python's version, and those of the libraries that compute."""
+    """Versions of Python and of the numerical libraries."""
     return {"python": platform.python_version(), **{name: version(name) for name in ("ncfm", "torch", "numpy")}}
 
 

@@ -1,4 +1,4 @@
-"""Numbers, times and names as tables and pages show them."""
+"""Formatting of numbers, times and names for tables and pages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ncfm.data.named import whole_size
 
 
 def mean_of(mean: float, std: float, low: float | None) -> str:
-    """An accuracy in percent with its deviation; of one student, which has no interval, without.
+    """An accuracy in percent with its standard deviation, which is omitted for a single student.
 
     Args:
         mean, std: fractions.
-        low: of the 95 % interval; None or NaN if there is none.
+        low: lower end of the 95 % interval; None or NaN for a single student.
 
     >>> mean_of(0.665, 0.005, 0.653), mean_of(0.667, 0.0, None)
     ('66.5 ± 0.5', '66.7')
@@ -41,7 +41,7 @@ def of_row(row: Mapping[str, str]) -> tuple[str, str]:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that people would use, in about two digits.
+    """A time in a suitable unit, with about two digits.
 
     >>> duration(0.35), duration(42), duration(600), duration(9000), duration(207_000)
     ('0.35 s', '42 s', '10 min', '2.5 h', '2.4 days')
@@ -55,7 +55,7 @@ def duration(seconds: float) -> str:
 
 
 def spaced(names: str) -> str:
-    """A list without spaces with places to break a line."""
+    """A comma-separated list with spaces, for line breaks."""
     return names.replace(",", ", ")
 
 
@@ -69,11 +69,11 @@ def percent(value: float | None) -> str:
 
 
 def machine_of(row: Mapping[str, str]) -> str:
-    """Where a row was measured: "2 cores of AMD EPYC (AVX2)"."""
+    """The machine of a row: "2 cores of AMD EPYC (AVX2)"."""
     return f"{row['threads']} core{'s' * (row['threads'] != '1')} of {row['device']}"
 
 
 def part_of(row_name: str, row: Mapping[str, str]) -> str:
-    """Of how many training images a row is, where they are not the whole set: "1,400 of 9,469"; else "all"."""
+    """Training images of a row: "1,400 of 9,469", or "all" for the whole dataset."""
     whole, used = whole_size(row_name.partition("-ipc")[0]), int(row["training_images"] or 0)
     return "all" if not used or whole is None or used == whole else f"{used:,} of {whole:,}"

@@ -1,4 +1,4 @@
-"""Pictures of image sets."""
+"""Grids of images as a picture."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch import Tensor
 from ncfm._utils.files import write_atomically
 from ncfm.data.image_set import to_uint8
 
-TILE = 96  # pixels a side of an image in the picture, at least
-MOST_PIXELS = 2**19  # of the images in one picture, 512 of 32 pixels a side: 2 MB, and what a person scrolls through
+TILE = 96  # minimum side of an image in the picture, in pixels
+MOST_PIXELS = 2**19  # of all images in one picture: 512 images of 32 x 32 pixels, a file of 2 MB
 GAP = 4
 LABEL_HEIGHT = 18
 BACKGROUND, INK = (255, 255, 255), (40, 40, 40)
 
 
 def image_grid(images: Tensor, class_names: Sequence[str], *, max_columns: int = 10) -> Image.Image:
-    """A picture of a synthetic set: a row for each class, or, with one image each, classes side by side.
+    """A picture of a synthetic set: one row per class, or, with one image per class, the classes next to each other.
 
     Args:
         images: (C, ipc, c, h, w) in [0, 1].
-        class_names: C names, written beside or above the images.
-        max_columns: images of a class (or classes in a line) shown at most; fewer of a class, its first, where all
-            classes together would have more than `MOST_PIXELS`.
+        class_names: C names, written next to or above the images.
+        max_columns: maximum of images per class (or of classes per row). Fewer images per class are shown, the first
+            ones, if all classes together would exceed `MOST_PIXELS`.
     """
     classes, ipc = images.shape[:2]
     if ipc == 1:
@@ -65,7 +65,7 @@ def _side_by_side(images: Tensor, class_names: Sequence[str], max_columns: int) 
 
 
 def _tile(image_size: int) -> int:
-    """Side in the picture: a whole multiple of the image's, so that pixels stay square and sharp."""
+    """Side in the picture: an integer multiple of the image's, so that pixels remain square and sharp."""
     return image_size * max(-(-TILE // image_size), 1)
 
 

@@ -1,4 +1,4 @@
-"""Plots of what was measured."""
+"""Plots of results."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = ("#1f5fa8", "#c8691c", "#3c8a4e", "#8a4fa3", "#7a7a7a", "#b03a48")
-MARKERS = ("o", "s", "^", "D", "v", "P")  # told apart without colours too
-COST_RANGE = 4.0  # an axis of costs spans at least this factor: methods given equal time end an iteration apart
+MARKERS = ("o", "s", "^", "D", "v", "P")  # distinguishable without colours
+COST_RANGE = 4.0  # minimum ratio of the ends of a cost axis: costs under an equal time budget hardly differ
 
 
 def plot_continual(found: Mapping[str, ContinualResult], path: Path, title: str) -> None:
-    """Accuracy against the classes seen, a line for each memory, bands of 95 % intervals."""
+    """Accuracy against the number of classes seen, one line per memory, with bands for 95 % intervals."""
     figure, (axis,) = _figure()
     for i, (name, result) in enumerate(found.items()):
         curve = result.curve
@@ -38,7 +38,7 @@ def plot_continual(found: Mapping[str, ContinualResult], path: Path, title: str)
 
 
 def plot_search(found: SearchResult, path: Path, title: str) -> None:
-    """Accuracy after the full split against accuracy after the set, a point for each network."""
+    """Accuracy of training on the full split against that of training on the set, one point per network."""
     figure, (axis,) = _figure()
     xs, ys = ([100 * value for value in values] for values in (found.proxy, found.full))
     axis.plot(xs, ys, "o", color=COLORS[0])
@@ -48,8 +48,8 @@ def plot_search(found: SearchResult, path: Path, title: str) -> None:
         aside, side = (4, "left") if x <= edge else (-4, "right")
         axis.annotate(name, (x, y), xytext=(aside, 3), textcoords="offset points", fontsize=6, alpha=0.8, ha=side)
     rho = found.correlation.spearman
-    axis.set_xlabel("accuracy after the set, %")
-    axis.set_ylabel("accuracy after the full split, %")
+    axis.set_xlabel("accuracy, trained on the set, %")
+    axis.set_ylabel("accuracy, trained on the full split, %")
     axis.legend(loc="lower right")
     _save(figure, path, f"{title}: rank correlation {rho.value:.2f} ({rho.low:.2f} to {rho.high:.2f})")
 
@@ -59,18 +59,20 @@ class CostPoint(NamedTuple):
 
     name: str
     accuracy: Interval
-    seconds: float | None  # to distil; None for a method that does not
-    memory_mb: float | None  # distilling took at most
+    seconds: float | None  # of distillation; None for a method that does not distil
+    memory_mb: float | None  # peak memory of distillation
 
     @property
     def is_distilled(self) -> bool:
-        """Whether there is a cost."""
+        """Whether the method distils, which has a cost."""
         return self.seconds is not None and self.memory_mb is not None
 
 
 def plot_costs(points: Sequence[CostPoint], path: Path, title: str) -> None:
-    """Accuracy against the time and against the memory of distilling, with intervals, a point for each method; those
-    that do not distil cost nothing, and are lines."""
+    """Accuracy against the time and against the peak memory of distillation, with intervals, one point per method.
+
+    Methods that do not distil have no cost and are horizontal lines.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter
 
     figure, axes = _figure(columns=2)
@@ -85,7 +87,7 @@ def plot_costs(points: Sequence[CostPoint], path: Path, title: str) -> None:
                 [getattr(point, cost)],
                 [mean],
                 reach,
-                fmt=MARKERS[(i + i // 6) % 6],  # with the colour no pair comes twice
+                fmt=MARKERS[(i + i // 6) % 6],  # each pair of marker and colour is used once
                 color=COLORS[i % 6],
                 capsize=3,
                 label=point.name,
@@ -103,15 +105,15 @@ def plot_costs(points: Sequence[CostPoint], path: Path, title: str) -> None:
     _save(figure, path, title)
 
 
-NAMED_CLASSES = 30  # a longer axis of classes has numbers only
+NAMED_CLASSES = 30  # maximum of class names on an axis; more classes have numbers
 
 
 def plot_diagnosis(entries: Sequence[Mapping[str, Any]], path: Path, title: str, class_names: Sequence[str]) -> None:
-    """Where an adversary looked over the iterations: learned frequencies beside fixed ones.
+    """The learned frequencies of an adversary over the iterations, compared with fixed ones.
 
     Four panels over the iterations: NCFD and the excess over sampling noise (means over classes, bands from the lowest
-    class to the highest), the modulus of the real characteristic function beside the learned bandwidths, and the share
-    of the amplitude. Below them NCFD and the share of the amplitude by class, at the last look.
+    class to the highest), the modulus of the real characteristic function with the learned bandwidths, and the share of
+    the amplitude. Below them NCFD and the share of the amplitude by class, at the last diagnosis.
     """
     from matplotlib.figure import Figure
 
@@ -149,12 +151,12 @@ def _plot_bandwidths(axis: Axes, at: Sequence[int], spectra: Sequence[Sequence[f
     """The quantiles of the learned bandwidths over the iterations."""
     for quantile in zip(*spectra, strict=True):
         axis.plot(at, quantile, ":", color=COLORS[2], linewidth=1)
-    axis.set_ylabel("bandwidth of the learned, 5 to 95 % (dotted)", color=COLORS[2])
+    axis.set_ylabel("learned bandwidths, 5 to 95 % (dotted)", color=COLORS[2])
     axis.set_ylim(bottom=0)
 
 
 def _figure(columns: int = 1) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure  # slow to import; without pyplot no window system is asked for
+    from matplotlib.figure import Figure  # slow to import; without pyplot no window system is needed
 
     figure = Figure(figsize=(7 if columns == 1 else 10, 4.5), layout="constrained")
     axes = list(figure.subplots(1, columns, sharey=True, squeeze=False)[0])

@@ -1,4 +1,4 @@
-"""Accuracies that papers report, to stand beside ours. Theirs are the best of many looks at the test split.
+"""Accuracies reported in papers, for comparison. They are the best of many test evaluations during training.
 
 Reference:
     Wang et al., "Dataset Distillation with Neural Characteristic Function: A Minmax Perspective", CVPR 2025,
@@ -20,11 +20,11 @@ NCFM: dict[tuple[str, int, str], float] = {
     **{("cifar10", 10, network): value for network, value in (("alexnet", 67.9), ("vgg11", 68.0), ("resnet18", 67.7))},
     **{("cifar10", 50, network): value for network, value in (("alexnet", 75.5), ("vgg11", 75.5), ("resnet18", 73.8))},
 }
-"""Top-1 in percent by data, images per class and network; from sets distilled with a ConvNet (Tables 1 to 3)."""
+"""Top-1 accuracy in percent by data, images per class and network, of sets distilled with a ConvNet (Tables 1 to 3)."""
 
 
 def published(data: str | None, ipc: int | None, network: str) -> float | None:
-    """What the paper reports for NCFM with these students, in percent; None if it does not."""
+    """Accuracy in percent that the paper reports for NCFM with this evaluation network; None if it reports none."""
     family = "convnet" if network.removeprefix("convnet").removesuffix("-instance").isdigit() else network
     return NCFM.get((data or "", ipc or 0, family.removesuffix("-instance")))
 
@@ -36,4 +36,4 @@ ABLATIONS: dict[tuple[str, str], float] = {
     ("alpha", "alpha=0"): 70.1,
     ("discrepancy", "mmd"): 66.5,
 }
-"""Top-1 in percent on CIFAR-10 with ten images a class, by ablation and variant."""
+"""Top-1 accuracy in percent on CIFAR-10 with ten images per class, by ablation and variant."""

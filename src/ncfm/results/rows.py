@@ -1,4 +1,4 @@
-"""The rows of the files under ``results/``."""
+"""The rows of the files in ``results/``."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ class AccuracyRow:
     dataset: str
     ipc: int
     method: str  # ncfm, mean, random, herding, mosaic, full, ...
-    variant: str  # what differs from the recipe: gaussian, alpha=1, ...
+    variant: str  # differences from the recipe: gaussian, alpha=1, ...
     network: str
     protocol: str
     accuracy_mean: float  # after the last epoch
     accuracy_std: float
     accuracy_low: float  # 95 % interval of the mean
     accuracy_high: float
-    accuracy_best_mean: float | None  # best over looks; only with more than one look
+    accuracy_best_mean: float | None  # best over the test evaluations, if there are several
     num_runs: int
     teacher_seconds: float | None
     distill_seconds: float | None
     iterations: int | None
-    distill_memory_mb: float | None  # that iterations took at most, beside the data and the program
-    storage: float | None  # stored images per class, soft labels counted as images
+    distill_memory_mb: float | None  # peak memory of the iterations, without the data and the program
+    storage: float | None  # stored images per class; soft labels are counted as images
     evaluate_seconds: float
     peak_memory_mb: float
     device: str
@@ -34,14 +34,14 @@ class AccuracyRow:
     command: str
     commit: str
     date: str
-    versions: str = ""  # of Python and the libraries that compute: "python=3.13.1 torch=2.13.0 ..."
-    training_images: int | None = None  # of the real set, which may be a part of the one that has the name
-    energy_wh: float | None = None  # of the whole machine while the row was made, where it tells
+    versions: str = ""  # of Python and the numerical libraries: "python=3.13.1 torch=2.13.0 ..."
+    training_images: int | None = None  # of the real data, which may be a part of the named dataset
+    energy_wh: float | None = None  # of the whole machine during the measurement, if it can be read
 
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One row of ``results/scores.csv``: a set's scores of DD-Ranking. Accuracies are fractions."""
+    """One row of ``results/scores.csv``: DD-Ranking scores of a set. Accuracies are fractions."""
 
     dataset: str
     ipc: int
@@ -57,10 +57,10 @@ class ScoreRow:
     augmentation_robust_score: float
     augmentation_robust_low: float
     augmentation_robust_high: float
-    full_accuracy: float  # of the full training split, hard labels
+    full_accuracy: float  # trained on the full split, hard labels
     full_protocol: str
     num_runs: int
-    seconds: float  # all students took
+    seconds: float  # of all students together
     device: str
     threads: int
     seed: int
@@ -97,7 +97,7 @@ class ContinualRow:
 
 @dataclass(frozen=True)
 class SearchRow:
-    """One row of ``results/search.csv``: a network of an architecture search by proxy."""
+    """One row of ``results/search.csv``: one network of an architecture search by proxy."""
 
     dataset: str
     ipc: int

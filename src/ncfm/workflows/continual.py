@@ -89,7 +89,7 @@ def _learn(loaded: LoadedSet, name: str, memory: LabelledImages, steps: int, rep
         steps=steps,
         runs=protocol.num_runs,
         seed=loaded.config.seed,
-        judge=train_one,
+        train_and_test=train_one,
     )
     reporter.end()
     return result

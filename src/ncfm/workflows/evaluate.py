@@ -11,7 +11,7 @@ from ncfm.config.build import build_targets
 from ncfm.config.resolve import Settings, config_of_set, data_of_set
 from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import EvaluationResult
-from ncfm.formats.reading import is_set, read_foreign
+from ncfm.formats.reading import is_set, read_external
 from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.stages import judge, prepare, train_teachers
@@ -35,7 +35,7 @@ def evaluate(
 
     Args:
         synthetic: a set, its folder, plain labelled images in [0, 1], or a file or folder that another program wrote
-            (see `ncfm.formats.reading.read_foreign`).
+            (see `ncfm.formats.reading.read_external`).
         on: the real data; default: what the set was made from. Needed for sets of other programs.
         settings: such as ``{"evaluate.runs": 10, "evaluate.network": "convnet3"}``; the set's own recipe otherwise.
         seed, data_dir, reporter: as in `distill`.
@@ -54,7 +54,7 @@ def evaluate(
     images, machine = prepare(data, config, data_dir)
     reporter = reporter or Silent()
     if isinstance(synthetic, (str, Path)):
-        synthetic = read_foreign(Path(synthetic), images)
+        synthetic = read_external(Path(synthetic), images)
     if isinstance(synthetic, SyntheticSet) and synthetic.class_names != images.class_names:
         raise NcfmError(
             f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
