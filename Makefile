@@ -57,7 +57,7 @@ $(VENV)/installed-docs: $(VENV)/installed
 	$(INSTALL) -e ".[docs]"
 	@touch $@
 
-figures: install ## draw the pictures of docs/method.md again
+figures: install ## draw the pictures of docs/explanation/method.md again
 	$(BIN)/python tools/figures.py
 
 dist: install-dev ## wheel and source archive in dist/, tried out of an empty folder

@@ -1,1 +1,1 @@
-"""Helpers of every room: checks, devices, files, locks, ranks, seeds, types, progress."""
+"""Shared helpers: checks, devices, files, locks, processes, seeds, types, progress."""

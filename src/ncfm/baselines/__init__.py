@@ -1,4 +1,4 @@
-"""Baselines and peers: what a distilled set is compared with."""
+"""Baselines: selections of real images with the same storage as a distilled dataset."""
 
 from ncfm.baselines.coresets import herding, k_center, k_means
 from ncfm.baselines.selection import BY_FEATURES, BY_TEACHERS, SELECTIONS, choose, select

@@ -113,8 +113,9 @@ def _list(as_json: bool) -> None:
     console.print(table, highlight=False)
     console.print(
         "The paper's are the best of many looks at the test split; ours are after the last epoch, mean and deviation "
-        "over students. Time: of teachers, distilling and all students on one or two CPU cores, see docs/reproduce.md; "
-        "of rows that have not been run it is predicted (~). `ncfm plan` predicts it for this machine.",
+        "over students. Time: of teachers, distilling and all students on one or two CPU cores, see "
+        "docs/how-to/reproduce.md; of rows that have not been run it is predicted (~). `ncfm plan` predicts it for "
+        "this machine.",
         highlight=False,
     )
 
@@ -147,7 +148,8 @@ def _in_words(reproduction: Reproduction) -> list[str]:
     if before is None:
         lines.append("There is no committed row to compare with yet.")
     elif against is None:
-        lines.append(f"Committed: {of_row(before)[0]} % by {before['protocol']}; no test, see docs/reproduce.md.")
+        no_test = "no test, see docs/how-to/reproduce.md"
+        lines.append(f"Committed: {of_row(before)[0]} % by {before['protocol']}; {no_test}.")
     else:
         within = "within" if against.low <= 0 <= against.high else "NOT within"
         lines.append(

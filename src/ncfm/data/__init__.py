@@ -1,4 +1,4 @@
-"""Image sets: sources by name or path, and the form in which they are held."""
+"""Real datasets: sources, decoding, caching, augmentation."""
 
 from ncfm.data.image_set import ImageSet, ImageSplit, carve_validation, draw_class_batches, normalize
 from ncfm.data.sources import images_of, known_names, load_images

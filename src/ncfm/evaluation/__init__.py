@@ -1,4 +1,4 @@
-"""Evaluation: protocols, students, scores. Takes plain tensors, so it judges anybody's set."""
+"""Evaluation: protocols, evaluation networks, scores, statistics."""
 
 from ncfm.evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from ncfm.evaluation.statistics import interval

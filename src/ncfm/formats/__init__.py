@@ -1,4 +1,4 @@
-"""Sets in the forms that other programs read: each written whole or not at all, and never over what is not ours."""
+"""External formats: distilled datasets read and written for other programs."""
 
 from ncfm.formats.writing import FORMATS, Exported, Format, export
 

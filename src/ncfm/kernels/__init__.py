@@ -1,4 +1,4 @@
-"""Own CPU kernels of the networks' two heavy parts; PyTorch's operators serve wherever these do not."""
+"""CPU kernels for the two expensive parts of the networks; PyTorch's operators are the fallback."""
 
 from ncfm.kernels.library import available, enable
 from ncfm.kernels.ops import block, block_usable, convolve3x3, differentiated_twice, switched_off, usable

@@ -1,1 +1,1 @@
-"""Rows of numbers: their files, their formatting, their figures, and the published ones to compare with."""
+"""Results: rows and their files, formatting, plots, published numbers."""

@@ -1,1 +1,1 @@
-"""The synthetic set, how its images start, how mosaics are decoded, and its soft labels."""
+"""The distilled dataset: images, formation, initialisation, soft labels."""
