@@ -1,4 +1,4 @@
-"""Hooks of the documentation site: MathML formulas, docstrings as Markdown, and the lists of settings and commands.
+"""Hooks of the documentation site: MathML formulas, docstrings as Markdown, and lists from the code.
 
 Formulas are converted when the site is built (latex2mathml), and browsers draw them: pages load no script for them and
 nothing from elsewhere. In pages a formula stands between ``$`` (inline) or ``$$`` (on its own); docstrings have the
@@ -17,6 +17,7 @@ from latex2mathml.converter import convert
 from pydantic import BaseModel
 from typer.main import get_command
 
+import ncfm
 from ncfm.cli.main import app
 from ncfm.config.schema import RunConfig
 
@@ -76,11 +77,25 @@ def in_cell(value: Any, *, code: bool = True) -> str:
     return f"`{text}`" if code else text
 
 
-LISTS = {"settings": settings_list, "commands": commands_list}
+ELSEWHERE = {  # public names that other pages of the API document
+    *("ImageSet", "images_of", "load_images", "SyntheticSet", "EvaluationResult", "__version__"),
+    *("characteristic_function", "gaussian_mmd", "ncfd"),
+    *("CharacteristicDiscrepancy", "TwoSampleResult", "two_sample_test"),
+}
+
+
+def functions_list() -> str:
+    """The public functions of the package, then its result classes and errors, for mkdocstrings."""
+    names = sorted(set(ncfm.__all__) - ELSEWHERE, key=lambda name: (isinstance(getattr(ncfm, name), type), name))
+    found = (getattr(ncfm, name) for name in names)
+    return "\n\n".join(f"::: {thing.__module__}.{thing.__qualname__}" for thing in found)
+
+
+LISTS = {"settings": settings_list, "commands": commands_list, "functions": functions_list}
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """MkDocs' hook: called with the Markdown of every page; fills in the lists of settings and commands."""
+    """MkDocs' hook: called with the Markdown of every page; fills in lists that come from the code."""
     for name, made in LISTS.items():
         mark = f"<!-- {name}: filled in when the site is built -->"
         if mark in markdown:

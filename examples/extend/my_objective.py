@@ -4,23 +4,20 @@ ncfm distill digits --ipc 1 --set objective.name=my_objective:MomentMatching
 """
 
 from ncfm.discrepancy import mean_gap
-from ncfm.distillation.objectives import MeanMatching
+from ncfm.distillation.objectives import PlainObjective
 
 
-class MomentMatching(MeanMatching):
+class MomentMatching(PlainObjective):
     """Squared distance of the means, plus that of the standard deviations.
 
-    `MeanMatching` contributes the members of an objective without an adversary and
-    without state: `adversary`, `to`, `measure`, `diagnose`, `state` and `remember`.
+    `PlainObjective` has the other members of an objective that has no adversary, no
+    state and no frequencies.
 
     Args:
-        num_features: width d of the features; not needed here.
-        num_classes: C; not needed here.
         spread_weight: weight of the standard deviations.
     """
 
-    def __init__(self, *, num_features, num_classes, spread_weight=1.0):
-        super().__init__()
+    def __init__(self, *, spread_weight=1.0):
         self.spread_weight = spread_weight
 
     def discrepancy(self, real, synthetic, generator):

@@ -14,10 +14,9 @@ class AxisFrequencies(nn.Module):
         num_features: width d of the features.
         num_frequencies: k.
         scale: standard deviation of the one coordinate that is not 0.
-        seed_generator: for the initial parameters of a learned sampler; not needed here.
     """
 
-    def __init__(self, *, num_features, num_frequencies, scale, seed_generator=None):
+    def __init__(self, *, num_features, num_frequencies, scale):
         super().__init__()
         self.num_features = num_features
         self.num_frequencies = num_frequencies

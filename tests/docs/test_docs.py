@@ -70,7 +70,7 @@ def test_python_of_a_page_runs_from_top_to_bottom(page, briefly, tmp_path):
             shutil.copy(module, tmp_path)
     if page.name == "share.md":  # which reads a distilled dataset and its exports
         shared = ncfm.distill("digits", ipc=2).synthetic
-        shared.save("runs/cifar10-ipc10")
+        ncfm.export(shared, "runs/cifar10-ipc10", to="ncfm")
         for form, place in (
             ("hf", "cifar10-distilled"),
             ("parquet", "set.parquet"),
@@ -122,7 +122,8 @@ def test_every_setting_of_the_pages_exists():
     for page in PAGES:
         named = re.findall(r"`([a-z]+\.[a-z_]+)(?:=[^`]*)?`", page.read_text(encoding="utf-8"))
         named += [key for name, line in commands() if name == page.name for key in re.findall(r"--set (\S+?)=", line)]
-        wrong = [n for n in named if n.split(".")[0] in sections - {"data"} and n not in known_keys() and "(" not in n]
+        known = {n for n in named if n in known_keys() or n.rpartition(".")[0].endswith(".options")}
+        wrong = [n for n in named if n.split(".")[0] in sections - {"data"} and n not in known and "(" not in n]
         files = (".md", ".py", ".html", ".safetensors", ".pt")
         assert [n for n in wrong if not n.endswith(files)] == [], page
 

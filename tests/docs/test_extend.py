@@ -43,7 +43,7 @@ def test_the_page_has_every_example_and_each_names_its_command():
 
 
 def test_the_objective_is_0_for_equal_samples_and_adds_means_and_spreads():
-    objective = example("my_objective").MomentMatching(num_features=2, num_classes=1, spread_weight=2.0)
+    objective = example("my_objective").MomentMatching(spread_weight=2.0)
     real = torch.tensor([[[0.0, 0.0], [2.0, 0.0]]])  # means 1 and 0, standard deviations 1 and 0
     assert float(objective.discrepancy(real, real, rng(0))) == 0
     other = torch.tensor([[[1.0, 3.0], [1.0, 3.0]]])  # means 1 and 3, no spread
@@ -52,7 +52,7 @@ def test_the_objective_is_0_for_equal_samples_and_adds_means_and_spreads():
 
 
 def test_the_objective_has_a_slope_at_one_image_per_class():
-    objective = example("my_objective").MomentMatching(num_features=2, num_classes=1)
+    objective = example("my_objective").MomentMatching()
     one = torch.ones(1, 1, 2, requires_grad=True)
     objective.discrepancy(torch.zeros(1, 5, 2), one, rng(0)).sum().backward()
     assert one.grad.flatten().tolist() == [2, 2]  # of the squared means; the spread of one image is fixed
