@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu planned faults fuzz ranks soak clean
+.PHONY: help install install-dev demo test test-minimum test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu planned faults fuzz ranks soak clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -40,6 +40,16 @@ lint: install-dev ## style, types, import contract
 test: lint ## all of these and the tests, a process for every core
 	$(BIN)/python -m pytest -n logical --dist worksteal
 
+# Another environment than .venv, as its versions are older. The tests run one by one: the point is the versions.
+test-minimum: .venv-minimum/installed ## the tests with the oldest supported versions of the dependencies
+	.venv-minimum/bin/python -m pytest
+
+.venv-minimum/installed: pyproject.toml constraints-minimum.txt
+	$(PYTHON) -m venv .venv-minimum
+	.venv-minimum/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-minimum.txt torch
+	.venv-minimum/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-minimum.txt -e ".[dev]"
+	@touch $@
+
 # DD-Ranking asks for torchvision, which would bring another torch; the test has what it uses of it.
 test-slow: install-dev ## the tests that take longer
 	$(INSTALL) -e ".[dev,tensorboard,wandb]"
@@ -57,7 +67,7 @@ $(VENV)/installed-docs: $(VENV)/installed
 	$(INSTALL) -e ".[docs]"
 	@touch $@
 
-figures: install ## draw the pictures of docs/method.md again
+figures: install ## draw the pictures of docs/explanation/method.md again
 	$(BIN)/python tools/figures.py
 
 dist: install-dev ## wheel and source archive in dist/, tried out of an empty folder
@@ -113,5 +123,5 @@ ranks: install ## several ranks beside one process: whether they agree, and how 
 soak: install ## two hours of one process, its memory and open files watched; rows go to results/soak.csv
 	$(BIN)/python -m benchmarks.soak --results results/soak.csv --plot docs/images/soak.png
 
-clean: ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove the environments and caches
+	rm -rf $(VENV) .venv-minimum .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

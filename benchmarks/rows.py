@@ -2,8 +2,8 @@
 
 Their data may not be here, and they may take days. So their steps are timed (`ncfm.plan`) on images of noise of their
 size, ten classes with as many images each as theirs, and at most 256 real images a class. What an iteration, an epoch
-of a teacher or of a student takes grows with classes and with real images along a line (docs/speed.md, *Growth*): with
-classes in proportion, with real images by the slope from 64 to 256.
+of a teacher or of a student takes grows with classes and with real images along a line (docs/explanation/speed.md,
+*Growth*): with classes in proportion, with real images by the slope from 64 to 256.
 
 Rows that the file has of this machine are not timed again, nor are those that take as long as one of them.
 """

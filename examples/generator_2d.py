@@ -1,11 +1,11 @@
-"""Train a generator of points in the plane by the characteristic function discrepancy, and test what it makes.
+"""Train a generator of points in the plane by the characteristic function discrepancy, and test its points.
 
     python examples/generator_2d.py                      # two moons; half a minute on one core
-    python examples/generator_2d.py --data ring --frequencies mixture    # eight Gaussians, which a smooth map joins
+    python examples/generator_2d.py --data ring --frequencies mixture    # eight Gaussians; a smooth map connects them
 
-A small network turns noise into points; its loss is `ncfm.CharacteristicDiscrepancy` between a batch of data and a
-batch of what it made, nothing else: no discriminator (with learned frequencies the adversary is a network of directions
-in the plane). In the end held-out data are compared with fresh points by the two-sample test.
+A small network maps noise to points. Its loss is `ncfm.CharacteristicDiscrepancy` between a batch of data and a batch
+of generated points. There is no discriminator; with learned frequencies the adversary is a network of directions in
+the plane. At the end the two-sample test compares held-out data with new points.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ DATA = {"ring": ring, "moons": moons}
 def train(
     draw: nn.Module, discrepancy: ncfm.CharacteristicDiscrepancy, data: Tensor, iterations: int, generator: Generator
 ) -> None:
-    """Descend the discrepancy of batches; where frequencies are learned their adversary ascends in turn."""
+    """Descend the discrepancy of batches. Where frequencies are learned, their adversary ascends before each step."""
     optimizer = torch.optim.Adam(draw.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations)
     for _ in range(iterations):
@@ -62,7 +62,7 @@ def train(
 
 
 def picture(path: Path, held_out: Tensor, before: Tensor, after: Tensor) -> None:
-    """Data, and what the generator made of noise before and after, side by side."""
+    """Plot the data, and generated points before and after training."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.2), layout="constrained")
@@ -77,21 +77,21 @@ def picture(path: Path, held_out: Tensor, before: Tensor, after: Tensor) -> None
 
 
 def main(arguments: list[str] | None = None) -> dict[str, float]:
-    """Train, print what came of it, write the picture; returns the numbers printed."""
+    """Train, print and return the results, write the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", choices=sorted(DATA), default="moons")
     parser.add_argument("--frequencies", default="student", help="gaussian, student, mixture or direct")
     parser.add_argument("--iterations", type=int, default=2000)
-    parser.add_argument("--points", type=int, default=1000, help="held out, and made to be tested")
+    parser.add_argument("--points", type=int, default=1000, help="held-out points, and generated points to test")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("generator_2d.png"))
     options = parser.parse_args(arguments)
 
-    torch.manual_seed(options.seed)  # of the generator's initial weights
+    torch.manual_seed(options.seed)  # for the initial weights of the generator
     generator = Generator().manual_seed(options.seed)
     data, held_out = (DATA[options.data](number, generator) for number in (5000, options.points))
     draw = nn.Sequential(nn.Linear(NOISE, 128), nn.GELU(), nn.Linear(128, 128), nn.GELU(), nn.Linear(128, 2))
-    # Details of size s show at frequencies of some 1 / s; those of "student" have many lengths.
+    # Details of size s are visible at frequencies of about 1 / s; those of "student" have many lengths.
     loss = ncfm.CharacteristicDiscrepancy(
         2,
         options.frequencies,
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     }
     print(f"{options.iterations} iterations in {seconds:.1f} s")
     print(f"discrepancy to held-out data: {found['before']:.4f} before, {found['after']:.4f} after")
-    print(f"    of fresh data of the same law: {found['data']:.4f}")
+    print(f"    of new data from the same distribution: {found['data']:.4f}")
     print(f"two-sample test of {options.points} against {options.points} points: p = {test.p_value:.3f}")
     picture(options.out, held_out, first, last)
     print(f"Look at {options.out}")

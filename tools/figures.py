@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/method.md with the package's own functions: ``python tools/figures.py [folder]``.
+"""Draw the pictures of docs/explanation/method.md with the package's functions: ``python tools/figures.py [folder]``.
 
 Every number comes from seeded generators; the same versions of torch and matplotlib draw the same pictures.
 """

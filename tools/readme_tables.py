@@ -1,15 +1,15 @@
-"""Rewrite the results tables from the files under results/; with --check only say whether they are up to date.
+"""Write the generated parts of README and docs; with --check only report whether they are up to date.
 
-The README has the methods by their recipes, docs/results.md every row, docs/evaluation.md the networks that were
-trained on one set, docs/peers.md the methods at equal time and the race with DATM, docs/ablations.md the ablations,
-docs/faults.md what runs survived, gallery/README.md the sets, docs/many-machines.md what several ranks came to.
-src/ncfm/results/committed.csv has the last row of each recipe, and recipes that have not been run say how long they
-would take.
+Tables come from the rows under results/, code listings from examples/extend/, and the layers of CONTRIBUTING.md from
+the import contract in pyproject.toml and the docstrings of the packages. src/ncfm/results/committed.csv receives the
+last row of each recipe. Headers of recipes that have not been run receive predicted times.
 """
 
+import ast
 import csv
 import io
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from tools.tables import (
     gap_table,
     methods_table,
     networks_table,
+    overview_table,
     plan_table,
     planned_table,
     race_table,
@@ -47,7 +48,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def with_table(text: str, name: str, table: str) -> str:
-    """The text with what is between the markers of a name replaced."""
+    """The text with the part between the markers of a name replaced."""
     begin, end = f"<!-- {name}: made by `make results` -->", f"<!-- end of {name} -->"
     before, rest = text.split(begin)
     _, after = rest.split(end)
@@ -55,7 +56,7 @@ def with_table(text: str, name: str, table: str) -> str:
 
 
 def plain(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Rows of methods by their recipes, beside others or alone; what one says that its recipe says too is left out."""
+    """Rows of methods by their recipes, compared or alone, without the settings that the recipe has too."""
     found = []
     for row in rows:
         of = next((of for of in table_rows.rows() if is_of_recipe(row, of)), None)
@@ -67,14 +68,14 @@ def plain(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def is_plain(row: dict[str, str]) -> bool:
-    """Whether a row is a method by its recipe, judged as the recipe says, beside others."""
+    """Whether a row is a method by its recipe, from a comparison, evaluated as in the recipe."""
     compared = row["command"].startswith("ncfm compare") and not row["network"].endswith("-batch")
     by_recipe = "=" not in row["variant"] and "--minutes" not in row["command"]
     return compared and by_recipe and "labels=" not in row["protocol"]
 
 
 def is_of_networks(row: dict[str, str]) -> bool:
-    """Whether a row is one of several networks that were trained on one set by a protocol as it is pinned."""
+    """Whether a row is one of several networks that were trained on one dataset by an unchanged protocol."""
     command = row["command"]
     return command.startswith("ncfm evaluate") and "--networks" in command and "@" not in row["protocol"]
 
@@ -90,7 +91,7 @@ def is_of_pools(row: dict[str, str]) -> bool:
 
 
 def is_of_schedule(row: dict[str, str]) -> bool:
-    """Whether a row is of CIFAR-10 at ten images a class by its recipe but for how long something was trained."""
+    """Whether a row is of CIFAR-10 at ten images per class by its recipe, except for the length of a training."""
     of = ("cifar10", "10", "ncfm", "convnet")
     longer = row["variant"].partition("=")[0] in ("", "distill.iterations", "teachers.epochs", "teachers.number")
     by = row["protocol"] in ("quick@epochs=40", "quick@epochs=300", "ncfm-2025")
@@ -102,11 +103,11 @@ def is_at_equal_time(row: dict[str, str]) -> bool:
     return row["command"].startswith("ncfm compare") and "--minutes" in row["command"]
 
 
-REDUCED = ("cifar10", 10, "cifar10-ipc10-reduced")  # what ablations were run on
+REDUCED = ("cifar10", 10, "cifar10-ipc10-reduced")  # of the ablations
 
 
 def ablated(rows: list[dict[str, str]]) -> Iterator[Ablated]:
-    """The package's ablations whose variants all have rows, which are those that say their settings."""
+    """The package's ablations whose variants all have rows; a row belongs to a variant by its settings."""
     data, ipc, recipe = REDUCED
     usual = resolve_config(data, ipc, recipe, None, None)
     for ablation in ablation_names():
@@ -126,7 +127,7 @@ def ablated(rows: list[dict[str, str]]) -> Iterator[Ablated]:
 
 
 def keep(path: Path, wanted: str, stale: list[str]) -> None:
-    """Write a file that says something else, unless it is only to be checked; it is then stale."""
+    """Write a file whose content differs, unless this is a check, and note it as stale."""
     if path.is_file() and path.read_text(encoding="utf-8") == wanted:
         return
     stale.append(str(path.relative_to(ROOT)))
@@ -135,10 +136,10 @@ def keep(path: Path, wanted: str, stale: list[str]) -> None:
 
 
 def is_of_recipe(row: dict[str, str], of: Row) -> bool:
-    """Whether an accuracy row is what a recipe says: its data, protocol and network, and no other settings.
+    """Whether an accuracy row belongs to a recipe: its data, protocol and network, and no other settings.
 
-    A set that was distilled before the recipe was written down has its settings in the variant, and one that was given
-    a time has that in place of iterations: where they are the recipe's, it counts.
+    The variant of a dataset distilled before its recipe existed lists the settings of the recipe, and that of one with
+    a time budget lists the budget. Both belong to the recipe.
     """
     config = resolve_config(of.data, of.ipc, of.name, None, None)
     wanted = (of.data, str(of.ipc), "ncfm", config.evaluate.network, build_protocol(config).name)
@@ -153,7 +154,7 @@ def is_of_recipe(row: dict[str, str], of: Row) -> bool:
 
 
 def committed(rows: list[dict[str, str]]) -> str:
-    """Of every recipe the last accuracy row that is its own, for `ncfm reproduce` to compare with."""
+    """The last accuracy row of every recipe, as a CSV file, for `ncfm reproduce` to compare with."""
     told = (
         "accuracy_mean",
         "accuracy_std",
@@ -190,14 +191,14 @@ def switched(rows: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
 
 
 def together(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """The rows of a data set and a number of images beside each other; as in the file otherwise."""
+    """The rows sorted by dataset and images per class, and otherwise as in the file."""
     rows = list(rows)
     data = list(dict.fromkeys(row["dataset"] for row in rows))
     return sorted(rows, key=lambda row: (data.index(row["dataset"]), int(row["ipc"])))
 
 
 def with_time(recipe: str, planned: dict[str, str] | None) -> str:
-    """A recipe that has not been run, with the time it would take in its header; any other as it is."""
+    """A recipe that has not been run, with the predicted time in its header; any other unchanged."""
     lines = recipe.splitlines(keepends=True)
     before = [i for i, line in enumerate(lines) if line.startswith("# Time:")]
     for i in before:
@@ -206,20 +207,62 @@ def with_time(recipe: str, planned: dict[str, str] | None) -> str:
     if planned is None or not places:
         return recipe
     at = places[0] + 1
-    while lines[at].startswith("#  "):  # what goes on with the expectation
+    while lines[at].startswith("#  "):  # continues the expectation
         at += 1
     seconds = [float(planned[f"{stage}_seconds"]) for stage in ("teacher", "distill", "evaluate")]
     teachers, distilling, students = map(duration, seconds)
     lines.insert(at, f"# Time:     about {duration(sum(seconds))} on {machine_of(planned)}: teachers {teachers},\n")
-    lines.insert(at + 1, f"#           distilling {distilling}, students {students}; by a few timed steps.\n")
+    rest = f"distillation {distilling}, evaluation {students}; predicted from a few timed steps."
+    lines.insert(at + 1, f"#           {rest}\n")
     return "".join(lines)
 
 
 def gallery() -> Iterator[tuple[str, dict[str, Any], int]]:
-    """The sets that come with the repository, by data and images a class: what they say of themselves, their bytes."""
+    """The repository's distilled datasets by data and images per class: name, content of ``set.json``, bytes."""
     found = {path.parent: read_json(path) for path in (ROOT / "gallery").glob("*/set.json")}
     for folder in sorted(found, key=lambda folder: (found[folder]["facts"]["data"], found[folder]["ipc"], folder.name)):
         yield folder.name, found[folder], (folder / "images.safetensors").stat().st_size
+
+
+README_ROWS = (
+    "cifar10-ipc1",
+    "cifar10-ipc10",
+    "cifar10-ipc50",
+    "cifar100-ipc10",
+    "imagenette-ipc1",
+    "fashion-mnist-ipc10",
+)
+
+
+def overview(rows: list[dict[str, str]]) -> Iterator[tuple[str, dict[str, str], float | None, dict[str, str] | None]]:
+    """The README's rows, each with the paper's accuracy and the last row of random images under the same conditions."""
+    for name in README_ROWS:
+        of, own = reproduction.find_row(name), reproduction.committed_row(name)
+        assert own is not None, name
+        wanted = (of.data, str(of.ipc), "random", own["network"], own["protocol"])
+        random = [r for r in rows if tuple(r[c] for c in ("dataset", "ipc", "method", "network", "protocol")) == wanted]
+        yield name, own, of.paper, random[-1] if random else None
+
+
+def listing(path: Path) -> str:
+    """A Python file as a Markdown code block."""
+    return f"```python\n{path.read_text(encoding='utf-8')}```\n"
+
+
+def layers() -> str:
+    """The layers of the import contract, the highest first, a block each, with the summaries of the packages."""
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layered,) = contract["contracts"]
+    names = [[name.strip() for name in layer.split("|")] for layer in layered["layers"]]
+    width = max(len(name) for layer in names for name in layer)
+    blocks = ("\n".join(f"{n:<{width}}  {summary(ROOT / 'src' / 'ncfm' / n)}" for n in layer) for layer in names)
+    return "```text\n" + "\n\n".join(blocks) + "\n```\n"
+
+
+def summary(package: Path) -> str:
+    """The first paragraph of a package's docstring, as one line."""
+    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
+    return " ".join((docstring or "").split("\n\n")[0].split())
 
 
 def main() -> None:
@@ -240,36 +283,40 @@ def main() -> None:
     stale = []
     keep(COMMITTED, committed(rows), stale)
     tables = {
-        ("README.md", "results"): results_table(together(latest(plain(rows)))),
+        ("README.md", "results"): overview_table(overview(rows)),
+        ("CONTRIBUTING.md", "layers"): layers(),
+        ("docs/results.md", "recipes"): results_table(together(latest(plain(rows)))),
         ("docs/results.md", "results"): results_table(rows),
         ("gallery/README.md", "sets"): gallery_table(gallery()),
-        ("docs/reproduce.md", "rows"): rows_table(
+        ("docs/how-to/reproduce.md", "rows"): rows_table(
             (of.name, of.paper, table_rows.committed_row(of.name)) for of in table_rows.rows()
         ),
-        ("docs/reproduce.md", "planned"): planned_table(
+        ("docs/how-to/reproduce.md", "planned"): planned_table(
             (of.name, of.paper, planned.get(of.name))
             for of in table_rows.rows()
             if not table_rows.committed_row(of.name)
         ),
-        ("docs/peers.md", "results"): methods_table(latest(filter(is_at_equal_time, rows))),
-        ("docs/peers.md", "race"): race_table(raced),
-        ("docs/faults.md", "faults"): faults_table(read_rows(ROOT / "results" / "faults.csv")),
-        ("docs/faults.md", "fuzz"): fuzz_table(read_rows(ROOT / "results" / "fuzz.csv")),
-        ("docs/many-machines.md", "ranks"): ranks_table(of_ranks),
-        ("docs/many-machines.md", "scaling"): scaling_table(of_ranks),
-        ("docs/many-machines.md", "plan"): plan_table(of_ranks, 2000, (1, 2, 64, 256, 1000)),
-        ("docs/evaluation.md", "results"): networks_table(latest(filter(is_of_networks, rows))),
-        ("docs/ablations.md", "results"): ablation_table(found, usual),
-        ("docs/ablations.md", "variants"): variants_table(
+        ("docs/explanation/methods.md", "results"): methods_table(latest(filter(is_at_equal_time, rows))),
+        ("docs/explanation/methods.md", "race"): race_table(raced),
+        ("docs/explanation/robustness.md", "faults"): faults_table(read_rows(ROOT / "results" / "faults.csv")),
+        ("docs/explanation/robustness.md", "fuzz"): fuzz_table(read_rows(ROOT / "results" / "fuzz.csv")),
+        ("docs/explanation/scaling.md", "ranks"): ranks_table(of_ranks),
+        ("docs/explanation/scaling.md", "scaling"): scaling_table(of_ranks),
+        ("docs/explanation/scaling.md", "plan"): plan_table(of_ranks, 2000, (1, 2, 64, 256, 1000)),
+        ("docs/explanation/evaluation.md", "results"): networks_table(latest(filter(is_of_networks, rows))),
+        ("docs/explanation/ablations.md", "results"): ablation_table(found, usual),
+        ("docs/explanation/ablations.md", "variants"): variants_table(
             [r for r in on_validation if not is_tuning(r) and not is_of_pools(r)]
         ),
-        ("docs/gap.md", "gap"): gap_table(switched(latest(of_gap))),
-        ("docs/gap.md", "pools"): variants_table(filter(is_of_pools, on_validation)),
-        ("docs/gap.md", "schedule"): results_table(latest(filter(is_of_schedule, rows))),
-        ("docs/gap.md", "longer"): gap_table(switched(of_gap_longer)),
-        ("docs/reproduce.md", "tuning"): variants_table([r for r in tuned if r["protocol"] == "brief"]),
-        ("docs/reproduce.md", "longer"): variants_table([r for r in tuned if r["protocol"] != "brief"]),
+        ("docs/explanation/gap.md", "gap"): gap_table(switched(latest(of_gap))),
+        ("docs/explanation/gap.md", "pools"): variants_table(filter(is_of_pools, on_validation)),
+        ("docs/explanation/gap.md", "schedule"): results_table(latest(filter(is_of_schedule, rows))),
+        ("docs/explanation/gap.md", "longer"): gap_table(switched(of_gap_longer)),
+        ("docs/explanation/tuning.md", "tuning"): variants_table([r for r in tuned if r["protocol"] == "brief"]),
+        ("docs/explanation/tuning.md", "longer"): variants_table([r for r in tuned if r["protocol"] != "brief"]),
     }
+    for path in sorted((ROOT / "examples" / "extend").glob("*.py")):
+        tables["docs/how-to/extend.md", path.stem] = listing(path)
     for (name, place), table in tables.items():
         path = ROOT / name
         keep(path, with_table(path.read_text(encoding="utf-8"), place, table), stale)
@@ -277,7 +324,7 @@ def main() -> None:
         path = RECIPES / f"{of.name}.toml"
         keep(path, with_time(path.read_text(encoding="utf-8"), planned.get(of.name)), stale)
     if "--check" in sys.argv[1:] and stale:
-        sys.exit(f"{' and '.join(stale)}: not what the files under results/ say; run `make results`.")
+        sys.exit(f"{' and '.join(stale)}: out of date; run `make results`.")
 
 
 if __name__ == "__main__":

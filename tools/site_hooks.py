@@ -1,18 +1,25 @@
-"""What the documentation site needs beside MkDocs: formulas made into MathML, and our docstrings into Markdown.
+"""Hooks of the documentation site: MathML formulas, docstrings as Markdown, and lists from the code.
 
-Formulas are set when the site is built (latex2mathml) and drawn by the browser itself: pages load no script for them
-and nothing from elsewhere. In pages a formula stands between ``$`` (in the line) or ``$$`` (on its own); docstrings
-have the ``.. math::`` and ``:math:`` of Sphinx.
+Formulas are converted when the site is built (latex2mathml), and browsers draw them: pages load no script for them and
+nothing from elsewhere. In pages a formula stands between ``$`` (inline) or ``$$`` (on its own); docstrings have the
+``.. math::`` and ``:math:`` of Sphinx.
 """
 
 from __future__ import annotations
 
 import html
+import inspect
 import re
 from typing import Any
 
 from griffe import Docstring, Extension, Object
 from latex2mathml.converter import convert
+from pydantic import BaseModel
+from typer.main import get_command
+
+import ncfm
+from ncfm.cli.main import app
+from ncfm.config.schema import RunConfig
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
 BLOCK = re.compile(r"^( *)\.\. math:: *(.*(?:\n(?:\1 +\S.*|\s*(?=\n\1 +\S)))*)", re.MULTILINE)
@@ -30,6 +37,70 @@ def to_mathml(match: re.Match[str]) -> str:
         tex = re.sub(re.escape(command) + r"(?![a-zA-Z])", lambda _, known=known: known, tex)
     mathml = convert(tex.strip(), display="block" if tag == "div" else "inline")
     return f'<{tag} class="formula">{mathml}</{tag}>'
+
+
+def settings_list() -> str:
+    """Every setting with its default and meaning, a table per section."""
+    parts = []
+    for section, field in RunConfig.model_fields.items():
+        model = field.annotation
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            parts.append(f"## {section}\n\nDefault: `{field.default}`.")
+            continue
+        rows = [
+            f"| `{section}.{name}` | {in_cell(inner.default)} | {in_cell(inner.description or '', code=False)} |"
+            for name, inner in model.model_fields.items()
+        ]
+        about = (model.__doc__ or "").split("\n\n")[0]
+        parts.append(f"## {section}\n\n{about}\n\n| setting | default | meaning |\n|---|---|---|\n" + "\n".join(rows))
+    return "\n\n".join(parts)
+
+
+def commands_list() -> str:
+    """Every command with its help, arguments and options."""
+    parts = []
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        rows = []
+        for parameter in command.params:
+            flags = (
+                ", ".join(f"`{flag}`" for flag in parameter.opts if flag.startswith("-")) or f"`{parameter.metavar}`"
+            )
+            rows.append(f"| {flags} | {in_cell(getattr(parameter, 'help', None) or '', code=False)} |")
+        table = "| argument or option | meaning |\n|---|---|\n" + "\n".join(rows)
+        parts.append(f"## ncfm {name}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}")
+    return "\n\n".join(parts)
+
+
+def in_cell(value: Any, *, code: bool = True) -> str:
+    """A value or a text inside a cell of a Markdown table."""
+    text = " ".join(str(value).split()).replace("|", "\\|")
+    return f"`{text}`" if code else text
+
+
+ELSEWHERE = {  # public names that other pages of the API document
+    *("ImageSet", "images_of", "load_images", "SyntheticSet", "EvaluationResult", "__version__"),
+    *("characteristic_function", "gaussian_mmd", "ncfd"),
+    *("CharacteristicDiscrepancy", "TwoSampleResult", "two_sample_test"),
+}
+
+
+def functions_list() -> str:
+    """The public functions of the package, then its result classes and errors, for mkdocstrings."""
+    names = sorted(set(ncfm.__all__) - ELSEWHERE, key=lambda name: (isinstance(getattr(ncfm, name), type), name))
+    found = (getattr(ncfm, name) for name in names)
+    return "\n\n".join(f"::: {thing.__module__}.{thing.__qualname__}" for thing in found)
+
+
+LISTS = {"settings": settings_list, "commands": commands_list, "functions": functions_list}
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """MkDocs' hook: called with the Markdown of every page; fills in lists that come from the code."""
+    for name, made in LISTS.items():
+        mark = f"<!-- {name}: filled in when the site is built -->"
+        if mark in markdown:
+            markdown = markdown.replace(mark, made())
+    return markdown
 
 
 def on_page_content(content: str, **_: Any) -> str:

@@ -1,4 +1,4 @@
-"""Markdown tables of what results files say."""
+"""The layout of every Markdown table that is made from rows of results files."""
 
 from __future__ import annotations
 
@@ -14,29 +14,72 @@ from ncfm.evaluation import interval
 from ncfm.results.formatting import duration, interval_of, machine_of, mean_of, of_row, part_of
 from ncfm.results.published import ABLATIONS, published
 
+# Rows keep the words of the version that wrote them; these are the words of today.
+LABELS = {
+    "two at once": "two processes at once",
+    "short of memory": "too little memory",
+    "file cut": "file truncated",
+    "record cut": "record truncated",
+    "two moves of each player": "two steps of each player",
+    "dsdm (a memory)": "dsdm (stateful)",
+    "set": "distilled dataset",
+    "film": "snapshots",
+    "state": "checkpoint",
+    "student": "cached evaluation network",
+    "training under way": "interrupted training",
+    "torch data set": "torch dataset",
+}
+
+
+def label(words: str) -> str:
+    """The words of a row in today's terms; ``, guided`` and the like stay behind them."""
+    name, comma, rest = words.partition(", ")
+    external = name.startswith("foreign ")
+    name = f"external {name.removeprefix('foreign ')}" if external else LABELS.get(name, name)
+    return name + comma + rest
+
+
+def overview_table(rows: Iterable[tuple[str, dict[str, str], float | None, dict[str, str] | None]]) -> str:
+    """A Markdown table of a few recipes: the README's.
+
+    Args:
+        rows: of each recipe its name, its committed row, the paper's accuracy in percent, and the row of random images
+            at the same storage under the same protocol.
+    """
+    lines = ["| data | IPC | accuracy | 95 % interval | paper | random |", "|---|---:|---:|:---:|---:|---:|"]
+    for name, row, paper, random in rows:
+        part = part_of(name, row)
+        data, ipc = name.split("-ipc")
+        told = [f"{data} ({part} images)" if part != "all" else data, ipc.split("-")[0], *of_row(row)]
+        told += ["-" if paper is None else f"{paper:.1f}", "-" if random is None else of_row(random)[0]]
+        lines.append(f"| {' | '.join(told)} |")
+    return "\n".join(lines) + "\n"
+
 
 def results_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of accuracy rows, in percent with 95 % intervals: what the README shows."""
+    """A Markdown table of accuracy rows, in percent with 95 % intervals."""
     lines = [
-        "| data | IPC | method | accuracy | 95 % interval | students | network | protocol | teachers, s | distil, s |",
-        "|---|---:|---|---:|---|---:|---|---|---:|---:|",
+        "| data | IPC | method | accuracy | 95 % interval | runs | network | protocol | teachers, s | distil, s |",
+        "|---|---:|---|---:|:---:|---:|---|---|---:|---:|",
     ]
     for r in rows:
-        method = r["method"] + (f" ({r['variant']})" if r["variant"] else "")
+        method = r["method"] + (f" ({_spaced(r['variant'])})" if r["variant"] else "")
         lines.append(
             f"| {r['dataset']} | {r['ipc']} | {method} | {' | '.join(of_row(r))} "
-            f"| {r['num_runs']} | {r['network']} | {r['protocol']} "
+            f"| {r['num_runs']} | {r['network']} | {_spaced(r['protocol'])} "
             f"| {_whole(r['teacher_seconds'])} | {_whole(r['distill_seconds'])} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def rows_table(rows: Iterable[tuple[str, float | None, dict[str, str] | None]]) -> str:
-    """A Markdown table of what `ncfm reproduce` makes: name, the paper's accuracy in percent, the committed row. Rows
-    that are not committed yet are left to `planned_table`."""
+    """A Markdown table of what `ncfm reproduce` can run: name, the paper's accuracy in percent, the committed row.
+
+    `planned_table` has the rows that are not committed yet.
+    """
     lines = [
-        "| row | the paper's | ours | 95 % interval | of images | judged by | teachers, s | distil, s | machine |",
-        "|---|---:|---:|---|---|---|---:|---:|---|",
+        "| row | paper | ours | 95 % interval | training images | evaluation | teachers, s | distil, s | machine |",
+        "|---|---:|---:|:---:|---|---|---:|---:|---|",
     ]
     for name, paper, row in rows:
         told = "-" if paper is None else f"{paper:.1f}"
@@ -45,16 +88,15 @@ def rows_table(rows: Iterable[tuple[str, float | None, dict[str, str] | None]]) 
         seconds = " | ".join(_whole(row[key]) for key in ("teacher_seconds", "distill_seconds"))
         lines.append(
             f"| {name} | {told} | {' | '.join(of_row(row))} | {part_of(name, row)} "
-            f"| {row['num_runs']} x {row['protocol']} | {seconds} | {machine_of(row)} |"
+            f"| {row['num_runs']} x {_spaced(row['protocol'])} | {seconds} | {machine_of(row)} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def planned_table(rows: Iterable[tuple[str, float | None, dict[str, str] | None]]) -> str:
-    """A Markdown table of rows that have not been run: name, the paper's accuracy in percent, and what they would take
-    where that has been predicted."""
+    """A Markdown table of rows that have not been run: name, the paper's accuracy in percent, predicted times."""
     lines = [
-        "| row | the paper's | teachers | distilling | students | together | machine |",
+        "| row | paper | teachers | distillation | evaluation | total | machine |",
         "|---|---:|---:|---:|---:|---:|---|",
     ]
     for name, paper, row in rows:
@@ -67,30 +109,30 @@ def planned_table(rows: Iterable[tuple[str, float | None, dict[str, str] | None]
 
 
 def gallery_table(sets: Iterable[tuple[str, Mapping[str, Any], int]]) -> str:
-    """A Markdown table of sets that come with the repository: name, what ``set.json`` says, bytes of pixels."""
+    """A Markdown table of the repository's distilled datasets: name, content of ``set.json``, bytes of pixels."""
     lines = [
-        "| set | stored images | method | pixels | accuracy | 95 % interval | judged by | hash |",
-        "|---|---:|---|---:|---:|---|---|---|",
+        "| name | stored images | method | pixels | accuracy | 95 % interval | evaluation | hash |",
+        "|---|---:|---|---:|---:|:---:|---|---|",
     ]
     for name, told, size in sets:
         facts, pixels = told["facts"], f"{size / 1000:,.0f} kB, {told['bits']} bits"
         stored = f"{len(told['class_names'])} x {told['ipc']}"
-        method = facts["method"] + (f" ({facts['variant']})" if facts.get("variant") else "")
+        method = facts["method"] + (f" ({_spaced(facts['variant'])})" if facts.get("variant") else "")
         lines += [
             f"| {name} | {stored} | {method} | {pixels} "
             f"| {mean_of(score['accuracy_mean'], score['accuracy_std'], score['accuracy_low'])} "
             f"| {interval_of(score['accuracy_low'], score['accuracy_high'])} "
-            f"| {len(score['accuracies'])} x {score['protocol']} | `{told['images_hash'][:8]}` |"
+            f"| {len(score['accuracies'])} x {_spaced(score['protocol'])} | `{told['images_hash'][:8]}` |"
             for score in told["scores"]
         ]
     return "\n".join(lines) + "\n"
 
 
 def networks_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of networks trained on one set, the paper's accuracies beside ours where it has them."""
+    """A Markdown table of networks trained on one distilled dataset, with the paper's accuracies where it has them."""
     lines = [
-        "| data | IPC | network | accuracy | 95 % interval | the paper's | students | protocol | seconds |",
-        "|---|---:|---|---:|---|---:|---:|---|---:|",
+        "| data | IPC | network | accuracy | 95 % interval | paper | runs | protocol | seconds |",
+        "|---|---:|---|---:|:---:|---:|---:|---|---:|",
     ]
     for r in rows:
         paper = published(r["dataset"], int(r["ipc"]), r["network"])
@@ -103,19 +145,19 @@ def networks_table(rows: Iterable[dict[str, str]]) -> str:
 
 
 def methods_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of methods side by side, the best first: accuracy, and what iterations cost.
+    """A Markdown table of methods, the best first: accuracy, and the cost of their iterations.
 
-    The budget of time and the network, which the methods of a data set share, are left to the text beside.
+    The text around the table gives the time budget and the network, which the methods of a dataset share.
     """
     lines = [
         "| data | IPC | method | accuracy | 95 % interval | storage | iterations | s / iteration | distil, s "
         "| teachers or experts, s | memory, MiB |",
-        "|---|---:|---|---:|---|---:|---:|---:|---:|---:|---:|",
+        "|---|---:|---|---:|:---:|---:|---:|---:|---:|---:|---:|",
     ]
     for r in sorted(rows, key=lambda row: (row["dataset"], int(row["ipc"]), -float(row["accuracy_mean"]))):
         shared = ("distill.seconds", "teachers.network")
         settings = [part for part in r["variant"].split(",") if part and not part.startswith(shared)]
-        labels = re.search(r"labels=\w+", r["protocol"])  # what students learn from, if not hard labels
+        labels = re.search(r"labels=\w+", r["protocol"])  # of the evaluation networks, if not hard
         settings += [] if labels is None else [labels.group()]
         method = r["method"] + (f" ({', '.join(settings)})" if settings else "")
         played = r["iterations"] not in ("", "0")
@@ -129,12 +171,12 @@ def methods_table(rows: Iterable[dict[str, str]]) -> str:
 
 
 def race_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of NCFM's iteration beside those of the trajectory matching that it was raced against.
+    """A Markdown table of the cost of an iteration of NCFM and of trajectory matching.
 
-    Only rows that tell of the published number of steps, by a line through those that were timed.
+    It has only rows of the published number of steps, which a line through the timed ones predicts.
     """
     lines = [
-        "| IPC | iteration | s | times ncfm's | process, MiB | times ncfm's |",
+        "| IPC | iteration | s | relative to ncfm | process, MiB | relative to ncfm |",
         "|---:|---|---:|---:|---:|---:|",
     ]
     own: dict[str, dict[str, str]] = {}
@@ -153,40 +195,42 @@ def race_table(rows: Iterable[dict[str, str]]) -> str:
 
 
 def faults_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of what happened to commands, and how often they ended as if nothing had."""
+    """A Markdown table of faults in commands, and how often the results were those of undisturbed commands."""
     lines = [
-        "| fault | to | tried | survived | iterations lost, mean (most) | temporary files left |",
+        "| fault | stage | trials | survived | iterations lost, mean (max) | temporary files left |",
         "|---|---|---:|---:|---:|---:|",
     ]
     for r in rows:
         counted = r["stage"] == "distilling" and r["fault"] in COUNTED
         lost = f"{float(r['lost_iterations_mean']):.1f} ({r['lost_iterations_max']})" if counted else "-"
-        lines.append(f"| {r['fault']} | {r['stage']} | {r['tried']} | {r['survived']} | {lost} | {r['left_behind']} |")
+        lines.append(
+            f"| {label(r['fault'])} | {r['stage']} | {r['tried']} | {r['survived']} | {lost} | {r['left_behind']} |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def fuzz_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of readers and the damaged files that they were given, with a sum."""
-    lines = ["| reader | inputs | read | refused | findings |", "|---|---:|---:|---:|---:|"]
+    """A Markdown table of readers and the damaged files that they received, with a sum."""
+    lines = ["| reader | inputs | accepted | rejected | findings |", "|---|---:|---:|---:|---:|"]
     found = list(rows)
     total = {name: str(sum(int(r[name]) for r in found)) for name in ("inputs", "read", "refused", "findings")}
     for r in (*found, {"reader": "all", **total}):
-        lines.append(f"| {r['reader']} | {r['inputs']} | {r['read']} | {r['refused']} | {r['findings']} |")
+        lines.append(f"| {label(r['reader'])} | {r['inputs']} | {r['read']} | {r['refused']} | {r['findings']} |")
     return "\n".join(lines) + "\n"
 
 
 def ranks_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of what several ranks came to beside one process; the last of rows that compared the same."""
+    """A Markdown table of the difference of several ranks to one process; the last of rows that compared the same."""
     found = {(r["case"], int(r["ranks"]), int(r["iterations"])): r for r in rows if r["difference_max"]}
     lines = [
-        "| what | ranks | iterations | furthest pixel | by a last bit in the teachers | same twice |",
+        "| case | ranks | iterations | furthest pixel | after a last-bit change | repeatable |",
         "|---|---:|---:|---:|---:|---|",
     ]
     for (case, ranks, iterations), r in found.items():
         values = (float(r[name]) for name in ("difference_max", "rounding_max"))
         furthest, rounding = (f"{value:.1e}" if value else "0" for value in values)
         twice = "yes" if r["same_twice"] == "True" else "**no**"
-        lines.append(f"| {case} | {ranks} | {iterations} | {furthest} | {rounding} | {twice} |")
+        lines.append(f"| {label(case)} | {ranks} | {iterations} | {furthest} | {rounding} | {twice} |")
     return "\n".join(lines) + "\n"
 
 
@@ -194,9 +238,9 @@ PLANNED = "10 classes, 64 px, IPC 10, width 128, 64 real images, 1024 frequencie
 
 
 def scaling_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of how long ranks took; the last of rows that timed the same."""
+    """A Markdown table of the time that ranks took; the last of rows that timed the same."""
     found = {(r["case"], int(r["ranks"])): r for r in rows if r["seconds_median"]}
-    lines = ["| iteration of | ranks | seconds | times faster | machine |", "|---|---:|---:|---:|---|"]
+    lines = ["| case | ranks | seconds per iteration | speedup | machine |", "|---|---:|---:|---:|---|"]
     for (case, ranks), r in found.items():
         faster = f"{float(r['speedup']):.2f}" if r["speedup"] else "-"
         lines.append(f"| {case} | {ranks} | {float(r['seconds_median']):.3g} | {faster} | {r['device']} |")
@@ -204,12 +248,12 @@ def scaling_table(rows: Iterable[dict[str, str]]) -> str:
 
 
 def plan_table(rows: Iterable[dict[str, str]], iterations: int, counts: Sequence[int]) -> str:
-    """A Markdown table of ImageNet-1K at 64 px, ten images a class, over so many cores, from what was timed.
+    """A Markdown table of predicted times for ImageNet-1K at 64 px, ten images per class, by number of cores.
 
-        seconds of an iteration (N) = draws + message + 1000 / N * (m T(m)) / 10,
+        seconds per iteration (N) = draws + message + 1000 / N * (m T(m)) / 10,
 
-    T(m) the iteration of ten such classes by as many ranks as were timed, which has in it what cores of one machine
-    take from each other; one core alone is as fast as it was alone.
+    T(m) is the timed iteration of ten such classes by m ranks, which includes the contention of cores of one machine.
+    A single core has no contention.
     """
     found = {
         (row["case"].partition(" (")[0], int(row["ranks"])): float(row["seconds_median"])
@@ -217,7 +261,7 @@ def plan_table(rows: Iterable[dict[str, str]], iterations: int, counts: Sequence
         if row["seconds_median"]
     }
     lines = [
-        f"| cores | seconds of an iteration | of it shared out | {iterations:,} iterations, hours |",
+        f"| cores | seconds per iteration | distributed share | {iterations:,} iterations, hours |",
         "|---:|---:|---:|---:|",
     ]
     if (PLANNED, 1) not in found:
@@ -233,22 +277,23 @@ def plan_table(rows: Iterable[dict[str, str]], iterations: int, counts: Sequence
 
 
 class Ablated(NamedTuple):
-    """A variant of an ablation, over the seeds of its sets."""
+    """A variant of an ablation, over the seeds of its distilled datasets."""
 
     ablation: str
     variant: str
-    accuracies: dict[int, float]  # of a set's students, in the mean, by seed; fractions
+    accuracies: dict[int, float]  # mean over the evaluation networks, by seed; fractions
 
 
 def ablation_table(variants: Sequence[Ablated], usual: dict[int, float]) -> str:
-    """A Markdown table of variants beside the usual form.
+    """A Markdown table of variants compared with the default form.
 
-    Intervals are over sets, not students: three sets of one variant are three numbers. The difference from ``usual``,
-    the accuracies of the usual form by seed, is taken seed by seed, as sets of one seed start from the same images.
+    Intervals are over distilled datasets, not evaluation networks: three datasets of a variant are three numbers. The
+    difference from ``usual``, the accuracies of the default form by seed, is taken per seed, because datasets of one
+    seed start from the same images.
     """
     lines = [
-        "| ablation | variant | accuracy | 95 % interval | less the usual form | 95 % interval | the paper's |",
-        "|---|---|---:|---|---:|---|---:|",
+        "| ablation | variant | accuracy | 95 % interval | change from default | 95 % interval | paper |",
+        "|---|---|---:|:---:|---:|:---:|---:|",
     ]
     for v in variants:
         own = interval(list(v.accuracies.values()))
@@ -266,15 +311,15 @@ def ablation_table(variants: Sequence[Ablated], usual: dict[int, float]) -> str:
 
 
 def gap_table(variants: Mapping[str, Sequence[dict[str, str]]]) -> str:
-    """A Markdown table of switches, each a set a seed, beside the first, which has none: what they are worth, and what
-    the best of several looks at the test split would add.
+    """A Markdown table of the effect of switches, compared with the first row, which has none of them.
 
-    Intervals are over sets; differences are taken seed by seed. Where nobody looked on the way, that is left out.
+    It also has the gain of the best of several test evaluations, where they were made. Intervals are over distilled
+    datasets; differences are taken per seed.
     """
     looked = any(row["accuracy_best_mean"] for rows in variants.values() for row in rows)
     lines = [
-        "| switch | sets | last epoch | worth | 95 % interval |" + " best of 20 looks adds |" * looked,
-        "|---|---:|---:|---:|---|" + "---:|" * looked,
+        "| switch | datasets | last epoch | effect | 95 % interval |" + " gain of best of 20 tests |" * looked,
+        "|---|---:|---:|---:|:---:|" + "---:|" * looked,
     ]
     ours: dict[str, float] = {}
     for name, rows in variants.items():
@@ -282,23 +327,23 @@ def gap_table(variants: Mapping[str, Sequence[dict[str, str]]]) -> str:
         own = interval(list(by_seed.values()))
         gains = [float(r["accuracy_best_mean"]) - float(r["accuracy_mean"]) for r in rows if r["accuracy_best_mean"]]
         best = f" {100 * fmean(gains):+.1f} |" if gains else " - |" * looked
-        worth, spread = "-", "-"
+        effect, spread = "-", "-"
         if ours:
             gap = interval([value - ours[seed] for seed, value in by_seed.items()])
-            worth, spread = f"{gap.mean:+.1f}", "-" if math.isnan(gap.low) else f"{gap.low:+.1f} to {gap.high:+.1f}"
+            effect, spread = f"{gap.mean:+.1f}", "-" if math.isnan(gap.low) else f"{gap.low:+.1f} to {gap.high:+.1f}"
         ours = ours or by_seed
         last = f"{own.mean:.1f} ± {own.std:.1f}" if len(rows) > 1 else f"{own.mean:.1f}"
-        lines.append(f"| {name} | {len(rows)} | {last} | {worth} | {spread} |{best}")
+        lines.append(f"| {name} | {len(rows)} | {last} | {effect} | {spread} |{best}")
     return "\n".join(lines) + "\n"
 
 
-USUAL = "the usual form"
+USUAL = "default"
 
 
 def variants_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of rows that share a schedule, the best first: what each says beyond what all say.
+    """A Markdown table of rows that share a schedule, the best first, by the settings that not all of them share.
 
-    Differences from the usual form are told seed by seed: sets of one seed share their luck, and there are few seeds.
+    Differences from the default form are listed per seed: datasets of one seed start alike, and there are few seeds.
     """
     said = [(row, row["variant"].split(",")) for row in rows]
     common = set.intersection(*(set(parts) for _, parts in said))
@@ -307,13 +352,18 @@ def variants_table(rows: Iterable[dict[str, str]]) -> str:
         own = ", ".join(part for part in parts if part not in common) or USUAL
         method = "" if row["method"] == "ncfm" else f"{row['method']}: "
         groups.setdefault(method + own, {})[row["seed"]] = 100 * float(row["accuracy_mean"])
-    lines = ["| settings | sets | accuracy | less the usual form, seed by seed |", "|---|---:|---:|---|"]
+    lines = ["| settings | datasets | accuracy | change from default, per seed |", "|---|---:|---:|---|"]
     usual = groups.get(USUAL, {})
     for name, by_seed in sorted(groups.items(), key=lambda group: -fmean(group[1].values())):
         less = [f"{by_seed[seed] - usual[seed]:+.1f}" for seed in sorted(by_seed, key=int) if seed in usual]
         told = "-" if name == USUAL or not less else ", ".join(less)
         lines.append(f"| {name} | {len(by_seed)} | {fmean(by_seed.values()):.1f} | {told} |")
     return "\n".join(lines) + "\n"
+
+
+def _spaced(settings: str) -> str:
+    """Settings with spaces behind their commas, so that a narrow cell can wrap them."""
+    return ", ".join(settings.split(","))
 
 
 def _whole(text: str) -> str:

@@ -1,8 +1,9 @@
-"""The documentation's promises: its Python runs, its commands and settings exist, its files are there."""
+"""The documentation: its Python runs, its commands and settings exist, its links resolve, its words are the field's."""
 
 import functools
 import json
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -23,6 +24,8 @@ PAGES = sorted(DOCS.rglob("*.md"))
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 RUNNING = [page for page in PAGES if BLOCK.search(page.read_text(encoding="utf-8"))]
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
+OTHERS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "gallery/README.md")]
+PARTS = ("tutorials", "how-to", "explanation", "reference")
 
 # Other settings than a page's own: short ones, so that whole runs take a second.
 TINY = SETTINGS | {"evaluate.epochs": 1, "evaluate.runs": 1}
@@ -30,7 +33,7 @@ TINY = SETTINGS | {"evaluate.epochs": 1, "evaluate.runs": 1}
 
 @pytest.fixture
 def briefly(monkeypatch, tmp_path):
-    """The front functions with tiny settings below those that are given, in an empty folder."""
+    """The public functions with tiny settings below those that are given, in an empty folder."""
 
     def brief(function, **more):
         @functools.wraps(function)
@@ -46,22 +49,26 @@ def briefly(monkeypatch, tmp_path):
 
 
 def test_the_pages_with_examples_are_all_found():
-    found = {page.name for page in RUNNING}
-    assert {
-        "tutorial.md",
-        "own-images.md",
-        "objectives.md",
-        "method.md",
-        "metric.md",
-        "metrics.md",
-        "extending.md",
-    } <= found
-    assert len(PAGES) >= 20
+    found = {str(page.relative_to(DOCS)) for page in RUNNING}
+    assert found == {
+        "tutorials/first-dataset.md",
+        "tutorials/own-images.md",
+        "how-to/choose-objective.md",
+        "how-to/discrepancy.md",
+        "how-to/extend.md",
+        "how-to/monitor.md",
+        "how-to/share.md",
+        "explanation/method.md",
+    }
+    assert len(PAGES) >= 35
 
 
 @pytest.mark.parametrize("page", RUNNING, ids=[page.stem for page in RUNNING])
-def test_python_of_a_page_runs_from_top_to_bottom(page, briefly):
-    if page.name == "sharing.md":  # which speaks of a set that exists, and of its exports
+def test_python_of_a_page_runs_from_top_to_bottom(page, briefly, tmp_path):
+    if page.name == "extend.md":  # whose modules are files in the current folder
+        for module in (ROOT / "examples" / "extend").glob("*.py"):
+            shutil.copy(module, tmp_path)
+    if page.name == "share.md":  # which reads a distilled dataset and its exports
         shared = ncfm.distill("digits", ipc=2).synthetic
         ncfm.save(shared, "runs/cifar10-ipc10")
         for form, place in (
@@ -92,7 +99,7 @@ def test_the_notebook_runs_cell_by_cell(briefly):
 
 def commands():
     """Lines of the pages that begin with ncfm, with the page's name."""
-    for page in [*PAGES, ROOT / "README.md"]:
+    for page in [*PAGES, *OTHERS]:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         for line in re.findall(r"^    (?:\S+=\S+ )?(?:\.venv/bin/)?(ncfm .*)$", text, flags=re.MULTILINE):
             yield page.name, line
@@ -123,16 +130,92 @@ def test_every_setting_of_the_pages_exists():
 
 def test_every_page_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    listed = set(re.findall(r"[\w/-]+\.md", str(yaml.safe_load(text)["nav"])))
-    assert listed == {str(page.relative_to(DOCS)) for page in PAGES}
+    nav = yaml.safe_load(text)["nav"]
+    listed = re.findall(r"[\w/-]+\.md", str(nav))
+    assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in PAGES)
+    assert [title for entry in nav for title in entry] == [
+        "Home",
+        "Tutorials",
+        "How-to guides",
+        "Explanation",
+        "Reference",
+    ]
     assert "fonts.googleapis" not in text
     assert "cdn" not in text.lower()
 
 
-def test_pictures_of_the_pages_are_there():
-    for page in PAGES:
-        for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).is_file(), f"{page.name}: {link}"
+def test_every_page_lies_in_one_of_the_four_parts():
+    assert {path.name for path in DOCS.iterdir() if path.is_dir()} == {*PARTS, "images"}
+    assert {page.name for page in DOCS.glob("*.md")} == {"index.md", "results.md"}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS[2:]], ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_first_line_of_a_page_says_who_needs_it(page):
+    title, first = page.read_text(encoding="utf-8").split("\n\n")[:2]
+    assert re.fullmatch(r"# [A-Z].*|# ncfm", title)
+    assert first.startswith("For ")
+
+
+def without_code(text):
+    """A page's prose and tables, as typed by hand: no code, no generated block."""
+    text = re.sub(r"<!-- (\S+): made by .*?<!-- end of \1 -->", "", text, flags=re.DOTALL)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"^    .*$|`[^`]*`", "", text, flags=re.MULTILINE)
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub and MkDocs make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def dead_links(page, text):
+    """The links of a text, which stands in a page, to files or headings that do not exist."""
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not link.startswith("https://") and not (
+            target.is_file() and (not anchor or (target.suffix == ".md" and anchor in anchors(target)))
+        ):
+            dead.append(link)
+    return dead
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_pictures_of_a_page_are_there(page):
+    assert dead_links(page, without_code(page.read_text(encoding="utf-8"))) == []
+
+
+def test_dead_links_are_found():
+    text = "[a](method.md) [b](method.md#matching) [c](none.md) [d](method.md#none) ![e](../images/none.png) [f](https://x)"
+    dead = dead_links(DOCS / "explanation" / "gap.md", text)
+    assert dead == ["none.md", "method.md#none", "../images/none.png"]
+
+
+# Words that were once invented here for what has a standard term.
+INVENTED = re.compile(
+    r"""\b(anew | beside | whoever | judg\w+ | peers? | data\ sets? | foreign | films? | front\ functions? | taken\ back
+    | (?:images?|steps?|row|set)\ an?\ (?:class|iteration|student) | (?:same|one|heavy)\ laws? | remembered | is\ told
+    | looks\ at\ the\ test | mistakes?\ of\ ours | worth\ (?:points|nothing) )\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_uses_standard_terms(page):
+    assert INVENTED.findall(without_code(page.read_text(encoding="utf-8"))) == []
+
+
+def test_invented_words_are_found():
+    assert INVENTED.findall("A data set is judged anew, one image a class.") == [
+        "data set",
+        "judged",
+        "anew",
+        "image a class",
+    ]
+    assert INVENTED.findall("The dataset is evaluated again, one image per class, with the law of cosines.") == []
 
 
 def test_the_generator_learns_the_moons(tmp_path):
@@ -154,7 +237,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "site" / "method.html").read_text(encoding="utf-8")
+    page = (tmp_path / "site" / "explanation" / "method.html").read_text(encoding="utf-8")
     assert "<math" in page
     assert "arithmatex" not in page
     assert not re.findall(r'(?:src|href)="https?://[^"]+\.(?:js|css|woff2?)', page)  # nothing from elsewhere

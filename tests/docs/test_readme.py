@@ -1,4 +1,4 @@
-"""The README's promises: its example runs, and its table is what the results file says."""
+"""The README: its example runs, its form, and the parts of the documentation that `make results` writes."""
 
 import re
 import subprocess
@@ -26,30 +26,42 @@ def test_every_name_of_the_example_exists():
     assert names <= set(ncfm.__all__)
 
 
-def anchors(page):
-    """What GitHub calls a page's headings."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+def test_its_sections_are_in_order_and_it_is_short():
+    assert re.findall(r"^## (.+)$", README, flags=re.MULTILINE) == [
+        "Install",
+        "Two commands",
+        "Python",
+        "Results",
+        "Limits",
+        "Documentation",
+        "Citation",
+        "Licence",
+    ]
+    assert 60 <= len(README.splitlines()) <= 120
+    assert "![" in README[README.index("## Two commands") : README.index("## Python")]
+    assert "](docs/results.md)" in README
 
 
-def is_there(link):
-    path, _, anchor = link.partition("#")
-    page = ROOT / (path or "README.md")
-    return page.is_file() and (not anchor or anchor in anchors(page))
+def test_the_results_table_has_six_rows():
+    lines = README[README.index("| data |") :].split("\n\n")[0].splitlines()
+    assert len(lines) == 2 + 6
+    assert "| cifar10 | 10 | 66.5 ± 0.5 | 65.4 to 67.7 | 71.8 | 35.9 ± 0.4 |" in lines
 
 
-def test_pictures_files_and_headings_it_links_are_there():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
-    assert any("#" in link for link in links)
-    assert [link for link in links if not is_there(link)] == []
-    assert not is_there("docs/reproduce.md#no-such-heading")
-    assert not is_there("docs/no-such-page.md")
-
-
-def test_the_results_table_is_made_from_the_results_file():
+def test_what_make_results_writes_is_up_to_date():
     check = [sys.executable, "-m", "tools.readme_tables", "--check"]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_layers_are_those_of_the_import_contract():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = text.split("```text\n")[1].split("```")[0]
+    packages = {path.parent.name for path in (ROOT / "src" / "ncfm").glob("*/__init__.py")}
+    listed = [line.split()[0] for line in block.splitlines() if line]
+    assert sorted(listed) == sorted(packages)
+    assert (listed[0], listed[-1]) == ("cli", "_utils")
+    assert all(line.endswith(".") for line in block.splitlines() if line)  # each with a sentence
 
 
 @pytest.mark.slow

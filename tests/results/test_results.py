@@ -160,8 +160,8 @@ def test_a_table_by_hand(tmp_path):
     gaussian = dataclasses.replace(ROW, variant="gaussian", distill_seconds=None)
     append_rows(path, [ROW, gaussian, full])
     assert results_table(read_rows(path)).splitlines() == [
-        "| data | IPC | method | accuracy | 95 % interval | students | network | protocol | teachers, s | distil, s |",
-        "|---|---:|---|---:|---|---:|---|---|---:|---:|",
+        "| data | IPC | method | accuracy | 95 % interval | runs | network | protocol | teachers, s | distil, s |",
+        "|---|---:|---|---:|:---:|---:|---|---|---:|---:|",
         "| digits | 1 | ncfm | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | convnet | quick | 12 | 100 |",
         "| digits | 1 | ncfm (gaussian) | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | convnet | quick | 12 | - |",
         "| digits | 135 | full | 97.5 ± 0.0 | 88.0 to 94.0 | 3 | convnet | quick | - | 100 |",
@@ -291,9 +291,9 @@ def test_a_table_of_variants_tells_what_differs(tmp_path):
         ],
     )
     assert variants_table(read_rows(path)).splitlines()[2:] == [
-        "| gaussian | 2 | 65.0 | +10.0 |",  # the usual form has no second seed
-        "| the usual form | 1 | 50.0 | - |",
-        "| mse: the usual form | 1 | 30.0 | -20.0 |",
+        "| gaussian | 2 | 65.0 | +10.0 |",  # the default has no second seed
+        "| default | 1 | 50.0 | - |",
+        "| mse: default | 1 | 30.0 | -20.0 |",
     ]
 
 
@@ -320,8 +320,8 @@ def test_switches_beside_the_first_seed_by_seed():
         "| one | 1 | 40.0 | -10.0 | - | - |",
     ]
     assert gap_table({"ours": rows(0.5), "other": rows(0.6)}).splitlines() == [
-        "| switch | sets | last epoch | worth | 95 % interval |",
-        "|---|---:|---:|---:|---|",
+        "| switch | datasets | last epoch | effect | 95 % interval |",
+        "|---|---:|---:|---:|:---:|",
         "| ours | 1 | 50.0 | - | - |",
         "| other | 1 | 60.0 | +10.0 | - |",
     ]

@@ -1,1 +1,1 @@
-"""Helpers for all modules: checks, devices, files, cache, locks, ranks, seeds, types, progress."""
+"""Shared helpers: checks, devices, files, locks, processes, seeds, types, progress."""

@@ -104,7 +104,7 @@ def _list(as_json: bool) -> None:
     say(
         "The paper reports the best of many test evaluations. Ours are the accuracies after the last epoch, mean and "
         "standard deviation over students. Times are those of teachers, distillation and all students on one or two "
-        "CPU cores, see docs/reproduce.md; those with ~ are predicted. `ncfm plan` predicts the time on this machine."
+        "CPU cores, see docs/how-to/reproduce.md; those with ~ are predicted. `ncfm plan` predicts the time on this machine."
     )
 
 
@@ -140,7 +140,9 @@ def _sentences(found: ncfm.Reproduction) -> list[str]:
     if before is None:
         lines.append("Committed: no row to compare with yet.")
     elif difference is None:
-        lines.append(f"Committed: {of_row(before)[0]} % by {before['protocol']}; not tested, see docs/reproduce.md.")
+        lines.append(
+            f"Committed: {of_row(before)[0]} % by {before['protocol']}; not tested, see docs/how-to/reproduce.md."
+        )
     else:
         within = "within" if difference.low <= 0 <= difference.high else "NOT within"
         lines.append(

@@ -1,1 +1,1 @@
-"""Configuration: the schema, recipes, how both are resolved, methods by name, and what is built from them."""
+"""Configuration: the schema, recipes, methods, and the objects built from them."""

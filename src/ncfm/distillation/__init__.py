@@ -1,4 +1,4 @@
-"""Distillation: the min-max step and its peers, the run around an iteration, and its checkpoints."""
+"""Distillation: objectives, steps, the loop around them, checkpoints, loggers."""
 
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.callback import Callback

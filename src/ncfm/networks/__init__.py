@@ -1,4 +1,4 @@
-"""Networks by name: feature extractors, teachers and students.
+"""Networks by name: feature extractors, teachers, evaluation networks.
 
 Every network offers ``forward`` (logits), ``forward_features`` (the flat vector before the classifier) and
 ``num_features`` (its length); those of this package are ``classifier(forward_features(images))``.

@@ -1,1 +1,1 @@
-"""Results: rows in CSV files, formatting of numbers, plots, and published numbers to compare with."""
+"""Results: rows and their files, formatting, plots, published numbers."""

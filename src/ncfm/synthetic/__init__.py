@@ -1,1 +1,1 @@
-"""The synthetic set: images, initialisation, decoding of mosaics, soft labels, and storage."""
+"""The distilled dataset: images, formation, initialisation, soft labels."""

@@ -1,1 +1,1 @@
-"""Supervised training: one loop for teachers, experts and students."""
+"""Supervised training: one loop for teachers, experts and evaluation networks."""

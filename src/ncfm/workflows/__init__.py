@@ -1,1 +1,1 @@
-"""What the commands do, as public functions, and the stages that they share."""
+"""The public functions behind the commands, and the stages they share."""
