@@ -237,7 +237,7 @@ README_ROWS = (
 def overview(rows: list[dict[str, str]]) -> Iterator[tuple[str, dict[str, str], float | None, dict[str, str] | None]]:
     """The README's rows, each with the paper's accuracy and the last row of random images under the same conditions."""
     for name in README_ROWS:
-        of, own = reproduction.find_row(name), reproduction.committed_row(name)
+        of, own = table_rows.find_row(name), table_rows.committed_row(name)
         assert own is not None, name
         wanted = (of.data, str(of.ipc), "random", own["network"], own["protocol"])
         random = [r for r in rows if tuple(r[c] for c in ("dataset", "ipc", "method", "network", "protocol")) == wanted]

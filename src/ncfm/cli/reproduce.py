@@ -104,7 +104,8 @@ def _list(as_json: bool) -> None:
     say(
         "The paper reports the best of many test evaluations. Ours are the accuracies after the last epoch, mean and "
         "standard deviation over students. Times are those of teachers, distillation and all students on one or two "
-        "CPU cores, see docs/how-to/reproduce.md; those with ~ are predicted. `ncfm plan` predicts the time on this machine."
+        "CPU cores, see docs/how-to/reproduce.md; those with ~ are predicted. `ncfm plan` predicts the time on this "
+        "machine."
     )
 
 
