@@ -26,9 +26,9 @@ import ncfm
 from benchmarks.records import AdversaryRow
 from ncfm._utils.progress import Silent
 from ncfm._utils.seeding import generator
+from ncfm.config.resolve import data_of_set
 from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import draw_class_batches, normalizer, to_float
-from ncfm.data.outside import check_recorded
 from ncfm.discrepancy import characteristic_function, ncfd
 from ncfm.discrepancy.frequencies import DirectFrequencies, GaussianFrequencies, ScaleMixtureFrequencies
 from ncfm.networks.features import FeatureExtractor
@@ -85,7 +85,7 @@ def found(sampler, x: Tensor, y: Tensor) -> tuple[float, float, float]:
 
 def features(synthetic: ncfm.SyntheticSet, config: RunConfig, per_class: int) -> tuple[Tensor, Tensor]:
     """Real (C, n, d) and synthetic (C, m, d) features under the first teacher of the set's recipe, trained."""
-    images, machine = prepare(check_recorded(str(synthetic.facts["data"]), "another set"), config, None)
+    images, machine = prepare(data_of_set(synthetic.facts, None), config, None)
     pool = train_teachers(images, config, machine, Silent())
     extract = FeatureExtractor(pool.trained(0), normalize=config.distill.normalize_features)
     normalize = normalizer(pool.statistics, machine.device)

@@ -16,7 +16,8 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import content_hash
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.baselines import rded, selection
-from ncfm.data import load_images, sources
+from ncfm.data import load_images
+from ncfm.data.cache import source_key
 from ncfm.evaluation import Student, StudentCache, students_key
 from ncfm.evaluation.protocols import Protocol
 from ncfm.networks import create_network
@@ -24,7 +25,7 @@ from ncfm.training import experts, teachers
 from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.recipe import TrainingRecipe, make_optimizer
 from strategies import rng
-from tiny import CPU, NETWORK, few, random_pool
+from tiny import NETWORK, few, random_pool
 
 FACTS = {"seconds": 1.5, "name": "é"}
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(3)}
@@ -132,7 +133,7 @@ def test_a_teacher_is_found(images, own_cache, monkeypatch):
     tensors = {f"initial.{k}": v for k, v in initial.items()} | {f"trained.{k}": v for k, v in trained.items()}
     write_pair(own_cache / "teachers", TEACHER_KEY, {"epochs": 1, "seconds": 2.5}, tensors)
     monkeypatch.setattr(teachers, "fit", fail)
-    pool = teachers.pretrain(images, network=NETWORK, num_teachers=1, recipe=RECIPE, device=CPU)
+    pool = teachers.pretrain(images, network=NETWORK, num_teachers=1, recipe=RECIPE)
     assert pool.seconds == 2.5
     assert all(torch.equal(pool._initial[0][name], initial[name]) for name in initial)
     assert all(torch.equal(pool._trained[0][name], trained[name]) for name in trained)
@@ -142,7 +143,7 @@ def test_a_trajectory_is_found(images, own_cache, monkeypatch):
     states = torch.arange(2.0)[:, None].expand(2, sum(v.numel() for v in weights(0).values())).half().contiguous()
     write_pair(own_cache / "experts", EXPERT_KEY, {"seconds": 2.5}, {"states": states})
     monkeypatch.setattr(experts, "fit", fail)
-    pool = experts.record_experts(images, network=NETWORK, num_experts=1, recipe=RECIPE, device=CPU)
+    pool = experts.record_experts(images, network=NETWORK, num_experts=1, recipe=RECIPE)
     assert pool.seconds == 2.5
     assert torch.equal(pool.trajectories[0].states, states)
 
@@ -200,7 +201,7 @@ def test_decoded_images_are_found(tmp_path, own_cache, monkeypatch):
         Image.fromarray(np.full((4, 4, 3), 7, dtype=np.uint8)).save(tmp_path / "mine" / label / "0.png")
     load_images(str(tmp_path / "mine"))
     (place,) = (own_cache / "images").iterdir()
-    monkeypatch.setattr(sources, "decode_all", fail)
+    monkeypatch.setattr("ncfm.data.assembly.decode_all", fail)
     decoded = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
     facts = {"class_names": ["cat", "dog"], "problems": ["one"], "counts": {"train": [1, 1]}, "fingerprint": "abc"}
     (place / "facts.json").write_text(json.dumps(facts | {"statistics": [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]}))
@@ -216,7 +217,7 @@ def test_the_key_of_decoded_images(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     of_content = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of b"abc"
     parts = ("decoder 2", f"pillow {PIL.__version__}", "('x', 8)", "/".join((tmp_path / "a").parts[-3:]), of_content)
-    assert sources.source_key([tmp_path / "a"], "x", 8) == content_hash(*parts)
+    assert source_key([tmp_path / "a"], "x", 8) == content_hash(*parts)
 
 
 # --- checkpoints of the version before ----------------------------------------------------------------------
@@ -256,7 +257,7 @@ def test_the_checkpoint_of_a_teacher_stands_beside_the_teachers(images, own_cach
     def stop(*_):
         raise NcfmError("enough")
 
-    options = {"network": NETWORK, "num_teachers": 1, "recipe": RECIPE, "device": CPU}
+    options = {"network": NETWORK, "num_teachers": 1, "recipe": RECIPE}
     with pytest.raises(NcfmError, match="enough"):
         teachers.pretrain(images, on_epoch=stop, **options)
     path = own_cache / "teachers" / f"unfinished-{TEACHER_KEY}.safetensors"

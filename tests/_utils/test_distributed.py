@@ -177,7 +177,7 @@ def test_torchrun_distils_and_evaluates_with_one_voice(tmp_path):
     cache = {"NCFM_CACHE": str(tmp_path / "cache")}
     code, out, said = torchrun(2, "distill", "digits", "--ipc", "1", "--out", str(tmp_path / "two"), *options, **cache)
     assert code == 0, said
-    assert out.count("Distilled 10 classes x 1 images") == 1
+    assert out.count("Distilled 10 classes x 1 image") == 1
     assert said.count("distilling: done") == 1
     assert {path.name for path in (tmp_path / "two").iterdir()} >= {
         "synthetic", "images.png", "report.html", "state.safetensors", "metrics.jsonl", "config.json",

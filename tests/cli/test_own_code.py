@@ -96,7 +96,7 @@ def test_a_set_is_distilled_evaluated_and_written_down(ncfm_, tmp_path, own_part
 class Stop(Silent):
     """Stops a distillation after an iteration."""
 
-    def begin(self, stage, total):
+    def begin(self, stage, total, unit="step"):
         self.stage = stage
 
     def update(self, done, note=""):

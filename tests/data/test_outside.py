@@ -189,7 +189,7 @@ def of_own_data(module, tmp_path):
 @pytest.mark.parametrize("use", [ncfm.evaluate, ncfm.score, ncfm.continual])
 def test_a_set_does_not_have_code_imported(module, of_own_data, use):
     for source in (of_own_data, load(of_own_data)):
-        with pytest.raises(NcfmError, match=r"'mine:pair' is code, which is not imported .*; specify it with --on\."):
+        with pytest.raises(NcfmError, match=r"'mine:pair'.* only if you name it yourself: --on mine:pair"):
             use(source)
     with pytest.raises(KeyError):
         module()
@@ -197,7 +197,7 @@ def test_a_set_does_not_have_code_imported(module, of_own_data, use):
 
 def test_a_report_does_not_have_code_imported(module, of_own_data):
     written = ncfm.write_report(of_own_data)
-    assert "'mine:pair' is code" in written.missing["data"]
+    assert "only if you name it yourself: --on mine:pair" in written.missing["data"]
     with pytest.raises(KeyError):
         module()
 
@@ -210,7 +210,7 @@ def test_distilled_and_evaluated_by_name(ncfm_, tmp_path):
     run = tmp_path / "runs" / "mine-splits-ipc1"
     assert load(run).facts["data"] == "mine:splits"
     refused = ncfm_("evaluate", run, "--quiet")
-    assert (refused.code, "specify it with --on" in " ".join(refused.err.split())) == (2, True)
+    assert (refused.code, "--on mine:splits" in " ".join(refused.err.split())) == (2, True)
     done = ncfm_("evaluate", run, "--on", "mine:splits", "--quiet")
     assert done.code == 0, done.err
     done = ncfm_("report", run, "--on", "mine:splits", "--quiet")
