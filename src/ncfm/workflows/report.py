@@ -16,8 +16,8 @@ from ncfm.data.outside import check_recorded
 from ncfm.networks.features import FeatureExtractor
 from ncfm.report.make_page import make_page
 from ncfm.report.page import render
-from ncfm.report.real_data import RealLook, check_same_data, look_at_real
-from ncfm.report.run_folder import RunFolder, Score, open_run, read_beside, read_own_scores
+from ncfm.report.real_data import RealComparison, check_same_data, compare_images
+from ncfm.report.run_folder import RunFolder, Score, open_run, read_comparison, read_own_scores
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.stages import prepare, train_teachers
 
@@ -71,9 +71,9 @@ def write_report(
 def _others(run: RunFolder, against: Sequence[Path]) -> list[Score]:
     """Evaluations of other sets: of the comparison beside, and of the folders that are named."""
     try:
-        others = read_beside(run.path)
+        others = read_comparison(run.path)
     except NcfmError as error:
-        run.missing["beside"], others = str(error), []
+        run.missing["comparison"], others = str(error), []
     for place in against:
         found = read_own_scores(place)
         if not found:
@@ -81,7 +81,7 @@ def _others(run: RunFolder, against: Sequence[Path]) -> list[Score]:
                 f"Expected a judged run to compare with, but {place} has no scores; run ncfm evaluate on it."
             )
         others += found
-    return list({(other.name, *other.recipe): other for other in others}.values())
+    return list({(other.name, *other.setup): other for other in others}.values())
 
 
 def _real(
@@ -91,7 +91,7 @@ def _real(
     device: str | None,
     data_dir: str | Path | None,
     reporter: Reporter,
-) -> RealLook | None:
+) -> RealComparison | None:
     """The set compared with the real data, or None with the reason in ``run.missing``."""
     reason = ""
     if not with_data:
@@ -132,7 +132,7 @@ def compare_with_real(
     device: str | None,
     data_dir: str | Path | None,
     reporter: Reporter,
-) -> RealLook:
+) -> RealComparison:
     """Open the data and the first teacher of the run's pool (from the cache, or trained), and compare.
 
     Args:
@@ -157,7 +157,7 @@ def compare_with_real(
         precision=machine.precision,
         chunk_size=machine.chunk_size,
     )
-    return look_at_real(
+    return compare_images(
         synthetic,
         images,
         lambda x: extract.without_gradient(normalize(x.to(machine.device))).cpu(),
