@@ -102,13 +102,13 @@ def test_an_image_opens_and_closes_by_mouse_and_by_keyboard(open_page):
 
 def test_whatever_can_be_toggled_toggles(open_page):
     page = open_page()
-    assert page.locator("#film").evaluate("image => image.complete && image.naturalWidth > 0")
-    moving = page.locator("#film").get_attribute("src")
+    assert page.locator("#animation").evaluate("image => image.complete && image.naturalWidth > 0")
+    moving = page.locator("#animation").get_attribute("src")
     page.locator("#pause").click()
     assert page.locator("#pause").inner_text() == "Play"
-    assert page.locator("#film").get_attribute("src") != moving
+    assert page.locator("#animation").get_attribute("src") != moving
     page.locator("#pause").click()
-    assert page.locator("#film").get_attribute("src") == moving == page.locator("#save").get_attribute("href")
+    assert page.locator("#animation").get_attribute("src") == moving == page.locator("#save").get_attribute("href")
 
     cloud = page.locator(".map .cloud")
     page.locator("#class").select_option("3")
@@ -155,5 +155,5 @@ def test_dark_is_dark(open_page):
 def test_nothing_moves_for_those_who_want_it_still(open_page):
     page = open_page(reduced_motion="reduce")
     assert page.locator("#pause").inner_text() == "Play"
-    assert page.locator("#film").get_attribute("src") != page.locator("#save").get_attribute("href")
+    assert page.locator("#animation").get_attribute("src") != page.locator("#save").get_attribute("href")
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"

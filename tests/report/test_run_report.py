@@ -29,7 +29,7 @@ from ncfm.report import real_data as real
 from ncfm.report.nearest_real import feature_map, pair_views, verdict
 from ncfm.report.page import TEMPLATES, with_code
 from ncfm.report.run_folder import open_run
-from ncfm.report.summary import remade
+from ncfm.report.summary import reproduce_command
 from ncfm.synthetic.formation import as_stored, cut, stitch
 from ncfm.synthetic.initialization import start_images
 from ncfm.synthetic.storage import SCORES_FILE, SET_FOLDER
@@ -112,16 +112,17 @@ def page_of(run, **options):
 
 def test_a_report_shows_all_that_there_is(run):
     seen = page_of(run)
+    assert "<h3>Command</h3>" in (run / REPORT_FILE).read_text(encoding="utf-8")
     for said in (
         "61.0 %",
         "95 % interval 59.0 to 63.0 %",
-        "2 students",
+        "2 networks",
         "Chance 10 %",
-        "Amplitude and phase apart",
-        "Spectrum of psi's frequencies",
+        "Amplitude and phase",
+        "Spectrum of the learned frequencies",
         "Accuracy by class",
         "From 0 with 50.0 % to 9 with 95.0 %.",
-        "From iteration 0 to 2, in 3 moments.",
+        "From iteration 0 to 2, 3 snapshots.",
         "convnet1w8",
         "frequencies.number",
         "Hash of the images",
@@ -237,10 +238,10 @@ def test_code_in_sentences_is_escaped():
 @pytest.mark.parametrize(
     ("gone", "said", "section"),
     [
-        (SCORES_FILE, "Nobody has judged the set yet", "accuracy"),
+        (SCORES_FILE, "has not been evaluated yet", "accuracy"),
         (METRICS_FILE, "no metrics.jsonl", "curves"),
-        (DIAGNOSIS_FILE, "not told to look", "frequencies"),
-        (SNAPSHOTS_FOLDER, "has no film/", "film"),
+        (DIAGNOSIS_FILE, "diagnosis was off", "frequencies"),
+        (SNAPSHOTS_FOLDER, "has no film/", "snapshots"),
     ],
 )
 def test_what_is_missing_is_said(run, gone, said, section):
@@ -271,10 +272,10 @@ def test_an_old_run_has_a_report(run):
     del facts["facts"]["command"], facts["facts"]["versions"]
     write_json(run / SET_FOLDER / "set.json", facts)
     seen = page_of(run)
-    assert "Loss that the images descend" in seen.text
-    assert "Amplitude and phase apart" not in seen.text
-    assert "Command that was given" not in seen.text
-    assert "Command that makes the same" in seen.text
+    assert "Training loss" in seen.text
+    assert "Amplitude and phase" not in seen.text
+    assert "<h3>Command</h3>" not in (run / REPORT_FILE).read_text(encoding="utf-8")
+    assert "Command to reproduce" in seen.text
 
 
 def test_a_set_alone_has_a_report(run, tmp_path):
@@ -291,7 +292,7 @@ def test_a_killed_run_has_a_report_of_how_far_it_is(run):
     assert opened.synthetic.images.shape == (10, 1, 1, 8, 8)
     assert opened.synthetic.factor == 2
     seen = page_of(run)
-    assert "this run is not finished" in seen.text
+    assert "This run is not finished" in seen.text
     assert "Synthetic image of class 3" in [i["alt"][:26] for i in seen.all("img")]
     (run / CHECKPOINT_FILE).unlink()
     assert "stopped before it saved anything" in page_of(run).text
@@ -323,8 +324,8 @@ def test_others_stand_beside_by_the_same_recipe_only(run, finished, tmp_path):
     )
     seen = page_of(run, against=[other])
     assert "In percent: this set 61.0, other 55.0, random 30.0, herding 25.0, chance 10." in seen.text
-    assert "This set less other: +6.00 points" in seen.text
-    assert "Not shown, since nobody judged them by convnet1w8 and quick@epochs=2: full" in seen.text
+    assert "This set minus other: +6.00 points" in seen.text
+    assert "Not shown, since not evaluated with convnet1w8 and quick@epochs=2: full" in seen.text
     (other / SCORES_FILE).unlink()
     with pytest.raises(NcfmError, match="has no evaluation to compare with"):
         write_report(run, against=[other], with_data=False)
@@ -334,11 +335,11 @@ def test_the_accuracy_is_that_of_the_recipes_students(run):
     write_json(run / SCORES_FILE, [score(0.4), score(0.7), score(0.9, network="mlp")])
     assert "70.0 %" in page_of(run).text.split("Data")[0]
     write_json(run / SCORES_FILE, [score(0.9, network="mlp", accuracy_low=None, accuracies=[0.9])])
-    assert "one student, so no interval" in page_of(run).text
+    assert "one network, so no interval" in page_of(run).text
 
 
 def test_the_command_makes_the_same_settings(run):
-    words = shlex.split(remade(open_run(run)))
+    words = shlex.split(reproduce_command(open_run(run)))
     assert words[:9] == ["ncfm", "distill", "digits", "--ipc", "1", "--recipe", "none", "--seed", "3"]
     assert set(words[9::2]) == {"--set"}
     again = resolve_config("digits", 1, "none", dict(map(parse_setting, words[10::2])), 3)
@@ -378,8 +379,8 @@ def test_a_set_of_real_images_is_all_copies(tens, factor):
     assert torch.equal(look.nearest_labels[0], look.labels)
     text, has_copies = verdict(open_run_of(init), look)
     assert has_copies
-    assert text.startswith(f"{10 * factor**2} of {10 * factor**2} training images of the set are nearly copies")
-    assert "began from real images" in text
+    assert text.startswith(f"{10 * factor**2} of {10 * factor**2} training images of the set are near copies")
+    assert "started from real images" in text
     assert all(view.copy for view in pair_views(look))
 
 
@@ -395,7 +396,7 @@ def test_noise_is_no_copy_and_its_neighbours_are_the_nearest(tens):
     look = compare(SyntheticSet(noise, tens.class_names, tens.statistics), tens)
     assert not bool(look.copies.any())
     assert verdict(open_run_of("noise"), look) == (
-        "None of the 20 training images of the set is nearly a copy of a real one.",
+        "None of the 20 training images of the set is a near copy of a real image.",
         False,
     )
     gaps = (noise.flatten(0, 1).flatten(1)[:, None] - to_float(tens.train.images).flatten(1)).norm(dim=-1) / 8

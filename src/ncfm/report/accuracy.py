@@ -1,4 +1,4 @@
-"""Evaluations of the set, beside those of others and by class."""
+"""Evaluations of the set, compared with other sets, and by class."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ncfm.report.charts import (
     MAX_CELLS,
     Bar,
     Chart,
+    as_text,
     bar_chart,
     confusion_chart,
-    said,
 )
 from ncfm.report.page import Table
 from ncfm.report.run_folder import RunFolder, Score
 from ncfm.results.formatting import duration, interval_of, mean_of, spaced
 
-MAX_BARS = 24  # classes with a bar of their own
+MAX_BARS = 24  # maximum of classes with a bar
 
 
 def scores_table(scores: Sequence[Score]) -> Table:
     """All evaluations of the set."""
-    columns = ("network", "protocol", "accuracy, %", "95 % interval", "students", "calibration error", "images", "time")
+    columns = ("network", "protocol", "accuracy, %", "95 % interval", "runs", "calibration error", "images", "time")
     rows = [
         (
             s.network,
@@ -31,39 +31,40 @@ def scores_table(scores: Sequence[Score]) -> Table:
             mean_of(s.mean, s.std, s.low),
             interval_of(s.low, s.high),
             str(len(s.accuracies)) if s.accuracies else "-",
-            said(s.calibration_error),
+            as_text(s.calibration_error),
             "-" if s.num_images is None else f"{s.num_images:,}",
             "-" if math.isnan(s.seconds) else duration(s.seconds),
         )
         for s in scores
     ]
-    return Table("Evaluations of this set: mean ± deviation over students, after the last epoch", columns, rows)
+    caption = "Evaluations of this set: mean ± standard deviation over evaluation networks, after the last epoch"
+    return Table(caption, columns, rows)
 
 
-def standing(run: RunFolder, others: Sequence[Score]) -> tuple[Chart | None, list[str]]:
-    """The set beside others that students of the same recipe were trained on, and what may be said of differences."""
+def comparison(run: RunFolder, others: Sequence[Score]) -> tuple[Chart | None, list[str]]:
+    """A chart of the set and others that were evaluated by the same protocol, and sentences about the differences."""
     score = run.score
     if score is None:
         return None, []
-    same = [other for other in others if other.recipe == score.recipe]
+    same = [other for other in others if other.setup == score.setup]
     bars = [_bar("this set", score, own=True), *(_bar(other.name, other, own=False) for other in same)]
     bars.sort(key=lambda bar: -bar.value)
     chance = None if run.synthetic is None else ("chance", 100 / run.synthetic.num_classes)
     place = ", ".join(f"{bar.name} {bar.value:.1f}" for bar in bars)
     text = f"In percent: {place}" + (f", chance {chance[1]:.3g}." if chance else ".")
-    told = []
+    differences = []
     for other in same:
         a, b = score.accuracies, other.accuracies
         if len(a) == len(b) >= 2 and all(0 <= v <= 1 for v in (*a, *b)):
             found = compare_runs(a, b)
-            told.append(
-                f"This set less {other.name}: {100 * found.difference:+.2f} points (95 % interval "
+            differences.append(
+                f"This set minus {other.name}: {100 * found.difference:+.2f} points (95 % interval "
                 f"{100 * found.low:+.2f} to {100 * found.high:+.2f}, p = {found.p_value:.2g}, paired by seed)."
             )
     left = sorted({other.name for other in others} - {other.name for other in same})
     if left:
-        told.append(f"Not shown, since nobody judged them by {' and '.join(score.recipe)}: {', '.join(left)}.")
-    return bar_chart("Accuracy beside others", text, bars, x_label="accuracy, %", rule=chance), told
+        differences.append(f"Not shown, since not evaluated with {' and '.join(score.setup)}: {', '.join(left)}.")
+    return bar_chart("Accuracy of this set and others", text, bars, x_label="accuracy, %", rule=chance), differences
 
 
 def _bar(name: str, score: Score, *, own: bool) -> Bar:
@@ -72,7 +73,7 @@ def _bar(name: str, score: Score, *, own: bool) -> Bar:
 
 
 def class_charts(run: RunFolder) -> tuple[list[Chart], Table | None]:
-    """Accuracy by class, the confusion matrix, and the commonest confusions."""
+    """Accuracy by class, the confusion matrix, and the most frequent confusions."""
     score, s = run.score, run.synthetic
     if score is None or s is None or len(score.per_class) != s.num_classes:
         return [], None
@@ -98,9 +99,9 @@ def class_charts(run: RunFolder) -> tuple[list[Chart], Table | None]:
     )[:10]
     if len(names) <= MAX_CELLS:
         text = "Shares of each true class." + (
-            f" Most often confused: {names[wrong[0][1]]} taken for {names[wrong[0][2]]}." if wrong else ""
+            f" Most frequent: {names[wrong[0][1]]} predicted as {names[wrong[0][2]]}." if wrong else ""
         )
         charts.append(confusion_chart("Confusion matrix", text, counts, names))
-    rows = [(names[i], names[j], said(n), f"{100 * n / max(sum(counts[i]), 1):.1f}") for n, i, j in wrong]
-    columns = ("true class", "taken for", "test images, all students", "% of the class")
-    return charts, Table("Commonest confusions", columns, rows) if rows else None
+    rows = [(names[i], names[j], as_text(n), f"{100 * n / max(sum(counts[i]), 1):.1f}") for n, i, j in wrong]
+    columns = ("true class", "predicted as", "test images, all networks", "% of the class")
+    return charts, Table("Most frequent confusions", columns, rows) if rows else None

@@ -1,7 +1,6 @@
-"""Charts as inline SVG, whose colours are the page's CSS classes, so that they follow its light and dark scheme.
+"""Charts as inline SVG. Colours are CSS classes of the page, and follow its light and dark scheme.
 
-Every chart brings what it says in words and its numbers as a table. All text goes through `Markup.format`, which
-escapes it.
+Every chart has a summary in words and its numbers as a table. All text is escaped by `Markup.format`.
 """
 
 from __future__ import annotations
@@ -13,44 +12,44 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 340, 230  # text of 12 px keeps its size in a card on a phone
+WIDTH, HEIGHT = 340, 230  # text of 12 px is not scaled down in a card on a phone
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 28, 40  # margins around the plot
-ROW = 22  # of a chart of bars
-COLORS = 10  # classes s0 .. s9 of the style sheet
+ROW = 22  # height of a bar with its margin
+COLORS = 10  # CSS classes s0 .. s9 of the style sheet
 MAX_POINTS, MAX_ROWS = 400, 24  # of a line, and of its table
-MAX_CELLS = 30  # classes of a confusion matrix that is drawn
+MAX_CELLS = 30  # maximum of classes of a confusion matrix
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing, what it says in a sentence, and its numbers."""
+    """A drawing, a summary of it in a sentence, and its numbers."""
 
     title: str
-    summary: str  # for those who do not see it
+    summary: str  # for screen readers
     svg: Markup
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    keys: tuple[tuple[str, str], ...] = ()  # CSS class and name of each line, if there are several
+    keys: tuple[tuple[str, str], ...] = ()  # CSS class and name per line, if there are several
 
 
 class Line(NamedTuple):
-    """A curve, with a band from low to high if it has one."""
+    """A curve, with an optional band from low to high."""
 
     name: str
     xs: Sequence[float]
     ys: Sequence[float]
     band: tuple[Sequence[float], Sequence[float]] | None = None
-    faint: bool = False  # what the next line is a mean of, in its colour
+    faint: bool = False  # raw values of the next line, in its colour
 
 
 class Bar(NamedTuple):
-    """A value in percent, with its interval if it has one."""
+    """A value in percent, with an optional interval."""
 
     name: str
     value: float
     low: float | None = None
     high: float | None = None
-    own: bool = True  # in the colour of the set, not of what it is compared with
+    own: bool = True  # whether it has the colour of this set; otherwise that of other sets
 
 
 class Cloud(NamedTuple):
@@ -62,7 +61,7 @@ class Cloud(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """From values low .. high to places start .. stop."""
+    """A linear map from values low .. high to positions start .. stop."""
 
     low: float
     high: float
@@ -70,12 +69,12 @@ class Scale(NamedTuple):
     stop: float
 
     def __call__(self, value: float) -> float:
-        """The place of a value."""
+        """The position of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round values in low .. high: multiples of 1, 2 or 5 times a power of ten, about so many.
+    """About ``about`` round values in low .. high: multiples of 1, 2 or 5 times a power of ten.
 
     >>> ticks(0.0, 0.42)
     [0.0, 0.1, 0.2, 0.3, 0.4]
@@ -89,10 +88,10 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(i * step, digits) + 0.0 for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def said(value: float) -> str:
-    """A number for people: four digits at most, whole ones with separators.
+def as_text(value: float) -> str:
+    """A number as text: at most four digits, integers with thousands separators.
 
-    >>> said(0.123456), said(1200.0), said(float("nan"))
+    >>> as_text(0.123456), as_text(1200.0), as_text(float("nan"))
     ('0.1235', '1,200', '-')
     """
     if not math.isfinite(value):
@@ -101,7 +100,7 @@ def said(value: float) -> str:
 
 
 def running_mean(values: Sequence[float], window: int) -> list[float]:
-    """Means over the values up to half a window away, fewer at the ends.
+    """Centred running mean, over fewer values at the ends.
 
     >>> running_mean([1.0, 2.0, 6.0], 3)
     [1.5, 3.0, 4.0]
@@ -116,7 +115,7 @@ def running_mean(values: Sequence[float], window: int) -> list[float]:
 def line_chart(
     title: str, summary: str, lines: Sequence[Line], *, x_label: str, y_label: str, zero: bool = False
 ) -> Chart:
-    """Curves over a common axis; with ``zero`` the values' axis begins there. Values that are not finite are gaps."""
+    """Curves over a common axis. With ``zero`` the y axis begins at 0. Values that are not finite are skipped."""
     lines = [_finite(line) for line in lines]
     xs = [x for line in lines for x in line.xs] or [0.0]
     edges = [v for line in lines for part in (line.ys, *(line.band or ())) for v in part] or [0.0]
@@ -139,7 +138,7 @@ def line_chart(
 
 
 def _styles(lines: Sequence[Line]) -> list[str]:
-    """CSS classes: a colour and dashes for each line; a faint one has those of the next."""
+    """CSS classes: a colour and a dash pattern per line; a faint line has those of the next."""
     styles, number = [], 0
     for line in lines:
         styles.append(f"s{number % COLORS} " + ("faint" if line.faint else f"d{number % 4}"))
@@ -150,9 +149,9 @@ def _styles(lines: Sequence[Line]) -> list[str]:
 def bar_chart(
     title: str, summary: str, bars: Sequence[Bar], *, x_label: str, rule: tuple[str, float] | None = None
 ) -> Chart:
-    """Bars of percents from 0, one below the other, whiskers for intervals; ``rule`` names a value for all."""
+    """Horizontal bars in percent, with whiskers for intervals; ``rule`` is the name and value of a vertical line."""
     left = 16 + 7.2 * min(max((len(bar.name) for bar in bars), default=1), 20)
-    top = 22 if rule is not None else 6  # room for the rule's name
+    top = 22 if rule is not None else 6  # space for the name of the rule
     height = len(bars) * ROW + top + BOTTOM
     highest = max((bar.high or bar.value for bar in bars), default=1.0)
     across = Scale(0.0, max(min(highest * 1.08, 100.0), 1.0), left, WIDTH - RIGHT - 36)
@@ -200,7 +199,7 @@ def bar_chart(
 
 
 def confusion_chart(title: str, summary: str, counts: Sequence[Sequence[float]], names: Sequence[str]) -> Chart:
-    """A confusion matrix as shares of each row, in percent; true classes down, predicted ones across."""
+    """A confusion matrix in percent of each row; rows are true classes, columns predicted ones."""
     shares = [[100 * v / max(sum(row), 1) for v in row] for row in counts]
     left = 12 + 7.2 * min(max(map(len, names)), 14)
     cell = (WIDTH - left - RIGHT) / len(names)
@@ -238,7 +237,7 @@ def confusion_chart(title: str, summary: str, counts: Sequence[Sequence[float]],
 
 
 def map_chart(title: str, summary: str, clouds: Sequence[Cloud], *, labels: tuple[str, str]) -> Chart:
-    """Points of two kinds in the plane, a group for each class, so that a page can dim the others."""
+    """Real and synthetic points in the plane, one group per class, so that the page can dim other classes."""
     points = [point for cloud in clouds for point in (*cloud.real, *cloud.synthetic)] or [(0.0, 0.0)]
     height = 330
     across, up = _scales([x for x, _ in points], [y for _, y in points], height)
@@ -251,7 +250,7 @@ def map_chart(title: str, summary: str, clouds: Sequence[Cloud], *, labels: tupl
         parts.append(Markup('<g class="cloud s{}" data-class="{}">{}</g>').format(i % COLORS, i, drawn))
     rows = []
     for cloud in clouds:
-        cells = [f"{said(x)}, {said(y)}" for x, y in map(_centre, (cloud.real, cloud.synthetic))]
+        cells = [f"{as_text(x)}, {as_text(y)}" for x, y in map(_centre, (cloud.real, cloud.synthetic))]
         rows.append((cloud.name, str(len(cloud.real)), cells[0], str(len(cloud.synthetic)), cells[1]))
     columns = ("class", "real", "centre of the real", "synthetic", "centre of the synthetic")
     return Chart(title, summary, _svg(title, summary, height, parts), columns, tuple(rows))
@@ -271,7 +270,7 @@ def _svg(title: str, summary: str, height: float, parts: Iterable[Markup]) -> Ma
 
 
 def _scales(xs: Sequence[float], ys: Sequence[float], height: float = HEIGHT) -> tuple[Scale, Scale]:
-    """Scales of both axes, with some room above and below the values, none under a lowest value of 0."""
+    """Scales of both axes, with a margin above and below the values, but none below 0."""
     low, high = min(ys), max(ys)
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     left, right = min(xs), max(xs)
@@ -281,21 +280,21 @@ def _scales(xs: Sequence[float], ys: Sequence[float], height: float = HEIGHT) ->
 
 
 def _frame(across: Scale, up: Scale, x_label: str, y_label: str, height: float = HEIGHT) -> Markup:
-    """Grid lines, numbers and names of both axes."""
+    """Grid lines, ticks and labels of both axes."""
     parts = [_grid_down(across, TOP, height - BOTTOM, x_label, lines=False)]
     for value in ticks(up.low, up.high):
         parts.append(
             Markup(
                 '<line class="grid" x1="{0}" x2="{1}" y1="{2:.1f}" y2="{2:.1f}"/>'
                 '<text class="tick left" x="{3}" y="{4:.1f}">{5}</text>'
-            ).format(LEFT, WIDTH - RIGHT, up(value), LEFT - 6, up(value) + 4, said(value))
+            ).format(LEFT, WIDTH - RIGHT, up(value), LEFT - 6, up(value) + 4, as_text(value))
         )
     parts.append(Markup('<text class="unit" x="2" y="13">{}</text>').format(y_label))
     return Markup("").join(parts)
 
 
 def _grid_down(across: Scale, top: float, bottom: float, label: str, lines: bool = True) -> Markup:
-    """Numbers and the name of the axis below a plot, with lines up from them where wanted."""
+    """Ticks and label of the axis below a plot, with optional grid lines."""
     parts = []
     for value in ticks(across.low, across.high):
         if lines:
@@ -305,7 +304,7 @@ def _grid_down(across: Scale, top: float, bottom: float, label: str, lines: bool
                 )
             )
         parts.append(
-            Markup('<text class="tick" x="{:.1f}" y="{}">{}</text>').format(across(value), bottom + 16, said(value))
+            Markup('<text class="tick" x="{:.1f}" y="{}">{}</text>').format(across(value), bottom + 16, as_text(value))
         )
     middle = (across.start + across.stop) / 2
     parts.append(Markup('<text class="axis" x="{:.1f}" y="{}">{}</text>').format(middle, bottom + 34, label))
@@ -317,7 +316,7 @@ def _path(places: Sequence[tuple[float, float]]) -> str:
 
 
 def _dots(points: Sequence[tuple[float, float]], across: Scale, up: Scale) -> str:
-    """A path whose strokes are points."""
+    """A path that draws points."""
     return "".join(f"M{across(x):.1f} {up(y):.1f}h0" for x, y in points)
 
 
@@ -330,18 +329,18 @@ def _finite(line: Line) -> Line:
 
 
 def _some(count: int, most: int) -> list[int]:
-    """At most so many of 0 .. count - 1 at equal distances, the first and the last among them."""
+    """At most ``most`` of 0 .. count - 1 at equal distances, including the first and the last."""
     if count <= most:
         return list(range(count))
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
 def _table(lines: Sequence[Line], x_label: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """The numbers of curves, of some of their places."""
+    """Columns and rows for curves, at some of their positions."""
     xs = sorted({x for line in lines for x in line.xs})
     shown = [xs[i] for i in _some(len(xs), MAX_ROWS)]
     values = [dict(zip(line.xs, line.ys, strict=True)) for line in lines]
-    rows = tuple((said(x), *(said(found.get(x, math.nan)) for found in values)) for x in shown)
+    rows = tuple((as_text(x), *(as_text(found.get(x, math.nan)) for found in values)) for x in shown)
     return (x_label, *(line.name for line in lines)), rows
 
 

@@ -1,4 +1,4 @@
-"""What a run logged over its iterations, and where its adversary looked."""
+"""Curves of the logged metrics, and diagnosis of the learned frequencies."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 from ncfm.report.charts import (
     Chart,
     Line,
+    as_text,
     line_chart,
     running_mean,
-    said,
 )
 from ncfm.report.run_folder import RunFolder
 
 METRICS = {
     "discrepancy": ("Discrepancy", "NCFD, mean over classes"),
     "calibration": ("Calibration", "cross-entropy under a teacher, nats"),
-    "gap": ("Distance of student and expert", "squared, 1 where the student began"),
+    "gap": ("Distance of student and expert", "squared, 1 at the start of the student"),
     "step_size": ("Learned step size of the student", "learning rate"),
-    "start": ("Where students start", "epoch of the expert"),
+    "start": ("Start of students", "epoch of the expert"),
 }
-"""Of a logged metric: the chart's title, the label of its axis. Amplitude and phase share a chart."""
+"""Title and axis label by logged metric. Amplitude and phase share a chart."""
 
 
 def metric_charts(run: RunFolder) -> list[Chart]:
-    """What a run logged over its iterations."""
+    """Charts of the metrics that a run logged over its iterations."""
     charts, entries = [], run.metrics
     keys = [key for key in dict.fromkeys(k for entry in entries for k in entry) if key not in ("iteration", "seconds")]
     values = {key: _column(entries, key) for key in keys}
@@ -38,9 +38,9 @@ def metric_charts(run: RunFolder) -> list[Chart]:
         charts.append(_curve(title, label, xs, ys))
     if values.get("amplitude", ([], []))[1] and values.get("phase", ([], []))[1]:
         lines = [Line(key, *values[key]) for key in ("amplitude", "phase")]
-        ends = ", ".join(f"{line.name} from {said(line.ys[0])} to {said(line.ys[-1])}" for line in lines)
+        ends = ", ".join(f"{line.name} from {as_text(line.ys[0])} to {as_text(line.ys[-1])}" for line in lines)
         chart = line_chart(
-            "Amplitude and phase apart",
+            "Amplitude and phase",
             f"{ends[0].upper()}{ends[1:]}.",
             lines,
             x_label="iteration",
@@ -50,12 +50,12 @@ def metric_charts(run: RunFolder) -> list[Chart]:
         charts.insert(1, chart)
     total = _loss(run)
     if total is not None:
-        charts.insert(0, _curve("Loss that the images descend", "weighted sum", *total))
+        charts.insert(0, _curve("Training loss", "weighted sum", *total))
     return charts
 
 
 def _loss(run: RunFolder) -> tuple[list[float], list[float]] | None:
-    """The loss of the images from its logged terms, for runs that match distributions."""
+    """The training loss from its logged terms, for runs that match distributions."""
     if run.config is None or run.synthetic is None or not run.metrics or "discrepancy" not in run.metrics[0]:
         return None
     matching = run.config.distill.matching_weight * run.synthetic.num_classes
@@ -68,8 +68,10 @@ def _loss(run: RunFolder) -> tuple[list[float], list[float]] | None:
 
 
 def _curve(title: str, label: str, xs: Sequence[float], ys: Sequence[float]) -> Chart:
-    """A noisy curve, with its running mean where it is long enough to have one."""
-    summary = f"From {said(ys[0])} at iteration {said(xs[0])} to {said(ys[-1])} at iteration {said(xs[-1])}."
+    """A noisy curve, with its running mean if it is long enough."""
+    summary = (
+        f"From {as_text(ys[0])} at iteration {as_text(xs[0])} to {as_text(ys[-1])} at iteration {as_text(xs[-1])}."
+    )
     lines = [Line("as logged", xs, ys)]
     if len(xs) >= 60:
         window = len(xs) // 12
@@ -78,42 +80,44 @@ def _curve(title: str, label: str, xs: Sequence[float], ys: Sequence[float]) -> 
 
 
 def diagnosis_charts(run: RunFolder) -> list[Chart]:
-    """Where the adversary looked: its spectrum, and what it saw there beside fixed frequencies."""
+    """Charts of the learned frequencies: their spectrum, and the discrepancy there compared with fixed frequencies."""
     entries = run.diagnoses
     charts = []
     spectra = []
-    for kind, name in (("learned", "psi"), ("fixed", "fixed Gaussian")):
+    for kind, name in (("learned", "learned"), ("fixed", "fixed Gaussian")):
         xs, rows = _rows(entries, f"{kind}.bandwidths", 5)
         if xs:
             low, *_, high = zip(*rows, strict=True)
             spectra.append(Line(name, xs, [row[2] for row in rows], (low, high)))
     if spectra:
         lowest, highest = (side[-1] for side in spectra[0].band or ((math.nan,), (math.nan,)))
-        text = f"At the end psi's frequencies lie between {said(lowest)} and {said(highest)} (5 to 95 %)."
+        text = f"At the end the learned frequencies lie between {as_text(lowest)} and {as_text(highest)} (5 to 95 %)."
         label = "||t|| / √d, median, 5 to 95 %"
-        charts.append(line_chart("Spectrum of psi's frequencies", text, spectra, x_label="iteration", y_label=label))
+        charts.append(
+            line_chart("Spectrum of the learned frequencies", text, spectra, x_label="iteration", y_label=label)
+        )
     for field, title, label in (
-        ("discrepancy", "NCFD that psi finds", "NCFD, mean and range over classes"),
-        ("excess", "Is there anything to see?", "squared gap over sampling noise"),
-        ("modulus", "Modulus of the real data there", "mean |Φ|"),
+        ("discrepancy", "NCFD at the learned frequencies", "NCFD, mean and range over classes"),
+        ("excess", "Excess over sampling noise", "squared gap over sampling noise"),
+        ("modulus", "Modulus of the real data", "mean |Φ|"),
         ("amplitude_share", "Share of the amplitude", "share of the weighted gap"),
     ):
         lines = []
-        for kind, name in (("learned", "psi"), ("fixed", "fixed Gaussian")):
+        for kind, name in (("learned", "learned"), ("fixed", "fixed Gaussian")):
             xs, rows = _rows(entries, f"{kind}.{field}")
             if xs:
                 means = [math.fsum(row) / len(row) for row in rows]
                 lines.append(Line(name, xs, means, (list(map(min, rows)), list(map(max, rows)))))
         if lines:
             text = "; ".join(
-                f"{line.name} {said(line.ys[0])} at first, {said(line.ys[-1])} at the end" for line in lines
+                f"{line.name} {as_text(line.ys[0])} at first, {as_text(line.ys[-1])} at the end" for line in lines
             )
             charts.append(line_chart(title, text + ".", lines, x_label="iteration", y_label=label))
     return charts
 
 
 def _column(entries: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    """The entries that have a finite number under a key: iterations and values."""
+    """Iterations and values of the entries with a finite number under a key."""
     pairs = [
         (float(entry["iteration"]), float(entry[key]))
         for entry in entries
@@ -125,7 +129,7 @@ def _column(entries: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float]
 def _rows(
     entries: Sequence[Mapping[str, Any]], key: str, length: int | None = None
 ) -> tuple[list[float], list[list[float]]]:
-    """The entries that have a list of finite numbers under a key, of a length if it is given."""
+    """Iterations and rows of the entries with a list of finite numbers under a key, of a given length."""
     kept = []
     for entry in entries:
         row = entry.get(key)

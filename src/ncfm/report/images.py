@@ -1,19 +1,19 @@
-"""The images of a set beside real ones, and the film of how they grew."""
+"""Real and synthetic images by class, and the animation of the snapshots of a run."""
 
 from __future__ import annotations
 
 from ncfm.data.image_set import to_uint8
-from ncfm.report.inline import FILM_SIDE, address, moving, picture, still, strip
-from ncfm.report.page import ClassRow, FilmView, Tile
-from ncfm.report.real_data import RealLook
+from ncfm.report.inline import ANIMATION_SIDE, address, moving, picture, still, strip
+from ncfm.report.page import AnimationView, ClassRow, Tile
+from ncfm.report.real_data import RealComparison
 from ncfm.report.run_folder import RunFolder
 
 MAX_TILES, MAX_TILE_PIXELS = 400, 2**22  # images in the grids, and their pixels
-MAX_STRIPS = 10  # classes of the film
+MAX_STRIPS = 10  # classes with a strip of snapshots
 
 
-def class_rows(run: RunFolder, real: RealLook | None) -> tuple[list[ClassRow], str]:
-    """Real beside synthetic images of every class, as many as a page can hold, and a remark on what is left out."""
+def class_rows(run: RunFolder, real: RealComparison | None) -> tuple[list[ClassRow], str]:
+    """Real and synthetic images of every class, as far as they fit the page, and a note about the others."""
     s = run.synthetic
     if s is None:
         return [], ""
@@ -42,26 +42,26 @@ def class_rows(run: RunFolder, real: RealLook | None) -> tuple[list[ClassRow], s
     if classes < s.num_classes:
         notes.append(f"The first {classes} of {s.num_classes} classes are shown.")
     if each < s.ipc:
-        notes.append(f"The first {each} of {s.ipc} stored images of a class are shown.")
+        notes.append(f"The first {each} of {s.ipc} stored images per class are shown.")
     return rows, " ".join(notes)
 
 
-def film_view(run: RunFolder) -> FilmView | None:
-    """The film of a run, if it has at least two frames."""
-    if len(run.film) < 2:
-        if run.film:
-            run.missing.setdefault("film", "The film has a single frame: the run was stopped at its start.")
+def animation_view(run: RunFolder) -> AnimationView | None:
+    """The animation of a run, if it has at least two snapshots."""
+    if len(run.snapshots) < 2:
+        if run.snapshots:
+            run.missing.setdefault("snapshots", "There is a single snapshot: the run was stopped at its start.")
         return None
     names = () if run.synthetic is None else run.synthetic.class_names
-    shown = min(len(run.film[0].images), MAX_STRIPS)
-    moments = [frame.iteration for frame in run.film]
+    shown = min(len(run.snapshots[0].images), MAX_STRIPS)
+    iterations = [snapshot.iteration for snapshot in run.snapshots]
     strips = []
     for c in range(shown):
         name = names[c] if c < len(names) else f"class {c}"
-        alt = f"First image of {name} after iterations {', '.join(map(str, moments))}"
-        strips.append((name, Tile(address(strip([frame.images[c, 0] for frame in run.film])), alt)))
-    frames = [still(frame.images) for frame in run.film]
-    alt = f"The images of the set changing from iteration {moments[0]} to {moments[-1]}"
+        alt = f"First image of {name} after iterations {', '.join(map(str, iterations))}"
+        strips.append((name, Tile(address(strip([snapshot.images[c, 0] for snapshot in run.snapshots])), alt)))
+    frames = [still(snapshot.images) for snapshot in run.snapshots]
+    alt = f"The images of the set from iteration {iterations[0]} to {iterations[-1]}"
     note = f"The first {shown} classes." if shown < len(names) else ""
-    small = run.film[0].images.shape[-1] < FILM_SIDE
-    return FilmView(moments, strips, moving(frames, lossless=small), address(frames[-1]), alt, note)
+    small = run.snapshots[0].images.shape[-1] < ANIMATION_SIDE
+    return AnimationView(iterations, strips, moving(frames, lossless=small), address(frames[-1]), alt, note)

@@ -1,4 +1,4 @@
-"""Pictures inside a page: data addresses of images, strips and films. Nothing is fetched when the page is opened."""
+"""Pictures inside a page, as data addresses: images, strips and animations. The page fetches nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
-LOSSLESS_SIDE = 64  # pixels; larger images are photographs, and WebP takes a fifth of PNG for them
-FILM_PIXELS = 2**17  # of a frame of a moving picture
-FILM_SIDE = 32  # pixels of an image there, at least
-GAP = 1  # pixels between the images of a film
+LOSSLESS_SIDE = 64  # pixels; larger images are stored as WebP, which takes a fifth of PNG for photographs
+ANIMATION_PIXELS = 2**17  # maximum of pixels per frame of an animation
+ANIMATION_SIDE = 32  # minimum side of an image in an animation, in pixels
+GAP = 1  # pixels between the images of an animation
 
 
 def picture(image: Tensor) -> Image.Image:
@@ -34,7 +34,7 @@ def address(image: Image.Image) -> Markup:
 
 
 def strip(frames: Sequence[Tensor]) -> Image.Image:
-    """Images (c, h, w) uint8 side by side; one sees through between them."""
+    """Images (c, h, w) uint8 side by side, with transparent gaps."""
     gap = max(frames[0].shape[-1] // 16, 1)
     rgb = torch.cat([torch.nn.functional.pad(frame, (0, gap)) for frame in frames], dim=2)[..., :-gap]
     seen = torch.nn.functional.pad(torch.full_like(frames[0][:1], 255), (0, gap)).repeat(1, 1, len(frames))[..., :-gap]
@@ -43,13 +43,15 @@ def strip(frames: Sequence[Tensor]) -> Image.Image:
 
 
 def still(images: Tensor, background: int = 128) -> Image.Image:
-    """One frame of a film: images (C, n, c, h, w) uint8, a class a row (a column if there is one image each), as many
-    as `FILM_PIXELS` allow."""
+    """One frame of an animation, from images (C, n, c, h, w) uint8, as many as `ANIMATION_PIXELS` allow.
+
+    Each row is a class; with one image per class, up to ten classes share a row.
+    """
     if images.shape[1] == 1:
         columns = min(len(images), 10)
         images = images[: len(images) // columns * columns].view(-1, columns, *images.shape[2:])
-    scale = -(-FILM_SIDE // images.shape[-1])
-    room = max(FILM_PIXELS // (scale**2 * images[0, 0, 0].numel()), 1)
+    scale = -(-ANIMATION_SIDE // images.shape[-1])
+    room = max(ANIMATION_PIXELS // (scale**2 * images[0, 0, 0].numel()), 1)
     columns = min(images.shape[1], max(int(room**0.5), 1), 10)
     rows = min(len(images), max(room // columns, 1))
     shown = images[:rows, :columns].repeat_interleave(scale, -1).repeat_interleave(scale, -2)
@@ -59,9 +61,9 @@ def still(images: Tensor, background: int = 128) -> Image.Image:
 
 
 def moving(frames: Sequence[Image.Image], milliseconds: int = 350, *, lossless: bool = False) -> Markup:
-    """Frames as an animated WebP that begins again for ever; the last one stays four times as long.
+    """Frames as an animated WebP in an endless loop; the last frame is shown four times as long.
 
-    Lossless is for images enlarged pixel by pixel, which take less space so.
+    Lossless compression is smaller for images that are enlarged without smoothing.
     """
     buffer = io.BytesIO()
     first, *others = [frame.convert("RGB") for frame in frames]

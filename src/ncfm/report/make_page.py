@@ -1,4 +1,4 @@
-"""The sections of the report, put together."""
+"""Assembly of the sections of the report."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Sequence
 
 from ncfm.report import accuracy, curves, summary
 from ncfm.report import images as pictures
-from ncfm.report import nearest_real as closeness
+from ncfm.report import nearest_real as nearest
 from ncfm.report.page import Page
-from ncfm.report.real_data import RealLook
+from ncfm.report.real_data import RealComparison
 from ncfm.report.run_folder import RunFolder, Score, settings_table
 from ncfm.results.files import today
 
 
-def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealLook | None = None) -> Page:
-    """All sections of the report; the reasons for those left out are added to ``run.missing``."""
+def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealComparison | None = None) -> Page:
+    """All sections of the report; the reasons for missing ones are added to ``run.missing``."""
     rows, rows_note = pictures.class_rows(run, real)
-    chart, differences = accuracy.standing(run, others)
+    comparison, differences = accuracy.comparison(run, others)
     by_class, confused = accuracy.class_charts(run)
-    chart_of_features, features_note = (None, "") if real is None else closeness.feature_map(real)
-    said, has_copies = ("", False) if real is None else closeness.verdict(run, real)
-    film = pictures.film_view(run)
+    chart_of_features, features_note = (None, "") if real is None else nearest.feature_map(real)
+    verdict, has_copies = ("", False) if real is None else nearest.verdict(run, real)
+    animation = pictures.animation_view(run)
     name = run.path.resolve().name
-    place = name if run.path.is_absolute() else str(run.path)  # a page tells no places of a machine
+    place = name if run.path.is_absolute() else str(run.path)  # without folders of this machine
     return Page(
         title=name,
         lead=_lead(run),
@@ -34,10 +34,10 @@ def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealLook | Non
         evaluate=shlex.join(["ncfm", "evaluate", place, "--runs", "5"]),
         rows=rows,
         rows_note=rows_note,
-        film=film,
+        animation=animation,
         curves=curves.metric_charts(run),
         frequencies=curves.diagnosis_charts(run),
-        standing=chart,
+        comparison=comparison,
         scores=accuracy.scores_table(run.scores) if run.scores else None,
         differences=differences,
         per_class=by_class,
@@ -45,15 +45,15 @@ def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealLook | Non
         map=chart_of_features,
         map_note=features_note,
         class_names=() if real is None else real.class_names,
-        verdict=said,
+        verdict=verdict,
         has_copies=has_copies,
-        likeness=() if real is None else closeness.likeness_charts(real),
-        likeness_note="" if real is None else closeness.likeness_note(run, real),
-        pairs=() if real is None else closeness.pair_views(real),
+        distances=() if real is None else nearest.distance_charts(real),
+        copy_detection_note="" if real is None else nearest.copy_detection_note(run, real),
+        pairs=() if real is None else nearest.pair_views(real),
         settings=settings_table(run),
         provenance=summary.provenance(run),
         command=str(run.facts.get("command", "")),
-        remade=summary.remade(run),
+        reproduce_command=summary.reproduce_command(run),
         missing=run.missing,
         written_by=f"Written by ncfm report on {today()}.",
     )
@@ -64,4 +64,4 @@ def _lead(run: RunFolder) -> str:
     what = f"{ipc} image{'s' * (ipc != 1)} per class" if ipc is not None else "Images"
     if run.finished:
         return f"{what} distilled from {data}."
-    return f"{what} from {data}: this run is not finished, and what follows is how far it is."
+    return f"{what} from {data}. This run is not finished; the report shows its current state."

@@ -1,4 +1,4 @@
-"""The set in the space of features, and the nearest real images: is anything a copy?"""
+"""The set in feature space, and copy detection by the nearest real images."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from ncfm.report.charts import (
     Chart,
     Cloud,
     Line,
+    as_text,
     line_chart,
     map_chart,
-    said,
 )
 from ncfm.report.inline import address, picture
 from ncfm.report.page import PairView, Tile
-from ncfm.report.real_data import NEAR_PIXELS, NEAR_RATIO, RealLook
+from ncfm.report.real_data import NEAR_PIXELS, NEAR_RATIO, RealComparison
 from ncfm.report.run_folder import RunFolder
 
 MAX_PAIRS = 12
 
 
-def feature_map(real: RealLook) -> tuple[Chart, str]:
-    """Real and synthetic images in the plane in which the real ones' features spread most."""
+def feature_map(real: RealComparison) -> tuple[Chart, str]:
+    """Real and synthetic images, projected onto the principal plane of the real features."""
     clouds = [
         Cloud(name, _points(real.real_points[real.real_labels == c]), _points(real.points[real.labels == c]))
         for c, name in enumerate(real.class_names)
@@ -37,65 +37,64 @@ def feature_map(real: RealLook) -> tuple[Chart, str]:
     )
     note = (
         f"Features of a trained teacher ({real.teacher}), projected onto the first two principal components of the "
-        f"real ones. They hold {first + second:.0f} % of the variance: what lies together here may be apart."
+        f"real ones. They explain {first + second:.0f} % of the variance: points that are close here may be far apart."
     )
     return chart, note
 
 
-def likeness_charts(real: RealLook) -> list[Chart]:
-    """How far the nearest real image is, for synthetic images and for real ones."""
+def distance_charts(real: RealComparison) -> list[Chart]:
+    """Distances to the nearest real image, of synthetic and of real images."""
     charts = []
-    for likeness, title, label in (
+    for distances, title, label in (
         (real.pixel, "Nearest real image, by pixels", "root-mean-square difference of pixels in [0, 1]"),
         (real.feature, "Nearest real image, by features", "distance of features"),
     ):
         lines = [
             Line(name, *_quantiles(values))
             for name, values in (
-                ("synthetic", likeness.found.distance),
-                ("real, to another real one", likeness.of_real),
+                ("synthetic", distances.found.distance),
+                ("real, to another real one", distances.of_real),
             )
         ]
-        own, usual = likeness.medians
-        text = f"Half of the synthetic images have a real one within {said(own)}; half of the real ones within "
-        text += f"{said(usual)}."
+        own, usual = distances.medians
+        text = f"Median of the synthetic images {as_text(own)}, of the real ones {as_text(usual)}."
         charts.append(line_chart(title, text, lines, x_label="share of the images, %", y_label=label, zero=True))
     return charts
 
 
-def verdict(run: RunFolder, real: RealLook) -> tuple[str, bool]:
-    """Whether synthetic images are nearly copies of real ones, said plainly."""
+def verdict(run: RunFolder, real: RealComparison) -> tuple[str, bool]:
+    """A sentence about near copies of real images, and whether there are any."""
     copies, total = int(real.copies.sum()), len(real.copies)
     if copies:
         text = (
-            f"{copies} of {total} training images of the set are nearly copies of a real one: it can be told which. "
-            "Who gets this set gets to know those images."
+            f"{copies} of {total} training images of the set are near copies of real images. "
+            "Sharing the set discloses these images."
         )
     else:
-        text = f"None of the {total} training images of the set is nearly a copy of a real one."
+        text = f"None of the {total} training images of the set is a near copy of a real image."
     if run.config is not None and run.config.distill.init in ("real", "mosaic"):
-        text += " The run began from real images; what has hardly moved still shows where it came from."
+        text += " The run started from real images; synthetic images that have hardly changed still resemble them."
     return text, copies > 0
 
 
-def likeness_note(run: RunFolder, real: RealLook) -> str:
-    """How it was looked."""
+def copy_detection_note(run: RunFolder, real: RealComparison) -> str:
+    """A description of the copy detection."""
     sample = f"a random sample of {real.compared:,} of the" if real.compared < real.total else "all"
     text = f"Compared with {sample} {real.total:,} real training images"
     if run.synthetic is not None and run.synthetic.factor > 1:
         text += ", shrunk and enlarged as the set stores its own" if run.synthetic.mode == "single" else ""
     text += (
-        ". Nearly a copy: the pixels differ by less than "
-        f"{NEAR_PIXELS:g} of their range (root mean square), or by less than {NEAR_RATIO:g} of what they differ from "
-        "the second nearest. This is a look at nearest images, and no proof of privacy."
+        ". Near copy: the root-mean-square difference of pixels in [0, 1] is below "
+        f"{NEAR_PIXELS:g}, or below {NEAR_RATIO:g} times that to the second nearest image. "
+        "The absence of near copies does not prove privacy."
     )
     if not real.same_data:
-        text += " The data opened here are not, to the byte, those that the set was made from."
+        text += " The data used here are not identical to those that the set was made from."
     return text
 
 
-def pair_views(real: RealLook) -> list[PairView]:
-    """The images that are nearest to a real one, first those that are nearly copies."""
+def pair_views(real: RealComparison) -> list[PairView]:
+    """The synthetic images that are nearest to a real one, near copies first."""
     distance, second = real.pixel.found.distance, real.pixel.found.second
     order = sorted(range(len(distance)), key=lambda i: (not bool(real.copies[i]), float(distance[i])))
     per_class = max(int((real.labels == 0).sum()), 1)

@@ -1,7 +1,7 @@
-"""The report's page: plain values in, one self-contained HTML file out.
+"""The page of the report: from plain values to one self-contained HTML file.
 
-Everything is escaped but what is made here: drawings, data addresses, the style sheet and the script. The page carries
-a content security policy that lets nothing else run and nothing be fetched.
+All text is escaped, except what this package generates: drawings, data addresses, the style sheet and the script. A
+content security policy prevents other scripts and all requests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Fact(NamedTuple):
-    """A value with its name, and a remark."""
+    """A value with its name, and a note."""
 
     label: str
     value: str
@@ -38,7 +38,7 @@ class Tile(NamedTuple):
 
 
 class ClassRow(NamedTuple):
-    """A class: some of its real images, none if the data were not there, and its synthetic ones."""
+    """A class with some of its real images, none without the data, and of its synthetic ones."""
 
     name: str
     real: Sequence[Tile]
@@ -46,19 +46,19 @@ class ClassRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FilmView:
-    """The film: a strip for each of some classes, and a moving picture."""
+class AnimationView:
+    """Snapshots of a run as an animation, and as one strip per class."""
 
     iterations: Sequence[int]
-    strips: Sequence[tuple[str, Tile]]  # class name, its first image at all moments side by side
+    strips: Sequence[tuple[str, Tile]]  # class name, and its first image in all snapshots side by side
     moving: Markup
-    still: Markup  # the last frame, for those who want no movement
+    still: Markup  # the last frame, for reduced motion
     alt: str
     note: str = ""
 
 
 class PairView(NamedTuple):
-    """A synthetic image beside its nearest real ones."""
+    """A synthetic image with its nearest real ones."""
 
     name: str  # class and number
     copy: bool
@@ -71,7 +71,7 @@ class PairView(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under headings; the first column names the row."""
+    """Rows of text; the first column is the name of the row."""
 
     caption: str
     columns: Sequence[str]
@@ -80,7 +80,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Page:
-    """All that the report shows; what is empty is left out, with the sentence of ``missing`` that names its section."""
+    """Content of the report. Empty sections are replaced by the sentence that ``missing`` has for them."""
 
     title: str
     lead: str
@@ -90,10 +90,10 @@ class Page:
     evaluate: str
     rows: Sequence[ClassRow] = ()
     rows_note: str = ""
-    film: FilmView | None = None
+    animation: AnimationView | None = None
     curves: Sequence[Chart] = ()
     frequencies: Sequence[Chart] = ()
-    standing: Chart | None = None
+    comparison: Chart | None = None
     scores: Table | None = None
     differences: Sequence[str] = ()
     per_class: Sequence[Chart] = ()
@@ -103,19 +103,19 @@ class Page:
     class_names: Sequence[str] = ()
     verdict: str = ""
     has_copies: bool = False
-    likeness: Sequence[Chart] = ()
-    likeness_note: str = ""
+    distances: Sequence[Chart] = ()
+    copy_detection_note: str = ""
     pairs: Sequence[PairView] = ()
     settings: Sequence[tuple[str, str, bool]] = ()  # key, value, whether it is not the default
     provenance: Sequence[Fact] = ()
-    command: str = ""  # that was given
-    remade: str = ""  # that makes the same, from the settings
+    command: str = ""  # of the run
+    reproduce_command: str = ""  # from the settings
     missing: Mapping[str, str] = field(default_factory=dict)
     written_by: str = ""
 
 
 def with_code(text: str) -> Markup:
-    """A sentence whose parts between backticks are code; everything is escaped.
+    """A sentence with the parts between backticks as code; all text is escaped.
 
     >>> with_code("run `a < b` now")
     Markup('run <code>a &lt; b</code> now')
@@ -144,12 +144,12 @@ def _asset(name: str) -> Markup:
 
 
 def _hash(text: str) -> str:
-    """As a content security policy names a style sheet or script that is part of the page."""
+    """Hash of an inline style sheet or script in a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
 def render(page: Page) -> str:
-    """The page as HTML, everything inside."""
+    """The page as self-contained HTML."""
     style, script = _asset("report.css"), _asset("report.js")
     policy = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     return (

@@ -1,4 +1,4 @@
-"""The set beside its real data: some images of each class, a map of features, the nearest real image of each."""
+"""Comparison of a set with its real data: sample images, features in the plane, nearest real images."""
 
 from __future__ import annotations
 
@@ -17,55 +17,54 @@ from ncfm.evaluation.nearest_real import Neighbours, nearest, principal_plane
 from ncfm.synthetic.formation import as_stored, decode
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
-SHOWN = 10  # real images of a class to look at
+SHOWN = 10  # real images shown per class
 MAX_QUERIES = 2000  # synthetic images compared
-MAX_PIXELS = 2**26  # of the real images compared, of one channel: 65,536 images of 32 px
-MAPPED, JUDGED = 1000, 200  # real images drawn in the map, and compared with the others as a measure
+MAX_PIXELS = 2**26  # pixels of the real images compared, per channel: 65,536 images of 32 px
+MAPPED, REFERENCES = 1000, 200  # real images in the plane, and compared with other real images for reference
 AT_ONCE = 1024  # real images in memory as floats
 
-NEAR_PIXELS = 0.01  # root-mean-square difference of pixels in [0, 1] below which an image is nearly a copy
-NEAR_RATIO = 0.5  # or distance to the nearest real image over that to the second: it stands out
+NEAR_PIXELS = 0.01  # root-mean-square difference of pixels in [0, 1] below which an image is a near copy
+NEAR_RATIO = 0.5  # the same for the distance to the nearest real image over that to the second nearest
 
 
 @dataclass(frozen=True)
-class Likeness:
+class NearestDistances:
     """Distances to the nearest real training image in one space."""
 
     found: Neighbours  # of the synthetic images; `at`: position in the training split
-    of_real: Tensor  # (q,) distances of some real images to their nearest other one: what is usual
+    of_real: Tensor  # (q,) distances of some real images to the nearest other one, for reference
 
     @property
     def medians(self) -> tuple[float, float]:
-        """Of the synthetic images and of the real ones."""
+        """Median distances of the synthetic and of the real images."""
         return float(self.found.distance.median()), float(self.of_real.median())
 
 
 @dataclass(frozen=True)
-class RealLook:
-    """The set beside its real data. Synthetic images are the decoded ones, M of them."""
+class RealComparison:
+    """Comparison of M decoded images of a set with its real data."""
 
     class_names: tuple[str, ...]
     samples: Tensor  # (C, n, c, h, w) uint8 real images
     compared: int  # real training images that were compared
-    total: int  # that there are
-    same_data: bool  # whether they are those that the set was made from, to the byte
+    total: int  # real training images
+    same_data: bool  # whether the data are identical to those that the set was made from
     synthetic: Tensor  # (M, c, h, w) uint8
     labels: Tensor  # (M,)
     nearest_pixel: Tensor  # (M, c, h, w) uint8
     nearest_feature: Tensor  # (M, c, h, w) uint8
-    nearest_labels: tuple[Tensor, Tensor]  # (M,) classes of both
-    pixel: Likeness  # root-mean-square difference of pixels in [0, 1], at the resolution that the set stores
-    feature: Likeness  # Euclidean
-    real_points: Tensor  # (r, 2) in the map
+    nearest_labels: tuple[Tensor, Tensor]  # (M,) classes of the nearest images by pixels and by features
+    pixel: NearestDistances  # root-mean-square difference of pixels in [0, 1], at the resolution that the set stores
+    feature: NearestDistances  # Euclidean
+    real_points: Tensor  # (r, 2) in the plane
     real_labels: Tensor  # (r,)
     points: Tensor  # (M, 2)
-    shares: tuple[float, float]  # of the real features' variance along the map's axes
+    shares: tuple[float, float]  # of the variance of the real features, per axis of the plane
     teacher: str
 
     @property
     def copies(self) -> Tensor:
-        """(M,) whether an image is nearly a copy of a real one: hardly different, or far nearer to it than to any
-        other."""
+        """(M,) whether an image is a near copy of a real one: close to it, or much closer than to any other."""
         found = self.pixel.found
         return (found.distance < NEAR_PIXELS) | (found.distance < NEAR_RATIO * found.second)
 
@@ -76,10 +75,10 @@ def check_same_data(synthetic: SyntheticSet, images: ImageSet, class_names: tupl
     Args:
         synthetic: the set.
         images: the real data.
-        class_names: that the set has; None where they are not known.
+        class_names: of the set; None if they are not known.
 
     Raises:
-        NcfmError: if they have not.
+        NcfmError: if classes or shape differ.
     """
     shape = (images.num_classes, images.channels, images.image_size)
     if (synthetic.num_classes, *synthetic.images.shape[2:4]) != shape:
@@ -91,7 +90,7 @@ def check_same_data(synthetic: SyntheticSet, images: ImageSet, class_names: tupl
         raise NcfmError(f"The set and {images.name} have classes of other names: other data.")
 
 
-def look_at_real(
+def compare_images(
     synthetic: SyntheticSet,
     images: ImageSet,
     features: Callable[[Tensor], Tensor],
@@ -99,7 +98,7 @@ def look_at_real(
     teacher: str,
     fingerprint: str | None,
     reporter: Reporter,
-) -> RealLook:
+) -> RealComparison:
     """Compare the decoded images of a set with the real training images, as pixels and as features.
 
     Args:
@@ -107,7 +106,7 @@ def look_at_real(
         images: the real data, see `check_same_data`.
         features: (n, d) of images (n, c, h, w) in [0, 1], both on the CPU.
         teacher: name of the network whose features these are.
-        fingerprint: of the data that the set was made from, if it is known.
+        fingerprint: of the data that the set was made from; None if it is not known.
         reporter: receives progress updates.
     """
     train, rng = images.train, generator(0, "report")
@@ -115,8 +114,8 @@ def look_at_real(
     count = min(len(train), max(MAX_PIXELS // images.image_size**2, 1))
     at = torch.randperm(len(train), generator=rng)  # in random order: its first are samples
     some = at[: min(MAPPED, count)]
-    at, judged = at[:count].sort().values, some[:JUDGED]
-    # Real images as they would be stored: a mosaic's tile that has not moved is then at distance 0.
+    at, references = at[:count].sort().values, some[:REFERENCES]
+    # Real images at the stored resolution: an unchanged tile of a mosaic is then at distance 0.
     factor = synthetic.factor if synthetic.mode == "single" else 1
 
     def pixels(x: Tensor) -> Tensor:
@@ -131,14 +130,14 @@ def look_at_real(
 
     some_real = to_float(train.batch(some).cpu())
     of_some, own = features(some_real), features(decoded)
-    queries = decoded.flatten(1), pixels(some_real[: len(judged)])
+    queries = decoded.flatten(1), pixels(some_real[: len(references)])
     root = math.sqrt(decoded[0].numel())
-    pixel = _likeness(*queries, real_parts("nearest pixels", pixels), at, judged, unit=root)
-    queries = own, of_some[: len(judged)]
-    feature = _likeness(*queries, real_parts("nearest features", features), at, judged, unit=1.0)
+    pixel = _nearest_distances(*queries, real_parts("nearest pixels", pixels), at, references, unit=root)
+    queries = own, of_some[: len(references)]
+    feature = _nearest_distances(*queries, real_parts("nearest features", features), at, references, unit=1.0)
     plane = principal_plane(of_some)
     samples = draw_class_batches(train, min(SHOWN, int(train.counts.max())), rng).cpu()
-    return RealLook(
+    return RealComparison(
         class_names=images.class_names,
         samples=train.batch(samples.flatten()).cpu().unflatten(0, samples.shape),
         compared=count,
@@ -160,28 +159,28 @@ def look_at_real(
 
 
 def _decoded(synthetic: SyntheticSet) -> tuple[Tensor, Tensor]:
-    """Training images (M, c, h, w) of the set with labels (M,), the first ones of every class if there are many."""
+    """Decoded images (M, c, h, w) with labels (M,); of large sets the first ones of every class."""
     decoded = decode(synthetic.images, synthetic.factor, synthetic.mode, synthetic.bound)  # (C, m, c, h, w)
     decoded = decoded[:MAX_QUERIES, : max(MAX_QUERIES // len(decoded), 1)]
     labels = torch.arange(len(decoded)).repeat_interleave(decoded.shape[1])
     return decoded.flatten(0, 1).clamp(0, 1), labels
 
 
-def _likeness(
-    of_set: Tensor, of_real: Tensor, parts: Iterator[Tensor], at: Tensor, judged: Tensor, *, unit: float
-) -> Likeness:
+def _nearest_distances(
+    of_set: Tensor, of_real: Tensor, parts: Iterator[Tensor], at: Tensor, references: Tensor, *, unit: float
+) -> NearestDistances:
     """The nearest real images in one space.
 
     Args:
-        of_set: (M, d) the synthetic images there.
-        of_real: (q, d) the real ones that serve as a measure; each is compared with all but itself.
-        parts: all real images there, in the order of ``at``.
+        of_set: (M, d) synthetic images in that space.
+        of_real: (q, d) real images for reference; each is compared with all others.
+        parts: all real images in that space, in the order of ``at``.
         at: their positions in the split, ascending.
-        judged: (q,) positions of those that serve as a measure.
-        unit: distances are told in.
+        references: (q,) positions of the real images for reference.
+        unit: of the returned distances.
     """
-    exclude = torch.cat([torch.full((len(of_set),), -1), torch.searchsorted(at, judged)])
+    exclude = torch.cat([torch.full((len(of_set),), -1), torch.searchsorted(at, references)])
     found = nearest(torch.cat([of_set, of_real]), parts, exclude=exclude)
     m = len(of_set)
     own = Neighbours(at[found.at[:m]], found.distance[:m] / unit, found.second[:m] / unit)
-    return Likeness(own, found.distance[m:] / unit)
+    return NearestDistances(own, found.distance[m:] / unit)

@@ -1,4 +1,4 @@
-"""What lies in a run folder, read leniently: what is missing or damaged becomes a sentence, not a failure."""
+"""Lenient reading of a run folder: missing or damaged files become sentences instead of errors."""
 
 from __future__ import annotations
 
@@ -48,37 +48,37 @@ class Score:
     seconds: float = math.nan
 
     @property
-    def recipe(self) -> tuple[str, str]:
-        """What has to agree for two evaluations to be compared."""
+    def setup(self) -> tuple[str, str]:
+        """Network and protocol, which have to agree for a comparison."""
         return self.network, self.protocol
 
 
 @dataclass
 class RunFolder:
-    """A run: finished or not, or a set alone."""
+    """A finished or interrupted run, or a set without its run."""
 
     path: Path
     data: str | None = None
     ipc: int | None = None
     config: RunConfig | None = None
-    stored: Mapping[str, Any] = field(default_factory=dict)  # the configuration as it is written
+    stored: Mapping[str, Any] = field(default_factory=dict)  # the configuration as stored
     synthetic: SyntheticSet | None = None
     finished: bool = False
     images_hash: str = ""
     scores: list[Score] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     diagnoses: list[dict[str, Any]] = field(default_factory=list)
-    film: list[Snapshot] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)  # sentences by section
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the set says of its making."""
+        """The facts that the set records."""
         return {} if self.synthetic is None else self.synthetic.facts
 
     @property
     def score(self) -> Score | None:
-        """The evaluation that stands for the run: the last one with the students of its recipe, else the last."""
+        """The evaluation that represents the run: the last one with the network of its recipe, else the last."""
         network = None if self.config is None else self.config.evaluate.network
         usual = [score for score in self.scores if score.network == network]
         last = (usual or self.scores)[-1:]
@@ -86,10 +86,10 @@ class RunFolder:
 
 
 def open_run(path: Path) -> RunFolder:
-    """Read what there is.
+    """Read a run folder or a set.
 
     Raises:
-        NcfmError: if the folder is neither a run's nor a set's.
+        NcfmError: if the folder is neither.
     """
     if not any(
         (path / name).is_file() for name in (CONFIG_FILE, FACTS_FILE, f"{SET_FOLDER}/{FACTS_FILE}", CHECKPOINT_FILE)
@@ -110,27 +110,26 @@ def open_run(path: Path) -> RunFolder:
     run.scores = _lenient(run, "accuracy", lambda: read_own_scores(path), [])
     run.metrics = _lenient(run, "curves", lambda: _with_iterations(read_lines(path / METRICS_FILE)), [])
     run.diagnoses = _lenient(run, "frequencies", lambda: _with_iterations(read_lines(path / DIAGNOSIS_FILE)), [])
-    run.film = _lenient(run, "film", lambda: read_snapshots(path), [])
-    _say_what_is_missing(run)
+    run.snapshots = _lenient(run, "snapshots", lambda: read_snapshots(path), [])
+    _note_missing(run)
     return run
 
 
 def _read_configuration(run: RunFolder) -> None:
     file = run.path / CONFIG_FILE
-    said: Any = _lenient(run, "settings", lambda: read_json(file), None, needed=file)
-    if isinstance(said, dict):
-        run.data, run.stored = _text(said.get("data")), said.get("config") or {}
-        run.ipc = said["ipc"] if isinstance(said.get("ipc"), int) else None
+    found: Any = _lenient(run, "settings", lambda: read_json(file), None, needed=file)
+    if isinstance(found, dict):
+        run.data, run.stored = _text(found.get("data")), found.get("config") or {}
+        run.ipc = found["ipc"] if isinstance(found.get("ipc"), int) else None
 
 
 def _read_images(run: RunFolder) -> None:
-    """The set, else the images of the state: how far an unfinished run is."""
+    """The set, or the images of the checkpoint of an interrupted run."""
     home = run.path if (run.path / FACTS_FILE).is_file() else run.path / SET_FOLDER
     run.synthetic = _lenient(run, "images", lambda: load(home), None, needed=home / FACTS_FILE)
     if run.synthetic is not None:
         run.finished = True
-        said = read_json(home / FACTS_FILE)
-        run.images_hash = str(said.get("images_hash", ""))
+        run.images_hash = str(read_json(home / FACTS_FILE).get("images_hash", ""))
         return
     images = _lenient(
         run, "images", lambda: _images_of_state(run.path / CHECKPOINT_FILE), None, needed=run.path / CHECKPOINT_FILE
@@ -155,46 +154,48 @@ def _images_of_state(path: Path) -> Tensor:
 
 
 def _lenient(run: RunFolder, section: str, read: Callable[[], T], otherwise: T, *, needed: Path | None = None) -> T:
-    """What is read; if that fails, another value and a sentence. Nothing is said of a needed file that is not there."""
+    """The value that is read; if reading fails, another value and a sentence. A missing ``needed`` file is silent."""
     if needed is not None and not needed.is_file():
         return otherwise
     try:
         return read()
     except (NcfmError, TypeError, ValueError, AttributeError, KeyError) as error:
-        said = str(error) if isinstance(error, NcfmError) else f"it cannot be read ({error})"
-        run.missing[section] = said.replace(str(run.path.parent) + "/", "")  # a page tells no places of a machine
+        reason = str(error) if isinstance(error, NcfmError) else f"it cannot be read ({error})"
+        run.missing[section] = reason.replace(str(run.path.parent) + "/", "")  # without folders of this machine
         return otherwise
 
 
-def _say_what_is_missing(run: RunFolder) -> None:
-    name, told = run.path.name, run.missing
+def _note_missing(run: RunFolder) -> None:
+    name, missing = run.path.name, run.missing
     if run.synthetic is None:
-        told.setdefault(
-            "images", f"{name} has neither a set nor a state: the run was stopped before it saved anything."
+        missing.setdefault(
+            "images", f"{name} has neither a set nor a checkpoint: the run was stopped before it saved anything."
         )
     if not run.scores:
-        told.setdefault("accuracy", "Nobody has judged the set yet: run `ncfm evaluate`, then `ncfm report` again.")
-    elif run.score is None or not run.score.confusion:
-        told.setdefault("classes", "The evaluation has no confusion matrix.")
-    if not run.metrics:
-        told.setdefault("curves", f"The folder has no {METRICS_FILE}, in which a run writes its losses.")
-    if not run.diagnoses:
-        told.setdefault(
-            "frequencies",
-            f"The folder has no {DIAGNOSIS_FILE}: the run was not told to look "
-            "(distil with `--set machine.diagnose_every=50`), or has no frequencies.",
+        missing.setdefault(
+            "accuracy", "The set has not been evaluated yet: run `ncfm evaluate`, then `ncfm report` again."
         )
-    if not run.film:
-        told.setdefault("film", f"The folder has no {SNAPSHOTS_FOLDER}/: nobody recorded this run's images under way.")
+    elif run.score is None or not run.score.confusion:
+        missing.setdefault("classes", "The evaluation has no confusion matrix.")
+    if not run.metrics:
+        missing.setdefault("curves", f"The folder has no {METRICS_FILE}, to which a run logs its losses.")
+    if not run.diagnoses:
+        missing.setdefault(
+            "frequencies",
+            f"The folder has no {DIAGNOSIS_FILE}: diagnosis was off "
+            "(distil with `--set machine.diagnose_every=50`), or the run has no frequencies.",
+        )
+    if not run.snapshots:
+        missing.setdefault("snapshots", f"The folder has no {SNAPSHOTS_FOLDER}/: the run recorded no snapshots.")
 
 
 def read_own_scores(path: Path, name: str = "") -> list[Score]:
-    """The evaluations of a run folder, those left out that say no accuracy."""
+    """The evaluations of a run folder that have an accuracy."""
     return [s for s in (_score(name or path.name, entry) for entry in read_scores(path / SCORES_FILE)) if s is not None]
 
 
-def read_beside(path: Path) -> list[Score]:
-    """The other methods of the comparison that a run belongs to, by name; over seeds where there are several.
+def read_comparison(path: Path) -> list[Score]:
+    """The other methods of the comparison that a run belongs to; several seeds of a method are combined.
 
     Raises:
         NcfmError: if the file is damaged.
@@ -209,7 +210,7 @@ def read_beside(path: Path) -> list[Score]:
     for row in rows:
         found = _score(str(row.get("name", "")), row) if isinstance(row, dict) else None
         if found is not None and found.name != path.resolve().name:
-            groups.setdefault((found.name, *found.recipe), []).append(found)
+            groups.setdefault((found.name, *found.setup), []).append(found)
     return [_over_seeds(group) for group in groups.values()]
 
 
@@ -247,15 +248,15 @@ def _score(name: str, entry: Mapping[str, Any]) -> Score | None:
 
 
 def settings_table(run: RunFolder) -> list[tuple[str, str, bool]]:
-    """All settings as text, and which are not the defaults."""
+    """All settings as text, and whether they differ from the defaults."""
     if run.config is None:
         return [(key, str(value), False) for key, value in _flat(run.stored)]
-    usual = dotted(RunConfig())
-    return [(key, setting_text(value), value != usual.get(key)) for key, value in dotted(run.config).items()]
+    defaults = dotted(RunConfig())
+    return [(key, setting_text(value), value != defaults.get(key)) for key, value in dotted(run.config).items()]
 
 
 def setting_text(value: Any) -> str:
-    """A setting as ``--set`` takes it."""
+    """A setting in the syntax of ``--set``."""
     if value is None:
         return "none"
     is_plain = isinstance(value, str) and parse_setting(f"key={value}") == ("key", value)
@@ -274,7 +275,7 @@ def _with_iterations(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _number(value: Any) -> float:
-    """A number of a file; NaN for anything else."""
+    """A number from a file; NaN for anything else."""
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 

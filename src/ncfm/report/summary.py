@@ -1,4 +1,4 @@
-"""What was made, from what, by which command: the head of the report and its end."""
+"""The headline facts of the report, and its provenance section."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from ncfm.results.published import published
 
 
 def accuracy_fact(run: RunFolder) -> Fact | None:
-    """The accuracy that stands for the run, with its interval and the conditions."""
+    """The accuracy of the run, with its interval and the conditions."""
     score = run.score
     if score is None:
         return None
-    students = f"{len(score.accuracies)} students" if len(score.accuracies) != 1 else "one student, so no interval"
+    count = len(score.accuracies)
+    networks = f"{count} networks" if count != 1 else "one network, so no interval"
     paper = published(run.data, run.ipc, score.network)
-    note = f"{score.network}, {spaced(score.protocol)}, {students}, after the last epoch"
+    note = f"{score.network}, {spaced(score.protocol)}, {networks}, after the last epoch"
     if paper is not None:
-        note += f". The paper reports {paper:.1f} % as the best of many looks at the test split"
+        note += f". The paper reports {paper:.1f} % as the best test accuracy during training"
     reach = f"95 % interval {percent(score.low)} to {percent(score.high)} %" if score.low is not None else ""
     return Fact(reach, f"{percent(score.mean)} %", note)
 
 
 def headline_facts(run: RunFolder) -> list[Fact]:
-    """What was made, from what, and what it cost."""
+    """Data, method, and costs of the run."""
     found, s = [], run.synthetic
     if run.data:
         classes = "" if s is None else f"{s.num_classes} classes, {s.images.shape[-1]} px"
         found.append(Fact("Data", run.data, classes))
     if run.ipc is not None:
-        note = "" if s is None or s.decoded_ipc == s.ipc else f"{s.decoded_ipc} a class once mosaics are cut"
+        note = "" if s is None or s.decoded_ipc == s.ipc else f"{s.decoded_ipc} per class after decoding"
         found.append(Fact("Stored images per class", str(run.ipc), note))
     if s is not None:
-        found.append(Fact("Chance", f"{100 / s.num_classes:.3g} %", "guessing one of the classes"))
+        found.append(Fact("Chance", f"{100 / s.num_classes:.3g} %", "random guessing"))
     method = str(run.facts.get("method", run.config.objective.name if run.config else ""))
     if method:
         found.append(Fact("Method", method, spaced(str(run.facts.get("variant", "")))))
@@ -49,36 +50,36 @@ def headline_facts(run: RunFolder) -> list[Fact]:
         found.append(Fact("Iterations", f"{iterations:,.0f}", note))
     seconds = run.facts.get("distill_seconds", run.metrics[-1].get("seconds") if run.metrics else None)
     if isinstance(seconds, (int, float)):
-        each = f"{seconds / iterations:.3g} s an iteration" if iterations else ""
+        each = f"{seconds / iterations:.3g} s per iteration" if iterations else ""
         found.append(Fact("Time to distil", duration(seconds), each))
     teachers = run.facts.get("teacher_seconds")
     if isinstance(teachers, (int, float)) and teachers > 0:
-        found.append(Fact("Time to train teachers", duration(teachers), "once; later runs find them in the cache"))
+        found.append(Fact("Time to train teachers", duration(teachers), "once; later runs use the cache"))
     memory = run.facts.get("distill_memory_mb")
     if isinstance(memory, (int, float)) and memory > 0:
-        found.append(Fact("Memory of iterations", f"{memory:,.0f} MiB", "at most, beside data and program"))
+        found.append(Fact("Memory of iterations", f"{memory:,.0f} MiB", "peak, without data and program"))
     if s is not None and s.soft_labels is not None:
-        found.append(Fact("Storage with soft labels", f"{s.storage:.3g} a class", "labels counted as images"))
+        found.append(Fact("Storage with soft labels", f"{s.storage:.3g} per class", "labels counted as images"))
     return found
 
 
-def remade(run: RunFolder) -> str:
-    """The command that makes the run again, from its settings; "" if they are not known."""
+def reproduce_command(run: RunFolder) -> str:
+    """The command that reproduces the run, from its settings; "" if they are not known."""
     if run.config is None or run.data is None or run.ipc is None:
         return ""
-    own, ways = dotted(run.config), []
+    own, candidates = dotted(run.config), []
     for recipe in (None, "none"):
         try:
             base = dotted(resolve_config(run.data, run.ipc, recipe, None, None))
         except NcfmError:
             continue
         changed = {k: v for k, v in own.items() if v != base.get(k) and not k.startswith("machine.")}
-        # "none" names a strategy of augmentation: a recipe's cannot be unset, only left out.
+        # "none" is an augmentation strategy: that of a recipe cannot be unset, only avoided without the recipe.
         if not any(value is None and key.endswith("augment") for key, value in changed.items()):
-            ways.append((["--recipe", recipe] if recipe else [], changed))
-    if not ways:
+            candidates.append((["--recipe", recipe] if recipe else [], changed))
+    if not candidates:
         return ""
-    words, changed = min(ways, key=lambda way: len(way[1]))
+    words, changed = min(candidates, key=lambda candidate: len(candidate[1]))
     seed = changed.pop("seed", None)
     words = ["ncfm", "distill", run.data, "--ipc", str(run.ipc), *words]
     words += [] if seed is None else ["--seed", str(seed)]
@@ -88,7 +89,7 @@ def remade(run: RunFolder) -> str:
 
 
 def provenance(run: RunFolder) -> list[Fact]:
-    """What the numbers came from: code, versions, machine, seed, hashes."""
+    """Code, versions, machine, seed and hashes of the run."""
     facts = run.facts
     found = [
         Fact("Code", str(facts["code"])) if facts.get("code") else None,
@@ -102,5 +103,5 @@ def provenance(run: RunFolder) -> list[Fact]:
         found.append(Fact("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())))
     problems = facts.get("data_problems")
     if isinstance(problems, list) and problems:
-        found.append(Fact("Found wrong with the data", "; ".join(map(str, problems))))
+        found.append(Fact("Problems of the data", "; ".join(map(str, problems))))
     return [fact for fact in found if fact is not None]

@@ -16,8 +16,8 @@ from ncfm.data.image_set import ImageSet, normalizer
 from ncfm.networks.features import FeatureExtractor
 from ncfm.report.make_page import make_page
 from ncfm.report.page import render
-from ncfm.report.real_data import RealLook, check_same_data, look_at_real
-from ncfm.report.run_folder import RunFolder, Score, open_run, read_beside, read_own_scores
+from ncfm.report.real_data import RealComparison, check_same_data, compare_images
+from ncfm.report.run_folder import RunFolder, Score, open_run, read_comparison, read_own_scores
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.stages import prepare, train_teachers
 
@@ -79,15 +79,15 @@ def write_report(
 def _others(run: RunFolder, against: Sequence[Path]) -> list[Score]:
     """Evaluations of other sets: those of the same comparison, and those of the given folders."""
     try:
-        others = read_beside(run.path)
+        others = read_comparison(run.path)
     except NcfmError as error:
-        run.missing["beside"], others = str(error), []
+        run.missing["comparison"], others = str(error), []
     for place in against:
         found = read_own_scores(place)
         if not found:
             raise NcfmError(f"{place} has no evaluation to compare with; run ncfm evaluate {place} first.")
         others += found
-    return list({(other.name, *other.recipe): other for other in others}.values())
+    return list({(other.name, *other.setup): other for other in others}.values())
 
 
 def _real(
@@ -98,7 +98,7 @@ def _real(
     device: str | None,
     data_dir: str | Path | None,
     reporter: Reporter,
-) -> RealLook | None:
+) -> RealComparison | None:
     """The set next to the real data; None, with the reason in ``run.missing``, if they are not available."""
     reason = ""
     if not with_data:
@@ -141,7 +141,7 @@ def compare_with_real(
     device: str | None,
     data_dir: str | Path | None,
     reporter: Reporter,
-) -> RealLook:
+) -> RealComparison:
     """Load the data and the first teacher of the run, from the cache or trained, and compare.
 
     Args:
@@ -169,7 +169,7 @@ def compare_with_real(
         precision=machine.precision,
         chunk_size=machine.chunk_size,
     )
-    return look_at_real(
+    return compare_images(
         synthetic,
         images,
         lambda x: extract.without_gradient(normalize(x.to(machine.device))).cpu(),

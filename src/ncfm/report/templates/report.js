@@ -2,7 +2,7 @@
 (() => {
   const $ = (id) => document.getElementById(id);
 
-  // Zoom: a native dialog, which keeps the focus inside, closes on Escape and gives the focus back.
+  // Zoom: a native dialog, which keeps the focus inside, closes on Escape and restores the focus.
   const dialog = $("zoom"), image = $("zoom-image"), text = $("zoom-text");
   let tiles = [], at = 0;
   const show = (index) => {
@@ -36,7 +36,7 @@
   });
   dialog.addEventListener("close", () => tiles[at] && tiles[at].focus());
 
-  // One stop of the tab key for each row of images; arrow keys move within it.
+  // Each row of images is one tab stop; arrow keys move within it.
   document.querySelectorAll(".tiles, .three, .strips").forEach((group) => {
     const own = [...group.querySelectorAll(".tile")];
     own.forEach((tile, index) => {
@@ -53,15 +53,15 @@
     });
   });
 
-  // The film stands still for those who want no movement, until they ask for it.
-  const film = $("film"), pause = $("pause");
-  if (film) {
-    const source = film.parentElement.querySelector("source");
-    const pictures = { moving: film.getAttribute("src"), still: source.getAttribute("srcset") };
+  // With reduced motion the animation is paused until it is started.
+  const animation = $("animation"), pause = $("pause");
+  if (animation) {
+    const source = animation.parentElement.querySelector("source");
+    const pictures = { moving: animation.getAttribute("src"), still: source.getAttribute("srcset") };
     $("save").href = pictures.moving;
     const set = (still) => {
       source.remove();
-      film.src = still ? pictures.still : pictures.moving;
+      animation.src = still ? pictures.still : pictures.moving;
       pause.textContent = still ? "Play" : "Pause";
       pause.setAttribute("aria-pressed", String(still));
     };
