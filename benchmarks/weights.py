@@ -87,14 +87,14 @@ def gradient_norms(
     alone = {"calibration_weight": 0.0, "matching_weight": 1.0, "iterations": iterations}
     config = config.model_copy(update={"distill": replace(config.distill, **alone)})
     norms: list[float] = []
-    move = Player.move
+    move = Player.update
 
     def recording(player: Player, gradients: Sequence[Tensor]) -> None:
         if player.tensors[0].dim() == 5:  # the images (C, ipc, c, h, w), not the adversary's weights
             norms.append(float(gradients[0].norm()))
         move(player, gradients)
 
-    with patch.object(Player, "move", recording):
+    with patch.object(Player, "update", recording):
         run_distillation(images, pool, config, machine, ipc=ipc, control=RunControl())
     return norms
 

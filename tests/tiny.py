@@ -128,10 +128,10 @@ class Recorder(Player):
         super().__init__(tensors, optimizer)
         self.gradients = []
 
-    def move(self, gradients):
+    def update(self, gradients):
         self.gradients.append([g.clone() for g in gradients])
         if not self.frozen:
-            super().move(gradients)
+            super().update(gradients)
 
 
 class Frozen(Recorder):

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.version import __version__
 
 if TYPE_CHECKING:
@@ -46,10 +46,12 @@ __all__ = [
     "DistillResult",
     "EvaluationResult",
     "ImageSet",
+    "InputError",
     "Interrupted",
     "NcfmError",
     "Plan",
     "Reproduction",
+    "RunError",
     "ScoreResult",
     "SearchResult",
     "SyntheticSet",

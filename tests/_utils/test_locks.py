@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import NcfmError, RunError
 from ncfm._utils.locks import LOCK_FILE, OWNER_FILE, sole_user, taking_turns
 from ncfm.results.files import append_rows, read_rows
 from tiny import ROW
@@ -90,13 +90,13 @@ def test_no_folder_is_no_lock():
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_a_failure(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(NcfmFailure, match="Could not write into"), sole_user(tmp_path / "run"):
+    with pytest.raises(RunError, match="Could not write into"), sole_user(tmp_path / "run"):
         pass
 
 
 def test_a_file_in_the_place_of_a_folder_is_a_failure(tmp_path):
     (tmp_path / "run").write_text("no folder")
-    with pytest.raises(NcfmFailure, match="Could not write into"), sole_user(tmp_path / "run"):
+    with pytest.raises(RunError, match="Could not write into"), sole_user(tmp_path / "run"):
         pass
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ncfm
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import NcfmError, RunError
 from ncfm.data import ImageSet, images_of, load_images
 from ncfm.data.sources import SOURCES, known_names, short_name
 from ncfm.synthetic.storage import load, save
@@ -124,7 +124,7 @@ def test_the_callable_gets_the_options_that_it_takes(module, name, asked, given)
         ("mine:pears", NcfmError, "has no 'pears', which the data source 'mine:pears' names. Nearest: pair"),
         ("yours:pair", NcfmError, "There is no module 'yours'"),
         ("mine:number", NcfmError, "must be callable, got a int"),
-        ("mine:failing", NcfmFailure, "The data source 'mine:failing' failed: IndexError: index 1000"),
+        ("mine:failing", RunError, "The data source 'mine:failing' failed: IndexError: index 1000"),
         ("mine:refusing", NcfmError, "^No photos today.$"),
         ("mine:nothing", NcfmError, r"expected \(images, labels\) or a map-style data set, got NoneType"),
         ("mine:one_class", NcfmError, "mine:one_class: expected images of at least 2 classes, got 1"),

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm.distillation import DistillResult, Interrupted
 from ncfm.distillation.checkpoint import Progress, has_checkpoint
 from tiny import distill, few, mixture, random_pool
@@ -87,7 +87,7 @@ def test_either_checkpoint_is_one_to_resume_from(tmp_path, name):
 def test_checkpoints_of_every_kind_of_damage_are_failures(digits, tmp_path):
     images = few(digits)
     save_file({"images": torch.rand(10, 1, 1, 8, 8)}, tmp_path / "state.safetensors", {"format": "ncfm-state-1"})
-    with pytest.raises(NcfmFailure, match="damaged"):
+    with pytest.raises(RunError, match="damaged"):
         distill(images, random_pool(images), mixture(16), ipc=1, folder=tmp_path, resume=True)
 
 

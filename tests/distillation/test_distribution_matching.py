@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import NcfmError, RunError
 from ncfm._utils.seeding import generator
 from ncfm.data.image_set import normalize, to_float
 from ncfm.discrepancy import gaussian_mmd, mean_gap
@@ -379,7 +379,7 @@ def test_without_a_whole_state_damage_is_told(run, tmp_path, how):
     for name in (CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE):
         if (tmp_path / name).is_file():
             damage(tmp_path / name, 0.3)
-    with pytest.raises(NcfmFailure, match=r"Could not read.*damaged.*no whole state"):
+    with pytest.raises(RunError, match=r"Could not read.*damaged.*no whole state"):
         run(folder=tmp_path, resume=True)
 
 
@@ -574,7 +574,7 @@ def test_memory_that_never_suffices_is_a_failure_in_words(run, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(step.MinMaxStep, "calibrate", never)
-    with pytest.warns(UserWarning, match="Out of memory"), pytest.raises(NcfmFailure, match="passes of one image"):
+    with pytest.warns(UserWarning, match="Out of memory"), pytest.raises(RunError, match="passes of one image"):
         run()
 
 
@@ -599,7 +599,7 @@ def state_of(folder):
 
 @pytest.mark.parametrize("value", [NAN, INF])
 def test_a_run_without_a_sound_iteration_is_a_failure(run, value, tmp_path):
-    with pytest.raises(NcfmFailure, match=r"3 iterations in a row, up to iteration 3 .*Lower image_lr") as error:
+    with pytest.raises(RunError, match=r"3 iterations in a row, up to iteration 3 .*Lower image_lr") as error:
         run(Scripted(value), folder=tmp_path)
     assert error.value.exit_code == 1
     assert not (tmp_path / CHECKPOINT_FILE).exists()
@@ -649,7 +649,7 @@ def test_a_bad_first_iteration_leaves_fresh_optimizers(run, tmp_path):
 
 
 def test_too_many_in_a_row_end_the_run_and_spare_the_saved_state(run, tmp_path):
-    with pytest.raises(NcfmFailure, match="10 iterations in a row, up to iteration 14"):
+    with pytest.raises(RunError, match="10 iterations in a row, up to iteration 14"):
         run(Scripted(*[1.0] * 4, NAN), iterations=50, log_every=1, checkpoint_seconds=0, folder=tmp_path)
     assert torch.isfinite(state_of(tmp_path)["images"]).all()
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm.data.image_set import to_uint8
 from ncfm.distillation import Interrupted
 from ncfm.distillation.budget import Budget
@@ -153,5 +153,5 @@ def test_snapshots_after_an_iteration_are_removed(tmp_path):
 def test_a_strange_snapshot_is_refused(tmp_path, tensors):
     write_snapshot(tmp_path, Snapshot(0, torch.zeros(1, 1, 1, 2, 2, dtype=torch.uint8)))
     save_file(tensors, tmp_path / SNAPSHOTS_FOLDER / "0000003.safetensors")
-    with pytest.raises(NcfmFailure, match=r"0000003\.safetensors is no frame of this film"):
+    with pytest.raises(RunError, match=r"0000003\.safetensors is no frame of this film"):
         read_snapshots(tmp_path)

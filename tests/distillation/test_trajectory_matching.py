@@ -221,8 +221,8 @@ def test_the_gap_falls(run):
 
 def test_the_step_size_moves_by_the_slope_in_its_logarithm(run, monkeypatch):
     moves, gaps = [], []
-    move, way = trajectory.Player.move, trajectory.DIFFERENTIATIONS["replayed"]
-    monkeypatch.setattr(trajectory.Player, "move", lambda self, g: (moves.append(g[0].clone()), move(self, g))[1])
+    move, way = trajectory.Player.update, trajectory.DIFFERENTIATIONS["replayed"]
+    monkeypatch.setattr(trajectory.Player, "update", lambda self, g: (moves.append(g[0].clone()), move(self, g))[1])
     monkeypatch.setitem(
         trajectory.DIFFERENTIATIONS, "replayed", lambda *a: gaps.append((way(*a), a[-1])) or gaps[-1][0]
     )

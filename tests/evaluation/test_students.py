@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import NcfmError, RunError
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit, to_float
 from ncfm.evaluation import PROTOCOLS, equal_steps, evaluate, get_protocol, interval
@@ -371,7 +371,7 @@ def test_a_diverging_student_is_named(images):
     networks = [create_network(NETWORK, channels=1, num_classes=10, image_size=8, seed=i) for i in range(2)]
     with torch.no_grad():
         networks[1].classifier.weight.fill_(float("nan"))
-    with pytest.raises(NcfmFailure, match=r"students \[1\] is not finite in epoch 1"):
+    with pytest.raises(RunError, match=r"students \[1\] is not finite in epoch 1"):
         fit_side_by_side(
             networks,
             images.train.images,

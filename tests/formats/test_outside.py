@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import NcfmError, RunError
 from ncfm._utils.types import Statistics
 from ncfm.formats import export
 from ncfm.synthetic.storage import save
@@ -100,12 +100,12 @@ def test_it_is_replaced_by_force_alone_and_nothing_else_is(tmp_path):
 @pytest.mark.parametrize(
     ("to", "kind", "message"),
     [
-        ("mine:half", NcfmFailure, "The export 'mine:half' failed: KeyError: 'missing'"),
+        ("mine:half", RunError, "The export 'mine:half' failed: KeyError: 'missing'"),
         ("mine:refusing", NcfmError, "^No room for grey images.$"),
-        ("mine:full_disk", NcfmFailure, "no space left.*What was there before is unchanged"),
-        ("mine:nothing", NcfmFailure, r"wrote nothing; it gets \(content, folder\)"),
-        ("mine:index", NcfmFailure, "wrote classes.json, which ncfm adds"),
-        ("mine:other", NcfmFailure, "failed: TypeError: other.. takes 0 positional arguments"),
+        ("mine:full_disk", RunError, "no space left.*What was there before is unchanged"),
+        ("mine:nothing", RunError, r"wrote nothing; it gets \(content, folder\)"),
+        ("mine:index", RunError, "wrote classes.json, which ncfm adds"),
+        ("mine:other", RunError, "failed: TypeError: other.. takes 0 positional arguments"),
         ("mine:writes", NcfmError, "has no 'writes', which the export 'mine:writes' names. Nearest: write"),
         ("yours:write", NcfmError, "There is no module 'yours'"),
     ],

@@ -21,7 +21,7 @@ from torch.testing import assert_close
 
 import ncfm
 from ncfm._utils import files as _files
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import NcfmError, RunError
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet, ImageSplit, to_uint8
 from ncfm.formats import FORMATS, export, hub
@@ -383,7 +383,7 @@ def test_an_export_that_fails_leaves_what_was_there(to, tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setitem(formats.FORMATS, to, FORMATS[to]._replace(write=fails))
-    with pytest.raises(NcfmFailure, match=r"no space left.*What was there before is unchanged"):
+    with pytest.raises(RunError, match=r"no space left.*What was there before is unchanged"):
         export(made(3), place, to=to, force=True)
     assert contents(tmp_path) == before
     assert [p.name for p in tmp_path.iterdir()] == [place.name]
@@ -395,7 +395,7 @@ def test_a_folder_that_cannot_be_renamed_comes_back(tmp_path):
     def fill(folder):
         folder.rmdir()  # so that there is nothing to rename
 
-    with pytest.raises(NcfmFailure, match="Could not write"):
+    with pytest.raises(RunError, match="Could not write"):
         _files.write_folder(tmp_path / "a", fill)
     assert contents(tmp_path) == {"a/old": b"old"}
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
@@ -564,7 +564,7 @@ def test_a_folder_is_sent_to_a_private_repository(tmp_path):
 
 
 def test_what_the_hub_refuses_is_told(tmp_path):
-    with pytest.raises(NcfmFailure, match=r"rejected me/set: no right to write\. The export itself is in"):
+    with pytest.raises(RunError, match=r"rejected me/set: no right to write\. The export itself is in"):
         hub.push(tmp_path, "me/set", FakeHub(RuntimeError("no right to write")))
 
 

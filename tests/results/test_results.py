@@ -33,7 +33,7 @@ from tools.tables import (
     variants_table,
 )
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import NcfmError, RunError
 from ncfm.results import files as results
 from ncfm.results.files import COLUMNS, append_rows, code_version, read_rows, today
 from ncfm.results.formatting import interval_of, mean_of, of_row
@@ -133,7 +133,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(NcfmFailure, match="No space left"):
+    with pytest.raises(RunError, match="No space left"):
         append_rows(path, [ROW])
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]  # no temporary file is left

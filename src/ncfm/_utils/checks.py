@@ -10,14 +10,20 @@ if TYPE_CHECKING:  # the command line needs the errors of this file before it ne
     from torch import Tensor
 
 
-class NcfmError(ValueError):
-    """An error in the user's input; the command line prints its one-line message without a traceback."""
+class NcfmError(Exception):
+    """Base of all errors of ncfm; the command line prints their message without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(NcfmError, ValueError):
+    """Invalid input: data, settings, files or arguments that the user can correct."""
 
     exit_code = 2  # usage
 
 
-class NcfmFailure(NcfmError):
-    """A failure at run time with valid input, such as a full disk or a loss that is not finite."""
+class RunError(NcfmError, RuntimeError):
+    """A run that failed with valid input: a full disk, a damaged file, a loss that is not finite."""
 
     exit_code = 1
 
@@ -32,68 +38,68 @@ def check_known(name: str, known: Iterable[str], what: str) -> str:
     """Return ``name`` if it is one of ``known``.
 
     Raises:
-        NcfmError: if it is not; the message has the nearest known name and all of them.
+        InputError: if it is not; the message has the nearest known name and all of them.
     """
     known = sorted(known)
     if name not in known:
-        raise NcfmError(f"Unknown {what} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
+        raise InputError(f"Unknown {what} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
     return name
 
 
 def check_at_least(value: float, low: float, name: str) -> None:
-    """Raise NcfmError unless ``value >= low``."""
+    """Raise InputError unless ``value >= low``."""
     if not value >= low:
-        raise NcfmError(f"{name} must be at least {low}, got {value}.")
+        raise InputError(f"{name} must be at least {low}, got {value}.")
 
 
 def check_positive(value: float, name: str) -> None:
-    """Raise NcfmError unless ``value > 0``."""
+    """Raise InputError unless ``value > 0``."""
     if not value > 0:
-        raise NcfmError(f"{name} must be above 0, got {value}.")
+        raise InputError(f"{name} must be above 0, got {value}.")
 
 
 def check_fraction(value: float, name: str) -> None:
-    """Raise NcfmError unless ``0 <= value <= 1``."""
+    """Raise InputError unless ``0 <= value <= 1``."""
     if not 0.0 <= value <= 1.0:
-        raise NcfmError(f"{name} must lie in [0, 1], got {value}.")
+        raise InputError(f"{name} must lie in [0, 1], got {value}.")
 
 
 def check_matrix_pair(x: Tensor, y: Tensor, what: str = "features") -> None:
-    """Raise NcfmError unless x is (..., n, d) and y is (..., m, d) with equal leading axes and equal d."""
+    """Raise InputError unless x is (..., n, d) and y is (..., m, d) with equal leading axes and equal d."""
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1] or x.shape[:-2] != y.shape[:-2]:
-        raise NcfmError(
+        raise InputError(
             f"Expected {what} of shapes (..., n, d) and (..., m, d) that agree but for n and m, "
             f"got {tuple(x.shape)} and {tuple(y.shape)}."
         )
     if x.shape[-2] == 0 or y.shape[-2] == 0:
-        raise NcfmError(f"Expected at least one row of {what} on each side, got {x.shape[-2]} and {y.shape[-2]}.")
+        raise InputError(f"Expected at least one row of {what} on each side, got {x.shape[-2]} and {y.shape[-2]}.")
 
 
 def check_labels(labels: Tensor, num_classes: int) -> None:
-    """Raise NcfmError unless the labels are int64 in 0 .. num_classes - 1."""
+    """Raise InputError unless the labels are int64 in 0 .. num_classes - 1."""
     if str(labels.dtype) != "torch.int64":
-        raise NcfmError(f"Labels must be int64 class indices, got {labels.dtype}; convert with labels.long().")
+        raise InputError(f"Labels must be int64 class indices, got {labels.dtype}; convert with labels.long().")
     if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
-        raise NcfmError(
+        raise InputError(
             f"Labels must lie in 0..{num_classes - 1} for {num_classes} classes, "
             f"got {int(labels.min())}..{int(labels.max())}."
         )
 
 
 def check_finite(tensor: Tensor, name: str) -> None:
-    """Raise NcfmError if the tensor has a NaN or an infinity; the message has their number."""
+    """Raise InputError if the tensor has a NaN or an infinity; the message has their number."""
     bad = int((~tensor.isfinite()).sum())
     if bad:
-        raise NcfmError(
+        raise InputError(
             f"{name} has {bad} values that are not finite (NaN or infinity) of {tensor.numel()}; "
             "clean or drop those images first."
         )
 
 
 def check_factor(image_size: int, factor: int) -> None:
-    """Raise NcfmError unless factor x factor tiles of at least one pixel fit into an image of this size."""
+    """Raise InputError unless factor x factor tiles of at least one pixel fit into an image of this size."""
     if not 1 <= factor <= image_size:
-        raise NcfmError(f"factor must lie in 1..{image_size}, the image size, got {factor}.")
+        raise InputError(f"factor must lie in 1..{image_size}, the image size, got {factor}.")
 
 
 def describe(value: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 
 COMPILED_SIZE = 24  # image side in pixels; from there compilation saves more time than it takes
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -34,14 +34,14 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise NcfmError(f"Unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps.") from error
+        raise InputError(f"Unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps.") from error
     available = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
     if not available.get(device.type, False):
-        raise NcfmError(f"Device {name!r} is not available on this machine; use --device auto.")
+        raise InputError(f"Device {name!r} is not available on this machine; use --device auto.")
     return device
 
 
@@ -55,7 +55,7 @@ def choose_precision(name: str, device: torch.device, *, compiled: bool) -> torc
     """
     if name != "auto":
         if name not in PRECISIONS:
-            raise NcfmError(f"Unknown precision {name!r}; use auto, {', '.join(PRECISIONS)}.")
+            raise InputError(f"Unknown precision {name!r}; use auto, {', '.join(PRECISIONS)}.")
         return PRECISIONS[name]
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -103,7 +103,7 @@ def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
     if choice == "off":
         return False
     if choice != "auto":
-        raise NcfmError(f"compile must be auto, on or off, got {choice!r}.")
+        raise InputError(f"compile must be auto, on or off, got {choice!r}.")
     possible = device.type == "cuda" or (device.type == "cpu" and cpp_compiler() is not None)
     return possible and image_size >= COMPILED_SIZE
 

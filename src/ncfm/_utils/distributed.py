@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import InputError, RunError
 from ncfm._utils.device import is_out_of_memory
 
 # Ranks wait for each other's teachers, which may take hours. A rank that ends closes its connections, which the others
@@ -26,7 +26,7 @@ from ncfm._utils.device import is_out_of_memory
 TIMEOUT = datetime.timedelta(hours=24)
 
 
-class LostRank(NcfmFailure):
+class LostRank(RunError):
     """Another rank has ended, or cannot be reached."""
 
 
@@ -64,7 +64,7 @@ class Ranks:
             NcfmError: if there are fewer items than ranks.
         """
         if total < self.count:
-            raise NcfmError(f"{self.count} ranks cannot share {total} classes; start at most {total}.")
+            raise InputError(f"{self.count} ranks cannot share {total} classes; start at most {total}.")
         return slice(*(self._begin(total, rank) for rank in (self.rank, self.rank + 1)))
 
     def mine(self, total: int) -> range:
@@ -139,7 +139,7 @@ class Ranks:
         if failure is not None:
             raise failure
         if failed:
-            raise NcfmError("The first rank has stopped; see its message.")
+            raise InputError("The first rank has stopped; see its message.")
 
     def main_process_first(self, work: Callable[[], Any]) -> Any:
         """Run ``work`` on the main process, then on the other ranks, which find in a cache what it has written.

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import InputError, NcfmError, RunError
 
 ROWS_AT_ONCE = 4096  # of a tensor that is processed in parts
 RESIDENT_LIMIT = 2**29  # resident bytes of mapped files above which their pages are released
@@ -38,7 +38,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, before: Path 
         before: a file in the same folder, which receives the previous content of ``path``.
 
     Raises:
-        NcfmFailure: if the disk is full or the folder cannot be written; the old file is untouched.
+        RunError: if the disk is full or the folder cannot be written; the old file is untouched.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, before: Path 
         finally:
             temporary.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
-        raise NcfmFailure(
+        raise RunError(
             f"Could not write {path}: {error}. What was there before is unchanged; "
             "free some space, then run the command again (distill: with --resume)."
         ) from error
@@ -94,7 +94,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     A killed process leaves the old folder or the new one. Between the two renames it leaves both, under hidden names.
 
     Raises:
-        NcfmFailure: if the disk is full or the folder cannot be written; the old one is untouched.
+        RunError: if the disk is full or the folder cannot be written; the old one is untouched.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except (OSError, SafetensorError) as error:
-        raise NcfmFailure(
+        raise RunError(
             f"Could not write {path}: {error}. What was there before is unchanged; "
             "free some space or choose another place, then run the command again."
         ) from error
@@ -138,14 +138,14 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        NcfmError: if it is missing (NcfmFailure if it is not JSON).
+        NcfmError: if it is missing (RunError if it is not JSON).
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise NcfmError(f"Expected a file {path}, but there is none.") from error
+        raise InputError(f"Expected a file {path}, but there is none.") from error
     except (OSError, ValueError) as error:
-        raise NcfmFailure(f"Could not read {path} as JSON: {error}.") from error
+        raise RunError(f"Could not read {path} as JSON: {error}.") from error
 
 
 def write_tensors(
@@ -164,14 +164,14 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
-        NcfmError: if it is missing (NcfmFailure if it is damaged).
+        NcfmError: if it is missing (RunError if it is damaged).
     """
     try:
         return load_file(path, device=device)
     except FileNotFoundError as error:
-        raise NcfmError(f"Expected a file {path}, but there is none.") from error
+        raise InputError(f"Expected a file {path}, but there is none.") from error
     except (OSError, SafetensorError) as error:
-        raise NcfmFailure(f"Could not read {path}: {error}. It may be damaged or of another format.") from error
+        raise RunError(f"Could not read {path}: {error}. It may be damaged or of another format.") from error
 
 
 def content_hash(*parts: Tensor | bytes | str) -> str:
@@ -200,12 +200,12 @@ def map_array(path: Path) -> Tensor:
     A write to the tensor changes the copy in memory, not the file.
 
     Raises:
-        NcfmFailure: if the file cannot be read as one.
+        RunError: if the file cannot be read as one.
     """
     try:
         array = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
-        raise NcfmFailure(f"Could not read {path}: {error}. It may be damaged or of another format.") from error
+        raise RunError(f"Could not read {path}: {error}. It may be damaged or of another format.") from error
     if array.nbytes:
         _mappings.add(array._mmap)
     return torch.from_numpy(np.asarray(array))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import InputError, RunError
 
 LOCK_FILE = ".lock"
 OWNER_FILE = ".lock.owner"  # a file of its own: on Windows no other process can read a locked one
@@ -29,7 +29,7 @@ def sole_user(folder: Path | None) -> Iterator[None]:
 
     Raises:
         NcfmError: if another process has the lock; the message names its process id, machine, start and command.
-        NcfmFailure: if the folder cannot be written.
+        RunError: if the folder cannot be written.
     """
     if folder is None:
         yield
@@ -44,11 +44,11 @@ def sole_user(folder: Path | None) -> Iterator[None]:
                 held.callback(_remove, owner)
                 owner.write_text(_this_process(), encoding="utf-8")
             except Timeout as error:
-                raise NcfmError(
+                raise InputError(
                     f"{folder} is in use by {_read_owner(owner)}; wait for it, or choose another --out."
                 ) from error
             except OSError as error:
-                raise NcfmFailure(f"Could not write into {folder}: {error}. Choose another with --out.") from error
+                raise RunError(f"Could not write into {folder}: {error}. Choose another with --out.") from error
             yield
     finally:
         if new:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin, get_type_hints
 
-from ncfm._utils.checks import NcfmError, check_known
+from ncfm._utils.checks import InputError, check_known
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Bounds:
     def check(self, value: Any, name: str) -> None:
         """Raise NcfmError unless ``value`` lies within the limits; NaN never does."""
         if self.ge is not None and not value >= self.ge:
-            raise NcfmError(f"{name} must be at least {self.ge}, got {value}.")
+            raise InputError(f"{name} must be at least {self.ge}, got {value}.")
         if self.gt is not None and not value > self.gt:
-            raise NcfmError(f"{name} must be above {self.gt}, got {value}.")
+            raise InputError(f"{name} must be above {self.gt}, got {value}.")
         if self.le is not None and not value <= self.le:
-            raise NcfmError(f"{name} must be at most {self.le}, got {value}.")
+            raise InputError(f"{name} must be at most {self.le}, got {value}.")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
         """The same limits for pydantic, which this module does not import."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 
 
 def is_outside(name: str) -> bool:
@@ -47,9 +47,9 @@ def load_callable(name: str, what: str) -> Callable[..., Any]:
     if found is None:
         near = difflib.get_close_matches(attribute, [n for n in vars(module) if not n.startswith("_")], n=3, cutoff=0.5)
         hint = f" Nearest: {', '.join(near)}." if near else ""
-        raise NcfmError(f"The module {path!r} has no {attribute!r}, which the {what} {name!r} names.{hint}")
+        raise InputError(f"The module {path!r} has no {attribute!r}, which the {what} {name!r} names.{hint}")
     if not callable(found):
-        raise NcfmError(f"The {what} {name!r} must be callable, got a {type(found).__name__}.")
+        raise InputError(f"The {what} {name!r} must be callable, got a {type(found).__name__}.")
     loaded: Callable[..., Any] = found
     return loaded
 
@@ -62,7 +62,7 @@ def _imported(path: str, what: str) -> ModuleType:
         # A module that the user's module fails to import is an error of that module: it needs its traceback.
         if error.name is None or not f"{path}.".startswith(f"{error.name}."):
             raise
-        raise NcfmError(
+        raise InputError(
             f"There is no module {path!r}, neither in the current folder ({Path.cwd()}) nor installed; "
             f"the {what} make in a file mine.py there is named mine:make."
         ) from error
@@ -116,7 +116,7 @@ def call_with(
     """
     twice = sorted(options.keys() & offered.keys())
     if twice:
-        raise NcfmError(f"{what}: {section}.options.{twice[0]} is given already; leave it out of the options.")
+        raise InputError(f"{what}: {section}.options.{twice[0]} is given already; leave it out of the options.")
     named = named_arguments(make)
     arguments = {**{name: value for name, value in offered.items() if name in named}, **options}
     try:
@@ -124,7 +124,7 @@ def call_with(
     except ValueError:  # built-in, without a signature
         pass
     except TypeError as error:
-        raise NcfmError(
+        raise InputError(
             f"{what} cannot be made: {error}. It may name {', '.join(offered)}; anything else is a setting "
             f"{section}.options.NAME."
         ) from error
@@ -147,7 +147,7 @@ def check_given(name: str, what: str) -> None:
     """
     setting, equals, recorded = name.partition("=")
     if equals and is_outside(recorded):
-        raise NcfmError(
+        raise InputError(
             f"The set records the {what} {recorded!r} as its {setting}. Code that a set names is imported only if you "
             f"name it yourself: --set {name}, or another {what}."
         )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Generator, Tensor
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
@@ -65,7 +65,7 @@ class Streams:
             try:
                 self[name].set_state(value)
             except (RuntimeError, TypeError) as error:
-                raise NcfmError(
+                raise InputError(
                     f"The random stream {name!r} was drawn on another kind of device than {self[name].device}; "
                     "resume on the kind of device where the run started."
                 ) from error

@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 
 LARGE = 10_000  # rows above which mini-batch k-means is used, since a step over all rows would be too slow
 
@@ -116,4 +116,4 @@ def nearest_free(features: Tensor, centres: Tensor) -> Tensor:
 
 def _check_count(features: Tensor, count: int) -> None:
     if not 1 <= count <= len(features):
-        raise NcfmError(f"The number of rows to choose must lie in 1..{len(features)}, got {count}.")
+        raise InputError(f"The number of rows to choose must lie in 1..{len(features)}, got {count}.")

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_factor
+from ncfm._utils.checks import InputError, check_at_least, check_factor
 from ncfm._utils.files import content_hash
 from ncfm._utils.types import Images
 from ncfm.baselines.selection_cache import check_no_empty_class, read_choice, write_choice
@@ -129,7 +129,7 @@ def choose_crops(
     check_at_least(num_crops, 1, "num_crops")
     check_at_least(chunk_size, 1, "chunk_size")
     if not 0 < area[0] <= area[1] <= 1:
-        raise NcfmError(f"area must be two shares of an image, 0 < smallest <= largest <= 1, got {area}.")
+        raise InputError(f"area must be two shares of an image, 0 < smallest <= largest <= 1, got {area}.")
     count = ipc * factor**2
     if pool_per_class is not None:
         check_at_least(pool_per_class, count, "pool_per_class (images of a class that are cropped)")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_known
+from ncfm._utils.checks import InputError, check_at_least, check_known
 from ncfm._utils.files import content_hash, release_pages
 from ncfm._utils.types import Features
 from ncfm.baselines.coresets import herding, k_center, k_means
@@ -108,7 +108,7 @@ def choose(
 
 def _needed(pool: TeacherPool | None, method: str) -> TeacherPool:
     if pool is None:
-        raise NcfmError(f"The selection {method!r} needs teachers; give it a pool, such as ncfm.pretrain makes.")
+        raise InputError(f"The selection {method!r} needs teachers; give it a pool, such as ncfm.pretrain makes.")
     return pool
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ncfm._utils.cache import CacheEntry
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm.data.image_set import ImageSplit
 
 KIND = "selections"
@@ -18,7 +18,7 @@ def check_no_empty_class(split: ImageSplit) -> None:
     """Raise NcfmError if a class of the split has no images to choose from."""
     if int(split.counts.min()) == 0:
         empty = (split.counts == 0).nonzero().flatten().tolist()
-        raise NcfmError(f"Classes without training images: {empty[:10]}; drop them before a selection.")
+        raise InputError(f"Classes without training images: {empty[:10]}; drop them before a selection.")
 
 
 def read_choice(key: str, split: ImageSplit, per_class: int) -> dict[str, Tensor] | None:

@@ -219,7 +219,7 @@ def split_numbers(text: str, option: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise ncfm.NcfmError(f"{option} takes whole numbers joined by commas, got {text!r}.") from error
+        raise ncfm.InputError(f"{option} takes whole numbers joined by commas, got {text!r}.") from error
 
 
 def title_of(data: str, ipc: int) -> str:

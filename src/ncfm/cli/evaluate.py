@@ -87,7 +87,7 @@ def _load(place: str, on: str | None) -> ncfm.SyntheticSet | str:
     if is_set(place):
         return ncfm.load(place)
     if on is None:
-        raise ncfm.NcfmError(f"{place} does not record its source dataset; specify it with --on.")
+        raise ncfm.InputError(f"{place} does not record its source dataset; specify it with --on.")
     return place
 
 

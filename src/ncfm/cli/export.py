@@ -70,7 +70,7 @@ def _hub_api(push: str, to: str) -> Any:
     from ncfm.formats import hub
 
     if to != "hf":
-        raise ncfm.NcfmError(f"--push uploads --to hf only, got --to {to}.")
+        raise ncfm.InputError(f"--push uploads --to hf only, got --to {to}.")
     hub.check_repository(push)
     return hub.hub_api()
 

@@ -92,7 +92,7 @@ def root(
 ) -> None:
     """Distil an image-classification dataset into a few synthetic images per class, and evaluate the result."""
     if context.invoked_subcommand not in PARALLEL and not _is_alone():
-        raise ncfm.NcfmError(
+        raise ncfm.InputError(
             f"ncfm {context.invoked_subcommand} runs in one process; start it without torchrun. Commands that several "
             f"processes can share: {', '.join(PARALLEL)}."
         )

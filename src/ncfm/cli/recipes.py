@@ -53,7 +53,7 @@ def copy(name: Name, to: Annotated[Path, typer.Argument(metavar="FILE", help="Ne
     from ncfm._utils.files import write_text
 
     if to.exists():
-        raise ncfm.NcfmError(f"{to} exists already; choose another name.")
+        raise ncfm.InputError(f"{to} exists already; choose another name.")
     write_text(to, _text(name))
     say(f"Wrote {to}; use it with --recipe {to}", wrap=False)
 

@@ -58,7 +58,7 @@ def command(
         _list(output.as_json)
         return
     if row is None:
-        raise ncfm.NcfmError("Expected the name of a row, such as cifar10-ipc10; ncfm reproduce --list shows all.")
+        raise ncfm.InputError("Expected the name of a row, such as cifar10-ipc10; ncfm reproduce --list shows all.")
     with output.progress() as reporter:
         found = ncfm.reproduce(
             row,

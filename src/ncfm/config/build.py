@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ncfm import kernels
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import allow_tf32, choose_compiled, choose_device, choose_precision, keep_freed_memory
 from ncfm._utils.distributed import ALONE, Ranks
@@ -143,10 +143,10 @@ def build_targets(
     e = config.evaluate
     if e.labels == "teacher":
         if pool is None:
-            raise NcfmError("evaluate.labels=teacher needs teachers, and there are none here; use hard labels.")
+            raise InputError("evaluate.labels=teacher needs teachers, and there are none here; use hard labels.")
         return TeacherTargets(pool.relabel, content_hash(*pool.fingerprints), e.soft_weight, e.temperature)
     if e.labels == "soft" and labels is None:
-        raise NcfmError("The set has no soft labels; distil with --set labels.kind=soft, or evaluate with hard labels.")
+        raise InputError("The set has no soft labels; distil with labels.kind=soft, or evaluate with hard labels.")
     if e.labels == "hard" or labels is None:
         return None
     return SoftTargets(labels.log_probabilities(), e.soft_weight, e.temperature)

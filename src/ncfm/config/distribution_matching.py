@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ncfm._utils.checks import NcfmError, check_known
+from ncfm._utils.checks import InputError, NcfmError, check_known
 from ncfm._utils.compute import Compute
 from ncfm._utils.outside import call_with, is_outside, load_callable, named_arguments
 from ncfm._utils.seeding import derive_seed, generator
@@ -106,7 +106,7 @@ def _made(
         except Exception as error:
             if not (is_outside(name) or options):
                 raise
-            raise NcfmError(f"The {what} {name!r} cannot be made: {type(error).__name__}: {error}") from error
+            raise InputError(f"The {what} {name!r} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def build_sampler(config: FrequenciesConfig, num_features: int, seed: int) -> FrequencySampler:
@@ -174,7 +174,7 @@ def check_start(config: DistillConfig) -> None:
         NcfmError: if two do.
     """
     if config.init == "rded" and config.extend is not None:
-        raise NcfmError("distill.extend and distill.init=rded both give the first images of the start; choose one.")
+        raise InputError("distill.extend and distill.init=rded both give the first images of the start; choose one.")
 
 
 def build_start(images: ImageSet, pool: TeacherPool, config: RunConfig, ipc: int) -> Start:

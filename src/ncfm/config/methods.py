@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import NcfmError, check_known, nearest
+from ncfm._utils.checks import InputError, NcfmError, check_known, nearest
 from ncfm._utils.outside import is_outside
 from ncfm.config.loops import loop_of
 from ncfm.config.recipes import RECIPES
@@ -56,9 +56,9 @@ class Method:
 def _multiple(key: str, value: Any, factor: float) -> Any:
     """A number times a factor; a whole number stays one, and at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise NcfmError(f"Expected a number to multiply by {factor}, but {key} is {value!r}.")
+        raise InputError(f"Expected a number to multiply by {factor}, but {key} is {value!r}.")
     if not math.isfinite(factor):
-        raise NcfmError(f"Expected a finite number to multiply {key} by, got {factor}.")
+        raise InputError(f"Expected a finite number to multiply {key} by, got {factor}.")
     return max(round(factor * value), 1) if isinstance(value, int) else factor * value
 
 
@@ -165,7 +165,7 @@ def ablation_text(name: str) -> str:
     """
     path = _path(name)
     if not path.is_file():
-        raise NcfmError(
+        raise InputError(
             f"Unknown ablation {name!r}.{nearest(name, ablation_names())} Known: {', '.join(ablation_names())}; "
             "or a path ending in .toml."
         )
@@ -190,17 +190,17 @@ def read_ablation(name: str) -> dict[str, Method]:
     try:
         content = tomllib.loads(ablation_text(name))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise NcfmError(f"Could not read the ablation {path}: {error}.") from error
+        raise InputError(f"Could not read the ablation {path}: {error}.") from error
     named, variants = str(content.get("method", "ncfm")), content.get("variants")
     known = named in METHODS or is_outside(named)
     unknown = sorted(content.keys() - {"method", "variants"})
     if not known or unknown or not isinstance(variants, dict) or not variants:
-        raise NcfmError(f"{path}: expected a method of {', '.join(METHODS)} and a table of variants, nothing else.")
+        raise InputError(f"{path}: expected a method of {', '.join(METHODS)} and a table of variants, nothing else.")
     base = method_named(named)
     found = {}
     for label, settings in variants.items():
         if not isinstance(settings, dict):
-            raise NcfmError(f'{path}: expected settings of variant {label!r}, such as "distill.factor" = 1.')
+            raise InputError(f'{path}: expected settings of variant {label!r}, such as "distill.factor" = 1.')
         multiples = {key: value["times"] for key, value in settings.items() if _is_multiple(value)}
         plain = {key: value for key, value in settings.items() if key not in multiples}
         objective = plain.get("objective.name")
@@ -209,7 +209,7 @@ def read_ablation(name: str) -> dict[str, Method]:
         try:
             make_config(nest(method.settings_over(make_config(), {})))
         except NcfmError as error:
-            raise NcfmError(f"{path}, variant {label!r}: {error}") from error
+            raise InputError(f"{path}, variant {label!r}: {error}") from error
         found[label] = method
     return found
 

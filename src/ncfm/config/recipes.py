@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import NcfmError, nearest
+from ncfm._utils.checks import InputError, NcfmError, nearest
 from ncfm.config.schema import _merged, make_config
 
 RECIPES = Path(__file__).parent / "recipe_files"
@@ -29,10 +29,10 @@ def recipe_path(name: str) -> Path:
             path = Path(name).expanduser()
             if path.is_file():
                 return path
-        raise NcfmError(f"Expected a recipe file {name}, but there is none.")
+        raise InputError(f"Expected a recipe file {name}, but there is none.")
     if name not in recipe_names():
         known = ", ".join(recipe_names())
-        raise NcfmError(
+        raise InputError(
             f"Unknown recipe {name!r}.{nearest(name, recipe_names())} Known: {known}; or a path ending in .toml."
         )
     return RECIPES / f"{name}.toml"
@@ -47,7 +47,7 @@ def check_recipe(name: str) -> None:
     try:
         make_config(read_recipe(name))
     except NcfmError as error:
-        raise NcfmError(f"Recipe {name}: {error}") from error
+        raise InputError(f"Recipe {name}: {error}") from error
 
 
 def read_recipe(name: str) -> dict[str, Any]:
@@ -66,13 +66,13 @@ def _read_recipe(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         resolved = path.resolve()
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RuntimeError, ValueError) as error:
-        raise NcfmError(f"Could not read the recipe {path}: {error}.") from error
+        raise InputError(f"Could not read the recipe {path}: {error}.") from error
     base = settings.pop("extends", None)
     if base is None:
         return settings
     if not isinstance(base, str):
-        raise NcfmError(f'Recipe {path}: expected extends = "NAME" or "FILE.toml", got {base!r}.')
+        raise InputError(f'Recipe {path}: expected extends = "NAME" or "FILE.toml", got {base!r}.')
     if resolved in above:
-        raise NcfmError(f"Recipe {path} extends itself, by way of {', '.join(p.name for p in above)}.")
+        raise InputError(f"Recipe {path} extends itself, by way of {', '.join(p.name for p in above)}.")
     extended = recipe_path(str(path.parent / base) if base.endswith(".toml") else base)
     return _merged(_read_recipe(extended, (*above, resolved)), settings)

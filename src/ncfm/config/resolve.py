@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.files import read_json
 from ncfm._utils.outside import is_outside, only_recorded
 from ncfm.config.methods import SHORT_NAMES, Method, method_of_row, usual_method
@@ -98,9 +98,9 @@ def data_of_set(facts: Mapping[str, Any], on: str | ImageSet | None) -> str | Im
         return on
     data = facts.get("data")
     if data is None:
-        raise NcfmError("The set does not record what data it was made from; name the data (--on).")
+        raise InputError("The set does not record what data it was made from; name the data (--on).")
     if is_outside(str(data)) and not str(data).startswith("hf:"):
-        raise NcfmError(
+        raise InputError(
             f"The set records the data {data!r}. Code that a set names is imported only if you name it yourself: "
             f"--on {data}."
         )
@@ -149,13 +149,13 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
     """
     if folder is None:
         if resume:
-            raise NcfmError("resume needs the folder of the interrupted run (--out).")
+            raise InputError("resume needs the folder of the interrupted run (--out).")
     elif resume:
         if not (folder / CONFIG_FILE).is_file():
-            raise NcfmError(f"Nothing to resume: {folder} is no run folder (it has no {CONFIG_FILE}).")
+            raise InputError(f"Nothing to resume: {folder} is no run folder (it has no {CONFIG_FILE}).")
         try:
             stored = read_json(folder / CONFIG_FILE)
-        except NcfmFailure as error:
+        except RunError as error:
             warnings.warn(f"{error} The run goes on with the settings that are given now.", stacklevel=2)
             return
         if isinstance(stored, dict) and isinstance(stored.get("config"), dict):
@@ -164,12 +164,12 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
                 stored = stored | {"config": make_config(stored["config"]).model_dump(mode="json")}
         differing = _differences(stored, description)
         if differing:
-            raise NcfmError(
+            raise InputError(
                 f"{folder} holds a run with other settings ({'; '.join(differing[:5])}); "
                 "give the same ones, or choose another --out."
             )
     elif has_checkpoint(folder):
-        raise NcfmError(
+        raise InputError(
             f"{folder} already holds a run; continue it with --resume, or choose another folder with --out."
         )
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ncfm._utils.checks import NcfmError, check_known, nearest
+from ncfm._utils.checks import InputError, check_known, nearest
 from ncfm._utils.options import descriptions
 from ncfm._utils.outside import is_outside
 from ncfm.discrepancy.frequencies import SAMPLERS
@@ -241,7 +241,7 @@ def make_config(*layers: Mapping[str, Any]) -> RunConfig:
         return RunConfig.model_validate(_merged(*layers))
     except ValidationError as error:
         problems = [_explain(e) for e in error.errors()]
-        raise NcfmError("The configuration is not valid:\n" + "\n".join(f"  - {p}" for p in problems)) from error
+        raise InputError("The configuration is not valid:\n" + "\n".join(f"  - {p}" for p in problems)) from error
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -362,7 +362,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals:
-        raise NcfmError(f"Expected --set key=value, got {text!r}; for example --set distill.iterations=500.")
+        raise InputError(f"Expected --set key=value, got {text!r}; for example --set distill.iterations=500.")
     value = value.strip()
     if value.lower() == "none" and not key.strip().endswith("augment"):  # where none is the name of a strategy
         return key.strip(), None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm._utils.compute import Compute
 from ncfm._utils.files import cache_dir
 from ncfm._utils.seeding import derive_seed
@@ -44,9 +44,9 @@ class TrajectoryMatching:
                 late.
         """
         if not machine.ranks.is_single:
-            raise NcfmError(f"{config.objective.name} works in one process; start it without torchrun.")
+            raise InputError(f"{config.objective.name} works in one process; start it without torchrun.")
         if config.labels.kind == "soft":
-            raise NcfmError(
+            raise InputError(
                 "labels.kind=soft stores the labels of teachers, and trajectories have none; datm learns labels."
             )
         check_start(config)
@@ -165,9 +165,9 @@ def check_start(config: RunConfig) -> None:
         NcfmError: for a set to extend, and for realistic crops.
     """
     if config.distill.extend is not None:
-        raise NcfmError("distill.extend is for the objectives that match distributions, not trajectories.")
+        raise InputError("distill.extend is for the objectives that match distributions, not trajectories.")
     if config.distill.init == "rded":
-        raise NcfmError(
+        raise InputError(
             "distill.init=rded needs teachers, and trajectories have none; datm has trajectory.correct_start."
         )
 

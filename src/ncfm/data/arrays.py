@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ncfm._utils.checks import NcfmError, describe
+from ncfm._utils.checks import InputError, describe
 from ncfm.data.assembly import TEST_NAMES, TRAIN_NAMES, Wanted, assemble
 from ncfm.data.image_set import ImageSet, to_uint8
 from ncfm.data.raw import LazyImages, RawSplit
@@ -41,7 +41,7 @@ def images_of(
     sources = {"train": train} if test is None else {"train": train, "test": test}
     if isinstance(train, Mapping):
         if test is not None:
-            raise NcfmError("Expected a mapping of splits, or a training and a test split, got both.")
+            raise InputError("Expected a mapping of splits, or a training and a test split, got both.")
         sources = dict(train)
     first = next((sources[split] for split in TRAIN_NAMES if split in sources), None)
     names = class_names if class_names is not None else getattr(first, "classes", None)
@@ -55,10 +55,10 @@ def _in_memory(source: Any, class_names: Sequence[str] | None, split: str) -> Ra
     if isinstance(source, tuple) and len(source) == 2:
         images, labels = source
         if len(images) != len(labels):
-            raise NcfmError(f"{split}: expected as many labels as images, got {len(labels)} and {len(images)}.")
+            raise InputError(f"{split}: expected as many labels as images, got {len(labels)} and {len(images)}.")
     else:
         if not hasattr(source, "__len__") or not hasattr(source, "__getitem__"):
-            raise NcfmError(f"{split}: expected (images, labels) or a map-style data set, got {describe(source)}.")
+            raise InputError(f"{split}: expected (images, labels) or a map-style data set, got {describe(source)}.")
         # Items are made twice, once for the label and once for the image: all of them might exceed the memory.
         images, labels = _ItemImages(source, split), [_item(source, i, split)[1] for i in range(len(source))]
     lazily = LazyImages(len(images), lambda start, stop: [_pixels(images[i], split) for i in range(start, stop)])
@@ -72,7 +72,7 @@ def _item(source: Any, index: int, split: str) -> tuple[Any, Any]:
     try:
         image, label = item[0], item[1]
     except (TypeError, IndexError, KeyError) as error:
-        raise NcfmError(f"{split}: expected items (image, label), but item {index} is {describe(item)}.") from error
+        raise InputError(f"{split}: expected items (image, label), but item {index} is {describe(item)}.") from error
     return image, label
 
 
@@ -84,7 +84,7 @@ def _whole(label: Any, split: str) -> int:
             return number
     except (TypeError, ValueError, OverflowError):
         pass
-    raise NcfmError(f"{split}: expected labels that are whole numbers, got {label!r}.")
+    raise InputError(f"{split}: expected labels that are whole numbers, got {label!r}.")
 
 
 class _ItemImages:
@@ -110,7 +110,7 @@ def _pixels(image: Any, split: str) -> np.ndarray:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-        raise NcfmError(
+        raise InputError(
             f"{split}: expected uint8 images, grey or RGB, or float tensors in [0, 1]; got {array.dtype} {array.shape}."
         )
     return array

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm.data.cache import cached_set, source_key
 from ncfm.data.decoding import decode_all
 from ncfm.data.image_set import ImageSet, ImageSplit, drop_empty_classes
@@ -66,7 +66,7 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
     """
     train, test = _first(splits, TRAIN_NAMES), _first(splits, TEST_NAMES)
     if train is None:
-        raise NcfmError(
+        raise InputError(
             f"{name}: expected a train split, found {', '.join(sorted(splits)) or 'nothing'}; "
             "name the folder or the parquet files train."
         )
@@ -94,7 +94,7 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
     test_split = None if test is None else decode(test, "test", depth)
     # Not resized silently: the test images would not be those that the user means to evaluate on.
     if test_split is not None and test_split.images.shape[-1] != size:
-        raise NcfmError(
+        raise InputError(
             f"{name}: train images have {size} px and test images {test_split.images.shape[-1]} px; "
             f"choose one size with image_size (--set data.image_size={size})."
         )
@@ -108,12 +108,12 @@ def _common_names(name: str, train: RawSplit, test: RawSplit | None) -> tuple[st
     if test is not None and test.class_names != train.class_names:
         lone = sorted(set(train.class_names or ()) ^ set(test.class_names or ()))
         found = f"only one of them has {', '.join(lone[:10])}" if lone else "in another order"
-        raise NcfmError(f"{name}: train and test must name the same classes, but {found}.")
+        raise InputError(f"{name}: train and test must name the same classes, but {found}.")
     if train.class_names is not None:
         return train.class_names
     largest = max([*train.labels, *(test.labels if test is not None else ())], default=-1)
     if largest >= MOST_CLASSES:
-        raise NcfmError(f"{name}: expected labels below {MOST_CLASSES:,}, found {largest}; number the classes from 0.")
+        raise InputError(f"{name}: expected labels below {MOST_CLASSES:,}, found {largest}; number the classes from 0.")
     return tuple(str(c) for c in range(largest + 1))
 
 

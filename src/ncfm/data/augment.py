@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ncfm._utils.checks import NcfmError, check_known
+from ncfm._utils.checks import InputError, check_known
 from ncfm._utils.types import GroupedImages, Images
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -105,7 +105,7 @@ class SiameseAugment:
             NcfmError: if the number of groups differs from the draw's.
         """
         if images.ndim != 5 or images.shape[0] != parameters.brightness.shape[0]:
-            raise NcfmError(
+            raise InputError(
                 f"Expected images of shape (G, n, c, h, w) with G = {parameters.brightness.shape[0]} as drawn, "
                 f"got {tuple(images.shape)}."
             )

@@ -22,7 +22,7 @@ import PIL
 import torch
 
 from ncfm._utils.cache import CacheEntry
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm._utils.files import content_hash, map_array, read_json, write_json
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet, ImageSplit
@@ -83,7 +83,7 @@ def cached_set(key: str, name: str, decode: Callable[[Callable[[str], NewRows]],
         with contextlib.suppress(OSError):  # another process was first: the same content
             place.rename(entry.path)
         return entry.read(parse) or decoded
-    except NcfmFailure:  # the disk is full
+    except RunError:  # the disk is full
         return decode(in_memory)
     finally:
         shutil.rmtree(place, ignore_errors=True)

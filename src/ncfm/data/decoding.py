@@ -15,7 +15,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.types import StoredImages
 from ncfm.data.raw import Encoded
 from ncfm.data.store import MemoryRows, NewRows
@@ -68,10 +68,10 @@ def decode_all(
             there are no images.
     """
     if channels not in (None, 1, 3):
-        raise NcfmError(f"channels must be 1 (grey) or 3 (RGB), got {channels}.")
+        raise InputError(f"channels must be 1 (grey) or 3 (RGB), got {channels}.")
     total = len(encoded)
     if total == 0:
-        raise NcfmError(f"Expected at least one image in {place}, got none; check the path.")
+        raise InputError(f"Expected at least one image in {place}, got none; check the path.")
     if image_size is None or channels is None:
         heads = [head for head in _in_threads(_head, encoded, place) if not isinstance(head, str)]
         if not heads:  # all are unreadable; decoding reports why
@@ -96,7 +96,7 @@ def decode_all(
         faults = list(_in_threads(decode, encoded, place))
         unreadable = tuple(fault for fault in faults if fault is not None)
         if len(unreadable) > max_unreadable * total or len(unreadable) == total:
-            raise NcfmError(_unreadable_message(unreadable, total, place))
+            raise InputError(_unreadable_message(unreadable, total, place))
         kept = [row for row, index in enumerate(order.tolist()) if faults[index] is None]
         return Decoded(target.close(kept), order[kept], unreadable)
     except BaseException:
@@ -163,7 +163,7 @@ def _common_size(heads: Sequence[Head], place: str) -> int:
         return height
     shown = ", ".join(f"{w}x{h}" for h, w in sorted(sizes)[:4]) + (", ..." if len(sizes) > 4 else "")
     found = f"have {len(sizes)} different sizes ({shown})" if len(sizes) > 1 else f"are not square ({shown})"
-    raise NcfmError(f"{place}: the images {found}; choose one size with image_size (--set data.image_size=64).")
+    raise InputError(f"{place}: the images {found}; choose one size with image_size (--set data.image_size=64).")
 
 
 def _open(source: bytes | Path) -> Image.Image:

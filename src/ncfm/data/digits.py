@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm.data.assembly import Request
 from ncfm.data.image_set import ImageSet, ImageSplit
 
@@ -19,7 +19,7 @@ def read_digits(request: Request) -> ImageSet | None:
         return None
     size, channels, _ = request.wanted
     if size not in (None, 8) or channels not in (None, 1):
-        raise NcfmError(f"digits are grey images of 8 px; got image_size {size}, channels {channels}.")
+        raise InputError(f"digits are grey images of 8 px; got image_size {size}, channels {channels}.")
     return load_digits_set()
 
 

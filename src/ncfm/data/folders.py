@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm.data.assembly import TEST_NAMES, TRAIN_NAMES
 from ncfm.data.raw import Encoded, RawSplit
 
@@ -41,7 +41,7 @@ def _folders(root: Path) -> list[Path]:
 def _read_classes(root: Path) -> RawSplit:
     folders = _folders(root)
     if not folders:
-        raise NcfmError(f"{root}: expected a folder per class (or parquet files), found no folders.")
+        raise InputError(f"{root}: expected a folder per class (or parquet files), found no folders.")
     images: list[Encoded] = []
     labels: list[int] = []
     for index, folder in enumerate(folders):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm.data.assembly import Request, Wanted, assemble
 from ncfm.data.cache import cached_set, source_key
 from ncfm.data.image_set import ImageSet
@@ -25,7 +25,7 @@ from ncfm.data.store import NewRows
 PREFIX = "hf:"
 
 
-class HubError(NcfmError):
+class HubError(InputError):
     """The hub, or a repository there, cannot be reached."""
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm.data.raw import RawSplit
 
 STEMS = {"train": "train", "test": "t10k"}
@@ -48,10 +48,10 @@ def read_idx_folder(folder: Path, class_names: tuple[str, ...] | None = None) ->
         if images is None and labels is None and split == "test":
             continue
         if images is None or labels is None:
-            raise NcfmError(f"{folder}: expected {stem}-images-idx3-ubyte and {stem}-labels-idx1-ubyte (or .gz).")
+            raise InputError(f"{folder}: expected {stem}-images-idx3-ubyte and {stem}-labels-idx1-ubyte (or .gz).")
         pixels, classes = read_idx(images, axes=3), read_idx(labels, axes=1)
         if len(pixels) != len(classes):
-            raise NcfmError(f"{folder}: {images.name} has {len(pixels)} images, {labels.name} {len(classes)} labels.")
+            raise InputError(f"{folder}: {images.name} has {len(pixels)} images, {labels.name} {len(classes)} labels.")
         splits[split] = RawSplit(list(pixels), classes.tolist(), class_names)
     return splits
 
@@ -70,16 +70,16 @@ def read_idx(path: Path, *, axes: int) -> np.ndarray:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             header = file.read(4 + 4 * axes)
             if len(header) != 4 + 4 * axes or header[:4] != bytes([0, 0, 8, axes]):
-                raise NcfmError(f"{path} is not an IDX file of unsigned bytes with {axes} axes.")
+                raise InputError(f"{path} is not an IDX file of unsigned bytes with {axes} axes.")
             shape = struct.unpack(f">{axes}I", header[4:])
             size = math.prod(shape)
             if size > LARGEST:
-                raise NcfmError(f"{path} claims to have {size} bytes of pixels; refused.")
+                raise InputError(f"{path} claims to have {size} bytes of pixels; refused.")
             data = _read_at_most(file, size + 1)
     except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
-        raise NcfmError(f"Could not read {path}: {error}.") from error
+        raise InputError(f"Could not read {path}: {error}.") from error
     if len(data) != size:
-        raise NcfmError(f"{path} is damaged: expected {size} bytes after the header, found {len(data)} or more.")
+        raise InputError(f"{path} is damaged: expected {size} bytes after the header, found {len(data)} or more.")
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 

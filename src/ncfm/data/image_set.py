@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Generator, Tensor
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_labels
+from ncfm._utils.checks import InputError, check_at_least, check_labels
 from ncfm._utils.device import available_memory
 from ncfm._utils.files import ROWS_AT_ONCE, content_hash, release_pages
 from ncfm._utils.seeding import generator
@@ -35,12 +35,12 @@ class ImageSplit:
             NcfmError: if there are no images, the shapes disagree or a label is out of range.
         """
         if images.ndim != 4 or images.dtype != torch.uint8 or len(images) != len(labels):
-            raise NcfmError(
+            raise InputError(
                 "Expected uint8 images of shape (n, c, h, w) with n labels, "
                 f"got {images.dtype} {tuple(images.shape)} with {len(labels)} labels."
             )
         if len(images) == 0:
-            raise NcfmError("Expected at least one image, got none; check the path and the split.")
+            raise InputError("Expected at least one image, got none; check the path and the split.")
         check_labels(labels, num_classes)
         counts = torch.bincount(labels, minlength=num_classes)
         if bool((labels[1:] < labels[:-1]).any()):
@@ -101,7 +101,7 @@ class ImageSet:
     def __post_init__(self) -> None:
         present = int((self.train.counts > 0).sum())
         if present < 2:
-            raise NcfmError(
+            raise InputError(
                 f"{self.name}: expected images of at least 2 classes, got {present}; "
                 "a classifier cannot be trained on a single class."
             )
@@ -141,7 +141,7 @@ class ImageSet:
             NcfmError: if there is none.
         """
         if self.test is None:
-            raise NcfmError(
+            raise InputError(
                 f"{self.name} has no test split to evaluate on; add a folder or parquet file named test (or val)."
             )
         return self.test
@@ -224,7 +224,7 @@ def draw_class_batches(split: ImageSplit, batch_per_class: int, generator: Gener
     counts, offsets = split.counts, split.offsets
     if int(counts.min()) == 0:
         empty = (counts == 0).nonzero().flatten().tolist()
-        raise NcfmError(f"Classes without training images: {empty[:10]}; drop them before drawing batches.")
+        raise InputError(f"Classes without training images: {empty[:10]}; drop them before drawing batches.")
     largest = int(counts.max())
     keys = torch.rand(len(counts), largest, generator=generator)
     keys.masked_fill_(torch.arange(largest) >= counts[:, None], 2.0)  # positions beyond the class sort last
@@ -248,7 +248,7 @@ def carve_validation(split: ImageSplit, fraction: float, generator: Generator) -
         NcfmError: if the fraction is not in (0, 1).
     """
     if not 0 < fraction < 1:
-        raise NcfmError(f"The validation fraction must lie in (0, 1), got {fraction}.")
+        raise InputError(f"The validation fraction must lie in (0, 1), got {fraction}.")
     held = torch.zeros(len(split), dtype=torch.bool)
     for count, offset in zip(split.counts.tolist(), split.offsets.tolist(), strict=True):
         if count > 1:

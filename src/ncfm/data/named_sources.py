@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError, NcfmError
 from ncfm.data.assembly import Request, Wanted
 from ncfm.data.hub import HubError, load_hub
 from ncfm.data.image_set import ImageSet
@@ -32,7 +32,7 @@ def read_named(request: Request) -> ImageSet | None:
     try:
         return load_hub(request.name, named.hub, reading, wanted)
     except HubError as error:
-        raise NcfmError(_not_found(request.name, named.folder, root, error)) from error
+        raise InputError(_not_found(request.name, named.folder, root, error)) from error
 
 
 def read_subset(request: Request) -> ImageSet | None:
@@ -54,7 +54,7 @@ def read_subset(request: Request) -> ImageSet | None:
     try:
         return load_hub(name, whole.hub, reading, wanted)
     except HubError as error:
-        raise NcfmError(_not_found(name, name, root, error)) from error
+        raise InputError(_not_found(name, name, root, error)) from error
 
 
 def select_classes(splits: Splits, subset: Subset, name: str) -> Splits:
@@ -70,7 +70,7 @@ def select_classes(splits: Splits, subset: Subset, name: str) -> Splits:
         by_id = set(ids) <= set(present)
         if not by_id and present and len(present) != 1000:
             missing = ", ".join(sorted(set(ids) - set(present))[:3])
-            raise NcfmError(f"{name}: {split} has {len(present)} classes, but not {missing}, ...; is it ImageNet-1K?")
+            raise InputError(f"{name}: {split} has {len(present)} classes, but not {missing}, ...; is it ImageNet-1K?")
         places = [present.index(i) for i in ids] if by_id else [index for index, _ in subset.classes]
         number = {place: i for i, place in enumerate(places)}
         rows = [i for i, label in enumerate(raw.labels) if label in number]

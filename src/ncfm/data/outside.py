@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.outside import is_outside, load_callable
 from ncfm.data.arrays import images_of
 from ncfm.data.assembly import Request, Wanted
@@ -32,7 +32,7 @@ def read_outside(request: Request) -> ImageSet | None:
     except NcfmError:
         raise
     except Exception as error:  # the user's code may raise anything
-        raise NcfmFailure(f"The data source {request.name!r} failed: {type(error).__name__}: {error}") from error
+        raise RunError(f"The data source {request.name!r} failed: {type(error).__name__}: {error}") from error
     if isinstance(found, ImageSet):
         _check(found, request.name, request.wanted)
         return replace(found, name=request.name)
@@ -59,7 +59,7 @@ def _check(images: ImageSet, name: str, wanted: Wanted) -> None:
         ("channels", images.channels, wanted.channels),
     ):
         if asked not in (None, found):
-            raise NcfmError(
+            raise InputError(
                 f"The data source {name!r} returned images with {what} {found}, but {asked} is asked for; "
                 f"give it an argument {what}, or choose {what} {found}."
             )

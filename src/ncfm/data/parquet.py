@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError, NcfmError
 from ncfm.data.assembly import TEST_NAMES
 from ncfm.data.raw import (
     IMAGE_COLUMNS,
@@ -55,7 +55,7 @@ def _read_split(paths: Sequence[Path], image_column: str | None, label_column: s
     except NcfmError:  # a ValueError, too
         raise
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
-        raise NcfmError(f"Could not read {', '.join(map(str, paths))} as parquet: {error}.") from error
+        raise InputError(f"Could not read {', '.join(map(str, paths))} as parquet: {error}.") from error
     class_names = _names_in_schema(files[0].schema_arrow.metadata, label_name)
     groups = [(file, group) for file in files for group in range(file.num_row_groups)]
     ends = list(accumulate(file.metadata.row_group(group).num_rows for file, group in groups))
@@ -66,7 +66,7 @@ def _read_split(paths: Sequence[Path], image_column: str | None, label_column: s
         try:
             values = file.read_row_group(group, columns=[image_name]).column(0).to_pylist()
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-            raise NcfmError(f"Could not read the images of {place}, row group {group}: {error}.") from error
+            raise InputError(f"Could not read the images of {place}, row group {group}: {error}.") from error
         first = ends[number] - len(values)
         return [encoded_cell(value, place, first + i) for i, value in enumerate(values)]
 

@@ -9,7 +9,7 @@ from typing import overload
 
 import numpy as np
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 
 Encoded = bytes | Path | np.ndarray
 """One image: the contents of a file, its path, or pixels, (h, w) grey or (h, w, 3) RGB, uint8."""
@@ -40,7 +40,7 @@ def find_column(present: Sequence[str], wanted: str | None, guesses: Sequence[st
     for name in [wanted] if wanted else guesses:
         if name in present:
             return name
-    raise NcfmError(
+    raise InputError(
         f"{place}: no {what} column named {wanted or ' or '.join(guesses)} (columns: {', '.join(present)}); "
         f"rename it to {wanted or guesses[0]}."
     )
@@ -64,7 +64,7 @@ def checked_split(
         labels = [number[str(v)] for v in labels]
     integers = [v for v in labels if isinstance(v, int)]
     if len(integers) != len(labels):
-        raise NcfmError(
+        raise InputError(
             f"{place}: column {label_name!r} must hold integer class indices, or names, without missing values."
         )
     return RawSplit(cells, integers, class_names)
@@ -116,4 +116,4 @@ def encoded_cell(value: object, place: str, row: int) -> Encoded:
         return data
     if data is None and file and Path(file).is_file():
         return Path(file)
-    raise NcfmError(f"{place}: row {row} holds no encoded image (expected bytes, got {type(data).__name__}).")
+    raise InputError(f"{place}: row {row} holds no encoded image (expected bytes, got {type(data).__name__}).")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ncfm._utils.checks import NcfmError, nearest
+from ncfm._utils.checks import InputError, nearest
 from ncfm._utils.outside import is_outside
 from ncfm.data.assembly import Request, Wanted
 from ncfm.data.digits import read_digits
@@ -70,7 +70,7 @@ def load_images(
         if found is not None:
             return found
     known = [form for source in SOURCES for form in source.forms]
-    raise NcfmError(
+    raise InputError(
         f"Unknown data set {name!r}: neither a known name nor an existing folder or .parquet file."
         f"{nearest(name, known_names())} Known: {', '.join(known)}."
     )

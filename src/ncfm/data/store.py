@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm._utils.files import ROWS_AT_ONCE, cache_dir, map_array, release_pages
 
 NPY_HEADER = 128  # bytes before the data of a .npy file of our shapes
@@ -64,7 +64,7 @@ class ArrayFile:
         shape: (n, ...); `close` may drop rows.
 
     Raises:
-        NcfmFailure: (all methods) if the disk is full or the folder cannot be written.
+        RunError: (all methods) if the disk is full or the folder cannot be written.
     """
 
     def __init__(self, path: Path, shape: Sequence[int]) -> None:
@@ -164,4 +164,4 @@ def _writing_to(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise NcfmFailure(f"Could not write {path}: {error}.") from error
+        raise RunError(f"Could not write {path}: {error}.") from error

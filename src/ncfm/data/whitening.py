@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm._utils.files import ROWS_AT_ONCE, release_pages
 from ncfm._utils.types import Statistics, StoredImages, Whitening
 
@@ -38,7 +38,7 @@ def zca(images: StoredImages, statistics: Statistics) -> Whitening:
     """
     n, d = len(images), images[0].numel()
     if d > LARGEST:
-        raise NcfmError(
+        raise InputError(
             f"ZCA of images with {d} values needs a matrix of {d} x {d}; expected at most {LARGEST} values "
             "(36 px in colour): choose a smaller data.image_size, or data.zca=false."
         )

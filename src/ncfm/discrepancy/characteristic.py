@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_fraction, check_matrix_pair
+from ncfm._utils.checks import InputError, check_at_least, check_fraction, check_matrix_pair
 from ncfm._utils.types import Features, Frequencies, PerFrequency, PerGroup, Phi
 from ncfm.discrepancy.precision import in_single
 
@@ -53,7 +53,7 @@ def characteristic_function(
     ([1.0, 1.0], [0.0, 0.0])
     """
     if x.shape[-1] != t.shape[-1]:
-        raise NcfmError(
+        raise InputError(
             f"Features and frequencies must have one width d, got {x.shape[-1]} and {t.shape[-1]}; "
             "build the sampler with the extractor's num_features."
         )

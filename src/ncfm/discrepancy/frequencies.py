@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_positive, describe
+from ncfm._utils.checks import InputError, check_at_least, check_positive, describe
 from ncfm._utils.types import Frequencies
 
 _TINY = 1e-20  # against draws of exactly 0: far below any other square of a normal number
@@ -120,7 +120,7 @@ class _LearnedFrequencies(nn.Module):
         check_at_least(num_frequencies, 1, "num_frequencies")
         check_positive(scale, "scale")
         if not spread > 1:
-            raise NcfmError(f"spread must be above 1 (1 would fix the scales; use gaussian for that), got {spread}.")
+            raise InputError(f"spread must be above 1 (1 would fix the scales; use gaussian for that), got {spread}.")
         self.num_features, self.num_frequencies = num_features, num_frequencies
         self.scale, self.spread, self.fixed_bandwidth = scale, spread, fixed_bandwidth
         self.weight_in = nn.Parameter(torch.randn(hidden, inputs, generator=seed_generator) / math.sqrt(inputs))
@@ -315,24 +315,24 @@ def check_sampler(sampler: object, name: str, num_features: int) -> FrequencySam
             parameters gives a draw without gradient.
     """
     if not (isinstance(sampler, nn.Module) and isinstance(sampler, FrequencySampler)):
-        raise NcfmError(
+        raise InputError(
             f"The sampler {name!r} must return a torch.nn.Module with num_frequencies, num_features and "
             f"sample(generator), got {describe(sampler)}."
         )
     try:
         t = sampler.sample(torch.Generator().manual_seed(0))
     except Exception as error:
-        raise NcfmError(f"The sampler {name!r} fails in sample(generator): {type(error).__name__}: {error}") from error
+        raise InputError(f"The sampler {name!r} fails in sample(generator): {type(error).__name__}: {error}") from error
     wanted = (sampler.num_frequencies, num_features)
     if not isinstance(t, Tensor) or tuple(t.shape) != wanted:
-        raise NcfmError(
+        raise InputError(
             f"The sampler {name!r} must draw frequencies of shape (num_frequencies, num_features) = {wanted}, "
             f"got {describe(t)}."
         )
     if not bool(torch.isfinite(t).all()):
-        raise NcfmError(f"The sampler {name!r} draws frequencies that are not finite.")
+        raise InputError(f"The sampler {name!r} draws frequencies that are not finite.")
     if any(p.requires_grad for p in sampler.parameters()) and not t.requires_grad:
-        raise NcfmError(
+        raise InputError(
             f"The sampler {name!r} has parameters, but no gradient reaches them: draw with a reparameterisation, "
             "such as scale * noise."
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_matrix_pair, check_positive
+from ncfm._utils.checks import InputError, check_at_least, check_matrix_pair, check_positive
 from ncfm._utils.types import Features, PerGroup
 from ncfm.discrepancy.precision import in_single
 
@@ -103,7 +103,7 @@ def _bandwidths(bandwidth: float | Sequence[float] | Tensor, groups: torch.Size)
     if isinstance(bandwidth, Tensor):
         widths = bandwidth.reshape(1) if bandwidth.ndim == 0 else bandwidth
         if widths.shape[:-1] not in ((), groups) or not widths.shape[-1]:
-            raise NcfmError(
+            raise InputError(
                 f"Expected bandwidths of shape (), (b,) or {(*groups, 'b')} for these groups, "
                 f"got {tuple(bandwidth.shape)}."
             )

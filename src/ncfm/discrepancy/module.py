@@ -13,7 +13,14 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_fraction, check_known, check_matrix_pair, check_positive
+from ncfm._utils.checks import (
+    InputError,
+    check_at_least,
+    check_fraction,
+    check_known,
+    check_matrix_pair,
+    check_positive,
+)
 from ncfm._utils.seeding import generator as named_generator
 from ncfm._utils.types import Features, Frequencies, Labels, PerGroup
 from ncfm.discrepancy import ncfd
@@ -99,7 +106,7 @@ class CharacteristicDiscrepancy(nn.Module):
             self.sampler = cast("nn.Module", _checked_sampler(sampler, num_features))
             if not redraw:
                 if self.is_learned:
-                    raise NcfmError("Learned frequencies are drawn at every call; leave out redraw=False.")
+                    raise InputError("Learned frequencies are drawn at every call; leave out redraw=False.")
                 kept = cast("FrequencySampler", self.sampler).sample(self._generator)
         self.register_buffer("frequencies", kept)
 
@@ -143,7 +150,7 @@ class CharacteristicDiscrepancy(nn.Module):
             NcfmError: if nothing is learned, or shapes do not fit.
         """
         if not self.is_learned:
-            raise NcfmError(
+            raise InputError(
                 f"Nothing to train: frequencies are fixed; learned families: {', '.join(LEARNED_SAMPLERS)}."
             )
         x, y = self._checked(x.detach(), y.detach())
@@ -194,12 +201,12 @@ class CharacteristicDiscrepancy(nn.Module):
     def _checked(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         check_matrix_pair(x, y, "samples")
         if x.shape[-1] != self.num_features:
-            raise NcfmError(
+            raise InputError(
                 f"Expected samples of width {self.num_features}, got {x.shape[-1]}; give num_features={x.shape[-1]}, "
                 "and images as images.flatten(1)."
             )
         if not (x.is_floating_point() and y.is_floating_point()):
-            raise NcfmError(f"Expected floating-point samples, got {x.dtype} and {y.dtype}; convert with .float().")
+            raise InputError(f"Expected floating-point samples, got {x.dtype} and {y.dtype}; convert with .float().")
         common = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
         return x.to(common), y.to(common)
 
@@ -235,12 +242,12 @@ def _family(name: str, num_features: int, num_frequencies: int, scale: float, se
 
 def _checked_sampler(sampler: FrequencySampler, num_features: int) -> FrequencySampler:
     if not (isinstance(sampler, nn.Module) and isinstance(sampler, FrequencySampler)):
-        raise NcfmError(
+        raise InputError(
             f"frequencies must be a family ({', '.join(SAMPLERS)}), a sampler of "
             f"ncfm.discrepancy.frequencies or a tensor (k, d), got {type(sampler).__name__}."
         )
     if sampler.num_features != num_features:
-        raise NcfmError(
+        raise InputError(
             f"The sampler draws frequencies of width {sampler.num_features}, the samples have {num_features}; "
             "build both with one num_features."
         )
@@ -249,7 +256,7 @@ def _checked_sampler(sampler: FrequencySampler, num_features: int) -> FrequencyS
 
 def _checked_frequencies(t: Tensor, num_features: int) -> Tensor:
     if t.ndim != 2 or t.shape[1] != num_features or not len(t) or not t.is_floating_point():
-        raise NcfmError(
+        raise InputError(
             f"Expected floating-point frequencies of shape (k, {num_features}), got {tuple(t.shape)} of {t.dtype}."
         )
     return t.detach().clone()
@@ -258,12 +265,12 @@ def _checked_frequencies(t: Tensor, num_features: int) -> Tensor:
 def _common_classes(x: Tensor, y: Tensor, of_x: Tensor, of_y: Tensor) -> list[int]:
     """The classes of both sides, ascending."""
     if x.ndim != 2 or of_x.shape != x.shape[:1] or of_y.shape != y.shape[:1]:
-        raise NcfmError(
+        raise InputError(
             f"labels go with samples (n, d) and (m, d), one label a row; got {tuple(of_x.shape)} and "
             f"{tuple(of_y.shape)} for samples {tuple(x.shape)} and {tuple(y.shape)}."
         )
     classes, others = (sorted(set(labels.tolist())) for labels in (of_x, of_y))
     if classes != others:
         lone = sorted(set(classes) ^ set(others))
-        raise NcfmError(f"Classes {lone} are on one side only; give both sides rows of every class.")
+        raise InputError(f"Classes {lone} are on one side only; give both sides rows of every class.")
     return classes

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from ncfm._utils.checks import (
-    NcfmError,
+    InputError,
     check_at_least,
     check_finite,
     check_fraction,
@@ -99,12 +99,12 @@ def two_sample_test(
 def _check(x: Tensor, y: Tensor) -> None:
     check_matrix_pair(x, y, "samples")
     if x.ndim != 2:
-        raise NcfmError(f"Expected two matrices (n, d) and (m, d), got {tuple(x.shape)} and {tuple(y.shape)}.")
+        raise InputError(f"Expected two matrices (n, d) and (m, d), got {tuple(x.shape)} and {tuple(y.shape)}.")
     if x.device != y.device:
-        raise NcfmError(f"Expected both samples on one device, got {x.device} and {y.device}; move one with .to().")
+        raise InputError(f"Expected both samples on one device, got {x.device} and {y.device}; move one with .to().")
     for rows, name in ((x, "x"), (y, "y")):
         if rows.is_complex():
-            raise NcfmError(f"Expected real numbers, {name} has {rows.dtype}; give real and imaginary part as columns.")
+            raise InputError(f"Expected real numbers, {name} is {rows.dtype}; give real and imaginary part as columns.")
         check_finite(rows, name)
 
 
@@ -124,7 +124,7 @@ def _frequencies(
         return scale * z.to(pooled.device)
     t = given if isinstance(given, Tensor) else given.sample(draws)
     if t.ndim != 2 or t.shape[1] != pooled.shape[1] or not len(t):
-        raise NcfmError(f"Expected frequencies of shape (k, {pooled.shape[1]}), got {tuple(t.shape)}.")
+        raise InputError(f"Expected frequencies of shape (k, {pooled.shape[1]}), got {tuple(t.shape)}.")
     return t.to(pooled)
 
 

@@ -1,4 +1,4 @@
-"""How long a run lasts."""
+"""Budget of a run: iterations or time, learning rate, early stopping."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Budget(Options):
     """Stop when the smoothed discrepancy has not fallen by 0.1 % for so many iterations."""
 
     def is_spent(self, progress: Progress) -> bool:
-        """Whether all iterations are done, or the time is up."""
+        """Whether all iterations are done, or the time is used up."""
         if self.seconds is not None:
             return progress.seconds >= self.seconds
         return progress.iteration >= self.iterations
 
     def lr_at(self, progress: Progress) -> float:
-        """The learning rate of the next iteration, by the share of the budget that is spent."""
+        """Learning rate of the next iteration, by the spent share of the budget."""
         if self.seconds is not None:
             spent = min(progress.seconds / self.seconds, 1.0)
         else:
@@ -39,12 +39,12 @@ class Budget(Options):
         return self.image_lr * schedule_factor(self.image_schedule, spent)
 
     def moment(self, progress: Progress, of: int) -> int:
-        """How many of so many equal parts of the budget are spent, 0 .. of."""
+        """Number of ``of`` equal parts of the budget that are spent, 0 .. of."""
         if self.seconds is not None:
             return min(int(of * progress.seconds / self.seconds), of)
         return of * progress.iteration // max(self.iterations, 1)
 
     def has_stalled(self, progress: Progress) -> bool:
-        """Whether nothing has improved for too long."""
+        """Whether nothing has improved for `early_stop_patience` iterations."""
         patience = self.early_stop_patience
         return patience is not None and progress.iteration - progress.best_iteration >= patience

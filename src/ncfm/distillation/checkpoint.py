@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import InputError, RunError
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.files import content_hash, read_tensors, write_tensors
 from ncfm._utils.seeding import Streams
@@ -124,11 +124,11 @@ def load_checkpoint(
     checkpoint is renamed, with a warning, and the previous one is loaded.
 
     Raises:
-        NcfmError: if there is no checkpoint, or it is of another format or of a run of another shape; NcfmFailure if
+        NcfmError: if there is no checkpoint, or it is of another format or of a run of another shape; RunError if
             all checkpoints are damaged.
     """
     if not has_checkpoint(folder):
-        raise NcfmError(
+        raise InputError(
             f"Nothing to resume: {folder} has no {CHECKPOINT_FILE}. Start without --resume, or name the folder of an "
             "interrupted run."
         )
@@ -152,26 +152,26 @@ def _check_same_run(
     for name, tensor in tensors.items():
         if name not in stored or stored[name].shape != tensor.shape:
             found = tuple(stored[name].shape) if name in stored else "nothing"
-            raise NcfmError(f"{path}: expected {name} of shape {tuple(tensor.shape)}, found {found}: another run's.")
+            raise InputError(f"{path}: expected {name} of shape {tuple(tensor.shape)}, found {found}: another run's.")
     expected = tuple(f"{name}." for name in ("stream", *optimizers))
     unexpected = [name for name in stored if name not in tensors and not name.startswith(expected)]
     if unexpected:
-        raise NcfmError(f"{path} is of another run: it has {unexpected[0]}, which this one has not.")
+        raise InputError(f"{path} is of another run: it has {unexpected[0]}, which this one has not.")
 
 
 def _read_last(folder: Path) -> tuple[Path, dict[str, Tensor], Progress]:
     """The last checkpoint that is not damaged.
 
     Raises:
-        NcfmError: if it is of another format; NcfmFailure if all are damaged.
+        NcfmError: if it is of another format; RunError if all are damaged.
     """
-    errors: list[NcfmFailure] = []
+    errors: list[RunError] = []
     for path in (folder / name for name in (CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE)):
         if not path.is_file():
             continue
         try:
             stored, progress = _read(path)
-        except NcfmFailure as error:
+        except RunError as error:
             errors.append(error)
             continue
         if errors:
@@ -183,27 +183,27 @@ def _read_last(folder: Path) -> tuple[Path, dict[str, Tensor], Progress]:
                 stacklevel=2,
             )
         return path, stored, progress
-    raise NcfmFailure(f"{errors[0]} There is no whole state before it; start again in another folder (--out).")
+    raise RunError(f"{errors[0]} There is no whole state before it; start again in another folder (--out).")
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
     """The tensors and the progress of a checkpoint.
 
     Raises:
-        NcfmError: if it is of another format; NcfmFailure if it is damaged.
+        NcfmError: if it is of another format; RunError if it is damaged.
     """
     stored = read_tensors(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
-            raise NcfmError(f"{path} is not a state of this program (expected format {FORMAT!r}).")
+            raise InputError(f"{path} is not a state of this program (expected format {FORMAT!r}).")
         # Checkpoints of earlier versions have no checksum.
         if metadata.get("checksum", None) not in (None, _checksum(stored, metadata["progress"])):
-            raise NcfmFailure(f"Could not read {path}: its content does not agree with its checksum; it is damaged.")
+            raise RunError(f"Could not read {path}: its content does not agree with its checksum; it is damaged.")
         return stored, Progress.from_json(metadata["progress"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise NcfmFailure(f"Could not read {path}: {error}. It is damaged.") from error
+        raise RunError(f"Could not read {path}: {error}. It is damaged.") from error
 
 
 def _checksum(tensors: Mapping[str, Tensor], progress: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.checks import InputError, check_at_least
 from ncfm.distillation.callback import Callback
 from ncfm.distillation.loggers import MetricLogger
 
@@ -49,7 +49,7 @@ class RunControl:
         if self.diagnose_every is not None:
             check_at_least(self.diagnose_every, 1, "diagnose_every")
         if self.resume and self.folder is None:
-            raise NcfmError("resume needs the folder of an interrupted run (--out).")
+            raise InputError("resume needs the folder of an interrupted run (--out).")
 
     @property
     def resumed_folder(self) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm.distillation.nonfinite_guard import PATIENCE, check_patience
 from ncfm.distillation.step_protocol import Record
 
@@ -57,7 +57,7 @@ class History:
             last: whether the last measurement is of the last iteration of the run.
 
         Raises:
-            NcfmFailure: for too many iterations in a row that were not finite; after the last one if all were not.
+            RunError: for too many iterations in a row that were not finite; after the last one if all were not.
         """
         while self._measured and (before is None or self._measured[0].iteration < before):
             measured = self._measured.pop(0)
@@ -91,17 +91,17 @@ def read_lines(path: Path, up_to: int | None = None, *, mend: bool = False) -> l
         mend: leave damaged lines out, with a warning. A run can continue without them.
 
     Raises:
-        NcfmFailure: if the file cannot be read, or is damaged and not mended.
+        RunError: if the file cannot be read, or is damaged and not mended.
     """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     except OSError as error:
-        raise NcfmFailure(f"Could not read {path}: {error}.") from error
+        raise RunError(f"Could not read {path}: {error}.") from error
     entries = [entry for entry in map(_read_line, lines) if entry is not None]
     if len(entries) < len(lines):
         damage = f"{path} is damaged in {len(lines) - len(entries)} of its lines"
         if not mend:
-            raise NcfmFailure(f"{damage}.")
+            raise RunError(f"{damage}.")
         warnings.warn(f"{damage}, which were left out.", stacklevel=2)
     return [entry for entry in entries if up_to is None or entry["iteration"] <= up_to]
 

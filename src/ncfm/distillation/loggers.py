@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from ncfm._utils.checks import NcfmError, check_known
+from ncfm._utils.checks import InputError, check_known
 
 LOGGERS = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
 """The module that each logger needs, by name. The extra that installs it has the name of the logger."""
@@ -41,7 +41,7 @@ def import_logger(name: str) -> Any:
     try:
         return importlib.import_module(LOGGERS[name])
     except ImportError as error:
-        raise NcfmError(
+        raise InputError(
             f"machine.log={name} needs the package {name}, which could not be imported ({error}); "
             f'install it with: pip install "ncfm[{name}]"'
         ) from error
@@ -57,7 +57,7 @@ class TensorBoardLogger:
         self._writer: Any = None
         self._module = import_logger("tensorboard")
         if folder is None:
-            raise NcfmError("machine.log=tensorboard writes into the run folder; give one (--out).")
+            raise InputError("machine.log=tensorboard writes into the run folder; give one (--out).")
         self._folder = folder / EVENTS_FOLDER
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:

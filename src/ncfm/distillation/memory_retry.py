@@ -6,7 +6,7 @@ import warnings
 
 import torch
 
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm._utils.device import is_out_of_memory
 from ncfm.distillation.nonfinite_guard import Guard
 from ncfm.distillation.step_protocol import Record, Step
@@ -23,7 +23,7 @@ def run_within_memory(step: Step, guard: Guard, iteration: int) -> Record:
         iteration: its number, for messages.
 
     Raises:
-        NcfmFailure: if not even single images fit.
+        RunError: if not even single images fit.
     """
     streams = step.streams.state()
     while True:
@@ -44,14 +44,14 @@ def run_within_memory(step: Step, guard: Guard, iteration: int) -> Record:
 
 
 def _use_smaller_passes(step: Step, error: BaseException) -> None:
-    """Halve the passes, or raise NcfmFailure if that is not possible."""
+    """Halve the passes, or raise RunError if that is not possible."""
     if not step.can_be_repeated:
-        raise NcfmFailure(
+        raise RunError(
             "Not enough memory for an iteration, and ranks that meet several times in it cannot play it "
             "again; start with smaller passes (--set machine.gradient_chunk_size=N), or with more ranks."
         ) from error
     if not step.halve_chunks():
-        raise NcfmFailure(
+        raise RunError(
             "Not enough memory for an iteration, not even in passes of one image; lower ipc, "
             "distill.real_batch_per_class or frequencies.number."
         ) from error

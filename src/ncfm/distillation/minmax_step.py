@@ -1,8 +1,8 @@
 """One iteration of the min-max: the images descend, the adversary ascends.
 
-Two players, two optimizers, two gradient buffers. Each gets exactly its own gradients (`torch.autograd.grad` of its
-own tensors), so neither can cancel or stain the other's. The published code lets the gradients of ``loss`` and
-``-loss`` meet in one buffer, where they cancel, and never trains its sampler.
+Two players, two optimizers, two gradient buffers. Each player gets the gradients of its own tensors only
+(`torch.autograd.grad`), so neither can cancel the other's. The published code accumulates the gradients of ``loss`` and
+``-loss`` in one buffer, where they cancel, and never trains its sampler.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
-from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import available_memory
 from ncfm._utils.distributed import ALONE, Ranks
@@ -32,36 +32,36 @@ from ncfm.synthetic.formation import Formation
 from ncfm.training.fit import batch_norms, recompute_batch_norms
 from ncfm.training.teachers import TeacherPool
 
-# Of the free memory, for the activations of one pass: matching and calibration keep one each, and with what else an
-# iteration takes (images decoded and augmented, real ones, holes in the heap) its peak was 2.9 to 3.4 times one pass on
-# CPUs, in bfloat16 and in float32, of 32 to 128 pixels. A test holds that it fits.
+# Share of the free memory for the activations of one pass. Matching and calibration keep one pass each. Decoded,
+# augmented and real images and heap fragmentation come on top: the peak of an iteration was 2.9 to 3.4 times one pass
+# on CPUs, in bfloat16 and float32, at 32 to 128 pixels. A test checks that it fits.
 MEMORY_SHARE = 0.25
-REAL_CHUNKS = 8  # passes of the extractor between two gatherings of real images
+REAL_CHUNKS = 8  # passes of the extractor per batch of real images
 ALL = slice(None)  # of the classes
 
 
 class StepRecord(NamedTuple):
-    """What an iteration measured, as tensors: reading them as numbers waits for the device."""
+    """The measurements of an iteration, as tensors: converting them to numbers waits for the device."""
 
-    discrepancy: Tensor  # () mean over classes, before the images moved
+    discrepancy: Tensor  # () mean over classes, before the update of the images
     calibration: Tensor  # () cross-entropy of the synthetic images under a trained teacher; 0 if switched off
-    amplitude: Tensor | None = None  # () mean over classes and frequencies of the squared gap of amplitudes
-    phase: Tensor | None = None  # () the same of the phases; None for an objective that has no such parts
+    amplitude: Tensor | None = None  # () mean squared amplitude gap over classes and frequencies
+    phase: Tensor | None = None  # () the same for phases; None for objectives without these parts
 
 
 class Player:
-    """The tensors that one side moves, with their optimizer.
+    """The tensors that one side updates, with their optimizer.
 
     Args:
         tensors: leaves of the graph.
-        optimizer: steps on exactly these; built with ``maximize=True`` for the side that ascends.
+        optimizer: of exactly these tensors; with ``maximize=True`` for the side that ascends.
     """
 
     def __init__(self, tensors: Sequence[Tensor], optimizer: Optimizer) -> None:
         self.tensors = list(tensors)
         self.optimizer = optimizer
 
-    def move(self, gradients: Sequence[Tensor]) -> None:
+    def update(self, gradients: Sequence[Tensor]) -> None:
         """One optimizer step with the given gradients of `tensors`."""
         for tensor, gradient in zip(self.tensors, gradients, strict=True):
             tensor.grad = gradient
@@ -70,7 +70,7 @@ class Player:
 
 
 def _parts(num_classes: int, classes_per_step: int | None) -> list[slice]:
-    """The classes in parts of so many, the last one of those that are left."""
+    """Slices of at most ``classes_per_step`` classes each."""
     if classes_per_step is None or classes_per_step >= num_classes:
         return [ALL]
     check_at_least(classes_per_step, 1, "classes_per_step")
@@ -78,7 +78,7 @@ def _parts(num_classes: int, classes_per_step: int | None) -> list[slice]:
 
 
 def _total(records: Sequence[StepRecord]) -> StepRecord:
-    """Of parts of the classes, each with its share of the means, the means over all."""
+    """The means over all classes, from the records of slices, which hold their share of the means."""
     return StepRecord._make(None if values[0] is None else sum(values) for values in zip(*records, strict=True))
 
 
@@ -90,28 +90,29 @@ def ascend(
     generator: Generator,
     ranks: Ranks = ALONE,
 ) -> Tensor:
-    """One step of the adversary with the images frozen; returns the discrepancies (C,) before it, of this rank."""
+    """One update of the adversary with the images frozen; returns the discrepancies (C,) before it, on this rank."""
     discrepancy = objective.discrepancy(real.detach(), synthetic.detach(), generator)
-    adversary.move(ranks.sum(torch.autograd.grad(discrepancy.sum(), adversary.tensors)))
+    adversary.update(ranks.sum(torch.autograd.grad(discrepancy.sum(), adversary.tensors)))
     return discrepancy.detach()
 
 
 class MinMaxStep:
-    """Everything an iteration needs; calling it plays one.
+    """One iteration of distribution matching; calling the object runs it.
 
-    All classes go through together: real batch (C, n, c, h, w), features (C, n, d), one projection, means by class.
-    No loop over classes.
+    All classes are processed together, without a loop: real batch (C, n, c, h, w), features (C, n, d), one projection,
+    means by class.
 
-    Several ranks share the classes out. Each draws the random numbers of all classes and uses its own, so that the
-    images move as those of one process do; the adversary, which all have, moves by the sum of their gradients.
+    Several ranks share the classes. Each rank draws the random numbers of all classes and uses those of its own, so
+    that the images are updated as in one process. All ranks hold the adversary, and update it with the sum of their
+    gradients.
 
     Args:
-        real: the training split, uint8, on the device; with several ranks where it lies, of all classes.
+        real: the training split, uint8, on the device; with several ranks anywhere, with all classes.
         images: the descending player; its one tensor is (C, ipc, c, h, w) in [0, 1], with several ranks of the rank's
             classes.
         adversary: the ascending player; None if the objective has none, or for a run without min-max.
         objective: what is matched.
-        pool: where extractors and calibrating teachers are drawn.
+        pool: teachers, from which extractors and calibrating networks are drawn.
         streams: named random generators.
         formation: of the stored images.
         matching: batches, updates and weights; one augmentation draw per class serves its real and its synthetic half.
@@ -146,14 +147,14 @@ class MinMaxStep:
         self.objective, self.pool, self.streams = objective, pool, streams
         self.formation, self.matching, self.extraction, self.compute = formation, matching, extraction, compute
         self.augment = SiameseAugment(matching.augment)
-        # Real images become floats so many at a time: the uint8 set and the features are all that grows with n.
+        # Real images are converted to floats in chunks: only the uint8 images and the features grow with n.
         self.real_rows = max(REAL_CHUNKS * compute.chunk_size // len(self.real.counts), 1)
         self.statistics_rows = max(REAL_CHUNKS * compute.chunk_size // self.num_classes, 1)
         self.ascent_steps = matching.ascent_steps if adversary is not None else 0
         self.parts = _parts(len(self.real.counts), matching.classes_per_step)
         if len(self.parts) > 1 and (compute.compile_step or not self.ranks.is_single or objective.state()):
-            raise NcfmError(
-                "distill.classes_per_step is for one process, for objectives without a memory and without "
+            raise InputError(
+                "distill.classes_per_step is for one process, for objectives without state and without "
                 "machine.compile=step; leave it out to let every step see all classes."
             )
         self.normalize = normalizer(pool.statistics, device)
@@ -166,7 +167,7 @@ class MinMaxStep:
             chunk_size=compute.chunk_size,
             compile_network=compute.compile_networks,
         )
-        # Shapes never change. On CUDA the compiled parts run as graphs, launched whole.
+        # Shapes never change. On CUDA the compiled parts run as graphs.
         mode = "reduce-overhead" if device.type == "cuda" else "default"
         self._losses = (
             torch.compile(self._losses_of, dynamic=False, mode=mode) if compute.compile_step else self._losses_of
@@ -175,29 +176,29 @@ class MinMaxStep:
 
     @property
     def num_training_images(self) -> int:
-        """Synthetic images that a pass over all classes takes, after decoding."""
+        """Number of decoded synthetic images of all classes."""
         stored = self.images.tensors[0]
         return len(stored) * self.formation.decoded_ipc(stored.shape[1])
 
     @property
     def images_per_pass(self) -> int | None:
-        """Synthetic images that a pass with gradient holds; None for all."""
+        """Synthetic images per pass with gradient; None for all."""
         return self.extract.gradient_chunk_size
 
     def tensors(self) -> dict[str, Tensor]:
-        """What iterations change: the images, the adversary's weights, the objective's memory."""
+        """The tensors that iterations change: images, weights of the adversary, state of the objective."""
         named = {"images": self.images.tensors[0]}
         if self.objective.adversary is not None:
             named |= {f"adversary.{name}": value for name, value in self.objective.adversary.named_parameters()}
         return named | {f"memory.{name}": value for name, value in self.objective.state().items()}
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Those of the players."""
+        """The optimizers of the players."""
         players = {"images_optimizer": self.images, "adversary_optimizer": self.adversary}
         return {name: player.optimizer for name, player in players.items() if player is not None}
 
     def _fitting_chunk(self) -> int | None:
-        """How many synthetic images a pass with gradient may hold; None if all of them fit."""
+        """Synthetic images per pass with gradient that fit into memory; None if all fit."""
         stored = self.images.tensors[0]
         available = available_memory(stored.device)
         if available is None:
@@ -208,7 +209,7 @@ class MinMaxStep:
         return None if self.num_training_images <= fitting else max(fitting, 1)
 
     def halve_chunks(self) -> bool:
-        """After an allocation failed: smaller passes from now on. False if they are already single images."""
+        """Halve the passes after a failed allocation. False if they are single images already."""
         total = self.num_training_images
         now = min(self.extract.gradient_chunk_size or total, total)
         if now == self.extract.chunk_size == self.real_rows == 1:
@@ -220,11 +221,11 @@ class MinMaxStep:
 
     @property
     def can_be_repeated(self) -> bool:
-        """Alone, or if the ranks meet once an iteration, at its end."""
+        """Whether an iteration can be repeated: in one process, or if ranks communicate only at its end."""
         return self.ranks.is_single or (self.matching.descent_steps == 1 and self.ascent_steps <= 1)
 
     def __call__(self) -> StepRecord:
-        """Play one iteration: draw, extract, ascend, descend, clamp."""
+        """Run one iteration: draw, extract, ascend, descend, clamp."""
         self.pool.draw(self.streams["teachers"], self.extraction.extractor)
         stored = self.images.tensors[0]
         drawn = self.augment.draw(self.num_classes, stored.shape[-1], self.streams["augment"])
@@ -242,8 +243,10 @@ class MinMaxStep:
         return record
 
     def diagnose(self) -> Diagnosis | None:
-        """What the adversary sees in fresh features, drawn by a stream of their own: the run goes on as if nobody had
-        looked. None for an objective without frequencies."""
+        """Diagnosis of the adversary on new features; None for an objective without frequencies.
+
+        A random stream of its own draws them, so that the run is not changed.
+        """
         if not self.objective.has_frequencies:
             return None
         rng, stored = self.streams["diagnosis"], self.images.tensors[0]
@@ -256,7 +259,7 @@ class MinMaxStep:
         return self.objective.diagnose(real, synthetic, rng)
 
     def spectrum(self) -> Spectrum | None:
-        """Of frequencies that the adversary gives, each time for the same noise; None if there is nothing learned."""
+        """Spectrum of the adversary's frequencies for a fixed noise; None if nothing is learned."""
         if self.adversary is None or not self.objective.has_frequencies:
             return None
         rng = torch.Generator(device=self.images.tensors[0].device).manual_seed(0)
@@ -265,9 +268,10 @@ class MinMaxStep:
     def descend(
         self, real: Features, draw: AugmentParameters, part: slice = ALL, *, with_ascent: bool = False
     ) -> StepRecord:
-        """One step of the images, the adversary frozen; or of both at once from one backward pass.
+        """One update of the images with the adversary frozen; or of both from one backward pass.
 
-        Real features and draw are of all classes; those of a part alone make the loss, and its share of the record.
+        Real features and draw are of all classes. Only those of ``part`` enter the loss, and the record holds their
+        share of the means.
         """
         real, draw = real[part], draw.of(part)
         if self.matching.calibration_weight:
@@ -275,22 +279,22 @@ class MinMaxStep:
         measured, calibration = self._losses(real, draw, self.streams["frequencies"], part)
         share = len(real) / self.num_classes  # of a mean over all classes
         calibration = share * calibration
-        # The calibration does not depend on the adversary, so one loss serves both: each player takes the gradient of
-        # its own tensors, and the adversary's optimizer goes up instead of down.
+        # The calibration does not depend on the adversary, so one loss serves both players: each takes the gradient of
+        # its own tensors, and the adversary's optimizer maximises.
         weights = self.matching.matching_weight, self.matching.calibration_weight
         loss = weights[0] * measured.discrepancy.sum() + weights[1] * calibration
         mine = self.images.tensors
         theirs = self.adversary.tensors if with_ascent and self.adversary is not None else []
         gradients = torch.autograd.grad(loss, [*mine, *theirs])
-        self.images.move(gradients[: len(mine)])
+        self.images.update(gradients[: len(mine)])
         means = [share * part.detach().mean() for part in measured if part is not None]
-        # One message for all that ranks have to tell. Copies: a compiled step writes its next losses over these.
-        told = self.ranks.sum([*gradients[len(mine) :], calibration.detach().clone(), *means])
+        # One message for everything that ranks sum. Copies, because a compiled step overwrites its losses.
+        summed = self.ranks.sum([*gradients[len(mine) :], calibration.detach().clone(), *means])
         if with_ascent and self.adversary is not None:
-            self.adversary.move(told[: len(theirs)])
+            self.adversary.update(summed[: len(theirs)])
         with torch.no_grad():
             mine[0].clamp_(0, 1)
-        calibrated, discrepancy, *parts = told[len(theirs) :]
+        calibrated, discrepancy, *parts = summed[len(theirs) :]
         return StepRecord(discrepancy, calibrated, *parts)
 
     def _losses_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm.distillation.step_protocol import Record, Step
 from ncfm.training.checkpoint import optimizer_tensors
@@ -66,10 +66,10 @@ def check_patience(iteration: int, in_a_row: int, measured: str, patience: int =
         patience: how many are too many.
 
     Raises:
-        NcfmFailure: if there are ``patience`` or more.
+        RunError: if there are ``patience`` or more.
     """
     if in_a_row >= patience:
-        raise NcfmFailure(
+        raise RunError(
             f"The loss or a gradient was not finite in {in_a_row} iterations in a row, up to iteration {iteration} "
             f"({measured}), and they were taken back. Lower image_lr or adversary_lr, or use "
             "--set machine.precision=float32."

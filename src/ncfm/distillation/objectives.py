@@ -14,7 +14,14 @@ from typing import NamedTuple, Protocol, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_fraction, check_matrix_pair, check_positive, describe
+from ncfm._utils.checks import (
+    InputError,
+    check_at_least,
+    check_fraction,
+    check_matrix_pair,
+    check_positive,
+    describe,
+)
 from ncfm._utils.types import Features, PerGroup
 from ncfm.discrepancy import (
     characteristic_function,
@@ -327,7 +334,7 @@ class CovarianceMatching(_NoAdversary, _NoFrequencies):
         """Raise NcfmError unless they are of C classes and width d; those of one class would broadcast to all."""
         if (*features.shape[:-2], features.shape[-1]) != self._mean.shape:
             classes, width = self._mean.shape
-            raise NcfmError(
+            raise InputError(
                 f"Expected features of {classes} classes and width {width}, got shape {tuple(features.shape)}; "
                 "build the objective with the data's num_classes and the extractor's num_features."
             )
@@ -388,7 +395,7 @@ def check_objective(objective: object, name: str, num_classes: int, num_features
     members = [*Objective.__annotations__, *(m for m in vars(Objective) if not m.startswith("_"))]
     missing = [member for member in dict.fromkeys(members) if not hasattr(objective, member)]
     if missing:
-        raise NcfmError(
+        raise InputError(
             f"The objective {name!r} has no {', '.join(missing)} (it is a {type(objective).__name__}); derive it from "
             "ncfm.distillation.objectives.PlainObjective, or see Objective there for what these are."
         )
@@ -403,18 +410,18 @@ def check_objective(objective: object, name: str, num_classes: int, num_features
         checked.remember(real)
         state = checked.state()
     except Exception as error:
-        raise NcfmError(
+        raise InputError(
             f"The objective {name!r} fails on real features {tuple(real.shape)} and synthetic ones "
             f"{tuple(synthetic.shape)}: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(measured, Measured):
-        raise NcfmError(f"The objective {name!r} must measure a Measured(discrepancy, ...), got {describe(measured)}.")
+        raise InputError(f"The objective {name!r} must measure a Measured(discrepancy, ...), got {describe(measured)}.")
     for found in (measured.discrepancy, value):
         _check_value(found, name, num_classes)
     if not (isinstance(state, dict) and all(isinstance(tensor, Tensor) for tensor in state.values())):
-        raise NcfmError(f"The state() of the objective {name!r} must be a dict of tensors, got {describe(state)}.")
+        raise InputError(f"The state() of the objective {name!r} must be a dict of tensors, got {describe(state)}.")
     if not (checked.adversary is None or isinstance(checked.adversary, nn.Module)):
-        raise NcfmError(
+        raise InputError(
             f"The adversary of the objective {name!r} must be a torch.nn.Module or None, "
             f"got {describe(checked.adversary)}."
         )
@@ -424,12 +431,12 @@ def check_objective(objective: object, name: str, num_classes: int, num_features
 
 def _check_value(value: object, name: str, num_classes: int) -> None:
     if not isinstance(value, Tensor) or tuple(value.shape) != (num_classes,):
-        raise NcfmError(
+        raise InputError(
             f"The objective {name!r} must give one value for each class, a tensor of shape ({num_classes},), "
             f"got {describe(value)}."
         )
     if not bool(torch.isfinite(value).all()):
-        raise NcfmError(f"The objective {name!r} is not finite on random features.")
+        raise InputError(f"The objective {name!r} is not finite on random features.")
 
 
 def _check_gradients(value: Tensor, synthetic: Tensor, adversary: nn.Module | None, name: str) -> None:
@@ -441,6 +448,6 @@ def _check_gradients(value: Tensor, synthetic: Tensor, adversary: nn.Module | No
         if value.requires_grad and tensor.requires_grad:
             (gradient,) = torch.autograd.grad(value.sum(), tensor, retain_graph=True, allow_unused=True)
         if gradient is None:
-            raise NcfmError(f"The objective {name!r} is not differentiable: no gradient reaches {key}.")
+            raise InputError(f"The objective {name!r} is not differentiable: no gradient reaches {key}.")
         if not bool(torch.isfinite(gradient).all()):
-            raise NcfmError(f"The objective {name!r} has a gradient that is not finite, on {key}.")
+            raise InputError(f"The objective {name!r} has a gradient that is not finite, on {key}.")

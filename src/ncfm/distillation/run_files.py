@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm._utils.files import BackgroundTask, write_text
 from ncfm.distillation.callback import Callback
 from ncfm.distillation.checkpoint import take_checkpoint
@@ -175,7 +175,7 @@ class Checkpointing(Callback):
         """Return when all files are written.
 
         Raises:
-            NcfmFailure: if one could not be written.
+            RunError: if one could not be written.
         """
         self._writing.wait()
 
@@ -188,11 +188,11 @@ def check_finite_tensors(tensors: dict[str, Tensor], iteration: int) -> None:
     """Refuse to save images or adversary weights that are not finite.
 
     Raises:
-        NcfmFailure: naming the tensor; the checkpoint saved before is unchanged.
+        RunError: naming the tensor; the checkpoint saved before is unchanged.
     """
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise NcfmFailure(
+            raise RunError(
                 f"After iteration {iteration} {name} has values that are not finite; the state saved before is kept. "
                 "Lower image_lr or adversary_lr, or use --set machine.precision=float32."
             )

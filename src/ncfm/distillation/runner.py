@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm._utils.device import give_back_memory, measure_peak_memory
 from ncfm._utils.distributed import ALONE, LostRank, Ranks
 from ncfm.distillation.budget import Budget
@@ -118,7 +118,7 @@ class Run:
             Interrupted: on Ctrl-C or SIGTERM, or where a callback asks, after the running iteration was finished and
                 its checkpoint saved.
             NcfmError: if there is no checkpoint to resume from, or it is of another run.
-            NcfmFailure: for too many iterations that are not finite, memory that does not suffice for single images,
+            RunError: for too many iterations that are not finite, memory that does not suffice for single images,
                 or a lost rank.
         """
         self.budget, self._stop = budget, threading.Event()
@@ -127,7 +127,7 @@ class Run:
         try:
             self._play()
         except LostRank as lost:
-            raise NcfmFailure(f"{lost} {self._after_lost_rank()}") from lost
+            raise RunError(f"{lost} {self._after_lost_rank()}") from lost
         finally:
             give_back_memory(self.step.tensors()["images"].device)  # nothing else of a run uses as much
 

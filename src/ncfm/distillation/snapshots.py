@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm._utils.files import read_tensors, write_tensors
 from ncfm.data.image_set import to_uint8
 
@@ -50,13 +50,13 @@ def read_snapshots(folder: Path) -> list[Snapshot]:
     """All snapshots of a run folder in order; an empty list if it has none.
 
     Raises:
-        NcfmFailure: if one is damaged, or has another shape than the first.
+        RunError: if one is damaged, or has another shape than the first.
     """
     snapshots: list[Snapshot] = []
     for iteration in snapshot_iterations(folder):
         images = read_tensors(_path(folder, iteration)).get("images")
         if images is None or images.ndim != 5 or (snapshots and images.shape != snapshots[0].images.shape):
-            raise NcfmFailure(f"{_path(folder, iteration)} is no frame of this film; remove it.")
+            raise RunError(f"{_path(folder, iteration)} is no frame of this film; remove it.")
         snapshots.append(Snapshot(iteration, images))
     return snapshots
 

@@ -1,6 +1,7 @@
-"""Trajectory matching: a student that trains on the set shall get where an expert got on the real data.
+"""Trajectory matching: a student trained on the set shall reach the weights of an expert trained on the real data.
 
-`ncfm.distillation.unrolling` has the mathematics of one iteration; here is what it is drawn from, and who moves.
+`ncfm.distillation.unrolling` has the mathematics of one iteration. This module draws its inputs and updates the
+players.
 
 References:
     Cazenavette et al., "Dataset Distillation by Matching Training Trajectories" (MTT), CVPR 2022.
@@ -20,7 +21,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
-from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.seeding import Streams
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSet, normalizer, to_float
@@ -60,7 +61,7 @@ class StartRange:
         check_at_least(self.low, 0, "start_low")
         first = self.high if self.first_high is None else self.first_high
         if not self.low <= first <= self.high:
-            raise NcfmError(
+            raise InputError(
                 f"Expected start_low <= start_first_high <= start_high, got {self.low}, {first}, {self.high}."
             )
 
@@ -75,25 +76,26 @@ class StartRange:
 def check_epochs(start: StartRange, matched_epochs: int, epochs: int) -> None:
     """Raise NcfmError if a student's target lies beyond what experts of so many epochs have."""
     if start.high + matched_epochs > epochs:
-        raise NcfmError(
+        raise InputError(
             f"Students start up to epoch {start.high} and are compared {matched_epochs} later, but experts have "
             f"{epochs} epochs; raise trajectory.epochs or lower trajectory.start_high."
         )
 
 
 class TrajectoryRecord(NamedTuple):
-    """What an iteration measured, as tensors."""
+    """The measurements of an iteration, as tensors."""
 
-    gap: Tensor  # () of the student to the expert, 1 where it started
+    gap: Tensor  # () normalised squared distance of the student to the expert; 1 at the start
     step_size: Tensor  # () of the student
     start: Tensor  # () epoch of the expert that the student started from
 
 
 class TrajectoryStep:
-    """One iteration: a student starts where an expert was after some epoch, takes steps on the set, and is compared
-    with where the expert was some epochs later; images, labels and step size descend.
+    """One iteration of trajectory matching; calling the object runs it.
 
-    Every student step has a batch and an augmentation of its own (one draw for all its images).
+    A student starts from an expert's weights after some epoch and trains on the set. Its weights are compared with
+    those of the expert some epochs later. Images, labels and step size descend. Each student step has its own batch
+    and augmentation (one draw for all images).
 
     Args:
         experts: the trajectories.
@@ -138,21 +140,21 @@ class TrajectoryStep:
 
     @property
     def images_per_pass(self) -> int:
-        """Synthetic images that a pass with gradient holds."""
+        """Synthetic images per pass with gradient."""
         return self.batch_size
 
     def tensors(self) -> dict[str, Tensor]:
-        """What iterations change."""
+        """The tensors that iterations change."""
         named = {"images": self.images.tensors[0], "step_size": self.step_size.tensors[0], "played": self._iteration}
         return named if self.labels is None else named | {"labels": self.labels.tensors[0]}
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Those of the players."""
+        """The optimizers of the players."""
         named = {"images_optimizer": self.images.optimizer, "step_size_optimizer": self.step_size.optimizer}
         return named if self.labels is None else named | {"labels_optimizer": self.labels.optimizer}
 
     def halve_chunks(self) -> bool:
-        """Unrolled steps that do not fit are replayed: the same gradient. Smaller batches would be another method."""
+        """Replay unrolled steps that do not fit; the gradient is the same. Smaller batches would be another method."""
         if self.differentiation != "unrolled":
             return False
         self.differentiation = "replayed"
@@ -160,17 +162,17 @@ class TrajectoryStep:
 
     @property
     def can_be_repeated(self) -> bool:
-        """Always: nothing has moved before all gradients are there."""
+        """Always: nothing is updated before all gradients are known."""
         return True
 
     def diagnose(self) -> None:
-        """There are no frequencies to look at."""
+        """None: there are no frequencies."""
 
     def spectrum(self) -> None:
-        """Nor here."""
+        """None: there are no frequencies."""
 
     def __call__(self) -> TrajectoryRecord:
-        """Play one iteration: draw expert and start, train, compare, move."""
+        """Run one iteration: draw expert and start, train, compare, update."""
         expert = int(torch.randint(len(self.experts), (), generator=self.streams["experts"]))
         epoch = self.start.draw(int(self._iteration), self.streams["experts"])
         stored, step_size = self.images.tensors[0], self.step_size.tensors[0].detach().exp()
@@ -185,17 +187,17 @@ class TrajectoryStep:
             labels,
             step_size,
         )
-        self.images.move(torch.autograd.grad(training, self.images.tensors, grad_outputs=gap.images))
+        self.images.update(torch.autograd.grad(training, self.images.tensors, grad_outputs=gap.images))
         if self.labels is not None:
-            self.labels.move([gap.labels])
-        self.step_size.move([gap.step_size * step_size])  # the chain rule of the logarithm
+            self.labels.update([gap.labels])
+        self.step_size.update([gap.step_size * step_size])  # the chain rule of the logarithm
         with torch.no_grad():
             stored.clamp_(0, 1)
         self._iteration += 1
         return TrajectoryRecord(gap.value, step_size, torch.tensor(float(epoch)))
 
     def student_losses(self) -> list[Loss]:
-        """The loss of each step of one student, everything random drawn: it can be made again."""
+        """The loss of each step of one student with all random draws made, so that steps can be replayed."""
         rng, total = self.streams["students"], len(self.classes)
         losses: list[Loss] = []
         queue = torch.empty(0, dtype=torch.int64)
@@ -210,7 +212,7 @@ class TrajectoryStep:
     def student_loss(
         self, at: Tensor, draw: AugmentParameters, weights: Tensor, images: Tensor, labels: Tensor
     ) -> Tensor:
-        """Cross-entropy () of the images at some positions, augmented by a draw."""
+        """Cross-entropy () of the images at the positions ``at``, augmented by a draw."""
         x = self.augment.apply(images[at][None], draw)[0]
         logits = self.experts.logits(weights, channels_last(x))
         return F.cross_entropy(logits, self.classes[at] if self.labels is None else labels[at].softmax(-1))
@@ -235,8 +237,8 @@ def distill_trajectories(
 
     MTT has hard labels and a fixed range of starts; DATM learns soft labels, begins with images that an expert
     classifies correctly and its logits for them, and lets the range of starts grow. Where the papers take plain
-    gradient steps with sizes tuned for each table cell, all players here have Adam, and the student's step size is
-    learned by its logarithm: neither depends on the scale of the loss.
+    gradient steps with sizes tuned per table cell, all players here use Adam, and the student's step size is learned
+    by its logarithm: neither depends on the scale of the loss.
 
     Args:
         real: the real set; only its training split is used.
@@ -284,8 +286,8 @@ def distill_trajectories(
     run.play(budget)
     synthetic = begun.with_images(images.tensors[0].detach().cpu().clone())
     if labels is not None and label_precision is not None:
-        said = F.log_softmax(labels.tensors[0].detach().cpu(), dim=1)
-        synthetic = replace(synthetic, soft_labels=SoftLabels.of(said, precision=label_precision))
+        log_probabilities = F.log_softmax(labels.tensors[0].detach().cpu(), dim=1)
+        synthetic = replace(synthetic, soft_labels=SoftLabels.of(log_probabilities, precision=label_precision))
     return DistillResult(
         synthetic=synthetic,
         start=begun,
@@ -300,20 +302,20 @@ def distill_trajectories(
 
 
 def _adam(tensor: Tensor, lr: float) -> Player:
-    """A player of one tensor that descends by Adam."""
+    """A player of one tensor, updated by Adam."""
     tensor = tensor.detach().requires_grad_()
     return Player([tensor], torch.optim.Adam([tensor], lr=lr))
 
 
 def _logits_of_expert(experts: ExpertPool, images: Tensor) -> Tensor:
-    """What the first expert, as it ended, says of images (n, c, h, w) in [0, 1]: (n, C) on the CPU."""
+    """Logits (n, C) of the first trained expert for images (n, c, h, w) in [0, 1], on the CPU."""
     weights = experts.weights(experts.state(0, experts.num_epochs))
     experts.network.load_state_dict(dict(weights))
     return predict(experts.network, images, statistics=experts.statistics)
 
 
 def _start(real: ImageSet, experts: ExpertPool, ipc: int, factor: int, init: str, generator: Generator) -> Tensor:
-    """Stored images (C, ipc, c, h, w) to start from."""
+    """Initial stored images (C, ipc, c, h, w)."""
     if init != "correct":
         return start_images(real, ipc=ipc, factor=factor, init=init, generator=generator)
     chosen, per_class = [], ipc * factor**2
@@ -323,10 +325,10 @@ def _start(real: ImageSet, experts: ExpertPool, ipc: int, factor: int, init: str
         images = images[torch.randperm(len(images), generator=generator)]
         right = [images[:0]]
         for part in images.split(1024):  # until there are enough
-            said = _logits_of_expert(experts, to_float(part)).argmax(1)
-            right.append(part[said == index])
+            predicted = _logits_of_expert(experts, to_float(part)).argmax(1)
+            right.append(part[predicted == index])
             if sum(map(len, right)) >= per_class:
                 break
-        found = torch.cat([*right, images])[:per_class]  # a class with too few is filled up with any
+        found = torch.cat([*right, images])[:per_class]  # a class with too few is filled with others of it
         chosen.append(found[torch.arange(per_class) % len(found)])
     return stitch(to_float(torch.cat(chosen)), factor).unflatten(0, (real.num_classes, ipc)).cpu().contiguous()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_labels
+from ncfm._utils.checks import InputError, check_at_least, check_labels
 from ncfm._utils.types import Labels
 
 
@@ -42,7 +42,7 @@ def per_class_accuracy(confusion: Tensor) -> Tensor:
     tensor([0.7500,    nan], dtype=torch.float64)
     """
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
-        raise NcfmError(f"Expected a confusion matrix of shape (C, C), got {tuple(confusion.shape)}.")
+        raise InputError(f"Expected a confusion matrix of shape (C, C), got {tuple(confusion.shape)}.")
     confusion = confusion.double()
     return confusion.diagonal() / confusion.sum(1)
 
@@ -80,10 +80,10 @@ def expected_calibration_error(logits: Tensor, labels: Labels, *, bins: int = 15
 
 def _check_logits(logits: Tensor, labels: Tensor) -> None:
     if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels) or logits.numel() == 0:
-        raise NcfmError(
+        raise InputError(
             f"Expected logits of shape (n, C) and labels of shape (n,), at least one of each, "
             f"got {tuple(logits.shape)} and {tuple(labels.shape)}."
         )
     check_labels(labels, logits.shape[1])
     if not bool(torch.isfinite(logits).all()):
-        raise NcfmError("The logits hold NaN or infinity: the network diverged in training; lower its learning rate.")
+        raise InputError("The logits hold NaN or infinity: the network diverged in training; lower its learning rate.")

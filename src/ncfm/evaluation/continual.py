@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Interval, LabelledImages
 from ncfm.data.image_set import ImageSplit
@@ -63,7 +63,7 @@ def step_sizes(num_classes: int, steps: int) -> list[int]:
         NcfmError: for more steps than classes, or none.
     """
     if not 1 <= steps <= num_classes:
-        raise NcfmError(f"Expected 1 to {num_classes} steps for {num_classes} classes, got {steps}.")
+        raise InputError(f"Expected 1 to {num_classes} steps for {num_classes} classes, got {steps}.")
     each, more = divmod(num_classes, steps)
     return [each * (i + 1) + min(i + 1, more) for i in range(steps)]
 
@@ -105,7 +105,7 @@ def learn_continually(
     """
     lacking = sorted(set(range(num_classes)) - set(memory.labels.tolist()))
     if lacking:
-        raise NcfmError(f"The memory has no images of classes {lacking[:10]}; every class needs at least one.")
+        raise InputError(f"The memory has no images of classes {lacking[:10]}; every class needs at least one.")
     seen = step_sizes(num_classes, steps)
     accuracies: list[tuple[float, ...]] = []
     for count in seen:

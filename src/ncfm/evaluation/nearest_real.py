@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm._utils.types import Features
 
 
@@ -44,7 +44,7 @@ def nearest(queries: Tensor, references: Iterable[Tensor], *, exclude: Tensor | 
     done = 0
     for part in references:
         if part.shape[1:] != queries.shape[1:]:
-            raise NcfmError(
+            raise InputError(
                 f"Expected references of width {queries.shape[1]} like the queries, got {tuple(part.shape[1:])}."
             )
         gaps = square[:, None] + part.square().sum(1) - 2 * (queries @ part.T)  # (m, n_i), rounded
@@ -60,7 +60,7 @@ def nearest(queries: Tensor, references: Iterable[Tensor], *, exclude: Tensor | 
         index = torch.cat([index, best.indices + done], dim=1).gather(1, order)
         done += len(part)
     if m and bool(distance[:, 0].isinf().any()):
-        raise NcfmError(f"Expected references for {m} queries, got {done}.")
+        raise InputError(f"Expected references for {m} queries, got {done}.")
     return Neighbours(index[:, 0], distance[:, 0], distance[:, 1])
 
 
@@ -89,7 +89,7 @@ def principal_plane(x: Features) -> Plane:
     centred = x.double() - centre
     total = float(centred.square().sum())
     if n < 3 or d < 2 or total == 0:
-        raise NcfmError(f"A plane needs at least 3 different points of 2 dimensions, got {n} of {d}.")
+        raise InputError(f"A plane needs at least 3 different points of 2 dimensions, got {n} of {d}.")
     values, vectors = torch.linalg.eigh(centred.T @ centred if d <= n else centred @ centred.T)
     if d > n:
         vectors = centred.T @ vectors[:, -2:] / values[-2:].clamp_min(torch.finfo(values.dtype).tiny).sqrt()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.seeding import generator
 from ncfm.evaluation.statistics import Estimate
 
@@ -48,7 +48,7 @@ def rank_correlation(
     """
     check_at_least(resamples, 100, "resamples")
     if len(x) != len(y):
-        raise NcfmError(f"Expected one x and one y for every item, got {len(x)} and {len(y)}.")
+        raise InputError(f"Expected one x and one y for every item, got {len(x)} and {len(y)}.")
     check_at_least(len(x), 3, "number of items to rank")
     orders = [_order(values, name) for values, name in ((x, "x"), (y, "y"))]
     n = len(x)
@@ -63,9 +63,9 @@ def _order(values: Sequence[float], name: str) -> Tensor:
     """(N, N) signs of value i minus value j."""
     column = torch.tensor(list(values), dtype=torch.float64)
     if not bool(torch.isfinite(column).all()):
-        raise NcfmError(f"The values of {name} must be finite to be ranked; drop the items whose training diverged.")
+        raise InputError(f"The values of {name} must be finite to be ranked; drop the items whose training diverged.")
     if bool((column == column[0]).all()):
-        raise NcfmError(f"A ranking needs differing values; all {len(column)} of {name} are {float(column[0])}.")
+        raise InputError(f"A ranking needs differing values; all {len(column)} of {name} are {float(column[0])}.")
     return torch.sign(column[:, None] - column[None, :])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_fraction
+from ncfm._utils.checks import InputError, check_at_least, check_fraction
 from ncfm.evaluation.statistics import Estimate, check_accuracies, contrast, t_interval
 
 
@@ -79,7 +79,7 @@ def label_robust_score(hlr: float, ior: float, *, weight: float = 0.5) -> float:
     check_fraction(weight, "weight")
     for value, name in ((hlr, "hlr"), (ior, "ior")):
         if not -1 <= value <= 1:
-            raise NcfmError(
+            raise InputError(
                 f"{name} must be a difference of fractions, in [-1, 1], got {value}; divide percents by 100."
             )
     return _normalised(weight * ior - (1 - weight) * hlr)

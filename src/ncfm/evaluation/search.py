@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.checks import InputError, check_at_least
 from ncfm.evaluation.rankings import RankCorrelation, rank_correlation
 from ncfm.networks.norms import NORMS
 
@@ -57,7 +57,7 @@ def convnet_grid(depths: Sequence[int], widths: Sequence[int], norms: Sequence[s
     """
     unknown = [norm for norm in norms if norm not in NORMS]
     if unknown:
-        raise NcfmError(f"Unknown norm {unknown[0]!r}. Known: {', '.join(NORMS)}.")
+        raise InputError(f"Unknown norm {unknown[0]!r}. Known: {', '.join(NORMS)}.")
     for value in (*depths, *widths):
         check_at_least(value, 1, "depth and width")
     grid = [
@@ -66,5 +66,5 @@ def convnet_grid(depths: Sequence[int], widths: Sequence[int], norms: Sequence[s
         if 2**depth <= image_size
     ]
     if len(grid) < 3:
-        raise NcfmError(f"Expected a grid of at least 3 networks for images of {image_size} px, got {len(grid)}.")
+        raise InputError(f"Expected a grid of at least 3 networks for images of {image_size} px, got {len(grid)}.")
     return grid

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.types import Interval
 
 ROUNDING = 1e-12
@@ -148,16 +148,16 @@ def runs_needed(std: float, difference: float, *, power: float = 0.8, level: flo
     (34, 64)
     """
     if not (math.isfinite(std) and std >= 0):
-        raise NcfmError(f"std must be at least 0 and finite, got {std}.")
+        raise InputError(f"std must be at least 0 and finite, got {std}.")
     if not (math.isfinite(difference) and difference != 0):
-        raise NcfmError(f"difference must be finite and not 0, got {difference}.")
+        raise InputError(f"difference must be finite and not 0, got {difference}.")
     if not 0 < level < power < 1:
-        raise NcfmError(f"Expected 0 < level < power < 1, got a level of {level} and a power of {power}.")
+        raise InputError(f"Expected 0 < level < power < 1, got a level of {level} and a power of {power}.")
     if std == 0:
         return 2  # without variation every difference is significant
     effect = abs(difference) / std
     if effect < 1e-3:
-        raise NcfmError(f"A difference of {difference} at a standard deviation of {std} needs millions of students.")
+        raise InputError(f"A difference of {difference} at a standard deviation of {std} needs millions of students.")
     return _smallest(lambda n: _power(effect, n, level, paired) >= power, start=2)
 
 
@@ -191,7 +191,7 @@ def check_accuracies(values: Sequence[float], name: str) -> None:
     """Raise NcfmError unless all values are accuracies in [0, 1]."""
     for value in values:
         if not 0 <= value <= 1:
-            raise NcfmError(f"{name} must be an accuracy as a fraction in [0, 1], got {value}; divide percents by 100.")
+            raise InputError(f"{name} must be an accuracy, a fraction in [0, 1], got {value}; divide percents by 100.")
 
 
 def contrast(terms: Sequence[tuple[float, Sequence[float]]], paired: bool) -> Contrast:
@@ -203,7 +203,7 @@ def contrast(terms: Sequence[tuple[float, Sequence[float]]], paired: bool) -> Co
     if paired:
         lengths = [len(sample) for _, sample in terms]
         if len(set(lengths)) > 1:
-            raise NcfmError(
+            raise InputError(
                 f"Paired samples must have equally many students, got {', '.join(map(str, lengths))}; "
                 "compare them unpaired, or train the missing ones."
             )

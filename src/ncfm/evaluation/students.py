@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_finite, check_labels
+from ncfm._utils.checks import InputError, check_at_least, check_finite, check_labels
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import compiled
 from ncfm._utils.distributed import Ranks
@@ -285,14 +285,14 @@ def _check(
 ) -> None:
     images, labels = train
     if len(images) != len(labels) or len(images) == 0:
-        raise NcfmError(
+        raise InputError(
             f"Expected as many labels as images, at least one; got {len(images)} images, {len(labels)} labels."
         )
     if images.is_floating_point():
         check_finite(images, "The images to be judged")
     check_labels(labels, num_classes)
     if images.shape[1:] != test.images.shape[1:]:
-        raise NcfmError(
+        raise InputError(
             f"The set has images of shape {tuple(images.shape[1:])}, the test split of {tuple(test.images.shape[1:])}; "
             "judge it on the data it was made from."
         )

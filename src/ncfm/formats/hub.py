@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Protocol
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import InputError, RunError
 
 
 class HubApi(Protocol):
@@ -28,7 +28,7 @@ def check_repository(repository: str) -> str:
         NcfmError: unless it is ``owner/name``.
     """
     if not re.fullmatch(r"[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}", repository, re.ASCII):
-        raise NcfmError(f"Expected owner/name for the hub, got {repository!r}.")
+        raise InputError(f"Expected owner/name for the hub, got {repository!r}.")
     return repository
 
 
@@ -41,7 +41,7 @@ def hub_api() -> HubApi:
     from huggingface_hub import HfApi, get_token
 
     if get_token() is None:
-        raise NcfmError("The hub requires a token with write access: set HF_TOKEN, or run `hf auth login`.")
+        raise InputError("The hub requires a token with write access: set HF_TOKEN, or run `hf auth login`.")
     api: HubApi = HfApi()
     return api
 
@@ -50,7 +50,7 @@ def push(folder: Path, repository: str, api: HubApi) -> str:
     """Upload a folder that `write_hf` filled; a new repository is private. Returns its address.
 
     Raises:
-        NcfmFailure: if the hub rejects it.
+        RunError: if the hub rejects it.
     """
     check_repository(repository)
     try:
@@ -62,5 +62,5 @@ def push(folder: Path, repository: str, api: HubApi) -> str:
             commit_message="Dataset distilled by ncfm",
         )
     except Exception as error:  # the library raises many kinds, from many layers below it
-        raise NcfmFailure(f"The hub rejected {repository}: {error}. The export itself is in {folder}.") from error
+        raise RunError(f"The hub rejected {repository}: {error}. The export itself is in {folder}.") from error
     return f"https://huggingface.co/datasets/{repository}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import NcfmError, RunError
 from ncfm._utils.outside import load_callable
 from ncfm.formats.content import Content, Format
 from ncfm.formats.png import write_index
@@ -29,11 +29,11 @@ def outside_format(name: str) -> Format:
         except (NcfmError, OSError):  # a full disk is reported as for other exports
             raise
         except Exception as error:  # the user's code may raise anything
-            raise NcfmFailure(f"The export {name!r} failed: {type(error).__name__}: {error}") from error
+            raise RunError(f"The export {name!r} failed: {type(error).__name__}: {error}") from error
         if not any(folder.iterdir()):
-            raise NcfmFailure(f"The export {name!r} wrote nothing; it gets (content, folder) and fills the folder.")
+            raise RunError(f"The export {name!r} wrote nothing; it gets (content, folder) and fills the folder.")
         if (folder / CLASSES_FILE).exists():
-            raise NcfmFailure(f"The export {name!r} wrote {CLASSES_FILE}, which ncfm adds; choose another file name.")
+            raise RunError(f"The export {name!r} wrote {CLASSES_FILE}, which ncfm adds; choose another file name.")
         write_index(content, folder)
 
     return Format(f"a folder, written by {name}", write, bits=(32, 8))

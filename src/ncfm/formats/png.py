@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm._utils.files import write_json
 from ncfm._utils.types import StoredImages
 from ncfm.formats.content import Content
@@ -21,7 +21,7 @@ def png_bytes(pixels: StoredImages) -> list[bytes]:
         NcfmError: unless c is 1 (grey) or 3 (RGB).
     """
     if pixels.shape[1] not in (1, 3):
-        raise NcfmError(f"PNG images are grey or RGB, but the set has {pixels.shape[1]} channels; choose npz or pt.")
+        raise InputError(f"PNG images are grey or RGB, but the set has {pixels.shape[1]} channels; choose npz or pt.")
     return [_png(image) for image in pixels]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError, NcfmFailure, check_finite, check_labels, describe
+from ncfm._utils.checks import InputError, RunError, check_finite, check_labels, describe
 from ncfm._utils.files import read_json, read_tensors
 from ncfm._utils.types import LabelledImages
 from ncfm.data.image_set import ImageSet, normalize, to_float
@@ -58,10 +58,10 @@ def read_external(path: Path, real: ImageSet) -> LabelledImages:
     if path.is_dir() or path.suffix == ".parquet":
         return _from_source(path, real)
     if not path.is_file():
-        raise NcfmError(f"Expected a set at {path}, but there is none.")
+        raise InputError(f"Expected a set at {path}, but there is none.")
     readers = {".npz": _read_npz, ".pt": _read_pt, ".pth": _read_pt, ".safetensors": read_tensors}
     if path.suffix not in readers:
-        raise NcfmError(
+        raise InputError(
             f"{path}: expected a folder with one folder of images per class, or a file ending in .parquet, "
             f"{', '.join(readers)}."
         )
@@ -80,7 +80,7 @@ def _from_source(path: Path, real: ImageSet) -> LabelledImages:
         numbers = {str(i): i for i in range(real.num_classes)}
     unknown = [name for name in found.class_names if name not in numbers]
     if unknown:
-        raise NcfmError(
+        raise InputError(
             f"{path} has classes that are missing from {real.name}: {', '.join(unknown[:5])}. Known: "
             f"{', '.join(real.class_names[:10])}{', ...' if real.num_classes > 10 else ''}; or numbers from 0."
         )
@@ -117,7 +117,7 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except Exception as error:  # a damaged archive may raise anything
-        raise NcfmFailure(f"Could not read {path}: {error}. Arrays of objects are not loaded.") from error
+        raise RunError(f"Could not read {path}: {error}. Arrays of objects are not loaded.") from error
     return {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "uif"}
 
 
@@ -126,7 +126,7 @@ def _read_pt(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle may raise anything
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise NcfmFailure(
+        raise RunError(
             f"Could not read {path} as plain tensors: {reason} "
             "Files that could run code are not loaded; save a dictionary of tensors."
         ) from error
@@ -139,12 +139,14 @@ def _find(found: Any, path: Path) -> tuple[Tensor, Tensor | None]:
     if isinstance(found, Sequence) and len(found) == 2 and all(isinstance(part, Tensor) for part in found):
         return found[0], found[1]
     if not isinstance(found, Mapping):
-        raise NcfmError(f"{path}: expected images and labels, found {describe(found)}.")
+        raise InputError(f"{path}: expected images and labels, found {describe(found)}.")
     by_name = {str(key).lower(): value for key, value in found.items() if isinstance(value, Tensor)}
     images = next((by_name[key] for key in IMAGE_KEYS if key in by_name), None)
     labels = next((by_name[key] for key in LABEL_KEYS if key in by_name), None)
     if images is None:
-        raise NcfmError(f"{path}: expected images named {', '.join(IMAGE_KEYS)}, found {', '.join(by_name) or 'none'}.")
+        raise InputError(
+            f"{path}: expected images named {', '.join(IMAGE_KEYS)}, found {', '.join(by_name) or 'none'}."
+        )
     return images, labels
 
 
@@ -154,7 +156,7 @@ def _fitted(images: Tensor, labels: Tensor | None, real: ImageSet, path: Path) -
     if labels is None and images.ndim == 5 and len(images) == real.num_classes:
         labels = torch.arange(real.num_classes).repeat_interleave(images.shape[1])
     if labels is None:
-        raise NcfmError(
+        raise InputError(
             f"{path}: expected labels named {', '.join(LABEL_KEYS)}, or images of shape ({real.num_classes}, ipc, "
             f"{', '.join(map(str, shape))}), got images of shape {tuple(images.shape)} without labels."
         )
@@ -166,12 +168,12 @@ def _fitted(images: Tensor, labels: Tensor | None, real: ImageSet, path: Path) -
         images = images.permute(0, 3, 1, 2)
     labels = labels.flatten()
     if images.shape[1:] != shape or len(images) != len(labels):
-        raise NcfmError(
+        raise InputError(
             f"{path}: expected images of shape (n, {', '.join(map(str, shape))}) as {real.name} has, with n labels; "
             f"got {tuple(images.shape)} with {len(labels)} labels."
         )
     if labels.is_floating_point():
-        raise NcfmError(f"{path}: expected class indices as labels, got {labels.dtype}.")
+        raise InputError(f"{path}: expected class indices as labels, got {labels.dtype}.")
     labels = labels.long()
     check_labels(labels, real.num_classes)
     return LabelledImages(_in_range(images.contiguous(), real, path), labels)
@@ -182,7 +184,7 @@ def _in_range(images: Tensor, real: ImageSet, path: Path) -> Tensor:
     if images.dtype == torch.uint8:
         return to_float(images)
     if not images.is_floating_point():
-        raise NcfmError(f"{path}: expected images as uint8 or floats, got {images.dtype}.")
+        raise InputError(f"{path}: expected images as uint8 or floats, got {images.dtype}.")
     images = images.float()
     check_finite(images, f"The images of {path}")
     low, high = float(images.min()), float(images.max())
@@ -195,7 +197,7 @@ def _in_range(images: Tensor, real: ImageSet, path: Path) -> Tensor:
     undone = (images - zero) / (one - zero)
     if float(((undone < 0) | (undone > 1)).double().mean()) < 0.2:
         return undone.clamp(0, 1)
-    raise NcfmError(
+    raise InputError(
         f"{path}: expected floats in [0, 1], or normalised as {real.name} is, got {low:.3g} to {high:.3g}; "
         "undo their normalisation first."
     )

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ncfm._utils.checks import NcfmError, check_known
+from ncfm._utils.checks import InputError, check_known
 from ncfm._utils.files import read_json, write_atomically, write_folder, write_text
 from ncfm._utils.outside import is_outside
 from ncfm.formats.arrays import write_ddranking, write_npz, write_pt
@@ -89,16 +89,16 @@ def export(
 
     Raises:
         NcfmError: if there is no set, for unknown formats, options that a format does not support, or an existing
-            file or folder; NcfmFailure if it cannot be written.
+            file or folder; RunError if it cannot be written.
     """
     chosen = find_format(to)
     synthetic = synthetic if isinstance(synthetic, SyntheticSet) else load(synthetic)
     path = Path(out).expanduser()
     bits = chosen.bits[0] if bits is None else check_bits(bits, chosen.bits)
     if stored and True not in chosen.images:
-        raise NcfmError(f"{to} supports decoded images only; leave out stored (--stored).")
+        raise InputError(f"{to} supports decoded images only; leave out stored (--stored).")
     if path.suffix != chosen.suffix and chosen.suffix:
-        raise NcfmError(f"Expected a file ending in {chosen.suffix} for {to}, got {path}.")
+        raise InputError(f"Expected a file ending in {chosen.suffix} for {to}, got {path}.")
     path = path.resolve()  # a link's target is replaced, not the link
     _check_free(path, folder=not chosen.suffix, force=force)
     content = Content.of(synthetic, stored=stored or False not in chosen.images, bits=bits, repository=repository)
@@ -126,11 +126,11 @@ def _check_free(path: Path, *, folder: bool, force: bool) -> None:
     if not path.exists() or (folder and path.is_dir() and not any(path.iterdir())):
         return
     if folder != path.is_dir():
-        raise NcfmError(f"{path} is a {'file' if folder else 'folder'}; choose another --out.")
+        raise InputError(f"{path} is a {'file' if folder else 'folder'}; choose another --out.")
     if not force:
-        raise NcfmError(f"{path} exists already; choose another --out, or replace it with --force.")
+        raise InputError(f"{path} exists already; choose another --out, or replace it with --force.")
     if folder and not _is_export(path):
-        raise NcfmError(
+        raise InputError(
             f"{path} contains files that are not an ncfm export; refusing to overwrite. Choose another --out."
         )
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm._utils.device import cpp_compiler
 from ncfm._utils.files import cache_dir, write_atomically
 
@@ -40,7 +40,7 @@ def load() -> ctypes.CDLL | None:
         return None
     try:
         loops = ctypes.CDLL(str(_built(command)))
-    except (OSError, subprocess.SubprocessError, NcfmFailure) as error:
+    except (OSError, subprocess.SubprocessError, RunError) as error:
         reason = getattr(error, "stderr", "") or str(error)
         print(
             f"ncfm: the CPU kernels could not be built, networks run without them (slower): {reason}", file=sys.stderr

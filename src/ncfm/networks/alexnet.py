@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm.networks.base import FeatureNetwork
 from ncfm.networks.convolution import Convolution
 from ncfm.networks.norms import make_norm
@@ -45,7 +45,7 @@ class AlexNet(FeatureNetwork):
         super().__init__()
         check_image_size(image_size)
         if width < 2 or width % 2:
-            raise NcfmError(
+            raise InputError(
                 f"The width of an AlexNet must be even (its layers have 1, 3/2 and 2 times it), got {width}."
             )
         narrow, wide = 3 * width // 2, 2 * width

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 from torch import Tensor, nn
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 
 
 class Network(Protocol):
@@ -48,7 +48,7 @@ def as_network(module: nn.Module) -> Network:
         NcfmError: if it lacks ``forward_features`` or ``num_features``.
     """
     if not offers_features(module):
-        raise NcfmError(
+        raise InputError(
             f"{type(module).__name__} has no forward_features and num_features, which feature extractors need; "
             "add both, as in ncfm.networks.ConvNet, or wrap it in ncfm.networks.Hooked."
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ncfm import kernels
-from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.checks import InputError, check_at_least
 from ncfm.networks.base import FeatureNetwork
 from ncfm.networks.convolution import Convolution
 from ncfm.networks.norms import make_norm
@@ -59,7 +59,7 @@ class ConvNet(FeatureNetwork):
         check_at_least(depth, 1, "depth")
         check_at_least(width, 1, "width")
         if image_size < 2**depth:
-            raise NcfmError(
+            raise InputError(
                 f"A ConvNet of depth {depth} halves the image {depth} times and needs at least {2**depth} px, "
                 f"got {image_size} px; use depth {max(int(math.log2(max(image_size, 2))), 1)} or less."
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.checks import InputError, check_at_least
 from ncfm.networks.base import FeatureNetwork
 from ncfm.networks.convolution import Convolution
 from ncfm.networks.norms import make_norm
@@ -59,7 +59,7 @@ class DenseNet(FeatureNetwork):
         layers = (depth - 4) // 6
         if layers < 1 or depth != 6 * layers + 4:
             low = max(6 * layers + 4, 10)
-            raise NcfmError(
+            raise InputError(
                 f"The depth of a DenseNet is 6 n + 4 (10, 16, ... 40, ... 100), got {depth}; "
                 f"the nearest are {low} and {low + 6}."
             )

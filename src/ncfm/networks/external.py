@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm._utils.outside import load_callable
 from ncfm.networks.base import as_network, offers_features
 from ncfm.networks.hooked import PROBES, Hooked, probe
@@ -36,12 +36,14 @@ def timm_factory(model: str) -> Factory:
     try:
         timm: Any = importlib.import_module("timm")
     except ImportError as error:
-        raise NcfmError(f"The network {TIMM + model!r} needs the package timm; install it: pip install timm") from error
+        raise InputError(
+            f"The network {TIMM + model!r} needs the package timm; install it: pip install timm"
+        ) from error
     known = timm.list_models()
     if model.split(".")[0] not in known:
         near = difflib.get_close_matches(model, known, n=5, cutoff=0.5)
         hint = f"Nearest: {', '.join(near)}." if near else "timm.list_models() lists them."
-        raise NcfmError(f"timm has no model {model!r}. {hint}")
+        raise InputError(f"timm has no model {model!r}. {hint}")
 
     def make(*, channels: int, num_classes: int, image_size: int) -> nn.Module:
         options = {"pretrained": False, "num_classes": num_classes, "in_chans": channels}
@@ -51,7 +53,7 @@ def timm_factory(model: str) -> Factory:
             except TypeError:  # most convolutional models take any size, and no such argument
                 module = timm.create_model(model, **options)
         except Exception as error:  # timm raises various errors for unsupported sizes
-            raise NcfmError(
+            raise InputError(
                 f"timm cannot create {model!r} for images of {image_size} px and {channels} channels: {error}"
             ) from error
         _check(module, TIMM + model, channels, num_classes, image_size)
@@ -99,7 +101,7 @@ def check_factory(name: str, factory: Factory) -> None:
     except ValueError:  # built-in, without a signature
         pass
     except TypeError as error:
-        raise NcfmError(
+        raise InputError(
             f"The network {name!r} is created by calling {getattr(factory, '__name__', factory)}"
             f"(channels=..., num_classes=..., image_size=...), which it does not accept: {error}"
         ) from error
@@ -107,11 +109,11 @@ def check_factory(name: str, factory: Factory) -> None:
 
 def _check(module: object, name: str, channels: int, num_classes: int, image_size: int) -> None:
     if not isinstance(module, nn.Module):
-        raise NcfmError(f"The network {name!r} must be a torch.nn.Module, got a {type(module).__name__}.")
+        raise InputError(f"The network {name!r} must be a torch.nn.Module, got a {type(module).__name__}.")
     image_shape = (channels, image_size, image_size)
     shape = tuple(probe(module, image_shape).shape)
     if shape != (PROBES, num_classes):
-        raise NcfmError(
+        raise InputError(
             f"The network {name!r} returns {shape} for {PROBES} images of shape {image_shape}; "
             f"expected logits of shape {(PROBES, num_classes)}."
         )
@@ -121,7 +123,7 @@ def _check_features(module: nn.Module, name: str, image_shape: tuple[int, ...]) 
     network = as_network(module)
     shape = tuple(probe(module, image_shape, network.forward_features).shape)
     if shape != (PROBES, network.num_features):
-        raise NcfmError(
+        raise InputError(
             f"forward_features of the network {name!r} returns {shape} for {PROBES} images; expected "
             f"(n, num_features) = {(PROBES, network.num_features)}. Flatten it, or return ncfm.networks.Hooked(module, "
             f"{image_shape}), whose features are the input of the last linear layer."

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 
 PROBES = 3  # images of the batch that determines shapes
 
@@ -87,11 +87,11 @@ def probe(module: nn.Module, image_shape: Sequence[int], forward: Callable[[Tens
         found = (forward or module)(images)
     except Exception as error:  # the user's code may raise anything
         what = f"{type(error).__name__}: {error}"
-        raise NcfmError(f"{type(module).__name__} fails on images of shape {tuple(images.shape)}: {what}") from error
+        raise InputError(f"{type(module).__name__} fails on images of shape {tuple(images.shape)}: {what}") from error
     finally:
         module.train(training)
     if not isinstance(found, Tensor):
-        raise NcfmError(f"{type(module).__name__} must return one tensor, not a {type(found).__name__}.")
+        raise InputError(f"{type(module).__name__} must return one tensor, not a {type(found).__name__}.")
     return found
 
 
@@ -110,10 +110,10 @@ def _last_linear(module: nn.Module, image_shape: Sequence[int]) -> tuple[str, in
             handle.remove()
     remedy = "add forward_features and num_features, as in ncfm.networks.ConvNet."
     if not calls:
-        raise NcfmError(f"{type(module).__name__} has no nn.Linear whose input could be its features; {remedy}")
+        raise InputError(f"{type(module).__name__} has no nn.Linear whose input could be its features; {remedy}")
     path, layer, shape = calls[-1]
     if (PROBES, layer.out_features) != (shape[0], *logits.shape[1:]):
-        raise NcfmError(
+        raise InputError(
             f"The last nn.Linear of {type(module).__name__} ({path or 'itself'}) returns {layer.out_features} values "
             f"for an input of shape {tuple(shape)}, the network {tuple(logits.shape)} for {PROBES} images: it is not "
             f"the classifier; {remedy}"

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from ncfm._utils.checks import NcfmError, nearest
+from ncfm._utils.checks import InputError, nearest
 from ncfm._utils.outside import check_given, is_outside
 from ncfm._utils.seeding import derive_seed
 from ncfm.networks.alexnet import AlexNet
@@ -143,7 +143,7 @@ def register_network(name: str, factory: Factory) -> None:
     """
     if not _OWN_NAME.fullmatch(name) or _NAME.fullmatch(name):
         taken = "it is a network of this package" if _NAME.fullmatch(name) else "it needs letters, digits, _, . or -"
-        raise NcfmError(f"A network cannot be registered as {name!r}: {taken}. Choose another name.")
+        raise InputError(f"A network cannot be registered as {name!r}: {taken}. Choose another name.")
     check_factory(name, factory)
     _registered[name] = factory
 
@@ -173,12 +173,12 @@ def _factory(name: str) -> Factory:
         return local_factory(name)
     match = _NAME.fullmatch(name)
     if match is None:
-        raise NcfmError(_unknown(name))
+        raise InputError(_unknown(name))
     family = FAMILIES[match["family"]]
     options = {option: value for option, value in match.groupdict().items() if value and option != "family"}
     refused = [option for option in options if option not in family.options]
     if refused:
-        raise NcfmError(
+        raise InputError(
             f"The network {name!r} names a {refused[0]}, which {match['family']} does not support; it supports "
             f"{match['family']}{family.grammar}, for example {family.example} ({family.description})."
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 
 SMALLEST_MAP = 2  # pixels per side, before a normalised layer
 SMALLEST_IMAGE = 8  # pixels per side
@@ -19,7 +19,7 @@ LARGE_IMAGE = 96  # pixels per side from which a network has the stem of its pap
 def check_image_size(image_size: int) -> None:
     """Raise NcfmError for an image below `SMALLEST_IMAGE`."""
     if image_size < SMALLEST_IMAGE:
-        raise NcfmError(
+        raise InputError(
             f"This network needs images of at least {SMALLEST_IMAGE} px, got {image_size} px; "
             "convnet and mlp accept smaller ones."
         )
@@ -29,4 +29,4 @@ def check_depth(what: str, depth: int, known: Iterable[int]) -> None:
     """Raise NcfmError unless the depth is one of the known depths of ``what``."""
     *first, last = sorted(known)
     if depth not in (*first, last):
-        raise NcfmError(f"The depth of a {what} is {', '.join(map(str, first))} or {last}, got {depth}.")
+        raise InputError(f"The depth of a {what} is {', '.join(map(str, first))} or {last}, got {depth}.")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError, NcfmError
 from ncfm._utils.files import read_json
 from ncfm._utils.types import Statistics
 from ncfm.config.resolve import CONFIG_FILE
@@ -95,7 +95,7 @@ def open_run(path: Path) -> RunFolder:
         (path / name).is_file() for name in (CONFIG_FILE, FACTS_FILE, f"{SET_FOLDER}/{FACTS_FILE}", CHECKPOINT_FILE)
     ):
         state = "holds neither" if path.is_dir() else "does not exist"
-        raise NcfmError(
+        raise InputError(
             f"Expected a run folder (with {CONFIG_FILE}) or a synthetic set (with {FACTS_FILE}), but {path} {state}. "
             "`ncfm distill ... --out RUN` makes one."
         )
@@ -149,7 +149,7 @@ def _images_of_state(path: Path) -> Tensor:
         with safe_open(path, framework="pt") as file:
             images: Tensor = file.get_tensor("images")
     except (OSError, SafetensorError) as error:
-        raise NcfmError(f"Could not read {path.name}: {error}.") from error
+        raise InputError(f"Could not read {path.name}: {error}.") from error
     return images
 
 
@@ -205,7 +205,7 @@ def read_comparison(path: Path) -> list[Score]:
         return []
     rows = read_json(file)
     if not isinstance(rows, list):
-        raise NcfmError(f"{COMPARISON_FILE} is not a list of results.")
+        raise InputError(f"{COMPARISON_FILE} is not a list of results.")
     groups: dict[tuple[str, str, str], list[Score]] = {}
     for row in rows:
         found = _score(str(row.get("name", "")), row) if isinstance(row, dict) else None

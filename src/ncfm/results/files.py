@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ncfm._utils.checks import NcfmError, NcfmFailure
+from ncfm._utils.checks import InputError, RunError
 from ncfm._utils.device import describe_device, peak_memory_mb
 from ncfm._utils.files import write_text
 from ncfm._utils.locks import taking_turns
@@ -89,7 +89,7 @@ def append_rows(path: Path, rows: Sequence[DataclassInstance]) -> None:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         before = csv.DictReader(io.StringIO(text))
         if set(before.fieldnames or ()) - set(columns):
-            raise NcfmError(f"{path} has columns that this version does not know; expected {','.join(columns)}.")
+            raise InputError(f"{path} has columns that this version does not know; expected {','.join(columns)}.")
         whole = [{column: row.get(column) or "" for column in columns} for row in before]
         known = {_measurement(row) for row in whole}
         buffer = io.StringIO()
@@ -109,15 +109,15 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """All rows of a results file, as text.
 
     Raises:
-        NcfmError: if it is missing; NcfmFailure if it is damaged.
+        NcfmError: if it is missing; RunError if it is damaged.
     """
     if not path.is_file():
-        raise NcfmError(f"Expected a results file {path}, but there is none.")
+        raise InputError(f"Expected a results file {path}, but there is none.")
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
-        raise NcfmFailure(f"Could not read {path} as a table: {error}.") from error
+        raise RunError(f"Could not read {path} as a table: {error}.") from error
 
 
 def latest(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_factor, check_known
+from ncfm._utils.checks import InputError, check_at_least, check_factor, check_known
 from ncfm._utils.options import Count, Options
 from ncfm._utils.types import GroupedImages, Images
 
@@ -94,7 +94,7 @@ def stitch(images: Images, factor: int) -> Images:
         return images
     total, c, h, w = images.shape
     if total % factor**2:
-        raise NcfmError(f"Expected a multiple of {factor**2} images to stitch, got {total}.")
+        raise InputError(f"Expected a multiple of {factor**2} images to stitch, got {total}.")
     check_factor(min(h, w), factor)
     groups = images.view(total // factor**2, factor**2, c, h, w)
     mosaics = images.new_empty(total // factor**2, c, h, w)

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import Generator, Tensor
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_known
+from ncfm._utils.checks import InputError, check_at_least, check_known
 from ncfm._utils.options import Options
 from ncfm.data.image_set import ImageSet, draw_class_batches, to_float
 from ncfm.synthetic.formation import Formation, stitch
@@ -102,16 +102,16 @@ def check_extension(
     """
     unknown = [name for name in earlier.class_names if name not in class_names]
     if unknown:
-        raise NcfmError(f"The set to extend has classes that are missing from the data: {', '.join(unknown[:5])}.")
+        raise InputError(f"The set to extend has classes that are missing from the data: {', '.join(unknown[:5])}.")
     ipc, size, own = shape[0], shape[1:], tuple(earlier.images.shape[2:])
     if own != size:
-        raise NcfmError(f"The set to extend has images of (channels, height, width) {own}, the data of {size}.")
+        raise InputError(f"The set to extend has images of (channels, height, width) {own}, the data of {size}.")
     if earlier.ipc > ipc:
-        raise NcfmError(f"The set to extend has {earlier.ipc} images per class, more than the requested {ipc}.")
+        raise InputError(f"The set to extend has {earlier.ipc} images per class, more than the requested {ipc}.")
     for name, ours in vars(formation).items():
         theirs = getattr(earlier, name)
         if theirs != ours and (name != "bound" or formation.mode == "bounded"):
-            raise NcfmError(f"The set to extend has {name} {theirs}, this run {ours}; give distill.{name}={theirs}.")
+            raise InputError(f"The set to extend has {name} {theirs}, this run {ours}; give distill.{name}={theirs}.")
 
 
 def choose_random(real: ImageSet, per_class: int, generator: Generator) -> Tensor:
@@ -146,7 +146,7 @@ def check_enough(real: ImageSet, per_class: int) -> None:
         return
     name, smallest = real.class_names[int(counts.argmin())], int(counts.min())
     if len(rare) == real.num_classes:
-        raise NcfmError(
+        raise InputError(
             f"Expected at least {per_class} real images in every class, but class {name!r} has {smallest}; "
             "lower --ipc or the factor, or start from noise (--set distill.init=noise)."
         )

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError, check_fraction, check_known, check_positive
+from ncfm._utils.checks import InputError, check_fraction, check_known, check_positive
 
 PRECISIONS = ("float16", "uint8")
 FLOOR = 16.0  # nats: with uint8, log-probabilities below -FLOOR (1e-7) are stored as -FLOOR, in steps of FLOOR / 255
@@ -49,11 +49,11 @@ class SoftLabels:
         num_classes = log_probabilities.shape[1]
         sums = log_probabilities.double().exp().sum(1)
         if not bool(((sums - 1).abs() < 1e-3).all()):
-            raise NcfmError("Soft labels must be log-probabilities: exp of every row sums to 1; use log_softmax.")
+            raise InputError("Soft labels must be log-probabilities: exp of every row sums to 1; use log_softmax.")
         if num_classes > torch.iinfo(torch.int16).max:
-            raise NcfmError(f"Soft labels are stored for at most 32767 classes, got {num_classes}.")
+            raise InputError(f"Soft labels are stored for at most 32767 classes, got {num_classes}.")
         if top_k is not None and not 1 <= top_k <= num_classes:
-            raise NcfmError(f"top_k must lie in 1..{num_classes} for {num_classes} classes, got {top_k}.")
+            raise InputError(f"top_k must lie in 1..{num_classes} for {num_classes} classes, got {top_k}.")
         kept, classes = log_probabilities.float().cpu(), None
         if top_k is not None and top_k < num_classes:
             kept, at = kept.topk(top_k, dim=1)
@@ -101,7 +101,7 @@ class SoftTargets(NamedTuple):
             NcfmError: if the shape does not match the images and classes, or weight or temperature is out of range.
         """
         if self.log_probabilities.shape != (num_images, num_classes):
-            raise NcfmError(
+            raise InputError(
                 f"Expected soft labels of shape ({num_images}, {num_classes}) for as many images and classes, "
                 f"got {tuple(self.log_probabilities.shape)}."
             )

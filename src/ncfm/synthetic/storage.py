@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import NcfmError, NcfmFailure, check_finite
+from ncfm._utils.checks import InputError, RunError, check_finite
 from ncfm._utils.files import content_hash, read_json, read_tensors, write_json, write_tensors
 from ncfm._utils.locks import taking_turns
 from ncfm._utils.types import Statistics, Whitening
@@ -83,17 +83,17 @@ def load(path: str | Path) -> SyntheticSet:
         folder = folder / SET_FOLDER
     if not (folder / FACTS_FILE).is_file():
         state = "exists but holds none" if folder.is_dir() else "does not exist"
-        raise NcfmError(
+        raise InputError(
             f"Expected a synthetic set (a folder with {FACTS_FILE} and {IMAGES_FILE}), "
             f"but {folder} {state}. `ncfm distill ... --out {folder}` makes one."
         )
     facts = read_json(folder / FACTS_FILE)
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        raise NcfmError(f"{folder / FACTS_FILE} was not written by ncfm (expected format {FORMAT!r}).")
+        raise InputError(f"{folder / FACTS_FILE} was not written by ncfm (expected format {FORMAT!r}).")
     try:
         return _from_facts(folder, facts)
     except (KeyError, TypeError, AttributeError) as error:
-        raise NcfmFailure(f"{folder / FACTS_FILE} is damaged: {type(error).__name__} {error}.") from error
+        raise RunError(f"{folder / FACTS_FILE} is damaged: {type(error).__name__} {error}.") from error
 
 
 def read_scores(path: Path) -> list[dict[str, Any]]:
@@ -106,7 +106,7 @@ def read_scores(path: Path) -> list[dict[str, Any]]:
         return []
     entries = read_json(path)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise NcfmFailure(f"{path} is not a list of evaluations; remove it to evaluate again.")
+        raise RunError(f"{path} is not a list of evaluations; remove it to evaluate again.")
     return entries
 
 
@@ -114,7 +114,7 @@ def add_scores(path: Path, new: Sequence[Mapping[str, Any]]) -> None:
     """Append evaluations to a score file; those that it already has, whatever time they took, are skipped.
 
     Raises:
-        NcfmError: as `read_scores`; NcfmFailure if the file cannot be written.
+        NcfmError: as `read_scores`; RunError if the file cannot be written.
     """
 
     def result(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def check_bits(bits: int, possible: Sequence[int]) -> int:
         NcfmError: naming the possible ones.
     """
     if bits not in possible:
-        raise NcfmError(f"bits of a pixel must be {' or '.join(map(str, possible))}, got {bits}.")
+        raise InputError(f"bits of a pixel must be {' or '.join(map(str, possible))}, got {bits}.")
     return bits
 
 
@@ -169,13 +169,13 @@ def _facts(synthetic: SyntheticSet, images: Tensor, bits: int) -> dict[str, Any]
 def _from_facts(folder: Path, facts: dict[str, Any]) -> SyntheticSet:
     """The set of a folder, given the content of its ``set.json``."""
     if facts["version"] > FORMAT_VERSION:
-        raise NcfmError(
+        raise InputError(
             f"{folder} has format version {facts['version']}, this ncfm reads up to {FORMAT_VERSION}; upgrade ncfm."
         )
     stored = read_tensors(folder / IMAGES_FILE)
     images = stored.get("images")
     if images is None or content_hash(images) != facts["images_hash"]:
-        raise NcfmFailure(f"{folder / IMAGES_FILE} does not match {FACTS_FILE} (another hash): damaged or mixed up.")
+        raise RunError(f"{folder / IMAGES_FILE} does not match {FACTS_FILE} (another hash): damaged or mixed up.")
     statistics = Statistics(tuple(facts["statistics"]["mean"]), tuple(facts["statistics"]["std"]))
     if facts["statistics"].get("zca"):
         statistics = statistics._replace(whitening=Whitening(**read_tensors(folder / WHITENING_FILE)))
@@ -193,14 +193,14 @@ def _from_facts(folder: Path, facts: dict[str, Any]) -> SyntheticSet:
     )
     labels = stored.get("labels")  # sets of earlier versions have none: labels follow from the shape
     if labels is not None and not torch.equal(labels, found.stored_labels):
-        raise NcfmFailure(f"{folder / IMAGES_FILE} has labels out of order: damaged or mixed up.")
+        raise RunError(f"{folder / IMAGES_FILE} has labels out of order: damaged or mixed up.")
     return replace(found, scores=(*found.scores, *_scores_of_run(folder, found.scores)))
 
 
 def _read_labels(folder: Path, facts: Mapping[str, Any], num_classes: int) -> SoftLabels:
     tensors = read_tensors(folder / LABELS_FILE)
     if _hash(tensors) != facts["hash"]:
-        raise NcfmFailure(f"{folder / LABELS_FILE} does not match {FACTS_FILE} (another hash): damaged or mixed up.")
+        raise RunError(f"{folder / LABELS_FILE} does not match {FACTS_FILE} (another hash): damaged or mixed up.")
     return SoftLabels(tensors["values"], tensors.get("classes"), num_classes)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from ncfm._utils.checks import NcfmError, check_at_least, check_factor
+from ncfm._utils.checks import InputError, check_at_least, check_factor
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import normalize
 from ncfm.synthetic.formation import Formation, Mode, decode, decoded_ipc
@@ -35,7 +35,7 @@ class SyntheticSet:
 
     def __post_init__(self) -> None:
         if self.images.ndim != 5 or self.images.shape[0] != len(self.class_names):
-            raise NcfmError(
+            raise InputError(
                 f"Expected images of shape (C, ipc, c, h, w) with C = {len(self.class_names)} class names, "
                 f"got {tuple(self.images.shape)}."
             )
@@ -47,7 +47,7 @@ class SyntheticSet:
             self.num_classes * self.decoded_ipc,
             self.num_classes,
         ):
-            raise NcfmError(
+            raise InputError(
                 f"Expected soft labels of {self.num_classes * self.decoded_ipc} decoded images and {self.num_classes} "
                 f"classes, got {len(soft)} of {soft.num_classes}."
             )

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ncfm._utils.cache import CacheEntry
-from ncfm._utils.checks import NcfmError, check_at_least
+from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import compiled
 from ncfm._utils.files import content_hash
@@ -96,7 +96,7 @@ class ExpertPool:
 def check_no_batch_norm(network: nn.Module) -> None:
     """Raise NcfmError for a network with BatchNorm statistics."""
     if batch_norms(network):
-        raise NcfmError(
+        raise InputError(
             "Trajectory matching compares weights only, and this network has BatchNorm statistics in addition; "
             "use another norm, for example convnet or resnet18-instance."
         )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm._utils.files import release_pages
 from ncfm._utils.types import Statistics
 from ncfm.data.augment import SiameseAugment
@@ -70,7 +70,7 @@ def fit(
         checkpoint: saves an interrupted training, and resumes it.
 
     Raises:
-        NcfmFailure: if the loss is not finite; the message has the epoch.
+        RunError: if the loss is not finite; the message has the epoch.
     """
     forward = network if forward is None else forward
     device = next(network.parameters()).device
@@ -97,7 +97,7 @@ def fit(
             optimizer.step()
             schedule.step()
         if not math.isfinite(loss.item()):  # once per epoch: each check waits for the device
-            raise NcfmFailure(
+            raise RunError(
                 f"The training loss became {loss.item()} in epoch {epoch} of {recipe.epochs}; "
                 f"lower the learning rate (now {recipe.lr}) or use float32."
             )

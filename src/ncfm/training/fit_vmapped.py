@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, stack_module_state
 
-from ncfm._utils.checks import NcfmFailure
+from ncfm._utils.checks import RunError
 from ncfm._utils.types import Statistics
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.synthetic.soft_labels import StudentTargets
@@ -47,7 +47,7 @@ def fit_side_by_side(
         after_epoch: called with the number of finished epochs; ``networks`` then have the trained weights.
 
     Raises:
-        NcfmFailure: if a loss is not finite; the message has the students and the epoch.
+        RunError: if a loss is not finite; the message has the students and the epoch.
     """
     device = next(networks[0].parameters()).device
     images, targets = images.to(device), make_targets(labels, soft, device)
@@ -86,7 +86,7 @@ def fit_side_by_side(
             schedule.step()
         if not math.isfinite(losses.sum().item()):
             failed = [i for i, loss in enumerate(losses.tolist()) if not math.isfinite(loss)]
-            raise NcfmFailure(
+            raise RunError(
                 f"The training loss of students {failed} is not finite in epoch {epoch} of {recipe.epochs}; "
                 f"lower the learning rate (now {recipe.lr}) or use float32."
             )

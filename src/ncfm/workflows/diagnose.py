@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError, NcfmError
 from ncfm.distillation.history import DIAGNOSIS_FILE, read_lines
 from ncfm.synthetic.storage import load
 
@@ -38,7 +38,7 @@ def diagnose(run: str | Path) -> Diagnoses:
     folder = Path(run).expanduser()
     entries = read_lines(folder / DIAGNOSIS_FILE)
     if not entries:
-        raise NcfmError(
+        raise InputError(
             f"{folder} has no {DIAGNOSIS_FILE}. Distil with --set machine.diagnose_every=50 and an objective that has "
             "frequencies."
         )

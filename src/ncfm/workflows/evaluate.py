@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm._utils.progress import Reporter, Silent
 from ncfm._utils.types import LabelledImages
 from ncfm.config.build import build_targets
@@ -56,7 +56,7 @@ def evaluate(
     if isinstance(synthetic, (str, Path)):
         synthetic = read_external(Path(synthetic), images)
     if isinstance(synthetic, SyntheticSet) and synthetic.class_names != images.class_names:
-        raise NcfmError(
+        raise InputError(
             f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
             f"{', '.join(images.class_names[:5])}, ...; judge it on the data it was made from."
         )

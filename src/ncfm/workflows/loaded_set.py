@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError
 from ncfm._utils.compute import Compute
 from ncfm._utils.progress import Reporter
 from ncfm._utils.seeding import derive_seed, generator
@@ -61,7 +61,7 @@ class LoadedSet:
         data = data_of_set(synthetic.facts, on)
         images, machine = prepare(data, config, data_dir)
         if synthetic.class_names != images.class_names:
-            raise NcfmError(
+            raise InputError(
                 f"The set and {images.name} have different classes; use the data that the set was distilled from."
             )
         return cls(synthetic, data if isinstance(data, str) else data.name, images, config, machine)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError, NcfmError
 from ncfm._utils.files import write_text
 from ncfm._utils.progress import Reporter, Silent
 from ncfm.config.resolve import Settings, config_of_set, data_of_set
@@ -85,7 +85,7 @@ def _others(run: RunFolder, against: Sequence[Path]) -> list[Score]:
     for place in against:
         found = read_own_scores(place)
         if not found:
-            raise NcfmError(f"{place} has no evaluation to compare with; run ncfm evaluate {place} first.")
+            raise InputError(f"{place} has no evaluation to compare with; run ncfm evaluate {place} first.")
         others += found
     return list({(other.name, *other.setup): other for other in others}.values())
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ncfm._utils.checks import NcfmError, nearest
+from ncfm._utils.checks import InputError, NcfmError, nearest
 from ncfm.config.methods import ablation_names, read_ablation
 from ncfm.config.recipes import check_recipe, recipe_names, recipe_path
 from ncfm.config.resolve import resolve_config
@@ -61,7 +61,7 @@ def find_row(name: str) -> Row:
     """
     known = {row.name: row for row in rows()}
     if name not in known:
-        raise NcfmError(f"Unknown row {name!r}.{nearest(name, known)} `ncfm reproduce --list` shows all.")
+        raise InputError(f"Unknown row {name!r}.{nearest(name, known)} `ncfm reproduce --list` shows all.")
     return known[name]
 
 
@@ -105,7 +105,7 @@ def check_header(recipe: str) -> None:
         if value != (None if stated is None else float(stated.group())):
             problems.append(f"the paper reports {value}, the header {header.get('Paper', 'nothing')!r}")
     if problems:
-        raise NcfmError(f"Recipe {recipe}: {'; '.join(problems)}.")
+        raise InputError(f"Recipe {recipe}: {'; '.join(problems)}.")
 
 
 def committed_row(name: str) -> dict[str, str] | None:
@@ -130,7 +130,7 @@ def check_recipes(names: Sequence[str] | None = None) -> tuple[int, int]:
     ablations = ablation_names() if names is None else []
     problems = [*map(_problem_of_recipe, recipes), *map(_problem_of_ablation, ablations)]
     if any(problems):
-        raise NcfmError("\n".join(filter(None, problems)))
+        raise InputError("\n".join(filter(None, problems)))
     return len(recipes), len(ablations)
 
 
