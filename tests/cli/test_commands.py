@@ -842,7 +842,7 @@ def test_every_command_is_under_the_tests_above(ncfm_):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["distill", "digts", "--ipc", 1], "Unknown data set 'digts'.*Did you mean 'digits'"),
+        (["distill", "digts", "--ipc", 1], "Unknown dataset 'digts'.*Did you mean 'digits'"),
         (["compare", "cifar11", "--ipc", 1], "Did you mean 'cifar10'"),
         (["pretrain", "digts"], "Did you mean 'digits'"),
         (["distill", "digits", "--ipc", 1, "--recipe", "digits-ipc"], "Unknown recipe 'digits-ipc'.*Did you mean"),
