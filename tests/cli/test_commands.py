@@ -752,7 +752,7 @@ def test_export_refuses_and_replaces(ncfm_, tmp_path, mosaics):
     assert len(contents(tmp_path / "png")) == 81
     photos = ncfm_("export", tmp_path / "run", "--to", "png", "--out", tmp_path / "run", "--force")
     assert photos.code == 2
-    assert "holds something else" in photos.err
+    assert "not an ncfm export" in photos.err
     assert (tmp_path / "run" / "scores.json").is_file()
 
 
