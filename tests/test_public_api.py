@@ -42,7 +42,7 @@ print([i for i, (a, b) in enumerate(zip(before, after)) if a != b])
 print([name for name in ("sklearn", "scipy", "datasets", "typer") if name in sys.modules])
 """
 
-# Needed to distil, to judge, to read data; not to load a set.
+# Needed to distil, to evaluate, to read data; not to load a set.
 NOT_TO_LOAD = (
     *("datasets", "pyarrow", "pandas", "huggingface_hub", "sklearn", "scipy", "matplotlib"),
     *("pydantic", "typer", "rich", "jaxtyping"),
@@ -126,7 +126,7 @@ def test_a_round_trip(tmp_path, digits):
     assert images.shape == (40, 1, 8, 8)
     assert labels.tolist() == [c for c in range(10) for _ in range(4)]
 
-    # The set, its folder and its bare tensors are one and the same to the judge.
+    # The set, its folder and its bare tensors give the same evaluation.
     of_set = ncfm.evaluate(loaded)
     of_folder = ncfm.evaluate(tmp_path / "run")
     of_tensors = ncfm.evaluate(LabelledImages(images, labels), digits, settings=SETTINGS)
@@ -286,7 +286,7 @@ def test_students_learn_from_the_teachers_of_the_set(digits, own_cache):
         def begin(self, stage, total, unit="step"):
             heard.append(stage)
 
-    # The set says how its teachers were trained, and they are found again, whatever the students' seed.
+    # The set records how its teachers were trained, and they are found again, whatever the students' seed.
     asked = {key: value for key, value in TAUGHT.items() if key.startswith("evaluate.")}
     taught = ncfm.evaluate(made, digits, settings=asked, seed=8, reporter=Reporter())
     assert heard == ["teachers", "students"]
@@ -303,11 +303,11 @@ def test_students_of_another_teacher_are_not_mistaken_for_these(digits):
     first, again, other = (
         ncfm.evaluate(train, digits, settings=TAUGHT | {"teachers.epochs": epochs}).students for epochs in (1, 1, 0)
     )
-    assert first == again  # remembered, the seconds too
+    assert first == again  # cached, including the seconds
     assert [s.confusion for s in first] != [s.confusion for s in other]
 
 
-def test_teachers_are_asked_of_bare_tensors_and_foreign_sets_too(digits, tmp_path):
+def test_teachers_are_asked_of_bare_tensors_and_external_sets_too(digits, tmp_path):
     x, y = digits.train.labelled()
     torch.save({"images": x[::40], "labels": y[::40]}, tmp_path / "theirs.pt")
     of_tensors = ncfm.evaluate(LabelledImages(x[::40], y[::40]), digits, settings=TAUGHT)
@@ -326,7 +326,7 @@ def test_the_documented_formulas_are_exported():
 
 def test_equal_samples_are_exactly_0_apart():
     x = torch.ones(8, 3)
-    assert float(ncfm.ncfd(x, x, torch.ones(16, 3))) == 0  # as the example of its docstring says
+    assert float(ncfm.ncfd(x, x, torch.ones(16, 3))) == 0  # as in the example of its docstring
 
 
 # --- mistakes -----------------------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ def test_a_set_of_other_classes_is_refused(digits):
         ncfm.evaluate(result.synthetic, other)
 
 
-def test_bare_tensors_need_data_to_be_judged_on(digits):
+def test_bare_tensors_need_data_to_evaluate_on(digits):
     with pytest.raises(ncfm.NcfmError, match="what data it was made from"):
         ncfm.evaluate(digits.train.labelled())
 
@@ -349,7 +349,7 @@ def test_resume_needs_a_folder():
         ncfm.distill("digits", ipc=1, recipe="none", settings=SETTINGS, resume=True)
 
 
-def test_data_without_a_test_split_are_judged_on_a_part_set_aside(digits):
+def test_data_without_a_test_split_are_evaluated_on_a_part_set_aside(digits):
     alone = ncfm.ImageSet("alone", digits.train, None, digits.class_names)
     with pytest.warns(UserWarning, match="alone: no test split: .* were set aside"):
         result = ncfm.distill(alone, ipc=1, recipe="none", settings=SETTINGS)
@@ -357,6 +357,6 @@ def test_data_without_a_test_split_are_judged_on_a_part_set_aside(digits):
     with pytest.warns(UserWarning, match="alone: no test split"):
         judged = ncfm.evaluate(result.synthetic, alone)
     assert len(judged.accuracies) == 2
-    # What is judged on was not distilled from: the fingerprint is that of the rest.
+    # The test images were not distilled from: the fingerprint is that of the rest.
     rest = with_test_split(alone, 0.2)
     assert result.synthetic.facts["data_fingerprint"] == rest.fingerprint != alone.fingerprint

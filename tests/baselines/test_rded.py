@@ -116,7 +116,7 @@ def test_shares_and_places_are_uniform():
         mean, within = interval(values)
         assert abs(float(mean) - (low + high) / 2) < float(within)
         assert float(values.std()) == pytest.approx((high - low) / 12**0.5, rel=0.02)
-    # Of one another they know nothing: the correlation of 20,000 pairs has deviation 0.007.
+    # They are independent: the correlation of 20,000 pairs has standard deviation 0.007.
     assert float(torch.corrcoef(torch.stack([share, *place.T])).triu(1).abs().max()) < 0.03
 
 
@@ -134,7 +134,7 @@ def test_a_pool_is_a_random_part_of_the_class(images):
         assert at.tolist() == sorted(set(at.tolist()))
         assert len(at) == 5
         assert set(at.tolist()) <= set(range(2 * N, 3 * N))
-    counts = torch.bincount(torch.cat(drawn) - 2 * N, minlength=N)  # each in 5 of 8 draws, 25 of 40: deviation 3.1
+    counts = torch.bincount(torch.cat(drawn) - 2 * N, minlength=N)  # each in 5 of 8 draws, 25 of 40: std 3.1
     assert int(counts.min()) > 12
     assert int(counts.max()) < 38
     whole = draw_crops(images, 2, 3, pool_per_class=100, area=AREA, generator=rng(0))
@@ -344,7 +344,7 @@ def test_pixels_stay_within_0_and_1(images, pool, monkeypatch):
     assert (float(made.min()), float(made.max())) == (0, 1)
 
 
-def test_the_set_says_what_it_is_and_can_be_stored(images, pool, tmp_path):
+def test_the_set_records_what_it_is_and_can_be_stored(images, pool, tmp_path):
     made = rded(images, pool, ipc=1, generator=generator(0), num_crops=3, pool_per_class=6)
     assert made.facts == {
         "method": "rded",
@@ -414,7 +414,7 @@ def remembered(folder):
     return sorted((folder / "selections").glob("*"))
 
 
-def test_a_second_choice_asks_nobody(images, pool, asked, own_cache):
+def test_a_second_choice_comes_from_the_cache(images, pool, asked, own_cache):
     states, made = [], []
     for _ in range(2):
         source = generator(0)

@@ -233,7 +233,7 @@ def test_a_centre_whose_row_is_taken_gets_the_next_nearest():
 # --- selections by features ---------------------------------------------------------------------------------
 
 
-def kmeans_as_told(rows, count, seed):
+def kmeans_with_seed(rows, count, seed):
     return k_means(torch.tensor(rows), count, seed).tolist()
 
 
@@ -242,11 +242,11 @@ def kmeans_as_told(rows, count, seed):
     [
         ("herding", lambda rows, count, seed: herding_loop(rows, count)),
         ("kcenter", lambda rows, count, seed: k_center_loop(rows, count)),
-        ("kmeans", kmeans_as_told),
+        ("kmeans", kmeans_with_seed),
     ],
     ids=BY_FEATURES,
 )
-def test_selections_look_at_the_first_trained_teacher(pick, images, pool, method, loop):
+def test_selections_use_the_first_trained_teacher(pick, images, pool, method, loop):
     network = pool.trained(0)
     chosen = pick(method, ipc=3, seed=5).images
     starts = torch.randint(2**32, (10,), generator=generator(5)).tolist()
@@ -381,7 +381,7 @@ def test_an_unknown_selection_names_the_nearest(pick):
 
 
 @pytest.mark.parametrize("method", SELECTIONS)
-def test_the_test_split_is_not_looked_at(images, pool, pick, method, monkeypatch, tmp_path):
+def test_the_test_split_is_not_used(images, pool, pick, method, monkeypatch, tmp_path):
     train_only = ImageSet(images.name, images.train, None, images.class_names)
     alone = select(method, train_only, pool, ipc=2, factor=2, generator=generator(0))
     monkeypatch.setenv("NCFM_CACHE", str(tmp_path))  # an empty one: chosen again
@@ -417,7 +417,7 @@ def test_a_second_selection_extracts_nothing(pick, own_cache, extractions, metho
 
 
 @pytest.mark.parametrize("method", sorted(set(SELECTIONS) - set(BY_TEACHERS)))
-def test_what_needs_no_teachers_is_not_remembered(pick, own_cache, extractions, method):
+def test_what_needs_no_teachers_is_not_cached(pick, own_cache, extractions, method):
     pick(method)
     assert remembered(own_cache) == []
     assert extractions == []
@@ -461,7 +461,7 @@ def test_whatever_determines_a_selection_is_in_its_name(images, pool, own_cache)
     assert choose_(pool=second_first(pool, images)) == 7
     assert choose_(pool=random_pool(images, network=f"{NETWORK}-layer")) == 8  # the same weights in other layers
     assert choose_(factor=2) == 8  # of mosaics only
-    assert choose_(pool=random_pool(images, number=1)) == 8  # the other teachers are not looked at
+    assert choose_(pool=random_pool(images, number=1)) == 8  # the other teachers are not used
     assert choose_(real=dataclasses.replace(images, name="renamed", test=None)) == 8
 
 

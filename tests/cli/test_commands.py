@@ -754,7 +754,7 @@ def test_export_refuses_and_replaces(ncfm_, tmp_path, mosaics):
     assert len(contents(tmp_path / "png")) == 81
     photos = ncfm_("export", tmp_path / "run", "--to", "png", "--out", tmp_path / "run", "--force")
     assert photos.code == 2
-    assert "holds something else" in photos.err
+    assert "not an ncfm export" in photos.err
     assert (tmp_path / "run" / "scores.json").is_file()
 
 
@@ -844,7 +844,7 @@ def test_every_command_is_under_the_tests_above(ncfm_):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["distill", "digts", "--ipc", 1], "Unknown data set 'digts'.*Did you mean 'digits'"),
+        (["distill", "digts", "--ipc", 1], "Unknown dataset 'digts'.*Did you mean 'digits'"),
         (["compare", "cifar11", "--ipc", 1], "Did you mean 'cifar10'"),
         (["pretrain", "digts"], "Did you mean 'digits'"),
         (["distill", "digits", "--ipc", 1, "--recipe", "digits-ipc"], "Unknown recipe 'digits-ipc'.*Did you mean"),

@@ -184,7 +184,7 @@ def test_flip_mirrors_or_does_nothing():
     flipped = [torch.allclose(r, i.flip(-1), atol=RESAMPLED) for r, i in zip(result, images, strict=True)]
     kept = [torch.allclose(r, i, atol=RESAMPLED) for r, i in zip(result, images, strict=True)]
     assert all(a != b for a, b in zip(flipped, kept, strict=True))
-    assert 16 < sum(flipped) < 48  # half of 64, four deviations wide
+    assert 16 < sum(flipped) < 48  # half of 64, four standard deviations wide
 
 
 def test_crop_shifts_by_whole_pixels_and_fills_with_zeros():

@@ -87,7 +87,7 @@ def test_a_single_class_is_refused():
         ImageSet("lonely", split, None, ("a", "b"))
 
 
-def test_a_set_without_test_split_says_so_when_asked():
+def test_a_set_without_test_split_is_reported_when_needed():
     split, _ = numbered_split(COUNTS)
     images = ImageSet("mine", split, None, tuple("abcd"))
     with pytest.raises(NcfmError, match="mine has no test split"):

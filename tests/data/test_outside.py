@@ -93,7 +93,7 @@ def test_what_the_callable_returns_becomes_a_set_of_its_name(name):
 
 @pytest.mark.usefixtures("module")
 @pytest.mark.parametrize("name", ["mine:splits", "mine:image_set"])
-def test_splits_are_told_by_their_names(name):
+def test_splits_are_found_by_their_names(name):
     images = load_images(name)
     assert images.name == name
     assert (len(images.train), len(images.test)) == (15, 9)
@@ -126,7 +126,7 @@ def test_the_callable_gets_the_options_that_it_takes(module, name, asked, given)
         ("mine:number", NcfmError, "must be callable, got a int"),
         ("mine:failing", RunError, "The data source 'mine:failing' failed: IndexError: index 1000"),
         ("mine:refusing", NcfmError, "^No photos today.$"),
-        ("mine:nothing", NcfmError, r"expected \(images, labels\) or a map-style data set, got NoneType"),
+        ("mine:nothing", NcfmError, r"expected \(images, labels\) or a map-style dataset, got NoneType"),
         ("mine:one_class", NcfmError, "mine:one_class: expected images of at least 2 classes, got 1"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_folder_of_that_name_comes_first(module, tmp_path):
 
 @pytest.mark.parametrize("name", ["no such name", "hf", "a:b:c", "1:2"])
 def test_other_names_are_no_sources(name):
-    with pytest.raises(NcfmError, match=r"Unknown data set .* Known: digits, .*hf:owner/name, a path, module:callable"):
+    with pytest.raises(NcfmError, match=r"Unknown dataset .* Known: digits, .*hf:owner/name, a path, module:callable"):
         load_images(name)
 
 
@@ -181,7 +181,7 @@ def test_a_mapping_and_a_test_split_contradict_each_other():
 
 @pytest.fixture
 def of_own_data(module, tmp_path):
-    """A set that says it was made from the user's code, which has not been imported."""
+    """A set that records the user's code as its data, which has not been imported."""
     save(synthetic(facts={"data": "mine:pair", "config": {}}), tmp_path / "set")
     return tmp_path / "set"
 

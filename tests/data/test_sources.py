@@ -559,11 +559,11 @@ def no_network(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("cifar-10", r"Unknown data set 'cifar-10'.*Did you mean 'cifar10'\?"),
+        ("cifar-10", r"Unknown dataset 'cifar-10'.*Did you mean 'cifar10'\?"),
         ("Digits", r"Did you mean 'digits'\?"),
         ("cifar100-course", r"Did you mean 'cifar100-coarse'\?"),
         ("zzz", r"neither a known name nor an existing folder .*Known: digits, cifar10"),
-        ("no/such/file.parquet", r"Unknown data set 'no/such/file\.parquet'"),
+        ("no/such/file.parquet", r"Unknown dataset 'no/such/file\.parquet'"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name, message):
@@ -607,7 +607,7 @@ def test_cifar100_has_fine_and_coarse_classes(tmp_path, no_network):
 
 
 @pytest.mark.parametrize("empty", [None, ""])
-def test_a_hub_out_of_reach_is_told_with_how_to_mend(no_network, monkeypatch, empty):
+def test_a_hub_out_of_reach_is_reported_with_a_remedy(no_network, monkeypatch, empty):
     if empty is not None:
         monkeypatch.setenv("NCFM_DATA", empty)
     with pytest.raises(NcfmError, match=r"cifar10: no --data-dir and no NCFM_DATA.*Couldn't reach") as caught:
@@ -615,7 +615,7 @@ def test_a_hub_out_of_reach_is_told_with_how_to_mend(no_network, monkeypatch, em
     assert "Put its files into <data-dir>/cifar10/" in str(caught.value)
 
 
-def test_a_hub_set_out_of_reach_is_told(no_network):
+def test_a_hub_set_out_of_reach_is_reported(no_network):
     with pytest.raises(NcfmError, match=r"Could not load 'someone/pets' from the Hugging Face hub.*reach"):
         load_images("hf:someone/pets")
 
@@ -707,7 +707,7 @@ def test_nothing_readable_is_a_failure_whatever_is_allowed(tmp_path):
         load_images(str(folder), max_unreadable=0.99)
 
 
-def test_classes_without_images_are_told(tmp_path):
+def test_classes_without_images_are_reported(tmp_path):
     write_folder(tmp_path / "train", PNGS, LABELS, names=CLASSES)
     (tmp_path / "train" / "fox").mkdir()
     images = load_images(str(tmp_path))
@@ -781,14 +781,14 @@ def test_fashion_mnist_has_its_names(tmp_path):
     ],
     ids=["cut", "longer", "floats", "header", "huge"],
 )
-def test_damaged_idx_files_are_told(tmp_path, damage, words):
+def test_damaged_idx_files_are_reported(tmp_path, damage, words):
     path = write_idx(tmp_path / "mnist", compress=False) / "train-images-idx3-ubyte"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(NcfmError, match=words):
         load_images(str(path.parent))
 
 
-def test_a_cut_gzip_file_is_told(tmp_path):
+def test_a_cut_gzip_file_is_reported(tmp_path):
     path = write_idx(tmp_path / "mnist") / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(NcfmError, match="train-images"):
@@ -846,7 +846,7 @@ def test_a_subset_with_a_folder_of_its_own(tmp_path):
     assert load_images("imagenette", data_dir=tmp_path).image_size == 128  # the field's, if none is asked for
 
 
-def test_a_subset_of_something_else_is_told(tmp_path):
+def test_a_subset_of_something_else_is_reported(tmp_path):
     write_folder(tmp_path / "imagenet-1k" / "train", PNGS, LABELS)
     with pytest.raises(NcfmError, match=r"imagemeow: train has 3 classes, but not n02123045.*is it ImageNet-1K"):
         load_images("imagemeow", data_dir=tmp_path)
@@ -924,7 +924,7 @@ def test_grey_arrays_and_numbers_for_names():
         ((np.zeros((0, 4, 4, 3), np.uint8), []), "at least one image"),
     ],
 )
-def test_arrays_that_are_no_images_are_told(source, words):
+def test_arrays_that_are_no_images_are_reported(source, words):
     with pytest.raises(NcfmError, match=words):
         images_of(source)
 
@@ -973,7 +973,7 @@ PIXELS = np.zeros((8, 8), np.uint8)
         ((PIXELS, 10**12), "labels below 1,048,576, found 1000000000000"),
     ],
 )
-def test_items_that_are_no_image_and_label_are_told(item, message):
+def test_items_that_are_no_image_and_label_are_reported(item, message):
     with pytest.raises(NcfmError, match=message):
         images_of(Plain((PIXELS, 0), item))
 

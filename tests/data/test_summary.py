@@ -41,7 +41,7 @@ def test_duplicates_conflicts_and_leaks_are_counted():
     )
 
 
-def test_unequal_and_empty_classes_are_told():
+def test_unequal_and_empty_classes_are_reported():
     labels = [0] * 20 + [1] * 2
     card = describe(images_of((pictures(*range(22)), labels), (pictures(100), [0]), class_names=CLASSES))
     assert card.problems == (

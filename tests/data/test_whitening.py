@@ -44,7 +44,7 @@ def test_the_covariance_becomes_that_of_the_formula():
     assert values.max() > 20 * values.min()  # it was far from white
 
 
-def test_the_map_is_symmetric_and_positive_so_images_keep_their_looks():
+def test_the_map_is_symmetric_and_positive_so_images_stay_recognisable():
     matrix = whitened(smooth()).statistics.whitening.matrix.double()
     torch.testing.assert_close(matrix, matrix.T)
     assert torch.linalg.eigvalsh(matrix).min() > 0
@@ -64,7 +64,7 @@ def test_the_gradient_goes_through_to_the_pixels():
     assert torch.autograd.gradcheck(lambda v: normalize(v, data.statistics).square().sum(), (x,))
 
 
-def test_the_test_split_has_no_say():
+def test_the_test_split_has_no_influence():
     poison = ImageSplit.of(255 - smooth(), torch.arange(400) % 2, 2)
     a, b = whitened(smooth()), whitened(smooth(), test=poison)
     assert torch.equal(a.statistics.whitening.matrix, b.statistics.whitening.matrix)
@@ -90,7 +90,7 @@ def test_validation_images_are_left_out_of_the_map(digits):
     assert torch.equal(data.statistics.whitening.matrix, expected.matrix)
 
 
-def test_a_run_with_zca_from_the_data_to_the_judge(tmp_path):
+def test_a_run_with_zca_from_the_data_to_the_evaluation(tmp_path):
     settings = SETTINGS | {"data.zca": True, "distill.factor": 1}
     result = ncfm.distill("digits", ipc=1, recipe="none", settings=settings, out=tmp_path / "run")
     stored = ncfm.load(tmp_path / "run")

@@ -61,7 +61,7 @@ def test_a_single_reference_has_no_second():
     assert found.distance.tolist() == pytest.approx([3**0.5] * 2)
 
 
-def test_nothing_to_compare_with_is_told():
+def test_nothing_to_compare_with_is_reported():
     with pytest.raises(NcfmError, match="references"):
         nearest(torch.zeros(2, 3), [])
     with pytest.raises(NcfmError, match="references"):
@@ -92,6 +92,6 @@ def test_the_plane_of_others_is_that_of_the_first():
 
 
 @pytest.mark.parametrize("x", [torch.randn(2, 5), torch.randn(9, 1), torch.ones(9, 5)])
-def test_points_without_a_plane_are_told(x):
+def test_points_without_a_plane_are_reported(x):
     with pytest.raises(NcfmError, match="at least 3 different points"):
         principal_plane(x)

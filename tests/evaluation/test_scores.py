@@ -144,7 +144,7 @@ def test_weights_out_of_range_are_refused():
 
 
 def test_the_paired_score_interval_by_hand():
-    # alpha of each student, synthetic - (random + full) / 2, is 0, -0.005 and 0.005: deviation 0.005, and Student's
+    # alpha of each student, synthetic - (random + full) / 2, is 0, -0.005 and 0.005: std 0.005, and Student's
     # t for 2 degrees of freedom is 4.303, so the half width is 4.303 * 0.005 / sqrt(3) = 0.012422.
     full, synthetic, random_images = [0.80, 0.82, 0.84], [0.60, 0.61, 0.62], [0.40, 0.41, 0.39]
     found = label_robust_interval(full, synthetic, random_images, paired=True)
@@ -184,7 +184,7 @@ def test_the_same_students_in_both_terms_are_one_sample():
     full, hard, random_images = [0.8, 0.82, 0.81], [0.6, 0.64, 0.62], [0.4, 0.41, 0.42]
     alone = label_robust_interval(full, hard, random_images)
     twice = label_robust_interval(full, hard, random_images, synthetic=tuple(hard))
-    other = label_robust_interval(full, hard, random_images, synthetic=hard[::-1])  # as if trained anew
+    other = label_robust_interval(full, hard, random_images, synthetic=hard[::-1])  # as if trained again
     assert alone == twice
     assert other.value == pytest.approx(alone.value)
     assert other.high - other.low < alone.high - alone.low
@@ -212,7 +212,7 @@ def test_score_intervals_need_students_and_pairs_equally_many():
         label_robust_interval([0.8, 0.8], [0.6, 0.6, 0.6], [0.4, 0.4], paired=True)
 
 
-def test_score_intervals_hold_the_true_score_as_often_as_they_say():
+def test_score_intervals_cover_the_true_score_as_often_as_claimed():
     # alpha = 0.5 (0.65 - 0.35) - 0.5 (0.85 - 0.60) = 0.025, students of unequal number and spread.
     repeats, truth = 600, score(0.025)
     samples = (
@@ -369,7 +369,7 @@ def test_a_bin_holds_its_upper_end():
 
 
 @pytest.mark.parametrize("judge", [confusion_matrix, expected_calibration_error])
-def test_logits_that_do_not_fit_are_told(judge):
+def test_logits_that_do_not_fit_are_reported(judge):
     logits, labels = some_logits(0, 6)
     for bad, other in ((logits[:5], labels), (logits[0], labels), (logits, labels[:, None]), (logits[:0], labels[:0])):
         with pytest.raises(NcfmError, match=r"Expected logits of shape \(n, C\)"):
@@ -398,7 +398,7 @@ def test_half_precision_logits_will_do():
 
 
 def test_the_paired_comparison_by_hand():
-    # Differences 0.02, 0.03, 0.01: mean 0.02, deviation 0.01, t = 2 sqrt(3); for 2 degrees of freedom the two-sided p
+    # Differences 0.02, 0.03, 0.01: mean 0.02, std 0.01, t = 2 sqrt(3); for 2 degrees of freedom the two-sided p
     # is 1 - t / sqrt(t^2 + 2) = 1 - sqrt(12 / 14), and the 95 % point 4.303.
     found = compare_runs([0.62, 0.64, 0.63], [0.60, 0.61, 0.62])
     assert found.difference == pytest.approx(0.02)
@@ -470,7 +470,7 @@ def test_pairs_see_finer_differences_where_students_share_their_luck():
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_the_test_errs_as_often_as_it_says(paired):
+def test_the_test_errs_as_often_as_claimed(paired):
     repeats = 600
     pairs = zip(draw(0, 0.6, 0.01, repeats, 4), draw(1, 0.6, 0.01, repeats, 4), strict=True)
     found = [compare_runs(a, b, paired=paired) for a, b in pairs]
@@ -650,7 +650,7 @@ def test_three_items_have_an_interval():
     assert found.kendall == pytest.approx((1 / 3, -1.0, 1.0))
 
 
-def test_rank_intervals_hold_the_truth_about_as_often_as_they_say():
+def test_rank_intervals_cover_the_truth_about_as_often_as_claimed():
     # Two normal variables of correlation r: rho = 6 / pi asin(r / 2) and tau = 2 / pi asin(r).
     r, repeats, n = 0.6, 150, 30
     x, z = normal(0, repeats, n), normal(1, repeats, n)
@@ -678,6 +678,6 @@ def test_rank_intervals_hold_the_truth_about_as_often_as_they_say():
         ([1, 2, 3], [1, 2, 3], {"resamples": 10}, "resamples must be at least 100, got 10"),
     ],
 )
-def test_what_cannot_be_ranked_is_told(x, y, options, message):
+def test_what_cannot_be_ranked_is_reported(x, y, options, message):
     with pytest.raises(NcfmError, match=message):
         rank_correlation(x, y, **options)

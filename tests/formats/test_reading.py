@@ -1,4 +1,4 @@
-"""Sets of other programs: every form gives the images that were written, and what does not fit is told."""
+"""External formats: every file gives the images that were written, and what does not match is reported."""
 
 from __future__ import annotations
 
@@ -126,10 +126,10 @@ def test_a_part_of_the_classes(real, stored, tmp_path):
     assert_same(read_external(tmp_path / "set.npz", real), stored[:6], LABELS[:6])
 
 
-# --- judged -------------------------------------------------------------------------------------------------
+# --- evaluated ----------------------------------------------------------------------------------------------
 
 
-def test_a_set_in_a_file_is_judged_as_its_tensors_are(real, stored, tmp_path):
+def test_a_set_in_a_file_is_evaluated_like_its_tensors(real, stored, tmp_path):
     np.savez(tmp_path / "set.npz", images=stored.numpy(), labels=LABELS.numpy())
     settings = {"evaluate.network": "convnet1w8", "evaluate.epochs": 2, "evaluate.runs": 2}
     of_file = ncfm.evaluate(tmp_path / "set.npz", "digits", settings=settings)
@@ -137,7 +137,7 @@ def test_a_set_in_a_file_is_judged_as_its_tensors_are(real, stored, tmp_path):
     assert of_file.accuracies == of_tensors.accuracies
 
 
-def test_what_ncfm_wrote_is_no_foreign_set(tmp_path):
+def test_what_ncfm_wrote_is_not_an_external_format(tmp_path):
     assert is_set(tmp_path / "nothing")
     assert not is_set(tmp_path)
     (tmp_path / "set.json").touch()
@@ -178,7 +178,7 @@ def saved(folder, images, labels):
         (np.full((4, 1, 8, 8), -1e6), [0, 1, 2, 3], r"floats in \[0, 1\], or normalised"),
     ],
 )
-def test_what_does_not_fit_is_told(real, tmp_path, images, labels, message):
+def test_what_does_not_fit_is_reported(real, tmp_path, images, labels, message):
     with pytest.raises(NcfmError, match=message):
         read_external(saved(tmp_path, images, np.array(labels)), real)
 
@@ -192,19 +192,19 @@ def test_what_does_not_fit_is_told(real, tmp_path, images, labels, message):
         ("set.csv", b"a,b", r"ending in .parquet, .npz, .pt"),
     ],
 )
-def test_foreign_and_damaged_files_are_told(real, tmp_path, name, content, message):
+def test_unknown_and_damaged_files_are_reported(real, tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(NcfmError, match=message):
         read_external(tmp_path / name, real)
 
 
-def test_images_by_another_name_are_told(real, tmp_path):
+def test_images_by_another_name_are_reported(real, tmp_path):
     np.savez(tmp_path / "set.npz", pictures=np.zeros((2, 8, 8), np.uint8))
     with pytest.raises(NcfmError, match=r"expected images named images, .*found pictures"):
         read_external(tmp_path / "set.npz", real)
 
 
-def test_classes_that_the_data_do_not_have_are_told(real, tmp_path):
+def test_classes_that_the_data_do_not_have_are_reported(real, tmp_path):
     for name in ("cat", "dog"):
         (tmp_path / "set" / name).mkdir(parents=True)
         Image.new("L", (8, 8)).save(tmp_path / "set" / name / "a.png")

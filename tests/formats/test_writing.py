@@ -207,7 +207,7 @@ def test_ddranking_without_soft_labels_has_class_indices(tmp_path):
 
 
 @pytest.mark.parametrize("to", ["png", "parquet", "hf", "npz", "pt"])
-def test_our_own_judge_reads_every_form(chosen, to, tmp_path):
+def test_our_own_evaluation_reads_every_format(chosen, to, tmp_path):
     place = export(chosen, tmp_path / f"set{FORMATS[to].suffix}", to=to).path
     found = read_external(place, real_of(chosen))
     assert_found(chosen, to_uint8(found.images), found.labels)
@@ -411,7 +411,7 @@ def test_a_folder_that_cannot_be_renamed_comes_back(tmp_path):
         ({"to": "ddranking", "stored": True}, "supports decoded images only; leave out stored"),
     ],
 )
-def test_what_a_format_does_not_have_is_told(options, message, tmp_path):
+def test_what_a_format_does_not_have_is_reported(options, message, tmp_path):
     with pytest.raises(NcfmError, match=message):
         export(SETS["grey"], tmp_path / "set", **options)
     assert list(tmp_path.iterdir()) == []
@@ -438,7 +438,7 @@ SCORE = {"accuracy_mean": 0.663, "accuracy_std": 0.002, "accuracy_low": 0.658, "
 SCORE |= {"accuracies": [0.661, 0.663, 0.665], "network": "convnet", "protocol": "quick@epochs=300"}
 
 
-def test_a_card_tells_where_a_set_comes_from_and_what_it_is_worth():
+def test_a_card_has_provenance_and_evaluations():
     facts = {
         "data": "cifar10",
         "method": "ncfm",
@@ -481,14 +481,14 @@ def test_a_card_tells_where_a_set_comes_from_and_what_it_is_worth():
     assert "/home/me" not in body
 
 
-def test_a_card_of_little_says_what_is_not_known():
+def test_a_card_without_facts_names_what_is_not_known():
     front, body = card_of(made(), repository="me/set")
     assert front["license"] == "unknown"
     assert "source_datasets" not in front
     assert "Not evaluated yet" in body
     assert "the terms of the source data apply" in body
     assert 'load_dataset("me/set", split="train")' in body
-    assert "Wang et al." not in body  # nothing says by what method
+    assert "Wang et al." not in body  # the method is not recorded
 
 
 def test_known_licences():
@@ -563,7 +563,7 @@ def test_a_folder_is_sent_to_a_private_repository(tmp_path):
     assert upload[2]["repo_type"] == "dataset"
 
 
-def test_what_the_hub_refuses_is_told(tmp_path):
+def test_what_the_hub_refuses_is_reported(tmp_path):
     with pytest.raises(RunError, match=r"rejected me/set: no right to write\. The export itself is in"):
         hub.push(tmp_path, "me/set", FakeHub(RuntimeError("no right to write")))
 
@@ -576,7 +576,7 @@ def test_names_that_the_hub_does_not_have(name, tmp_path):
     assert fake.asked == []
 
 
-def test_no_token_is_told(monkeypatch):
+def test_no_token_is_reported(monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     with pytest.raises(NcfmError, match="token with write access: set HF_TOKEN"):
         hub.hub_api()

@@ -392,7 +392,7 @@ def test_built_once_and_found_again(anew, monkeypatch):
 
 
 @needs_kernels
-def test_another_source_or_processor_is_built_anew(anew, monkeypatch):
+def test_another_source_or_processor_is_built_again(anew, monkeypatch):
     anew()
     monkeypatch.setattr(library, "_processor", lambda: "another")
     library.load.cache_clear()
@@ -407,7 +407,7 @@ def test_switched_off_by_the_environment(anew, monkeypatch, value, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_without_a_compiler_the_user_is_told_once(anew, monkeypatch, capsys):
+def test_without_a_compiler_the_user_is_reported_once(anew, monkeypatch, capsys):
     monkeypatch.setattr(library, "cpp_compiler", lambda: None)
     monkeypatch.setattr(library.sys, "platform", "linux")
     assert anew() is None

@@ -1,4 +1,4 @@
-"""Networks to judge across architectures: sizes and parameters by hand, properties of every family, networks from
+"""Networks for evaluation across architectures: sizes and parameters by hand, properties of every family, networks from
 elsewhere."""
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ EVERY_SIZE = [(name, size, (1, 3)[(i + j) % 2]) for i, name in enumerate(THIN.va
 
 
 @pytest.mark.parametrize(("name", "size", "channels"), EVERY_SIZE)
-def test_every_size_has_features_that_tell_images_apart(name, size, channels):
+def test_every_size_has_features_that_differ_between_images(name, size, channels):
     network = build(name, channels=channels, num_classes=2, image_size=size)
     x = images_of(size, channels=channels)
     with torch.no_grad():
@@ -491,7 +491,7 @@ def test_hooked_networks_compile_whole():
     ],
     ids=["no linear", "not the classifier", "does not fit", "images mixed"],
 )
-def test_what_cannot_be_hooked_is_told(module, message):
+def test_what_cannot_be_hooked_is_reported(module, message):
     with pytest.raises(NcfmError, match=message):
         Hooked(module, (3, 8, 8))
 
@@ -583,7 +583,7 @@ def test_own_code_is_found_in_the_current_folder():
         ("own_networks:Maps", r"returns \(3, 4, 1, 1\) for 3 images; expected \(n, num_features\) = \(3, 4\)"),
     ],
 )
-def test_mistakes_of_own_code_are_told(name, message):
+def test_mistakes_of_own_code_are_reported(name, message):
     with pytest.raises(NcfmError, match=message):
         build(name, image_size=8)
 
@@ -680,7 +680,7 @@ def test_a_model_of_timm_that_takes_any_size(timm):
     ],
 )
 @pytest.mark.usefixtures("timm")
-def test_what_timm_does_not_have_is_told(name, message):
+def test_what_timm_does_not_have_is_reported(name, message):
     with pytest.raises(NcfmError, match=message):
         build(name, image_size=8)
 

@@ -36,7 +36,7 @@ def test_chunks_change_nothing(n, norm):
 
 
 def test_every_pass_without_gradient_has_the_same_shape(monkeypatch):
-    """Compiled code is built anew for every shape."""
+    """Code is compiled again for every shape."""
     extractor = FeatureExtractor(network(), chunk_size=CHUNK)
     seen, forward = [], extractor._forward
     monkeypatch.setattr(extractor, "_forward", lambda x: (seen.append(len(x)), forward(x))[1])
@@ -146,7 +146,7 @@ class OnlyLogits(nn.Module):
         return images.flatten(1)
 
 
-def test_a_foreign_network_needs_features():
+def test_another_network_needs_features():
     with pytest.raises(NcfmError, match=r"OnlyLogits has no forward_features and num_features"):
         FeatureExtractor(OnlyLogits())
 
@@ -158,7 +158,7 @@ class Foreign(nn.Module):
         return images.flatten(1)[:, :2]
 
 
-def test_a_foreign_network_with_features_is_taken():
+def test_another_network_with_features_is_accepted():
     x = images_of(3)
     found = FeatureExtractor(Foreign(), normalize=False)(x)
     assert torch.equal(found, x.flatten(1)[:, :2])

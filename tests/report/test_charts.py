@@ -93,7 +93,7 @@ def test_bands_and_several_lines_have_keys_that_do_not_rest_on_colour():
     assert len([e for e in parsed(chart).iter("path") if e.get("class").startswith("band")]) == 1
 
 
-def test_bars_say_their_values_and_intervals():
+def test_bars_have_their_values_and_intervals():
     chart = bar_chart(
         "A", "B.", [Bar("x", 71.0, 65.1, 76.8), Bar("y", 50.0, own=False)], x_label="accuracy, %", rule=("chance", 10.0)
     )

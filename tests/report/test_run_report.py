@@ -1,4 +1,4 @@
-"""The report: whole, self-contained, escaped, honest about copies, and sane whatever a run folder lacks."""
+"""The report: whole, self-contained, escaped, with copy detection, and a sentence for what a run folder lacks."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_code_in_sentences_is_escaped():
         (SNAPSHOTS_FOLDER, "has no film/", "snapshots"),
     ],
 )
-def test_what_is_missing_is_said(run, gone, said, section):
+def test_what_is_missing_is_reported(run, gone, said, section):
     shutil.rmtree(run / gone) if (run / gone).is_dir() else (run / gone).unlink()
     written = write_report(run, with_data=False)
     assert written.missing.keys() == {section, "data"}
@@ -263,7 +263,7 @@ def test_what_is_damaged_is_left_out(run, name, content):
 
 
 def test_an_old_run_has_a_report(run):
-    # Without film, parts of the discrepancy, a command and versions.
+    # Without snapshots, parts of the discrepancy, a command and versions.
     shutil.rmtree(run / SNAPSHOTS_FOLDER)
     entries = [json.loads(line) for line in (run / METRICS_FILE).read_text().splitlines()]
     old = [{k: v for k, v in e.items() if k not in ("amplitude", "phase")} for e in entries]
@@ -306,10 +306,10 @@ def test_what_is_no_run_is_refused(tmp_path):
         write_report(tmp_path / "none")
 
 
-# --- beside others ------------------------------------------------------------------------------------------
+# --- comparison ------------------------------------------------------------------------------------------
 
 
-def test_others_stand_beside_by_the_same_recipe_only(run, finished, tmp_path):
+def test_others_are_compared_under_the_same_protocol_only(run, finished, tmp_path):
     other = shutil.copytree(finished, tmp_path / "other")
     write_json(other / SCORES_FILE, [score(0.55), score(0.9, network="mlp")])
     write_json(

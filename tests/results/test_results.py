@@ -83,7 +83,7 @@ def test_a_measurement_is_written_once(tmp_path):
     append_rows(path, [ROW])
     append_rows(path, [dataclasses.replace(ROW, command="again", date="2030-01-01", commit="f", threads=9)])
     assert len(read_rows(path)) == 1
-    append_rows(path, [dataclasses.replace(ROW, evaluate_seconds=ROW.evaluate_seconds + 1)])  # measured anew
+    append_rows(path, [dataclasses.replace(ROW, evaluate_seconds=ROW.evaluate_seconds + 1)])  # measured again
     assert len(read_rows(path)) == 2
 
 
@@ -139,7 +139,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]  # no temporary file is left
 
 
-def test_missing_rows_are_told(tmp_path):
+def test_missing_rows_are_reported(tmp_path):
     with pytest.raises(NcfmError, match="Expected a results file"):
         read_rows(tmp_path / "rows.csv")
 
@@ -168,7 +168,7 @@ def test_a_table_by_hand(tmp_path):
     ]
 
 
-def test_commands_tell_no_places_of_this_machine(monkeypatch):
+def test_commands_have_no_folders_of_this_machine(monkeypatch):
     told = ["/opt/bin/ncfm", "continual", "/home/me/set", "--plot=/tmp/a b.png", "--set", "evaluate.runs=3", "runs/x"]
     monkeypatch.setattr(sys, "argv", told)
     assert results.command_line() == "ncfm continual set '--plot=a b.png' --set evaluate.runs=3 runs/x"
@@ -208,7 +208,7 @@ def test_a_table_of_methods_by_hand(tmp_path):
 
 def test_a_table_of_ablations_by_hand():
     usual = {0: 0.5, 1: 0.5, 2: 0.5}
-    # Of three numbers with a deviation of 10 the interval reaches 4.303 * 10 / sqrt(3) = 24.8 to both sides.
+    # Of three numbers with a standard deviation of 10 the interval reaches 4.303 * 10 / sqrt(3) = 24.8 to both sides.
     variants = [
         Ablated("minmax", "learned", usual),
         Ablated("alpha", "alpha=0", {0: 0.5, 1: 0.6, 2: 0.7}),
@@ -223,7 +223,7 @@ def test_a_table_of_ablations_by_hand():
     assert one == "| factor | factor=3 | 40.0 | - | -10.0 | - | - |"
 
 
-def test_a_table_of_a_race_has_what_the_lines_tell():
+def test_a_table_of_a_race_has_the_content_of_the_lines():
     measured = [
         ("1", "ncfm", 0.5, 400),
         ("1", "datm, unrolled, 2 steps", 1.0, 500),
@@ -279,7 +279,7 @@ def test_a_table_of_fuzzing_has_a_sum():
 LAST = ("device", "threads", "command", "commit", "date")
 
 
-def test_a_table_of_variants_tells_what_differs(tmp_path):
+def test_a_table_of_variants_has_their_differences(tmp_path):
     path = tmp_path / "rows.csv"
     plain, other = "distill.iterations=9", "gaussian,distill.iterations=9"
     measured = [("ncfm", plain, 0, 0.5), ("ncfm", other, 0, 0.6), ("ncfm", other, 1, 0.7), ("mse", plain, 0, 0.3)]
@@ -305,7 +305,7 @@ def test_a_table_of_one_student_has_no_interval(tmp_path):
     assert "88.0" not in line
 
 
-def test_switches_beside_the_first_seed_by_seed():
+def test_switches_against_the_first_seed_by_seed():
     def rows(*accuracies, best=""):
         return [
             {"seed": str(seed), "accuracy_mean": str(value), "accuracy_best_mean": best and str(value + best)}
@@ -327,7 +327,7 @@ def test_switches_beside_the_first_seed_by_seed():
     ]
 
 
-def test_rows_that_have_not_been_run_say_how_long_they_would_take():
+def test_rows_that_have_not_been_run_have_a_predicted_time():
     planned = {"teacher_seconds": "90", "distill_seconds": "9000", "evaluate_seconds": "1e6"}
     planned |= {"device": "cpu", "threads": "2"}
     table = planned_table([("one", 71.8, planned), ("two", None, None)])
@@ -371,7 +371,7 @@ def test_a_row_for_each_class(channels):
             cell = picture[top : top + tile, left : left + tile].reshape(-1, 3)
             assert {tuple(map(int, p)) for p in np.unique(cell, axis=0)} == {colour(images, c, i)}
             assert tuple(picture[top + tile, left]) == BACKGROUND  # the gap below
-            assert tuple(picture[top, left + tile]) == BACKGROUND  # and beside
+            assert tuple(picture[top, left + tile]) == BACKGROUND  # and next to it
 
 
 def test_classes_side_by_side_with_one_image_each():

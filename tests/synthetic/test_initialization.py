@@ -101,7 +101,7 @@ def test_a_start_from_the_first_images_takes_them_in_order_and_draws_nothing():
 
 @pytest.mark.parametrize("init", ["real", "mosaic"])
 def test_draws_spread_over_the_class(init):
-    # Four images of 20 a draw: how often each of a class comes is binomial, 60 of 300 with deviation 7.
+    # Four images of 20 a draw: how often each of a class comes is binomial, 60 of 300 with standard deviation 7.
     counts = torch.zeros(3, 20)
     ipc = {"real": 4, "mosaic": 1}[init]
     for seed in range(300):
@@ -110,7 +110,7 @@ def test_draws_spread_over_the_class(init):
         places = levels(tiles).view(3, 4) - 80 * torch.arange(3)[:, None]
         counts.scatter_add_(1, places, torch.ones(3, 4))
     assert float(counts.sum()) == 3 * 4 * 300
-    assert_close(counts, torch.full((3, 20), 60.0), atol=28, rtol=0)  # four deviations
+    assert_close(counts, torch.full((3, 20), 60.0), atol=28, rtol=0)  # four standard deviations
 
 
 def test_classes_draw_independently():
@@ -179,7 +179,7 @@ def test_an_extended_start_has_the_earlier_images_first_in_their_classes():
         (of_classes(("a",), mode="multi"), "mode multi"),
     ],
 )
-def test_what_cannot_be_extended_is_told(earlier, message):
+def test_what_cannot_be_extended_is_reported(earlier, message):
     with pytest.raises(NcfmError, match=message):
         extended(of_classes(("a", "b"), ipc=3), earlier)
 

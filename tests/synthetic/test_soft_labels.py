@@ -57,7 +57,7 @@ def test_all_classes_need_no_indices():
     ("options", "bytes_each"),
     [({}, 20), ({"precision": "uint8"}, 10), ({"top_k": 3}, 12), ({"top_k": 3, "precision": "uint8"}, 9)],
 )
-def test_the_price_by_hand(options, bytes_each):
+def test_the_storage_by_hand(options, bytes_each):
     stored = SoftLabels.of(distributions(n=40), **options)
     assert stored.num_bytes == 40 * bytes_each
     assert stored.image_equivalents(3, 32) == pytest.approx(40 * bytes_each / 3072)
@@ -89,7 +89,7 @@ def test_logits_are_no_log_probabilities():
         (SoftTargets(distributions(), temperature=0), "temperature must be above 0"),
     ],
 )
-def test_targets_that_do_not_fit_are_told(targets, message):
+def test_targets_that_do_not_fit_are_reported(targets, message):
     with pytest.raises(NcfmError, match=message):
         targets.checked(5, 10)
 
@@ -98,7 +98,7 @@ def test_targets_that_do_not_fit_are_told(targets, message):
     ("changes", "message"),
     [({"weight": -0.1}, "weight of the soft labels"), ({"temperature": 0}, "temperature must be above 0")],
 )
-def test_teachers_that_cannot_be_used_so_are_told(changes, message):
+def test_teachers_that_cannot_be_used_so_are_reported(changes, message):
     with pytest.raises(NcfmError, match=message):
         TeacherTargets(lambda x: x, "", **changes).checked()
 

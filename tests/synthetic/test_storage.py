@@ -86,7 +86,7 @@ def test_load_an_empty_folder(tmp_path):
 
 
 @pytest.mark.parametrize("content", ['{"format": "another"}', "{}", "[1, 2]", "3"])
-def test_load_a_foreign_folder(tmp_path, content):
+def test_load_a_folder_of_another_program(tmp_path, content):
     (tmp_path / FACTS_FILE).write_text(content)
     with pytest.raises(NcfmError, match=r"was not written by ncfm \(expected format 'ncfm-synthetic-set'\)"):
         load(tmp_path)
@@ -219,19 +219,19 @@ def test_scores_of_the_run_come_with_the_set_and_go_where_it_goes(tmp_path):
     alone = load(save(load(run), tmp_path / "alone"))
     assert alone.scores == (SHORT,)
     assert alone.with_images(alone.images / 2).scores == ()
-    # Back in the run, what the set brings along is not told twice.
+    # Back in the run, what the set brings along is not repeated.
     save(alone, run / "synthetic")
     assert load(run).scores == (SHORT,)
 
 
-def test_scores_that_are_none_are_told(tmp_path):
+def test_scores_that_are_none_are_reported(tmp_path):
     save(synthetic(), tmp_path / "synthetic")
     (tmp_path / "scores.json").write_text("3")
     with pytest.raises(NcfmError, match="is not a list of evaluations; remove it"):
         load(tmp_path)
 
 
-def test_an_evaluation_is_remembered_once_however_long_it_took(tmp_path):
+def test_an_evaluation_is_stored_once_whatever_its_time(tmp_path):
     path = tmp_path / "scores.json"
     add_scores(path, [{"accuracy_mean": 0.5, "seconds": 1.0}])
     add_scores(path, [{"accuracy_mean": 0.5, "seconds": 2.0}, {"accuracy_mean": 0.6, "seconds": 1.0}])
@@ -253,7 +253,7 @@ def test_soft_labels_are_stored_with_the_set(digits, tmp_path, options):
 
 
 @pytest.mark.parametrize("damage", ["exchange", "remove", "truncate"])
-def test_damaged_soft_labels_are_told(digits, tmp_path, damage):
+def test_damaged_soft_labels_are_reported(digits, tmp_path, damage):
     folder = save(with_soft_labels(digits), tmp_path / "set")
     path = folder / "labels.safetensors"
     if damage == "exchange":

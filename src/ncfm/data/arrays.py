@@ -1,4 +1,4 @@
-"""Image sets from arrays, tensors and torch data sets."""
+"""Image sets from arrays, tensors and torch datasets."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _in_memory(source: Any, class_names: Sequence[str] | None, split: str) -> Ra
             raise InputError(f"{split}: expected as many labels as images, got {len(labels)} and {len(images)}.")
     else:
         if not hasattr(source, "__len__") or not hasattr(source, "__getitem__"):
-            raise InputError(f"{split}: expected (images, labels) or a map-style data set, got {describe(source)}.")
+            raise InputError(f"{split}: expected (images, labels) or a map-style dataset, got {describe(source)}.")
         # Items are made twice, once for the label and once for the image: all of them might exceed the memory.
         images, labels = _ItemImages(source, split), [_item(source, i, split)[1] for i in range(len(source))]
     lazily = LazyImages(len(images), lambda start, stop: [_pixels(images[i], split) for i in range(start, stop)])
@@ -67,7 +67,7 @@ def _in_memory(source: Any, class_names: Sequence[str] | None, split: str) -> Ra
 
 
 def _item(source: Any, index: int, split: str) -> tuple[Any, Any]:
-    """An item of a data set, which is an image and a label."""
+    """An item of a dataset, which is an image and a label."""
     item = source[index]
     try:
         image, label = item[0], item[1]
@@ -88,7 +88,7 @@ def _whole(label: Any, split: str) -> int:
 
 
 class _ItemImages:
-    """The images of a data set of (image, label) items."""
+    """The images of a dataset of (image, label) items."""
 
     def __init__(self, source: Any, split: str) -> None:
         self._source, self._split = source, split

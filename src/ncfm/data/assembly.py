@@ -32,7 +32,7 @@ class Request(NamedTuple):
     """A request for the images of a name or path."""
 
     name: str
-    data_root: Path | None  # where data sets are looked for before downloading
+    data_root: Path | None  # where datasets are looked for before downloading
     wanted: Wanted
 
 

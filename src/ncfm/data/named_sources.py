@@ -1,4 +1,4 @@
-"""The named data sets: from the data folder, else from the Hugging Face hub."""
+"""The named datasets: from the data folder, else from the Hugging Face hub."""
 
 from __future__ import annotations
 

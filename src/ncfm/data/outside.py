@@ -17,8 +17,8 @@ from ncfm.data.image_set import ImageSet
 def read_outside(request: Request) -> ImageSet | None:
     """The source for ``module:callable``, such as ``my_module:my_images`` for ``def my_images`` in ``my_module.py``.
 
-    The callable gets the keywords ``image_size`` and ``channels`` if it takes them and they are asked for. It returns
-    an `ImageSet`, or what `images_of` takes: (images, labels), a torch data set, or a mapping of splits. The set is
+    The callable gets the keywords ``image_size`` and ``channels`` if it accepts them and they are requested. It returns
+    an `ImageSet`, or what `images_of` accepts: (images, labels), a torch dataset, or a mapping of splits. The set is
     called as the callable is.
 
     Raises:
@@ -40,7 +40,7 @@ def read_outside(request: Request) -> ImageSet | None:
 
 
 def _accepted(source: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
-    """The options that a callable takes; those that are None only where it has no default."""
+    """The options that a callable accepts; those that are None only if it has no default for them."""
     try:
         parameters = inspect.signature(source).parameters
     except ValueError:  # built-in, without a signature
@@ -53,13 +53,13 @@ def _accepted(source: Callable[..., Any], options: dict[str, Any]) -> dict[str, 
 
 
 def _check(images: ImageSet, name: str, wanted: Wanted) -> None:
-    """Check that an image set has the size and channels that are asked for."""
+    """Check that an image set has the requested size and channels."""
     for what, found, asked in (
         ("image_size", images.image_size, wanted.image_size),
         ("channels", images.channels, wanted.channels),
     ):
         if asked not in (None, found):
             raise InputError(
-                f"The data source {name!r} returned images with {what} {found}, but {asked} is asked for; "
-                f"give it an argument {what}, or choose {what} {found}."
+                f"The data source {name!r} returned images with {what} {found}, but {asked} is requested; "
+                f"add an argument {what} to it, or choose {what} {found}."
             )

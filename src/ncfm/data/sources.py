@@ -20,7 +20,7 @@ from ncfm.data.places import read_path
 
 
 class Source(NamedTuple):
-    """A kind of data that a name or path can stand for."""
+    """A kind of data, with a reader for the names or paths that stand for it."""
 
     forms: tuple[str, ...]  # how it is named, for messages
     read: Callable[[Request], ImageSet | None]  # None if a name is not of this kind
@@ -35,7 +35,7 @@ SOURCES = (
     Source(("a path",), read_path, is_list=False),
     Source(("module:callable",), read_outside, is_list=False),
 )
-"""All sources, in the order in which they are asked. A new one is a reader in a file of its own, and a line here."""
+"""All sources, in the order in which they are tried. A new source is a reader in its own file, and a line here."""
 
 
 def load_images(
@@ -46,13 +46,13 @@ def load_images(
     channels: int | None = None,
     max_unreadable: float = 0.0,
 ) -> ImageSet:
-    """Load a data set by name or path. Images that were decoded from files are cached.
+    """Load a dataset by name or path. Images that were decoded from files are cached.
 
     Args:
         name: one of `known_names`; ``hf:owner/name``; the path of a parquet file, a folder of parquet or IDX files, or
             an image folder with a folder per class (below ``train`` and ``test`` if it has them); or
-            ``module:callable`` for code of the user's own, see `ncfm.data.outside.read_outside`.
-        data_dir: where data sets are looked for before downloading: ``<data_dir>/cifar10/``. Default: ``NCFM_DATA``.
+            ``module:callable`` for the user's own code, see `ncfm.data.outside.read_outside`.
+        data_dir: where datasets are looked for before downloading: ``<data_dir>/cifar10/``. Default: ``NCFM_DATA``.
         image_size: side in pixels; larger or smaller images are resized (short side, bicubic, then centre crop).
             Needed only if the images differ in size or are not square; ImageNet and its subsets have a default.
         channels: 1 (grey) or 3 (RGB); default: 1 if every image is grey, else 3.
@@ -71,18 +71,18 @@ def load_images(
             return found
     known = [form for source in SOURCES for form in source.forms]
     raise InputError(
-        f"Unknown data set {name!r}: neither a known name nor an existing folder or .parquet file."
+        f"Unknown dataset {name!r}: neither a known name nor an existing folder or .parquet file."
         f"{nearest(name, known_names())} Known: {', '.join(known)}."
     )
 
 
 def known_names() -> list[str]:
-    """All data sets that have a name."""
+    """All datasets that have a name."""
     return [name for source in SOURCES if source.is_list for name in source.forms]
 
 
 def short_name(data: str) -> str:
-    """The name of a data set as a part of a file name.
+    """The name of a dataset as a part of a file name.
 
     >>> short_name("hf:owner/pets"), short_name("photos/pets.parquet"), short_name("my_module:my_images")
     ('pets', 'pets', 'my_module-my_images')

@@ -15,8 +15,8 @@ def outside_format(name: str) -> Format:
     """The format of the user's ``module:callable``, such as ``my_module:write`` for ``def write`` in ``my_module.py``.
 
     The callable gets the `Content` and the path of an empty folder, and fills the folder. `Content.folder_names` has a
-    safe folder name for every class, whatever the class is called. The index of classes that marks a folder as an
-    export is added afterwards.
+    valid folder name for every class, whatever the class is called. The index of classes, which marks a folder as an
+    export, is added afterwards.
 
     Raises:
         NcfmError: if there is no such callable; on writing, if it fails, writes nothing, or writes the index itself.

@@ -46,7 +46,7 @@ def find_format(name: str) -> Format:
     """A format by name.
 
     Raises:
-        NcfmError: for an unknown name, or code of the user's own that is not there.
+        NcfmError: for an unknown name, or a callable that does not exist.
     """
     return outside_format(name) if is_outside(name) else FORMATS[check_known(name, FORMATS, "format")]
 
@@ -81,7 +81,7 @@ def export(
     Args:
         synthetic: the set, its folder, or its run folder.
         out: a file with the suffix of the format, or a folder.
-        to: a name of `FORMATS`, or ``module:callable`` for code of the user's own, see `ncfm.formats.outside`.
+        to: a name of `FORMATS`, or ``module:callable`` for the user's own code, see `ncfm.formats.outside`.
         stored: write the stored mosaics instead of decoded images; they have no soft labels.
         bits: per value, 8 (an error of at most 1/510) or 32; default: that of the format.
         force: replace an earlier export or set. Other files are never replaced.

@@ -18,7 +18,7 @@ from ncfm._utils.outside import load_callable
 from ncfm.networks.base import as_network, offers_features
 from ncfm.networks.hooked import PROBES, Hooked, probe
 
-# Called with keywords as make(channels=c, num_classes=C, image_size=side); gives an nn.Module.
+# Called with keywords as make(channels=c, num_classes=C, image_size=side); returns an nn.Module.
 Factory = Callable[..., Any]
 
 TIMM = "timm:"

@@ -82,7 +82,7 @@ def copy_detection_note(run: RunFolder, real: RealComparison) -> str:
     sample = f"a random sample of {real.compared:,} of the" if real.compared < real.total else "all"
     text = f"Compared with {sample} {real.total:,} real training images"
     if run.synthetic is not None and run.synthetic.factor > 1:
-        text += ", shrunk and enlarged as the set stores its own" if run.synthetic.mode == "single" else ""
+        text += ", shrunk and enlarged like the stored tiles" if run.synthetic.mode == "single" else ""
     text += (
         ". Near copy: the root-mean-square difference of pixels in [0, 1] is below "
         f"{NEAR_PIXELS:g}, or below {NEAR_RATIO:g} times that to the second nearest image. "

@@ -28,7 +28,7 @@ from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 FORMAT = "ncfm-synthetic-set"
-FORMAT_VERSION = 2  # the highest that is read; sets are written in the lowest that serves: 1 for floats, 2 for 8 bits
+FORMAT_VERSION = 2  # the highest that is read; written is the lowest possible: 1 for floats, 2 for 8 bits
 BITS = (32, 8)  # per stored value: float32, or one of 256 levels
 IMAGES_FILE, FACTS_FILE = "images.safetensors", "set.json"
 WHITENING_FILE = "whitening.safetensors"
