@@ -1,4 +1,4 @@
-"""Real datasets: sources, decoding, caching, augmentation."""
+"""Real data: sources by name or path, and their representation as image sets."""
 
 from ncfm.data.image_set import ImageSet, ImageSplit, carve_validation, draw_class_batches, normalize
 from ncfm.data.sources import images_of, known_names, load_images

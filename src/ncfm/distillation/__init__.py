@@ -1,4 +1,4 @@
-"""Distillation: objectives, steps, the loop around them, checkpoints, loggers."""
+"""Distillation: the min-max step and its peers, the run around an iteration, and its checkpoints."""
 
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.distribution_matching import distill

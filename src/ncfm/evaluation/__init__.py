@@ -1,4 +1,7 @@
-"""Evaluation: protocols, evaluation networks, scores, statistics."""
+"""Evaluation: protocols, students, scores. It takes plain tensors, and so works for any dataset.
+
+A student is a network that is trained on the set to evaluate and tested on the real test split.
+"""
 
 from ncfm.evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from ncfm.evaluation.statistics import interval
