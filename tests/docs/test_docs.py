@@ -194,6 +194,15 @@ def test_dead_links_are_found():
     assert dead == ["none.md", "method.md#none", "../images/none.png"]
 
 
+def test_pages_that_the_code_names_exist():
+    files = [ROOT / "Makefile", ROOT / "pyproject.toml", *(ROOT / "examples").rglob("*.*")]
+    for folder, ends in (("src", (".py", ".toml", ".html")), ("benchmarks", (".py",)), ("tools", (".py",))):
+        files += [path for path in (ROOT / folder).rglob("*") if path.suffix in ends]
+    named = {(path.name, page) for path in files for page in re.findall(r"docs/[\w/-]+\.md", path.read_text("utf-8"))}
+    assert len(named) >= 8
+    assert [(name, page) for name, page in sorted(named) if not (ROOT / page).is_file()] == []
+
+
 # Words that were once invented here for what has a standard term.
 INVENTED = re.compile(
     r"""\b(anew | beside | whoever | judg\w+ | peers? | data\ sets? | foreign | films? | front\ functions? | taken\ back
