@@ -195,9 +195,10 @@ def test_dead_links_are_found():
 
 
 def test_pages_that_the_code_names_exist():
-    files = [ROOT / "Makefile", ROOT / "pyproject.toml", *(ROOT / "examples").rglob("*.*")]
-    for folder, ends in (("src", (".py", ".toml", ".html")), ("benchmarks", (".py",)), ("tools", (".py",))):
-        files += [path for path in (ROOT / folder).rglob("*") if path.suffix in ends]
+    ends = (".py", ".toml", ".html", ".yaml", ".sbatch", ".ipynb")
+    folders = [ROOT / name for name in ("src", "benchmarks", "tools", "examples")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in ends]
+    files += [ROOT / "Makefile", ROOT / "pyproject.toml"]
     named = {(path.name, page) for path in files for page in re.findall(r"docs/[\w/-]+\.md", path.read_text("utf-8"))}
     assert len(named) >= 8
     assert [(name, page) for name, page in sorted(named) if not (ROOT / page).is_file()] == []
