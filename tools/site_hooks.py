@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import inspect
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from griffe import Docstring, Extension, Object
@@ -47,10 +48,10 @@ def settings_list() -> str:
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             parts.append(f"## {section}\n\nDefault: `{field.default}`.")
             continue
-        rows = [
-            f"| `{section}.{name}` | {in_cell(inner.default)} | {in_cell(inner.description or '', code=False)} |"
-            for name, inner in model.model_fields.items()
-        ]
+        rows = []
+        for name, inner in model.model_fields.items():
+            default = in_cell(inner.get_default(call_default_factory=True))
+            rows.append(f"| `{section}.{name}` | {default} | {in_cell(inner.description or '', code=False)} |")
         about = (model.__doc__ or "").split("\n\n")[0]
         parts.append(f"## {section}\n\n{about}\n\n| setting | default | meaning |\n|---|---|---|\n" + "\n".join(rows))
     return "\n\n".join(parts)
@@ -58,17 +59,27 @@ def settings_list() -> str:
 
 def commands_list() -> str:
     """Every command with its help, arguments and options."""
-    parts = []
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
-        rows = []
-        for parameter in command.params:
-            flags = (
-                ", ".join(f"`{flag}`" for flag in parameter.opts if flag.startswith("-")) or f"`{parameter.metavar}`"
-            )
-            rows.append(f"| {flags} | {in_cell(getattr(parameter, 'help', None) or '', code=False)} |")
-        table = "| argument or option | meaning |\n|---|---|\n" + "\n".join(rows)
-        parts.append(f"## ncfm {name}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}")
-    return "\n\n".join(parts)
+    return "\n\n".join(command_help(f"ncfm {name}", command) for name, command in subcommands(get_command(app)))
+
+
+def subcommands(group: Any) -> Iterator[tuple[str, Any]]:
+    """The commands of a group by name, those of groups within it with both names."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from ((f"{name} {inner}", found) for inner, found in subcommands(command))
+        else:
+            yield name, command
+
+
+def command_help(name: str, command: Any) -> str:
+    """A command's help, arguments and options, as a section."""
+    rows = []
+    for parameter in command.params:
+        flags = [flag for flag in parameter.opts if flag.startswith("-")] or [parameter.metavar or parameter.name]
+        meaning = in_cell(getattr(parameter, "help", None) or "", code=False)
+        rows.append(f"| {', '.join(f'`{flag}`' for flag in flags)} | {meaning} |")
+    table = "| argument or option | meaning |\n|---|---|\n" + "\n".join(rows) if rows else ""
+    return f"## {name}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}"
 
 
 def in_cell(value: Any, *, code: bool = True) -> str:

@@ -194,6 +194,16 @@ def test_dead_links_are_found():
     assert dead == ["none.md", "method.md#none", "../images/none.png"]
 
 
+def test_pages_that_the_code_names_exist():
+    ends = (".py", ".toml", ".html", ".yaml", ".sbatch", ".ipynb")
+    folders = [ROOT / name for name in ("src", "benchmarks", "tools", "examples")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in ends]
+    files += [ROOT / "Makefile", ROOT / "pyproject.toml"]
+    named = {(path.name, page) for path in files for page in re.findall(r"docs/[\w/-]+\.md", path.read_text("utf-8"))}
+    assert len(named) >= 8
+    assert [(name, page) for name, page in sorted(named) if not (ROOT / page).is_file()] == []
+
+
 # Words that were once invented here for what has a standard term.
 INVENTED = re.compile(
     r"""\b(anew | beside | whoever | judg\w+ | peers? | data\ sets? | foreign | films? | front\ functions? | taken\ back
@@ -237,7 +247,15 @@ def test_the_site_builds_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "site" / "explanation" / "method.html").read_text(encoding="utf-8")
+    site = tmp_path / "site"
+    page = (site / "explanation" / "method.html").read_text(encoding="utf-8")
     assert "<math" in page
     assert "arithmatex" not in page
     assert not re.findall(r'(?:src|href)="https?://[^"]+\.(?:js|css|woff2?)', page)  # nothing from elsewhere
+    settings, commands_page, functions = (
+        (site / "reference" / f"{name}.html").read_text(encoding="utf-8")
+        for name in ("settings", "commands", "api/high-level")
+    )
+    assert [key for key in known_keys() if "." in key and f"<code>{key}</code>" not in settings] == []
+    assert [name for name in get_command(app).commands if f'id="ncfm-{name}' not in commands_page] == []
+    assert [name for name in ("distill", "evaluate", "write_report", "NcfmError") if f'.{name}"' not in functions] == []

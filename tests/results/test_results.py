@@ -22,8 +22,10 @@ from tools.tables import (
     fuzz_table,
     gallery_table,
     gap_table,
+    label,
     methods_table,
     networks_table,
+    overview_table,
     plan_table,
     planned_table,
     race_table,
@@ -166,6 +168,22 @@ def test_a_table_by_hand(tmp_path):
         "| digits | 1 | ncfm (gaussian) | 91.2 ± 1.2 | 88.0 to 94.0 | 3 | convnet | quick | 12 | - |",
         "| digits | 135 | full | 97.5 ± 0.0 | 88.0 to 94.0 | 3 | convnet | quick | - | 100 |",
     ]
+
+
+def test_the_overview_by_hand(tmp_path):
+    path = tmp_path / "rows.csv"
+    append_rows(path, [dataclasses.replace(ROW, training_images=25000), dataclasses.replace(ROW, accuracy_mean=0.5)])
+    part, random = read_rows(path)
+    rows = [("cifar100-ipc10", part, 48.7, None), ("digits-ipc1", random | {"training_images": ""}, None, random)]
+    assert overview_table(rows).splitlines()[2:] == [
+        "| cifar100 (25,000 of 50,000 images) | 10 | 91.2 ± 1.2 | 88.0 to 94.0 | 48.7 | - |",
+        "| digits | 1 | 50.0 ± 1.2 | 88.0 to 94.0 | - | 50.0 ± 1.2 |",
+    ]
+
+
+def test_words_of_earlier_rows_are_shown_in_todays_terms():
+    shown = [label(words) for words in ("foreign npz, guided", "film", "dsdm (a memory), bfloat16", "kill -9")]
+    assert shown == ["external npz, guided", "snapshots", "dsdm (stateful), bfloat16", "kill -9"]
 
 
 def test_commands_have_no_folders_of_this_machine(monkeypatch):

@@ -1,1 +1,1 @@
-"""Shared helpers: checks, devices, files, locks, processes, seeds, types, progress."""
+"""Helpers for all modules: checks, devices, files, cache, locks, ranks, seeds, types, progress."""

@@ -1,4 +1,4 @@
-"""Baselines: selections of real images with the same storage as a distilled dataset."""
+"""Baselines: selections of real images to compare a distilled set with."""
 
 from ncfm.baselines.coresets import herding, k_center, k_means
 from ncfm.baselines.selection import BY_FEATURES, BY_TEACHERS, SELECTIONS, choose, select

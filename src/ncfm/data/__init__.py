@@ -1,4 +1,4 @@
-"""Real datasets: sources, decoding, caching, augmentation."""
+"""Real data: sources by name or path, and their representation as image sets."""
 
 from ncfm.data.arrays import images_of
 from ncfm.data.image_set import ImageSet, ImageSplit, carve_validation, draw_class_batches, normalize

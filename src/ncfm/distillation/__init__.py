@@ -1,4 +1,4 @@
-"""Distillation: objectives, steps, the loop around them, checkpoints, loggers."""
+"""Distillation: objectives, steps, the run around an iteration, checkpoints, loggers."""
 
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.callback import Callback

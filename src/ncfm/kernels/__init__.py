@@ -1,4 +1,4 @@
-"""CPU kernels for the two expensive parts of the networks; PyTorch's operators are the fallback."""
+"""CPU kernels for convolutions and blocks of the networks; PyTorch's operators are used where they do not apply."""
 
 from ncfm.kernels.library import available, enable
 from ncfm.kernels.ops import block, block_usable, convolve3x3, differentiated_twice, switched_off, usable

@@ -1,1 +1,1 @@
-"""Results: rows and their files, formatting, plots, published numbers."""
+"""Results: rows in CSV files, formatting of numbers, plots, and published numbers to compare with."""

@@ -1,1 +1,1 @@
-"""The distilled dataset: images, formation, initialisation, soft labels."""
+"""The synthetic set: images, initialisation, decoding of mosaics, soft labels, and storage."""
