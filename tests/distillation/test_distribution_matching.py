@@ -743,5 +743,5 @@ def test_calibration_falls(run):
 
 def test_every_sampler_goes_to_the_pools_device(images):
     objective = CharacteristicMatching(GaussianFrequencies(WIDTH, 16))
-    loop._players(torch.rand(10, 1, 1, 8, 8), objective, torch.device("meta"), 0.01, 1e-3)
+    loop.make_players(torch.rand(10, 1, 1, 8, 8), objective, torch.device("meta"), 0.01, 1e-3)
     assert objective.sampler.sample(rng(0)).device.type == "meta"

@@ -500,7 +500,7 @@ def test_a_schedule_of_the_images_leaves_the_adversarys_rate(images, pool, monke
 def test_the_loop_gives_the_adversary_an_optimizer_that_ascends(images):
     objective = mixture(16)
     start = torch.rand(10, 1, 1, 8, 8)
-    pixels, adversary = loop._players(start, objective, torch.device("cpu"), 0.01, 1e-3)
+    pixels, adversary = loop.make_players(start, objective, torch.device("cpu"), 0.01, 1e-3)
     assert isinstance(pixels, Player)
     assert adversary.optimizer.param_groups[0]["maximize"]
     assert not pixels.optimizer.param_groups[0]["maximize"]

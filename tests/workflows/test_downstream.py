@@ -77,7 +77,7 @@ def test_without_augmentation_nothing_is_mixed_either(distilled, images, monkeyp
 
     mixing = []
     monkeypatch.setattr(training, "cutmix", lambda x, g: (mixing.append(1), (x, torch.arange(len(x)), 1.0))[1])
-    from ncfm.workflows.stages import judge as original
+    from ncfm.workflows.stages import evaluate_images as original
 
     stages = {}
 
@@ -87,7 +87,7 @@ def test_without_augmentation_nothing_is_mixed_either(distilled, images, monkeyp
         stages[arguments[4]] = len(mixing) - before
         return result
 
-    monkeypatch.setattr(score_workflow, "judge", spy)
+    monkeypatch.setattr(score_workflow, "evaluate_images", spy)
     many = {"evaluate.epochs": 12}
     ncfm.score(distilled(), images, full_epochs=1, settings=many)
     assert stages["students, no augmentation"] == 0
@@ -281,9 +281,11 @@ def test_memories_that_need_teachers_get_trained_ones(distilled, images, monkeyp
 
 def test_a_search_asks_the_teachers_of_the_set(distilled, images, monkeypatch):
     asked = []
-    original = search_workflow.judge
+    original = search_workflow.evaluate_images
     monkeypatch.setattr(
-        search_workflow, "judge", lambda *a, soft=None, **o: (asked.append(soft), original(*a, soft=soft, **o))[1]
+        search_workflow,
+        "evaluate_images",
+        lambda *a, soft=None, **o: (asked.append(soft), original(*a, soft=soft, **o))[1],
     )
     grid = ["convnet1w4-instance", "convnet1w8-instance", "convnet2w4-instance"]
     ncfm.search(distilled(), images, networks=grid, full_epochs=1, settings={"evaluate.labels": "teacher"})

@@ -74,12 +74,11 @@ def command(
             methods=split_names(methods),
             ablations=split_names(ablation),
             seeds=seeds,
-            seconds=None if minutes is None else 60 * minutes,
             recipe=problem.recipe,
             out=out,
             results=results,
             reporter=reporter,
-            **setup.arguments(evaluate__runs=runs),
+            **setup.arguments(evaluate__runs=runs, distill__seconds=None if minutes is None else 60 * minutes),
         )
     entries = _write(scored, out, problem.title)
     if output.as_json:

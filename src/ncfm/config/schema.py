@@ -56,7 +56,7 @@ class DataConfig(_Section):
     test_fraction: float = Field(0.2, gt=0, lt=1)
     """Share of every class set aside for testing where the data have no test split."""
     validation: float | None = Field(None, gt=0, lt=1)
-    """Share of the training split held out to be judged on in place of the test split: for tuning."""
+    """Share of the training split held out for evaluation instead of the test split: for tuning."""
 
 
 class TeachersConfig(_Section):
@@ -153,7 +153,7 @@ class LabelsConfig(_Section):
     """The labels stored with the set."""
 
     kind: Literal["hard", "soft"] = "hard"
-    """soft: what the teachers say of each decoded image, stored beside its class."""
+    """soft: the teachers' probabilities of each decoded image, stored next to its class."""
     top_k: int | None = Field(None, ge=1)
     """Classes kept of each soft label; default all."""
     precision: Literal["float16", "uint8"] = "float16"
@@ -161,7 +161,7 @@ class LabelsConfig(_Section):
 
 
 class EvaluateConfig(_Section):
-    """How a set is judged."""
+    """How a set is evaluated."""
 
     protocol: str = "quick"
     network: str = "convnet"
@@ -173,7 +173,7 @@ class EvaluateConfig(_Section):
     labels: Literal["auto", "hard", "soft", "teacher"] = "auto"
     """What students learn from; auto: soft labels where the set has them; teacher: teachers asked of every batch."""
     temperature: float = Field(1.0, gt=0)
-    """Of soft labels, stored or said by teachers."""
+    """Of soft labels, stored or from teachers."""
     soft_weight: float = Field(1.0, ge=0, le=1)
     """Of the loss to soft labels; that to hard ones gets the rest."""
     looks: int | None = Field(None, ge=1)
@@ -202,11 +202,11 @@ class MachineConfig(_Section):
     diagnose_every: int | None = Field(RunControl.diagnose_every, ge=1)
     """Iterations between looks at the adversary, written to diagnosis.jsonl; changes no result."""
     log: Literal["tensorboard", "wandb"] | None = None
-    """Where the metrics go beside metrics.jsonl; the package comes with the extra of that name."""
+    """Logger of the metrics in addition to metrics.jsonl; needs the extra of that name."""
 
 
 class RunConfig(_Section):
-    """Everything a run depends on, beside the code."""
+    """Everything that a run depends on, except the code."""
 
     data: DataConfig = DataConfig()
     teachers: TeachersConfig = TeachersConfig()

@@ -17,11 +17,11 @@ from ncfm._utils.types import Features, Frequencies, PerFrequency, PerGroup, Phi
 from ncfm.discrepancy.precision import in_single
 
 ROOT_EPSILON = 1e-8
-"""Added under the root of `ncfd`, a ten-thousandth in units of a gap: far below what samples of a few images differ by,
-and the slope of the root stays below 1 / (2 sqrt(epsilon)) = 5000 where the samples agree."""
+"""Added under the root of `ncfd`: 1e-4 in units of a gap, far below the sampling noise of a few images. The slope of
+the root stays below 1 / (2 sqrt(epsilon)) = 5000 where the samples agree."""
 
 MAX_PROJECTIONS = 2**22
-"""Numbers <t, x> held at once by default, 16 MiB in float32: in cache or nearly, and nothing beside the features."""
+"""Numbers <t, x> in memory at once by default, 16 MiB in float32: about a cache, and small next to the features."""
 
 _TINY = 1e-12  # under the root of a modulus, whose slope at 0 would be undefined
 
@@ -36,11 +36,11 @@ def characteristic_function(
     Args:
         x: (..., n, d).
         t: (k, d).
-        chunk_size: rows of x taken at once; by default as many as make `MAX_PROJECTIONS` numbers. With less than n, the
-            projections of size (..., n, k) are never held whole: a chunk's are computed again in the backward pass,
-            and second derivatives are not available.
-        gradient_rows: take the value from all rows, but its gradient from the first so many. If the rows are in random
-            order that is an unbiased estimate of the gradient in t, at a fraction of its cost.
+        chunk_size: rows of x per chunk; default: as many as give `MAX_PROJECTIONS` numbers. With fewer than n rows, the
+            projections (..., n, k) are never in memory as a whole: the backward pass computes a chunk's again, and
+            second derivatives are not available.
+        gradient_rows: the value is that of all rows, its gradient that of the first ``gradient_rows`` ones. For rows in
+            random order this is an unbiased estimate of the gradient in t, at a fraction of its cost.
 
     Returns:
         Real and imaginary part, (..., k) each, of the wider type of x and t, at least float32.

@@ -1,8 +1,7 @@
-"""The discrepancy as a module: a loss for anything that makes samples, with frequencies that are fixed, drawn afresh
-or learned.
+"""The discrepancy as a module: a loss for generative models, with fixed, redrawn or learned frequencies.
 
-`ncfm.discrepancy.ncfd` is the formula; here is what a training loop wants around it: frequencies that move with the
-device, a random stream that is saved, an adversary with an optimizer of its own.
+`ncfm.discrepancy.ncfd` is the formula. The module adds what a training loop needs: frequencies on the module's device,
+a random stream in its state, and an adversary with its own optimizer.
 """
 
 from __future__ import annotations
@@ -30,21 +29,20 @@ from ncfm.discrepancy.frequencies import FIXED_SAMPLERS, LEARNED_SAMPLERS, SAMPL
 class CharacteristicDiscrepancy(nn.Module):
     r"""`ncfd` of two samples, differentiable in both of them.
 
-    Where it looks is said by ``frequencies``:
+    ``frequencies`` gives the frequencies:
 
-    - a family that is drawn afresh at every call: "gaussian", "student" (see `ncfm.discrepancy.frequencies`). With
-      ``redraw=False`` one draw is made at the start and kept, so that equal calls give equal values.
-    - a family that is learned: "mixture", "direct". `forward` only looks there; `ascend` moves the adversary, with an
-      optimizer of its own, on samples that are detached. No gradient of a loss reaches the adversary, and none of the
-      adversary's reaches the samples.
-    - a sampler of `ncfm.discrepancy.frequencies` (or of one's own), or a tensor (k, d), which is kept as it is.
+    - a fixed family, drawn again at every call: "gaussian", "student" (see `ncfm.discrepancy.frequencies`). With
+      ``redraw=False`` the first draw is kept, so that equal calls give equal values.
+    - a learned family: "mixture", "direct". `forward` only evaluates it. `ascend` updates the adversary with its own
+      optimizer on detached samples. No gradient of a loss reaches the adversary, and none of the adversary's gradients
+      reaches the samples.
+    - a sampler of `ncfm.discrepancy.frequencies` or your own, or a tensor (k, d), which is kept.
 
-    Frequencies want the scale of the samples: far below 1 / (distance of two rows) only means are compared, far above
-    it nothing but noise is seen. ``1 / ncfm.discrepancy.median_bandwidth(x, y)`` is a start; "student" looks at many
-    scales at once.
+    The scale of the frequencies must fit the samples. Far below 1 / (distance of two rows) only means are compared, far
+    above it only noise. ``1 / ncfm.discrepancy.median_bandwidth(x, y)`` is a good start; "student" covers many scales.
 
-    The random stream is the module's own and part of its ``state_dict``, as are kept frequencies, the adversary and
-    its optimizer: a training that is loaded goes on as if it had not stopped.
+    The ``state_dict`` contains the random stream, kept frequencies, the adversary and its optimizer, so that a loaded
+    training resumes exactly.
 
     Args:
         num_features: width d of the samples.
@@ -59,7 +57,7 @@ class CharacteristicDiscrepancy(nn.Module):
         seed: of the frequencies, and of the adversary's initial weights.
 
     Raises:
-        NcfmError: for settings that make no sense.
+        NcfmError: for invalid settings.
 
     Reference:
         Wang et al., "Dataset Distillation with Neural Characteristic Function: A Minmax Perspective", CVPR 2025,
@@ -128,8 +126,8 @@ class CharacteristicDiscrepancy(nn.Module):
         Args:
             x: (..., n, d), such as real samples.
             y: (..., m, d) of the same groups, such as generated ones. Samples in half precision are taken in float32.
-            labels: classes of the rows, (n,) and (m,): every class is compared on its own.
-            generator: draws the frequencies in place of the module's own stream.
+            labels: classes of the rows, (n,) and (m,): every class is compared separately.
+            generator: draws the frequencies instead of the module's own stream.
 
         Returns:
             () for x of shape (n, d), (...) for groups; (C,) with labels, classes in ascending order.

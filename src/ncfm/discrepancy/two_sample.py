@@ -1,4 +1,4 @@
-"""A two-sample test: could two samples have one law? Its p-value is exact for any sizes, widths and frequencies."""
+"""A two-sample test: do two samples come from the same distribution? Its p-value is exact for any sizes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _ROUNDING = 1e-9  # values nearer than this are equal: far above the rounding of
 
 @dataclass(frozen=True)
 class TwoSampleResult:
-    """What a two-sample test found."""
+    """The result of a two-sample test."""
 
     statistic: float  # `ncfd` of the samples
-    p_value: float  # chance of such a value or a larger one if both have one law; at least 1 / (permutations + 1)
+    p_value: float  # probability of this value or a larger one for equal distributions; >= 1 / (permutations + 1)
     permutations: int
     permuted: Tensor = field(repr=False, compare=False)  # (permutations,) the statistic under shuffled labels
 
@@ -46,31 +46,31 @@ def two_sample_test(
     permutations: int = 999,
     generator: Generator | None = None,
 ) -> TwoSampleResult:
-    r"""Permutation test of the hypothesis that x and y are drawn from one law, by their `ncfd`.
+    r"""Permutation test of the hypothesis that x and y come from the same distribution, by their `ncfd`.
 
     .. math:: p = \frac{1 + \#\{i : T_i \ge T\}}{1 + \mathrm{permutations}}
 
-    T is the discrepancy of the samples, T_i that of the pooled rows shared out anew at random. If both samples have one
-    law (rows exchangeable), :math:`P(p \le a) \le a` for every level a, whatever the sizes: the sampling noise of the
-    statistic is in all T_i alike. Frequencies are the same for all of them, and must not be learned from these rows.
+    T is the discrepancy of the samples, T_i that of a random permutation of the pooled rows. If both samples come from
+    the same distribution (exchangeable rows), :math:`P(p \le a) \le a` for every level a and any sizes, because all
+    T_i have the same sampling noise. All of them use the same frequencies, which must not be learned from these rows.
 
-    Everything is computed in float64 (on the CPU where the device has none). Cost: (n + m) k (d + permutations); held
-    are `MAX_PROJECTIONS` numbers at a time, and permutations x (n + m) labels of a byte.
+    Everything is computed in float64 (on the CPU if the device has no float64). Cost: (n + m) k (d + permutations).
+    Memory: `MAX_PROJECTIONS` numbers at a time, and permutations x (n + m) labels of one byte.
 
     Args:
         x: (n, d).
         y: (m, d).
-        frequencies: (k, d), or a sampler that is asked for one draw; default Gaussian ones.
+        frequencies: (k, d), or a sampler, of which one draw is used; default: Gaussian.
         num_frequencies: k of the default.
-        scale: deviation of the default frequencies; None takes 1 / (median distance of the pooled rows, of at most
-            `ROWS_FOR_MEDIAN` of them).
-        amplitude_weight: alpha in [0, 1]. 1 tests amplitudes only, which no shift changes; 0 phases only, which do not
-            tell a Gaussian about 0 from a wider one.
+        scale: standard deviation of the default frequencies; None: 1 / (median distance of at most `ROWS_FOR_MEDIAN`
+            pooled rows).
+        amplitude_weight: alpha in [0, 1]. 1 tests amplitudes only, which no shift changes. 0 tests phases only, which
+            are equal for centred Gaussians of any width.
         permutations: 999 make p a multiple of 1/1000.
-        generator: of frequencies and permutations; default one of seed 0, the same at every call.
+        generator: draws frequencies and permutations; default: seed 0 at every call.
 
     Raises:
-        NcfmError: for samples that are no finite matrices of one width, or settings that make no sense.
+        NcfmError: for samples that are not finite matrices of equal width, or invalid settings.
 
     Reference:
         Phipson and Smyth, "Permutation P-values Should Never Be Zero", 2010, arXiv 1603.05766 (the p-value).
@@ -111,11 +111,11 @@ def _check(x: Tensor, y: Tensor) -> None:
 def _frequencies(
     given: FrequencySampler | Tensor | None, pooled: Tensor, number: int, scale: float | None, draws: Generator
 ) -> Tensor:
-    """The frequencies (k, d) of the test: as given, drawn by a sampler, or Gaussian; the same whoever is x or y."""
+    """The frequencies (k, d) of the test: as given, drawn by a sampler, or Gaussian; symmetric in x and y."""
     if given is None:
         check_at_least(number, 1, "num_frequencies")
         if scale is None:
-            # Of rows picked without looking at whose they are: else the permutations would not be alike.
+            # Rows are picked regardless of their sample: otherwise the permutations would not be exchangeable.
             picked = torch.randperm(len(pooled), generator=draws, device=draws.device)[:ROWS_FOR_MEDIAN]
             some = pooled[picked.to(pooled.device)]
             scale = 1 / float(median_bandwidth(some[:1], some[1:]))

@@ -178,12 +178,12 @@ def _read_last(folder: Path) -> tuple[Path, dict[str, Tensor], Progress]:
             aside = folder / (CHECKPOINT_FILE + DAMAGED)
             (folder / CHECKPOINT_FILE).replace(aside)  # else the next checkpoint would keep it as the previous one
             warnings.warn(
-                f"{errors[0]} It is kept as {aside.name}; going on from the state before it, after iteration "
+                f"{errors[0]} It is kept as {aside.name}; resuming from the previous checkpoint, after iteration "
                 f"{progress.iteration}.",
                 stacklevel=2,
             )
         return path, stored, progress
-    raise RunError(f"{errors[0]} There is no whole state before it; start again in another folder (--out).")
+    raise RunError(f"{errors[0]} There is no complete previous checkpoint; start again in another folder (--out).")
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
@@ -197,7 +197,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
-            raise InputError(f"{path} is not a state of this program (expected format {FORMAT!r}).")
+            raise InputError(f"{path} is not a checkpoint of ncfm (expected format {FORMAT!r}).")
         # Checkpoints of earlier versions have no checksum.
         if metadata.get("checksum", None) not in (None, _checksum(stored, metadata["progress"])):
             raise RunError(f"Could not read {path}: its content does not agree with its checksum; it is damaged.")

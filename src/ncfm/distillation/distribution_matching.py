@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from ncfm._utils.compute import Compute
 from ncfm._utils.seeding import Streams
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
-from ncfm.distillation.minmax_step import MinMaxStep, Player
+from ncfm.distillation.minmax_step import MinMaxStep, make_players
 from ncfm.distillation.objectives import Objective
 from ncfm.distillation.options import Extraction, Matching
 from ncfm.distillation.result import DistillResult
@@ -61,12 +58,12 @@ def distill(
     compute, control = compute or Compute(), control or RunControl()
     formation.check_image_size(real.image_size)
     device = next(pool.blended.parameters()).device
-    # Frequencies are k d numbers an iteration, millions: drawn where they are used.
+    # Frequencies are k d numbers per iteration, millions: they are drawn on their device.
     streams = Streams(seed, {"frequencies": device} if device.type == "cuda" else None)
     begun = start.draw(real, ipc, formation, streams["init"])
     ranks, pool_size = compute.ranks, matching.real_pool_per_class
     own = begun.images[ranks.share(real.num_classes)]
-    images, adversary = _players(own, objective, device, budget.image_lr, matching.adversary_lr)
+    images, adversary = make_players(own, objective, device, budget.image_lr, matching.adversary_lr)
     drawn_from = real.train if pool_size is None else real.train.first(pool_size)
     step = MinMaxStep(
         drawn_from.to(device) if ranks.is_single else drawn_from,
@@ -82,27 +79,4 @@ def distill(
     )
     run = Run(step, control, late=device.type == "cuda", ranks=ranks, num_classes=real.num_classes)
     run.play(budget)
-    return DistillResult(
-        synthetic=begun.with_images(run.images().cpu().clone()),
-        start=begun,
-        iterations=run.progress.iteration,
-        seconds=run.progress.seconds,
-        stopped_early=not budget.is_spent(run.progress),
-        history=run.history.entries,
-        images_per_pass=step.images_per_pass,
-        peak_memory_mb=run.progress.peak_memory_mb,
-        rolled_back=run.progress.rolled_back,
-    )
-
-
-def _players(
-    start: Tensor, objective: Objective, device: torch.device, image_lr: float, adversary_lr: float
-) -> tuple[Player, Player | None]:
-    """The images, which descend, and the adversary, which ascends (None if there is nothing to learn)."""
-    pixels = start.to(device, copy=True).requires_grad_()
-    images = Player([pixels], torch.optim.Adam([pixels], lr=image_lr))
-    objective.to(device)
-    if objective.adversary is None:
-        return images, None
-    tensors = list(objective.adversary.parameters())
-    return images, Player(tensors, torch.optim.Adam(tensors, lr=adversary_lr, maximize=True))
+    return run.result(begun.with_images(run.images().cpu().clone()), begun)

@@ -38,7 +38,7 @@ def run_within_memory(step: Step, guard: Guard, iteration: int) -> Record:
             torch.cuda.empty_cache()
         step.streams.load_state(streams)
         warnings.warn(
-            f"Out of memory in iteration {iteration}; going on with passes of {step.images_per_pass} images.",
+            f"Out of memory in iteration {iteration}; continuing with passes of {step.images_per_pass} images.",
             stacklevel=2,
         )
 
@@ -47,8 +47,8 @@ def _use_smaller_passes(step: Step, error: BaseException) -> None:
     """Halve the passes, or raise RunError if that is not possible."""
     if not step.can_be_repeated:
         raise RunError(
-            "Not enough memory for an iteration, and ranks that meet several times in it cannot play it "
-            "again; start with smaller passes (--set machine.gradient_chunk_size=N), or with more ranks."
+            "Not enough memory for an iteration, and ranks that communicate several times in it cannot run "
+            "it again; start with smaller passes (--set machine.gradient_chunk_size=N), or with more ranks."
         ) from error
     if not step.halve_chunks():
         raise RunError(

@@ -96,6 +96,19 @@ def ascend(
     return discrepancy.detach()
 
 
+def make_players(
+    start: Tensor, objective: Objective, device: torch.device, image_lr: float, adversary_lr: float
+) -> tuple[Player, Player | None]:
+    """The images, which descend, and the adversary, which ascends (None if there is nothing to learn)."""
+    pixels = start.to(device, copy=True).requires_grad_()
+    images = Player([pixels], torch.optim.Adam([pixels], lr=image_lr))
+    objective.to(device)
+    if objective.adversary is None:
+        return images, None
+    tensors = list(objective.adversary.parameters())
+    return images, Player(tensors, torch.optim.Adam(tensors, lr=adversary_lr, maximize=True))
+
+
 class MinMaxStep:
     """One iteration of distribution matching; calling the object runs it.
 

@@ -71,6 +71,6 @@ def check_patience(iteration: int, in_a_row: int, measured: str, patience: int =
     if in_a_row >= patience:
         raise RunError(
             f"The loss or a gradient was not finite in {in_a_row} iterations in a row, up to iteration {iteration} "
-            f"({measured}), and they were taken back. Lower image_lr or adversary_lr, or use "
+            f"({measured}), and they were rolled back. Lower image_lr or adversary_lr, or use "
             "--set machine.precision=float32."
         )

@@ -27,8 +27,10 @@ from ncfm.distillation.history import History, Measured
 from ncfm.distillation.interruption import Interrupted, stop_requests
 from ncfm.distillation.memory_retry import run_within_memory
 from ncfm.distillation.nonfinite_guard import Guard
+from ncfm.distillation.result import DistillResult
 from ncfm.distillation.run_files import Checkpointing, DiagnosisFile, MetricsFile, TakeSnapshots
 from ncfm.distillation.step_protocol import Record, Step
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 
 class Run:
@@ -131,6 +133,20 @@ class Run:
         finally:
             give_back_memory(self.step.tensors()["images"].device)  # nothing else of a run uses as much
 
+    def result(self, synthetic: SyntheticSet, start: SyntheticSet) -> DistillResult:
+        """The result of the finished run, with the set and the one before the first iteration."""
+        return DistillResult(
+            synthetic=synthetic,
+            start=start,
+            iterations=self.progress.iteration,
+            seconds=self.progress.seconds,
+            stopped_early=not self.budget.is_spent(self.progress),
+            history=self.history.entries,
+            images_per_pass=self.step.images_per_pass,
+            peak_memory_mb=self.progress.peak_memory_mb,
+            rolled_back=self.progress.rolled_back,
+        )
+
     def _resume(self, folder: Path) -> None:
         """Continue from the checkpoint of a folder."""
         self.progress = load_checkpoint(
@@ -158,7 +174,7 @@ class Run:
             self.save()
         if progress.rolled_back:
             warnings.warn(
-                f"{progress.rolled_back} of {progress.iteration} iterations were not finite and were taken back.",
+                f"{progress.rolled_back} of {progress.iteration} iterations were not finite and were rolled back.",
                 stacklevel=2,
             )
 

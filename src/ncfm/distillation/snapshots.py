@@ -56,7 +56,7 @@ def read_snapshots(folder: Path) -> list[Snapshot]:
     for iteration in snapshot_iterations(folder):
         images = read_tensors(_path(folder, iteration)).get("images")
         if images is None or images.ndim != 5 or (snapshots and images.shape != snapshots[0].images.shape):
-            raise RunError(f"{_path(folder, iteration)} is no frame of this film; remove it.")
+            raise RunError(f"{_path(folder, iteration)} is not a snapshot of this run; remove it.")
         snapshots.append(Snapshot(iteration, images))
     return snapshots
 

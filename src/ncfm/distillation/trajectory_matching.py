@@ -288,17 +288,7 @@ def distill_trajectories(
     if labels is not None and label_precision is not None:
         log_probabilities = F.log_softmax(labels.tensors[0].detach().cpu(), dim=1)
         synthetic = replace(synthetic, soft_labels=SoftLabels.of(log_probabilities, precision=label_precision))
-    return DistillResult(
-        synthetic=synthetic,
-        start=begun,
-        iterations=run.progress.iteration,
-        seconds=run.progress.seconds,
-        stopped_early=not budget.is_spent(run.progress),
-        history=run.history.entries,
-        images_per_pass=step.images_per_pass,
-        peak_memory_mb=run.progress.peak_memory_mb,
-        rolled_back=run.progress.rolled_back,
-    )
+    return run.result(synthetic, begun)
 
 
 def _adam(tensor: Tensor, lr: float) -> Player:

@@ -31,27 +31,27 @@ from ncfm.training.fit_vmapped import fit_side_by_side
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What the students of one set came to; accuracies are fractions in [0, 1]."""
+    """The results of the students of one set; accuracies are fractions in [0, 1]."""
 
     students: tuple[Student, ...]
     network: str
     protocol: str
     epochs: int
-    num_images: int  # that a student saw (decoded)
+    num_images: int  # decoded training images of a student
 
     @property
     def accuracies(self) -> tuple[float, ...]:
-        """Of each student after its last epoch: the result."""
+        """Accuracy of each student after its last epoch: the result."""
         return tuple(student.accuracies[-1] for student in self.students)
 
     @property
     def best_accuracies(self) -> tuple[float, ...]:
-        """Of each student the best over its looks at the test split, only to compare with papers."""
+        """Best accuracy of each student over its test evaluations, only for comparison with papers."""
         return tuple(max(student.accuracies) for student in self.students)
 
     @property
     def interval(self) -> Interval:
-        """Mean, deviation and 95 % t interval of the last-epoch accuracies."""
+        """Mean, standard deviation and 95 % t interval of the last-epoch accuracies."""
         return interval(self.accuracies)
 
     @property
@@ -66,7 +66,7 @@ class EvaluationResult:
 
     @property
     def accuracy_best_mean(self) -> float:
-        """Mean of the best-over-looks accuracies: optimistic, since it selects on the test split."""
+        """Mean of the best accuracies over test evaluations: optimistic, since it selects on the test split."""
         return math.fsum(self.best_accuracies) / len(self.students)
 
     @property
@@ -164,8 +164,8 @@ def _exchange(own: dict[int, Student], ranks: Ranks) -> dict[int, Student]:
     if ranks.is_single:
         return own
     known: dict[int, Student] = {}
-    for told in ranks.gather_objects({str(run): asdict(student) for run, student in own.items()}):
-        known |= {int(run): Student.from_json(student) for run, student in told.items()}
+    for found in ranks.gather_objects({str(run): asdict(student) for run, student in own.items()}):
+        known |= {int(run): Student.from_json(student) for run, student in found.items()}
     return known
 
 
@@ -289,12 +289,12 @@ def _check(
             f"Expected as many labels as images, at least one; got {len(images)} images, {len(labels)} labels."
         )
     if images.is_floating_point():
-        check_finite(images, "The images to be judged")
+        check_finite(images, "The images to evaluate")
     check_labels(labels, num_classes)
     if images.shape[1:] != test.images.shape[1:]:
         raise InputError(
             f"The set has images of shape {tuple(images.shape[1:])}, the test split of {tuple(test.images.shape[1:])}; "
-            "judge it on the data it was made from."
+            "evaluate it on the data that it was made from."
         )
     check_at_least(protocol.num_runs, 1, "num_runs")
     if isinstance(soft, SoftTargets):

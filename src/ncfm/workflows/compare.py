@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import check_at_least, check_positive
+from ncfm._utils.checks import check_at_least
 from ncfm._utils.compute import Compute
 from ncfm._utils.files import write_json, write_text
 from ncfm._utils.locks import sole_user
@@ -35,7 +35,7 @@ from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import SCORES_FILE, read_scores
 from ncfm.training.teachers import TeacherPool
-from ncfm.workflows.stages import PICTURE_FILE, distill_into, judge, obtain, prepare, scores
+from ncfm.workflows.stages import PICTURE_FILE, distill_into, evaluate_images, obtain, prepare, scores
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,6 @@ def compare(
     methods: Sequence[str] = ("ncfm", "random", "herding", "mosaic", "full"),
     ablations: Sequence[str] = (),
     seeds: int = 1,
-    seconds: float | None = None,
     recipe: str | None = None,
     settings: Settings | None = None,
     seed: int | None = None,
@@ -120,12 +119,11 @@ def compare(
 
     Args:
         data, ipc, recipe, settings, seed, data_dir, reporter: as in `distill`; settings hold for all methods and
-            override their own.
+            override their own. ``{"distill.seconds": 600}`` gives every method the same time, without teachers.
         methods: names of `ncfm.config.methods.METHODS`, or ``module:callable`` for an objective of your own in the
             loop of NCFM; may be empty if there are ablations.
         ablations: names of `ncfm.config.methods.ablation_names`, or paths: their variants come after the methods.
         seeds: sets made by each method, with seeds from ``seed`` on; teachers and experts are the same for all.
-        seconds: distil each for this time, in place of its iterations. Teachers and experts are not counted.
         out: folder with a run folder for every method; methods that it already has are not run again.
         results: a CSV file to which a row for every method and seed is appended.
 
@@ -137,8 +135,6 @@ def compare(
     """
     check_at_least(ipc, 1, "ipc (images per class)")
     check_at_least(seeds, 1, "seeds")
-    if seconds is not None:
-        check_positive(seconds, "seconds")
     chosen = choose_methods(methods, ablations)
     config = resolve_config(data, ipc, recipe, settings, seed)
     folder = None if out is None else Path(out).expanduser()
@@ -147,10 +143,9 @@ def compare(
         pools = _Pools(images, machine, reporter or Silent())
         jobs = []
         for name, method in chosen.items():
-            budget = {"distill.seconds": seconds} if seconds is not None and method.distils else {}
             for own_seed in range(config.seed, config.seed + seeds):
                 shared = {"teachers.seed": config.seed} if own_seed != config.seed else {}
-                own = method.settings_over(config, {**budget, **shared, **(settings or {})})
+                own = method.settings_over(config, {**shared, **(settings or {})})
                 place = _folder_of(name, folder, own_seed - config.seed)
                 jobs.append(_Job(name, method, resolve_config(data, ipc, recipe, own, own_seed), place))
         for job in jobs:  # before minutes of work
@@ -296,7 +291,7 @@ def _score(job: _Job, pools: _Pools, ipc: int) -> Scored:
         made = _distilled(job, pools, ipc, teachers)
     else:
         made = _selected(job, selection, pools, ipc, teachers)
-    evaluation = judge(
+    evaluation = evaluate_images(
         made.train,
         images,
         config,

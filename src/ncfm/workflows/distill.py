@@ -38,15 +38,15 @@ def distill(
         ipc: images per class in storage.
         recipe: a recipe's name or path; default ``<data>-ipc<ipc>`` if the package has it; "none" for defaults.
         settings: dotted settings over the recipe, such as ``{"distill.iterations": 500}``.
-        seed: of everything random; default the recipe's.
+        seed: random seed; default the recipe's.
         out: run folder; nothing is written without one.
         resume: continue the interrupted run in ``out``.
-        data_dir: folder with data sets, looked at before the network; default ``NCFM_DATA``.
-        reporter: is told the progress.
+        data_dir: folder in which datasets are looked for before downloading; default ``NCFM_DATA``.
+        reporter: receives progress updates.
 
     Raises:
-        NcfmError: for unknown or unfit data, settings or folders, in one sentence.
-        ncfm.Interrupted: on Ctrl-C or SIGTERM, with the state saved.
+        NcfmError: for unknown data or settings, or data, settings or folders that do not fit.
+        ncfm.Interrupted: on Ctrl-C or SIGTERM, with the checkpoint saved.
 
     >>> result = distill("digits", ipc=1, settings={"distill.iterations": 2})  # doctest: +SKIP
     """

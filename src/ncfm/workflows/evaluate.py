@@ -14,7 +14,7 @@ from ncfm.evaluation import EvaluationResult
 from ncfm.formats.reading import is_set, read_external
 from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
-from ncfm.workflows.stages import judge, prepare, train_teachers
+from ncfm.workflows.stages import evaluate_images, prepare, train_teachers
 
 
 def evaluate(
@@ -27,19 +27,18 @@ def evaluate(
     fresh: bool = False,
     reporter: Reporter | None = None,
 ) -> EvaluationResult:
-    """Judge a set: train fresh students on it and test them on the real test split.
+    """Evaluate a set: train new students on it and test them on the real test split.
 
-    A student that was trained before on the same images, by the same recipe, network and seed is remembered. With
-    ``evaluate.labels=teacher`` the teachers of the set's recipe are trained on the real data first, or found in the
-    cache, and asked of every batch.
+    Students of the same images, recipe, network and seed are cached. With ``evaluate.labels=teacher`` the teachers of
+    the set's recipe label every batch; they are trained first, or found in the cache.
 
     Args:
         synthetic: a set, its folder, plain labelled images in [0, 1], or a file or folder that another program wrote
             (see `ncfm.formats.reading.read_external`).
-        on: the real data; default: what the set was made from. Needed for sets of other programs.
+        on: the real data; default: those that the set was made from. Required for external formats.
         settings: such as ``{"evaluate.runs": 10, "evaluate.network": "convnet3"}``; the set's own recipe otherwise.
         seed, data_dir, reporter: as in `distill`.
-        fresh: train all students, also those that are remembered.
+        fresh: train all students, also cached ones.
 
     Raises:
         NcfmError: if the set is damaged or does not fit the data.
@@ -58,7 +57,7 @@ def evaluate(
     if isinstance(synthetic, SyntheticSet) and synthetic.class_names != images.class_names:
         raise InputError(
             f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
-            f"{', '.join(images.class_names[:5])}, ...; judge it on the data it was made from."
+            f"{', '.join(images.class_names[:5])}, ...; evaluate it on the data that it was made from."
         )
     pool = None
     if config.evaluate.labels == "teacher":  # the set's own, whatever the students' seed
@@ -66,4 +65,4 @@ def evaluate(
         pool = train_teachers(images, of_set, machine, reporter)
     soft = build_targets(config, synthetic.soft_labels if isinstance(synthetic, SyntheticSet) else None, pool)
     train = synthetic.decoded() if isinstance(synthetic, SyntheticSet) else synthetic
-    return judge(train, images, config, machine, "students", reporter, soft=soft, fresh=fresh)
+    return evaluate_images(train, images, config, machine, "students", reporter, soft=soft, fresh=fresh)

@@ -19,7 +19,7 @@ from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.loaded_set import FULL_EPOCHS, LoadedSet, join_runs
-from ncfm.workflows.stages import judge
+from ncfm.workflows.stages import evaluate_images
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def score(
         ),
     }
     full = loaded.full_protocol(full_epochs, full_runs or build_protocol(loaded.config).num_runs)
-    found["full_hard"] = judge(
+    found["full_hard"] = evaluate_images(
         loaded.full_split, loaded.images, hard, loaded.machine, "full dataset", reporter, protocol=full
     )
     result = ScoreResult(**found, storage=storage)
@@ -147,7 +147,7 @@ def _on_set(
 ) -> EvaluationResult:
     """Students of the set."""
     soft = build_targets(config, loaded.synthetic.soft_labels, pool)
-    return judge(
+    return evaluate_images(
         loaded.synthetic.decoded(),
         loaded.images,
         config,

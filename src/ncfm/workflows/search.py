@@ -18,7 +18,7 @@ from ncfm.results.files import append_rows
 from ncfm.results.rows import SearchRow
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.loaded_set import FULL_EPOCHS, LoadedSet
-from ncfm.workflows.stages import judge, train_teachers
+from ncfm.workflows.stages import evaluate_images, train_teachers
 
 DEPTHS, WIDTHS, NORMS = (1, 2, 3), (16, 32, 64), ("instance", "none")  # of the default grid
 
@@ -65,9 +65,11 @@ def search(
     for network in networks:
         config = make_config(loaded.config.model_dump(), nest({"evaluate.network": network}))
         stage = f"{network} on the set"
-        proxies.append(judge(train, loaded.images, config, loaded.machine, stage, reporter, soft=targets))
+        proxies.append(evaluate_images(train, loaded.images, config, loaded.machine, stage, reporter, soft=targets))
         stage = f"{network} on the full dataset"
-        fulls.append(judge(loaded.full_split, loaded.images, config, loaded.machine, stage, reporter, protocol=full))
+        fulls.append(
+            evaluate_images(loaded.full_split, loaded.images, config, loaded.machine, stage, reporter, protocol=full)
+        )
     found = SearchResult(
         tuple(networks),
         proxy=tuple(e.accuracy_mean for e in proxies),

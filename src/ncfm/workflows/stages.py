@@ -151,7 +151,7 @@ def _note(metrics: Mapping[str, float]) -> str:
     return note
 
 
-def judge(
+def evaluate_images(
     train: LabelledImages,
     images: ImageSet,
     config: RunConfig,
