@@ -1163,7 +1163,7 @@ def test_debug_shows_where_an_error_came_from():
     command = [sys.executable, "-m", "ncfm", "--debug", "recipes", "show", "cifar10-ipc11"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    trace, _, said = done.stderr.rpartition("NcfmError: Unknown recipe")
+    trace, _, said = done.stderr.rpartition("InputError: Unknown recipe")
     assert trace.startswith("Traceback")
     assert "recipe_path" in trace
     assert "ncfm: Unknown recipe 'cifar10-ipc11'" in said

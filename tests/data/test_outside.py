@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ncfm
-from ncfm._utils.checks import NcfmError, RunError
+from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm.data import ImageSet, images_of, load_images
 from ncfm.data.sources import SOURCES, known_names, short_name
 from ncfm.synthetic.storage import load, save
@@ -121,13 +121,13 @@ def test_the_callable_gets_the_options_that_it_takes(module, name, asked, given)
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
-        ("mine:pears", NcfmError, "has no 'pears', which the data source 'mine:pears' names. Nearest: pair"),
-        ("yours:pair", NcfmError, "There is no module 'yours'"),
-        ("mine:number", NcfmError, "must be callable, got a int"),
+        ("mine:pears", InputError, "has no 'pears', which the data source 'mine:pears' names. Nearest: pair"),
+        ("yours:pair", InputError, "There is no module 'yours'"),
+        ("mine:number", InputError, "must be callable, got a int"),
         ("mine:failing", RunError, "The data source 'mine:failing' failed: IndexError: index 1000"),
         ("mine:refusing", NcfmError, "^No photos today.$"),
-        ("mine:nothing", NcfmError, r"expected \(images, labels\) or a map-style dataset, got NoneType"),
-        ("mine:one_class", NcfmError, "mine:one_class: expected images of at least 2 classes, got 1"),
+        ("mine:nothing", InputError, r"expected \(images, labels\) or a map-style dataset, got NoneType"),
+        ("mine:one_class", InputError, "mine:one_class: expected images of at least 2 classes, got 1"),
     ],
 )
 def test_sources_that_cannot_be_used(name, kind, message):

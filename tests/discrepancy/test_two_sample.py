@@ -182,7 +182,7 @@ def test_whole_numbers_and_half_precision_are_taken():
         (torch.zeros(0, D), torch.zeros(4, D), {}, "at least one row"),
         (torch.full((4, D), math.nan), torch.zeros(4, D), {}, "x has 12 values that are not finite"),
         (torch.zeros(4, D), torch.full((4, D), math.inf), {}, "y has 12 values that are not finite"),
-        (torch.zeros(4, D, dtype=torch.complex64), torch.zeros(4, D), {}, "Expected real numbers, x has"),
+        (torch.zeros(4, D, dtype=torch.complex64), torch.zeros(4, D), {}, "Expected real numbers, x is"),
         (torch.zeros(4, D), torch.zeros(4, D, device="meta"), {}, "both samples on one device"),
         (torch.zeros(4, D), torch.zeros(4, D), {"permutations": 0}, "permutations must be at least 1"),
         (torch.zeros(4, D), torch.zeros(4, D), {"amplitude_weight": -0.1}, "amplitude_weight must lie"),

@@ -364,7 +364,7 @@ def test_of_a_damaged_state_the_one_before_is_used(run, tmp_path, how):
         run(iterations=6, folder=folder, checkpoint_seconds=0, on_iteration=interrupt_at(4))
     assert (folder / PREVIOUS_CHECKPOINT_FILE).is_file()
     damage(folder / CHECKPOINT_FILE, how)
-    with pytest.warns(UserWarning, match="going on from the state before it, after iteration 3"):
+    with pytest.warns(UserWarning, match="resuming from the previous checkpoint, after iteration 3"):
         resumed = run(iterations=6, folder=folder, resume=True)
     assert torch.equal(straight.synthetic.images, resumed.synthetic.images)
     assert without_seconds(straight.history) == without_seconds(resumed.history)
@@ -379,7 +379,7 @@ def test_without_a_whole_state_damage_is_told(run, tmp_path, how):
     for name in (CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE):
         if (tmp_path / name).is_file():
             damage(tmp_path / name, 0.3)
-    with pytest.raises(RunError, match=r"Could not read.*damaged.*no whole state"):
+    with pytest.raises(RunError, match=r"Could not read.*damaged.*no complete previous checkpoint"):
         run(folder=tmp_path, resume=True)
 
 
@@ -394,7 +394,7 @@ def test_the_state_before_is_enough(run, tmp_path):
 
 def test_a_foreign_file_is_told(run, tmp_path):
     save_file({"images": torch.rand(10, 1, 1, 8, 8)}, tmp_path / CHECKPOINT_FILE)
-    with pytest.raises(NcfmError, match="not a state of this program"):
+    with pytest.raises(NcfmError, match="not a checkpoint of ncfm"):
         run(folder=tmp_path, resume=True)
 
 
@@ -562,7 +562,7 @@ def test_out_of_memory_halves_the_passes_and_the_run_goes_on(run, monkeypatch, e
     with pytest.warns(UserWarning, match="Out of memory") as told:
         result = run(ipc=2, factor=1)
     assert [str(w.message) for w in told] == [
-        f"Out of memory in iteration 2; going on with passes of {size} images." for size in (10, 5)
+        f"Out of memory in iteration 2; continuing with passes of {size} images." for size in (10, 5)
     ]
     assert chunks == [None, None, 10, 5, 5]
     assert result.iterations == 3

@@ -153,5 +153,5 @@ def test_snapshots_after_an_iteration_are_removed(tmp_path):
 def test_a_strange_snapshot_is_refused(tmp_path, tensors):
     write_snapshot(tmp_path, Snapshot(0, torch.zeros(1, 1, 1, 2, 2, dtype=torch.uint8)))
     save_file(tensors, tmp_path / SNAPSHOTS_FOLDER / "0000003.safetensors")
-    with pytest.raises(RunError, match=r"0000003\.safetensors is no frame of this film"):
+    with pytest.raises(RunError, match=r"0000003\.safetensors is not a snapshot of this run"):
         read_snapshots(tmp_path)

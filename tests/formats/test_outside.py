@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from ncfm._utils.checks import NcfmError, RunError
+from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.types import Statistics
 from ncfm.formats import export
 from ncfm.synthetic.storage import save
@@ -106,8 +106,8 @@ def test_it_is_replaced_by_force_alone_and_nothing_else_is(tmp_path):
         ("mine:nothing", RunError, r"wrote nothing; it gets \(content, folder\)"),
         ("mine:index", RunError, "wrote classes.json, which ncfm adds"),
         ("mine:other", RunError, "failed: TypeError: other.. takes 0 positional arguments"),
-        ("mine:writes", NcfmError, "has no 'writes', which the export 'mine:writes' names. Nearest: write"),
-        ("yours:write", NcfmError, "There is no module 'yours'"),
+        ("mine:writes", InputError, "has no 'writes', which the export 'mine:writes' names. Nearest: write"),
+        ("yours:write", InputError, "There is no module 'yours'"),
     ],
 )
 def test_one_that_fails_leaves_what_was_there(tmp_path, to, kind, message):

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ncfm._utils.checks import InputError, RunError
+from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.files import content_hash, read_tensors, write_tensors
 from ncfm._utils.seeding import Streams
@@ -202,6 +202,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
         if metadata.get("checksum", None) not in (None, _checksum(stored, metadata["progress"])):
             raise RunError(f"Could not read {path}: its content does not agree with its checksum; it is damaged.")
         return stored, Progress.from_json(metadata["progress"])
+    except NcfmError:  # InputError is a ValueError, too
+        raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"Could not read {path}: {error}. It is damaged.") from error
 
