@@ -716,7 +716,7 @@ def test_export_writes_what_evaluate_reads(ncfm_, tmp_path, mosaics, to, name):
     assert f"Wrote {tmp_path / name}" in done.out
     assert "80 decoded images of 10 classes" in done.out
     assert ("are left out" in done.out) == (to == "png")
-    found = read_external(tmp_path / name, ncfm.load_images("digits"))
+    found = read_external(tmp_path / name, ncfm.load_images("digits")).images
     assert torch.equal(to_uint8(found.images), to_uint8(mosaics.decoded().images))
     assert found.labels.tolist() == mosaics.decoded().labels.tolist()
 

@@ -52,17 +52,17 @@ def assert_same(found, stored, labels=LABELS):
 @pytest.mark.parametrize("names", [("images", "labels"), ("x_train", "y_train"), ("data", "targets")])
 def test_numpy_files(real, stored, tmp_path, form, names):
     np.savez(tmp_path / "set.npz", **{names[0]: form(stored), names[1]: LABELS.numpy()})
-    assert_same(read_external(tmp_path / "set.npz", real), stored)
+    assert_same(read_external(tmp_path / "set.npz", real).images, stored)
 
 
 def test_numpy_floats(real, stored, tmp_path):
     np.savez(tmp_path / "set.npz", images=to_float(stored).double().numpy(), labels=LABELS.int().numpy())
-    assert_same(read_external(tmp_path / "set.npz", real), stored)
+    assert_same(read_external(tmp_path / "set.npz", real).images, stored)
 
 
 def test_floats_of_255_levels(real, stored, tmp_path):
     np.savez(tmp_path / "set.npz", images=stored.float().numpy(), labels=LABELS.numpy())
-    torch.testing.assert_close(read_external(tmp_path / "set.npz", real).images, to_float(stored))
+    torch.testing.assert_close(read_external(tmp_path / "set.npz", real).images.images, to_float(stored))
 
 
 @pytest.mark.parametrize(
@@ -77,17 +77,17 @@ def test_floats_of_255_levels(real, stored, tmp_path):
 )
 def test_torch_files(real, stored, tmp_path, form):
     torch.save(form(stored), tmp_path / "set.pt")
-    assert_same(read_external(tmp_path / "set.pt", real), stored)
+    assert_same(read_external(tmp_path / "set.pt", real).images, stored)
 
 
 def test_safetensors_files(real, stored, tmp_path):
     save_file({"images": stored, "labels": LABELS}, tmp_path / "set.safetensors")
-    assert_same(read_external(tmp_path / "set.safetensors", real), stored)
+    assert_same(read_external(tmp_path / "set.safetensors", real).images, stored)
 
 
 def test_normalised_images_are_brought_back(real, stored, tmp_path):
     torch.save((normalize(to_float(stored), real.statistics), LABELS), tmp_path / "set.pt")
-    found = read_external(tmp_path / "set.pt", real)
+    found = read_external(tmp_path / "set.pt", real, normalized_by="data").images
     torch.testing.assert_close(found.images, to_float(stored), atol=1e-5, rtol=0)
 
 
@@ -98,7 +98,7 @@ def test_image_folders(real, stored, tmp_path, names):
         folder = tmp_path / "set" / names[label]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0].numpy()).save(folder / f"{i:03d}.png")
-    assert_same(read_external(tmp_path / "set", real), stored)
+    assert_same(read_external(tmp_path / "set", real).images, stored)
 
 
 def test_parquet_files(real, stored, tmp_path):
@@ -111,19 +111,19 @@ def test_parquet_files(real, stored, tmp_path):
 
     table = pa.table({"image": [png(image) for image in stored], "label": LABELS.tolist()})
     pq.write_table(table, tmp_path / "set.parquet")
-    assert_same(read_external(tmp_path / "set.parquet", real), stored)
+    assert_same(read_external(tmp_path / "set.parquet", real).images, stored)
 
 
 @pytest.mark.parametrize("index", ['{"format": "another", "folders": 3}', "[1]", '{"format": "ncfm-export"}'])
 def test_an_index_of_another_kind_changes_nothing(real, stored, tmp_path, index):
     test_image_folders(real, stored, tmp_path, [])
     (tmp_path / "set" / "classes.json").write_text(index)
-    assert_same(read_external(tmp_path / "set", real), stored)
+    assert_same(read_external(tmp_path / "set", real).images, stored)
 
 
 def test_a_part_of_the_classes(real, stored, tmp_path):
     np.savez(tmp_path / "set.npz", images=stored[:6].numpy(), labels=LABELS[:6].numpy())
-    assert_same(read_external(tmp_path / "set.npz", real), stored[:6], LABELS[:6])
+    assert_same(read_external(tmp_path / "set.npz", real).images, stored[:6], LABELS[:6])
 
 
 # --- evaluated ----------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def saved(folder, images, labels):
         (np.zeros((4, 1, 8, 8), np.uint8), [0.0, 1.0, 2.0, 3.0], "class indices as labels"),
         (np.zeros((4, 1, 8, 8), np.int32), [0, 1, 2, 3], "uint8 or floats, got torch.int32"),
         (np.full((4, 1, 8, 8), np.nan), [0, 1, 2, 3], "not finite"),
-        (np.full((4, 1, 8, 8), -1e6), [0, 1, 2, 3], r"floats in \[0, 1\], or normalised"),
+        (np.full((4, 1, 8, 8), -1e6), [0, 1, 2, 3], r"floats in \[0, 1\], got"),
     ],
 )
 def test_what_does_not_fit_is_reported(real, tmp_path, images, labels, message):

@@ -209,7 +209,7 @@ def test_ddranking_without_soft_labels_has_class_indices(tmp_path):
 @pytest.mark.parametrize("to", ["png", "parquet", "hf", "npz", "pt"])
 def test_our_own_evaluation_reads_every_format(chosen, to, tmp_path):
     place = export(chosen, tmp_path / f"set{FORMATS[to].suffix}", to=to).path
-    found = read_external(place, real_of(chosen))
+    found = read_external(place, real_of(chosen)).images
     assert_found(chosen, to_uint8(found.images), found.labels)
 
 
@@ -246,7 +246,7 @@ def test_stored_mosaics_without_the_labels_of_their_tiles(to, tmp_path):
     chosen = SETS["RGB mosaics with soft labels"]
     done = export(chosen, tmp_path / f"set{FORMATS[to].suffix}", to=to, stored=True)
     assert (done.num_images, done.stored, done.soft_labels) == (6, True, False)
-    found = read_external(done.path, real_of(chosen))
+    found = read_external(done.path, real_of(chosen)).images
     assert torch.equal(to_uint8(found.images), to_uint8(chosen.images.flatten(0, 1)))
     assert found.labels.tolist() == [0, 0, 1, 1, 2, 2]
 

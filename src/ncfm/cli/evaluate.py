@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+NORMALIZED_BY_HELP = (
+    "How the floats of an external set were normalised: cifar10, cifar100, svhn, imagenet, mnist, fashion-mnist, half, "
+    "data, zca, MEAN,STD; none if they are pixels."
+)
+
+
 @flatten_options
 def command(
     path: Annotated[
@@ -39,6 +45,7 @@ def command(
         str | None,
         typer.Option("--protocol", metavar="P", help="Training protocol: quick, brief, ncfm-2025 or dc-2021."),
     ] = None,
+    normalized_by: Annotated[str | None, typer.Option("--normalized-by", metavar="N", help=NORMALIZED_BY_HELP)] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train all students again, also those in the cache.")] = False,
     setup: Setup,
     results: Results = None,
@@ -66,8 +73,10 @@ def command(
         given = options | {"settings": options["settings"] | chosen}
         for place, synthetic in sets.items():
             with output.progress() as reporter:
-                found[place].append(ncfm.evaluate(synthetic, on, fresh=fresh, reporter=reporter, **given))
-            _append_row(results, synthetic, found[place][-1], on, given)
+                by = None if isinstance(synthetic, ncfm.SyntheticSet) else normalized_by
+                evaluation = ncfm.evaluate(synthetic, on, normalized_by=by, fresh=fresh, reporter=reporter, **given)
+                found[place].append(evaluation)
+            _append_row(results, synthetic, evaluation, on, by, given)
     for place, evaluations in found.items():
         _add_scores(place, evaluations, on)
     if output.as_json:
@@ -96,6 +105,7 @@ def _append_row(
     synthetic: ncfm.SyntheticSet | str,
     evaluation: ncfm.EvaluationResult,
     on: str | None,
+    normalized_by: str | None,
     given: dict[str, Any],
 ) -> None:
     """Append an evaluation to a results file."""
@@ -104,7 +114,10 @@ def _append_row(
     from ncfm.workflows.set_row import row_of_set
 
     if results is not None and Ranks.here().is_main:
-        append_rows(results, [row_of_set(synthetic, evaluation, on, settings=given["settings"], seed=given["seed"])])
+        row = row_of_set(
+            synthetic, evaluation, on, settings=given["settings"], seed=given["seed"], normalized_by=normalized_by
+        )
+        append_rows(results, [row])
 
 
 def _add_scores(place: str, evaluations: list[ncfm.EvaluationResult], on: str | None) -> None:

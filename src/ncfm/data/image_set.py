@@ -127,6 +127,12 @@ class ImageSet:
         statistics = channel_statistics(self.train.images)
         return statistics._replace(whitening=zca(self.train.images, statistics)) if self.whitened else statistics
 
+    def with_statistics(self, statistics: Statistics) -> ImageSet:
+        """The same images, shown to networks by other statistics."""
+        found = replace(self)
+        vars(found)["statistics"] = statistics  # a cached property
+        return found
+
     @cached_property
     def fingerprint(self) -> str:
         """Content hash of the training split: pixels, labels and class names, and whether it is whitened."""

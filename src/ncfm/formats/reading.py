@@ -8,23 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import InputError, RunError, check_finite, check_labels, describe
+from ncfm._utils.checks import InputError, RunError, check_labels, describe
 from ncfm._utils.files import read_json, read_tensors
-from ncfm._utils.types import LabelledImages
-from ncfm.data.image_set import ImageSet, normalize, to_float
+from ncfm._utils.types import LabelledImages, Statistics
+from ncfm.data.image_set import ImageSet, to_float
 from ncfm.data.sources import load_images
+from ncfm.formats.normalization import to_pixels
 from ncfm.synthetic.storage import FACTS_FILE
 
 CLASSES_FILE, CLASSES_FORMAT = "classes.json", "ncfm-export"  # the index of classes in an exported folder
 IMAGE_KEYS = ("images", "image", "x", "x_train", "data", "image_syn", "images_train", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "y_train", "targets", "label_syn", "labels_train", "arr_1")
-TOLERANCE = 1e-3  # beyond [0, 1], for rounding by the program that wrote the floats
 
 
 def is_set(path: str | Path) -> bool:
@@ -33,7 +33,15 @@ def is_set(path: str | Path) -> bool:
     return not path.exists() or any((folder / FACTS_FILE).is_file() for folder in (path, path / "synthetic"))
 
 
-def read_external(path: Path, real: ImageSet) -> LabelledImages:
+class External(NamedTuple):
+    """A set that another program wrote."""
+
+    images: LabelledImages
+    note: str  # what was done to its pixels; empty if nothing
+    shown: Statistics | None = None  # how networks are shown them; None: as the real data are
+
+
+def read_external(path: Path, real: ImageSet, *, normalized_by: str | None = None) -> External:
     """Read a set that another program wrote.
 
     Folders (one folder per class) and parquet files are read like datasets. Their classes are matched by name, in an
@@ -41,22 +49,24 @@ def read_external(path: Path, real: ImageSet) -> LabelledImages:
     ``.safetensors`` files the images are called "images", "x", "data", ... and the labels "labels", "y", "targets",
     ...; a pair (images, labels) is accepted, too. Images are uint8 or floats in [0, 1], channels first or last, flat or
     (C, ipc, ...), in which case labels may be missing. Many published sets are stored normalised: floats outside [0, 1]
-    are denormalised by the real data's mean and standard deviation if that leads into [0, 1], except for a few
-    outliers, which are clamped.
+    need the name of their normalisation, see `to_pixels`.
 
     Args:
         path: of the set.
         real: the real data, for classes and image shape.
+        normalized_by: how floats were normalised, see `to_pixels`.
 
     Returns:
-        Images (n, c, h, w) in [0, 1] and labels (n,) in the order of the real data's classes.
+        Images (n, c, h, w) and labels (n,) in the order of the real data's classes, and what was done to the pixels.
 
     Raises:
         NcfmError: if the file is missing, damaged or of another format, or does not match the data.
     """
     path = path.expanduser()
     if path.is_dir() or path.suffix == ".parquet":
-        return _from_source(path, real)
+        if normalized_by not in (None, "none"):
+            raise InputError(f"{path}: image files are pixels; leave out normalized_by={normalized_by}.")
+        return External(_from_source(path, real), "")
     if not path.is_file():
         raise InputError(f"Expected a set at {path}, but there is none.")
     readers = {".npz": _read_npz, ".pt": _read_pt, ".pth": _read_pt, ".safetensors": read_tensors}
@@ -66,7 +76,9 @@ def read_external(path: Path, real: ImageSet) -> LabelledImages:
             f"{', '.join(readers)}."
         )
     images, labels = _find(readers[path.suffix](path), path)
-    return _fitted(images, labels, real, path)
+    stored = _fitted(images, labels, real, path)
+    pixels = to_pixels(stored.images, real, normalized_by=normalized_by, where=str(path))
+    return External(stored._replace(images=pixels.images), pixels.note, pixels.shown)
 
 
 def _from_source(path: Path, real: ImageSet) -> LabelledImages:
@@ -151,7 +163,7 @@ def _find(found: Any, path: Path) -> tuple[Tensor, Tensor | None]:
 
 
 def _fitted(images: Tensor, labels: Tensor | None, real: ImageSet, path: Path) -> LabelledImages:
-    """Images and labels in the form of this package."""
+    """Images, as they are stored, and labels in the form of this package."""
     shape = (real.channels, real.image_size, real.image_size)
     if labels is None and images.ndim == 5 and len(images) == real.num_classes:
         labels = torch.arange(real.num_classes).repeat_interleave(images.shape[1])
@@ -176,28 +188,4 @@ def _fitted(images: Tensor, labels: Tensor | None, real: ImageSet, path: Path) -
         raise InputError(f"{path}: expected class indices as labels, got {labels.dtype}.")
     labels = labels.long()
     check_labels(labels, real.num_classes)
-    return LabelledImages(_in_range(images.contiguous(), real, path), labels)
-
-
-def _in_range(images: Tensor, real: ImageSet, path: Path) -> Tensor:
-    """Floats in [0, 1]."""
-    if images.dtype == torch.uint8:
-        return to_float(images)
-    if not images.is_floating_point():
-        raise InputError(f"{path}: expected images as uint8 or floats, got {images.dtype}.")
-    images = images.float()
-    check_finite(images, f"The images of {path}")
-    low, high = float(images.min()), float(images.max())
-    if low >= -TOLERANCE and high <= 1 + TOLERANCE:
-        return images.clamp(0, 1)
-    if low >= 0 and high <= 255 and high > 32:
-        return images / 255
-    plain = real.statistics._replace(whitening=None)
-    zero, one = (normalize(torch.full((1, real.channels, 1, 1), v), plain) for v in (0.0, 1.0))
-    undone = (images - zero) / (one - zero)
-    if float(((undone < 0) | (undone > 1)).double().mean()) < 0.2:
-        return undone.clamp(0, 1)
-    raise InputError(
-        f"{path}: expected floats in [0, 1], or normalised as {real.name} is, got {low:.3g} to {high:.3g}; "
-        "undo their normalisation first."
-    )
+    return LabelledImages(images.contiguous(), labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from ncfm._utils.checks import InputError
@@ -11,7 +12,8 @@ from ncfm.config.build import build_targets
 from ncfm.config.resolve import Settings, config_of_set, data_of_set
 from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import EvaluationResult
-from ncfm.formats.reading import is_set, read_external
+from ncfm.formats.normalization import to_pixels
+from ncfm.formats.reading import External, is_set, read_external
 from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.stages import evaluate_images, prepare, train_teachers
@@ -24,6 +26,7 @@ def evaluate(
     settings: Settings | None = None,
     seed: int | None = None,
     data_dir: str | Path | None = None,
+    normalized_by: str | None = None,
     fresh: bool = False,
     reporter: Reporter | None = None,
 ) -> EvaluationResult:
@@ -38,6 +41,9 @@ def evaluate(
         on: the real data; default: those that the set was made from. Required for external formats.
         settings: such as ``{"evaluate.runs": 10, "evaluate.network": "convnet3"}``; the set's own recipe otherwise.
         seed, data_dir, reporter: as in `distill`.
+        normalized_by: how the floats of an external set or of plain images were normalised: a name such as "cifar10",
+            "zca", "none", or "MEAN,STD"; see `ncfm.formats.normalization.to_pixels`. Floats outside [0, 1] need it.
+            What was done to the pixels is reported by a warning.
         fresh: train all students, also cached ones.
 
     Raises:
@@ -52,8 +58,11 @@ def evaluate(
     config = config_of_set(own, settings, seed)
     images, machine = prepare(data, config, data_dir)
     reporter = reporter or Silent()
-    if isinstance(synthetic, (str, Path)):
-        synthetic = read_external(Path(synthetic), images)
+    if isinstance(synthetic, SyntheticSet):
+        if normalized_by is not None:
+            raise InputError("A set of ncfm has pixels; leave out normalized_by.")
+    else:
+        synthetic, images = _external(synthetic, images, normalized_by, config.evaluate.labels == "teacher")
     if isinstance(synthetic, SyntheticSet) and synthetic.class_names != images.class_names:
         raise InputError(
             f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
@@ -66,3 +75,19 @@ def evaluate(
     soft = build_targets(config, synthetic.soft_labels if isinstance(synthetic, SyntheticSet) else None, pool)
     train = synthetic.decoded() if isinstance(synthetic, SyntheticSet) else synthetic
     return evaluate_images(train, images, config, machine, "students", reporter, soft=soft, fresh=fresh)
+
+
+def _external(
+    source: LabelledImages | str | Path, images: ImageSet, normalized_by: str | None, teacher_labels: bool
+) -> tuple[LabelledImages, ImageSet]:
+    """An external set as pixels, and the real data with the statistics by which networks are shown both."""
+    if isinstance(source, (str, Path)):
+        found = read_external(Path(source), images, normalized_by=normalized_by)
+    else:
+        pixels = to_pixels(source[0], images, normalized_by=normalized_by, where="The images")
+        found = External(LabelledImages(pixels.images, source[1]), pixels.note, pixels.shown)
+    if found.shown is not None and teacher_labels:
+        raise InputError("evaluate.labels=teacher needs images as the teachers know them; use hard labels with zca.")
+    if found.note:
+        warnings.warn(found.note, stacklevel=3)
+    return found.images, images if found.shown is None else images.with_statistics(found.shown)

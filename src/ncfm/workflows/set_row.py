@@ -22,6 +22,7 @@ def row_of_set(
     settings: Settings,
     seed: int | None = None,
     variant: str | None = None,
+    normalized_by: str | None = None,
 ) -> AccuracyRow:
     """The results row of a set that `ncfm.evaluate` has evaluated.
 
@@ -29,13 +30,16 @@ def row_of_set(
         synthetic: the set, or the place of an external one.
         evaluation: its evaluation.
         on, settings, seed: of the evaluation.
-        variant: what differs from the recipe; default: what the set records.
+        variant: what differs from the recipe; default: what the set records, or the name of an external one.
+        normalized_by: of an external set, as it was given; the variant names it.
     """
     own = synthetic if isinstance(synthetic, SyntheticSet) else None
     facts = {} if own is None else own.facts
     config = make_config(facts.get("config", {}), nest(settings), {} if seed is None else {"seed": seed})
     storage = evaluation.num_images / len(evaluation.per_class) if own is None else own.storage
     recorded = Path(str(synthetic)).name if own is None else facts.get("variant", "")
+    if normalized_by is not None:
+        recorded = f"{recorded},normalized_by={normalized_by}"
     scored = Scored(
         name="",
         method=facts.get("method", "foreign"),
