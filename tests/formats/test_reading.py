@@ -172,7 +172,7 @@ def saved(folder, images, labels):
         (np.zeros((4, 3, 8, 8), np.uint8), [0, 1, 2, 3], r"shape \(n, 1, 8, 8\) as few digits has.*got \(4, 3, 8, 8\)"),
         (np.zeros((4, 1, 8, 8), np.uint8), [0, 1, 2], "with 3 labels"),
         (np.zeros((4, 1, 8, 8), np.uint8), [0, 1, 2, 10], r"must lie in 0..9 .* got 0..10"),
-        (np.zeros((4, 1, 8, 8), np.uint8), [0.0, 1.0, 2.0, 3.0], "class indices as labels"),
+        (np.zeros((4, 1, 8, 8), np.uint8), [0.0, 1.0, 2.0, 3.5], "class indices as labels"),
         (np.zeros((4, 1, 8, 8), np.int32), [0, 1, 2, 3], "uint8 or floats, got torch.int32"),
         (np.full((4, 1, 8, 8), np.nan), [0, 1, 2, 3], "not finite"),
         (np.full((4, 1, 8, 8), -1e6), [0, 1, 2, 3], r"floats in \[0, 1\], got"),
@@ -189,7 +189,7 @@ def test_what_does_not_fit_is_reported(real, tmp_path, images, labels, message):
         ("set.npz", b"nonsense", "Could not read"),
         ("set.pt", b"nonsense", "Could not read"),
         ("set.safetensors", b"nonsense", "Could not read"),
-        ("set.csv", b"a,b", r"ending in .parquet, .npz, .pt"),
+        ("set.csv", b"a,b", r"ending in .parquet, .npz, .npy, .pt"),
     ],
 )
 def test_unknown_and_damaged_files_are_reported(real, tmp_path, name, content, message):

@@ -1,30 +1,25 @@
-"""Sets in external formats: image folders, parquet, ``.npz``, ``.pt`` and ``.safetensors`` files.
-
-Nothing pickled is loaded: NumPy files must not contain objects, PyTorch files are read weights-only.
-"""
+"""Sets in external formats: image folders, parquet files, and files of arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import InputError, RunError, check_labels, describe
-from ncfm._utils.files import read_json, read_tensors
+from ncfm._utils.checks import InputError, check_labels
+from ncfm._utils.files import read_json
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import ImageSet, to_float
 from ncfm.data.sources import load_images
+from ncfm.formats.array_files import LABEL_KEYS, partner, read_arrays
 from ncfm.formats.normalization import to_pixels
 from ncfm.synthetic.storage import FACTS_FILE
 
 CLASSES_FILE, CLASSES_FORMAT = "classes.json", "ncfm-export"  # the index of classes in an exported folder
-IMAGE_KEYS = ("images", "image", "x", "x_train", "data", "image_syn", "images_train", "arr_0")
-LABEL_KEYS = ("labels", "label", "y", "y_train", "targets", "label_syn", "labels_train", "arr_1")
 
 
 def is_set(path: str | Path) -> bool:
@@ -37,7 +32,7 @@ class External(NamedTuple):
     """A set that another program wrote."""
 
     images: LabelledImages
-    note: str  # what was done to its pixels; empty if nothing
+    notes: tuple[str, ...]  # what was chosen, done to its pixels, or is missing
     shown: Statistics | None = None  # how networks are shown them; None: as the real data are
 
 
@@ -45,11 +40,10 @@ def read_external(path: Path, real: ImageSet, *, normalized_by: str | None = Non
     """Read a set that another program wrote.
 
     Folders (one folder per class) and parquet files are read like datasets. Their classes are matched by name, in an
-    export of ncfm by the recorded name, or by number if they have no other names. In ``.npz``, ``.pt`` and
-    ``.safetensors`` files the images are called "images", "x", "data", ... and the labels "labels", "y", "targets",
-    ...; a pair (images, labels) is accepted, too. Images are uint8 or floats in [0, 1], channels first or last, flat or
-    (C, ipc, ...), in which case labels may be missing. Many published sets are stored normalised: floats outside [0, 1]
-    need the name of their normalisation, see `to_pixels`.
+    export of ncfm by the recorded name, or by number if they have no other names. Files of arrays are read by
+    `read_arrays`. Images are uint8 or floats in [0, 1], channels first or last, flat or (C, ipc, ...), in which case
+    labels may be missing. Many published sets are stored normalised: floats outside [0, 1] need the name of their
+    normalisation, see `to_pixels`.
 
     Args:
         path: of the set.
@@ -66,19 +60,30 @@ def read_external(path: Path, real: ImageSet, *, normalized_by: str | None = Non
     if path.is_dir() or path.suffix == ".parquet":
         if normalized_by not in (None, "none"):
             raise InputError(f"{path}: image files are pixels; leave out normalized_by={normalized_by}.")
-        return External(_from_source(path, real), "")
+        images = _from_source(path, real)
+        return External(images, _nonempty(_missing(images, real, path)))
     if not path.is_file():
         raise InputError(f"Expected a set at {path}, but there is none.")
-    readers = {".npz": _read_npz, ".pt": _read_pt, ".pth": _read_pt, ".safetensors": read_tensors}
-    if path.suffix not in readers:
-        raise InputError(
-            f"{path}: expected a folder with one folder of images per class, or a file ending in .parquet, "
-            f"{', '.join(readers)}."
-        )
-    images, labels = _find(readers[path.suffix](path), path)
-    stored = _fitted(images, labels, real, path)
+    arrays = read_arrays(path)
+    stored = _fitted(arrays.images, arrays.labels, real, path)
     pixels = to_pixels(stored.images, real, normalized_by=normalized_by, where=str(path))
-    return External(stored._replace(images=pixels.images), pixels.note, pixels.shown)
+    images = stored._replace(images=pixels.images)
+    notes = _nonempty(*arrays.notes, pixels.note, _missing(images, real, path))
+    return External(images, notes, pixels.shown)
+
+
+def _nonempty(*notes: str) -> tuple[str, ...]:
+    return tuple(note for note in notes if note)
+
+
+def _missing(images: LabelledImages, real: ImageSet, path: Path) -> str:
+    """A note on classes without images; empty if there are none."""
+    present = set(images.labels.tolist())
+    missing = [name for i, name in enumerate(real.class_names) if i not in present]
+    if not missing:
+        return ""
+    named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+    return f"{path}: {len(missing)} of {real.num_classes} classes have no images: {named}."
 
 
 def _from_source(path: Path, real: ImageSet) -> LabelledImages:
@@ -124,53 +129,17 @@ def _exported_folders(path: Path) -> dict[str, str] | None:
     return dict(zip(index["folders"], unique_names(index["class_names"]), strict=True))
 
 
-def _read_npz(path: Path) -> dict[str, Tensor]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except Exception as error:  # a damaged archive may raise anything
-        raise RunError(f"Could not read {path}: {error}. Arrays of objects are not loaded.") from error
-    return {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "uif"}
-
-
-def _read_pt(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle may raise anything
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise RunError(
-            f"Could not read {path} as plain tensors: {reason} "
-            "Files that could run code are not loaded; save a dictionary of tensors."
-        ) from error
-
-
-def _find(found: Any, path: Path) -> tuple[Tensor, Tensor | None]:
-    """Images and labels in the content of a file."""
-    if isinstance(found, Tensor):
-        return found, None
-    if isinstance(found, Sequence) and len(found) == 2 and all(isinstance(part, Tensor) for part in found):
-        return found[0], found[1]
-    if not isinstance(found, Mapping):
-        raise InputError(f"{path}: expected images and labels, found {describe(found)}.")
-    by_name = {str(key).lower(): value for key, value in found.items() if isinstance(value, Tensor)}
-    images = next((by_name[key] for key in IMAGE_KEYS if key in by_name), None)
-    labels = next((by_name[key] for key in LABEL_KEYS if key in by_name), None)
-    if images is None:
-        raise InputError(
-            f"{path}: expected images named {', '.join(IMAGE_KEYS)}, found {', '.join(by_name) or 'none'}."
-        )
-    return images, labels
-
-
 def _fitted(images: Tensor, labels: Tensor | None, real: ImageSet, path: Path) -> LabelledImages:
     """Images, as they are stored, and labels in the form of this package."""
     shape = (real.channels, real.image_size, real.image_size)
     if labels is None and images.ndim == 5 and len(images) == real.num_classes:
         labels = torch.arange(real.num_classes).repeat_interleave(images.shape[1])
     if labels is None:
+        other = partner(path)
         raise InputError(
-            f"{path}: expected labels named {', '.join(LABEL_KEYS)}, or images of shape ({real.num_classes}, ipc, "
-            f"{', '.join(map(str, shape))}), got images of shape {tuple(images.shape)} without labels."
+            f"{path}: expected labels named {', '.join(LABEL_KEYS)},{f' or a file {other.name},' if other else ''} or "
+            f"images of shape ({real.num_classes}, ipc, {', '.join(map(str, shape))}), got images of shape "
+            f"{tuple(images.shape)} without labels."
         )
     if images.ndim == 5:
         images = images.flatten(0, 1)
@@ -178,14 +147,16 @@ def _fitted(images: Tensor, labels: Tensor | None, real: ImageSet, path: Path) -
         images = images[:, None]
     if images.ndim == 4 and images.shape[1:] != shape and images.shape[1:] == (*shape[1:], shape[0]):
         images = images.permute(0, 3, 1, 2)
+    if labels.ndim == 2 and labels.shape[1] == real.num_classes > 1 and labels.is_floating_point():
+        raise InputError(f"{path}: expected class indices as labels, got soft labels {tuple(labels.shape)}.")
     labels = labels.flatten()
     if images.shape[1:] != shape or len(images) != len(labels):
         raise InputError(
             f"{path}: expected images of shape (n, {', '.join(map(str, shape))}) as {real.name} has, with n labels; "
             f"got {tuple(images.shape)} with {len(labels)} labels."
         )
-    if labels.is_floating_point():
-        raise InputError(f"{path}: expected class indices as labels, got {labels.dtype}.")
+    if labels.is_floating_point() and not torch.equal(labels, labels.round()):
+        raise InputError(f"{path}: expected class indices as labels, got {labels.dtype} with fractions.")
     labels = labels.long()
     check_labels(labels, real.num_classes)
     return LabelledImages(images.contiguous(), labels)

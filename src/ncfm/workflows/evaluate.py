@@ -43,7 +43,7 @@ def evaluate(
         seed, data_dir, reporter: as in `distill`.
         normalized_by: how the floats of an external set or of plain images were normalised: a name such as "cifar10",
             "zca", "none", or "MEAN,STD"; see `ncfm.formats.normalization.to_pixels`. Floats outside [0, 1] need it.
-            What was done to the pixels is reported by a warning.
+            What was chosen or done is reported by warnings.
         fresh: train all students, also cached ones.
 
     Raises:
@@ -85,9 +85,9 @@ def _external(
         found = read_external(Path(source), images, normalized_by=normalized_by)
     else:
         pixels = to_pixels(source[0], images, normalized_by=normalized_by, where="The images")
-        found = External(LabelledImages(pixels.images, source[1]), pixels.note, pixels.shown)
+        found = External(LabelledImages(pixels.images, source[1]), (pixels.note,) if pixels.note else (), pixels.shown)
     if found.shown is not None and teacher_labels:
         raise InputError("evaluate.labels=teacher needs images as the teachers know them; use hard labels with zca.")
-    if found.note:
-        warnings.warn(found.note, stacklevel=3)
+    for note in found.notes:
+        warnings.warn(note, stacklevel=3)
     return found.images, images if found.shown is None else images.with_statistics(found.shown)
