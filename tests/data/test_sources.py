@@ -126,28 +126,73 @@ def test_shards_are_joined_in_the_order_of_their_names(tmp_path):
     [
         ("train-00000-of-00001", "train"),
         ("Training", "train"),
-        ("values", "train"),  # begins with val
-        ("testimonies", "train"),
-        ("0001", "train"),
+        ("mydata_train", "train"),
+        ("values", "unread"),  # begins with val
+        ("testimonies", "unread"),
+        ("0001", "unread"),
+        ("extra-00000-of-00001", "unread"),
+        ("unsupervised", "unread"),
         ("test_set", "test"),
+        ("mydata_test", "test"),
+        ("data-test", "test"),
+        ("testing", "test"),
+        ("MyTestSet", "test"),
+        ("testset", "test"),
         ("val", "test"),
+        ("val2017", "test"),
         ("valid.1", "test"),
         ("validation-00000-of-00002", "test"),
+        ("dev", "test"),
+        ("eval", "test"),
     ],
 )
-def test_a_split_is_the_first_word_of_a_file_name(tmp_path, file, split):
+def test_a_split_is_a_word_of_a_file_name(tmp_path, file, split):
     write_parquet(tmp_path / "train-0.parquet", PNGS, LABELS)
     write_parquet(tmp_path / f"{file}.parquet", TEST_PNGS, TEST_LABELS)
     images = load_images(str(tmp_path))
     assert (images.test is not None) == (split == "test")
     assert len(images.train) == len(LABELS) + (len(TEST_LABELS) if split == "train" else 0)
+    remark = f"train: left unread beside the training files: {file}.parquet"
+    assert images.problems == ((remark,) if split == "unread" else ())
+
+
+def test_files_that_name_no_split_are_the_training_split(tmp_path):
+    write_parquet(tmp_path / "0001.parquet", PNGS[:4], LABELS[:4])
+    write_parquet(tmp_path / "values.parquet", PNGS[4:], LABELS[4:])
+    write_parquet(tmp_path / "pets_test.parquet", TEST_PNGS, TEST_LABELS)
+    check_is_the_standard_set(load_images(str(tmp_path)), with_test=True)
+
+
+def test_a_file_of_several_splits_is_refused(tmp_path):
+    write_parquet(tmp_path / "train_test.parquet", PNGS, LABELS)
+    with pytest.raises(NcfmError, match="'train_test' may be train or test; rename it"):
+        load_images(str(tmp_path))
+
+
+def test_shards_that_name_their_classes_differently_are_refused(tmp_path):
+    write_parquet(tmp_path / "train-0.parquet", PNGS, LABELS)
+    write_parquet(tmp_path / "train-1.parquet", PNGS, LABELS, names=CLASSES[::-1])
+    with pytest.raises(NcfmError, match=r"train-0\.parquet and the other files of its split name their classes diff"):
+        load_images(str(tmp_path))
+
+
+def test_a_test_split_without_labels_is_none(tmp_path):
+    """The test split of the hub's imagenet-1k has the label -1 throughout."""
+    write_parquet(tmp_path / "train.parquet", PNGS, LABELS)
+    write_parquet(tmp_path / "validation.parquet", TEST_PNGS, TEST_LABELS)
+    write_parquet(tmp_path / "test.parquet", PNGS, [-1] * len(PNGS))
+    images = load_images(str(tmp_path))
+    check_is_the_standard_set(images, with_test=True)
+    assert images.problems == ("test: left unread, since its images have no labels",)
 
 
 def test_test_goes_before_validation(tmp_path):
     write_parquet(tmp_path / "train.parquet", PNGS, LABELS)
     write_parquet(tmp_path / "validation.parquet", PNGS[:3], LABELS[:3])
     write_parquet(tmp_path / "test.parquet", TEST_PNGS, TEST_LABELS)
-    check_is_the_standard_set(load_images(str(tmp_path)), with_test=True)
+    images = load_images(str(tmp_path))
+    check_is_the_standard_set(images, with_test=True)
+    assert images.problems == ("validation: left unread, since there is another split to test on",)
 
 
 def test_without_names_classes_are_numbered_over_both_splits(tmp_path):
@@ -334,7 +379,38 @@ def test_split_folders_without_class_folders_are_refused(tmp_path):
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
         (tmp_path / split / "1.png").write_bytes(PNGS[0])
-    with pytest.raises(NcfmError, match="train: expected a folder per class"):
+    with pytest.raises(NcfmError, match="expected a folder per class in test, train, found none in them"):
+        load_images(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("training_set", "test_set"), ("train_images", "test_images"), ("Train", "Eval"), ("train", "dev")],
+)
+def test_folders_of_splits_are_known_by_their_words(tmp_path, train, test):
+    write_folder(tmp_path / train, PNGS, LABELS)
+    write_folder(tmp_path / test, TEST_PNGS, TEST_LABELS)
+    write_folder(tmp_path / "extra", PNGS, LABELS)
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "1.png").write_bytes(PNGS[0])
+    (tmp_path / "docs").mkdir()
+    images = load_images(str(tmp_path))
+    check_is_the_standard_set(images, with_test=True)
+    assert images.problems == ("train: left unread beside the training folder: extra, samples",)
+
+
+def test_a_training_folder_among_classes_is_refused(tmp_path):
+    """Photos of buses, cars and trains, sorted by day: the days of the trains are no classes."""
+    for name in ("bus", "car", "train"):
+        write_folder(tmp_path / name, PNGS, LABELS)
+    with pytest.raises(NcfmError, match="train may be the training split, or a class like bus, car; move"):
+        load_images(str(tmp_path))
+
+
+def test_two_folders_of_a_split_are_refused(tmp_path):
+    for name in ("train", "train2"):
+        write_folder(tmp_path / name, PNGS, LABELS)
+    with pytest.raises(NcfmError, match="train, train2 are all folders of the train split; keep one"):
         load_images(str(tmp_path))
 
 

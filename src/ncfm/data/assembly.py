@@ -57,23 +57,23 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
 
     Args:
         name: of the set.
-        splits: by name, see `TRAIN_NAMES` and `TEST_NAMES`; others are ignored.
+        splits: by name, see `TRAIN_NAMES` and `TEST_NAMES`; others are left unread, and listed as problems.
         wanted: size and channels; the test split follows the training split in its channels.
         rows: storage for the decoded images of a split.
 
     Raises:
         NcfmError: without a training split, for images that cannot be read, or splits that do not fit each other.
     """
-    train, test = _first(splits, TRAIN_NAMES), _first(splits, TEST_NAMES)
+    problems: list[str] = []
+    train, test = _first(splits, TRAIN_NAMES), _test_split(splits, problems)
     if train is None:
         raise InputError(
             f"{name}: expected a train split, found {', '.join(sorted(splits)) or 'nothing'}; "
             "name the folder or the parquet files train."
         )
-    if test is not None and not test.images:
-        test = None
+    problems += [f"train: {remark}" for remark in train.remarks]
+    problems += [f"{split}: left unread" for split in splits if split not in (*TRAIN_NAMES, *TEST_NAMES)]
     class_names = _common_names(name, train, test)
-    problems: list[str] = []
 
     def decode(raw: RawSplit, split: str, channels: int | None) -> ImageSplit:
         labels = torch.tensor(list(raw.labels), dtype=torch.int64)
@@ -115,6 +115,22 @@ def _common_names(name: str, train: RawSplit, test: RawSplit | None) -> tuple[st
     if largest >= MOST_CLASSES:
         raise InputError(f"{name}: expected labels below {MOST_CLASSES:,}, found {largest}; number the classes from 0.")
     return tuple(str(c) for c in range(largest + 1))
+
+
+def _test_split(splits: Splits, problems: list[str]) -> RawSplit | None:
+    """The first of the test splits that has images and labels; what is passed over is added to the problems."""
+    chosen = None
+    for split in TEST_NAMES:
+        raw = splits.get(split)
+        if raw is None or not raw.images:
+            continue
+        if all(label < 0 for label in raw.labels):  # as the test split of the hub's imagenet-1k
+            problems.append(f"{split}: left unread, since its images have no labels")
+        elif chosen is not None:
+            problems.append(f"{split}: left unread, since there is another split to test on")
+        else:
+            chosen = raw
+    return chosen
 
 
 def _first(splits: Splits, names: Iterable[str]) -> RawSplit | None:

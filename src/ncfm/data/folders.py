@@ -1,12 +1,13 @@
-"""Image folders: one folder per class, below ``train`` and ``test`` (or ``val``) if these exist."""
+"""Image folders: one folder per class, below folders of the splits if these exist."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ncfm._utils.checks import InputError
-from ncfm.data.assembly import TEST_NAMES, TRAIN_NAMES
 from ncfm.data.raw import Encoded, RawSplit
+from ncfm.data.split_names import left_unread, shortened, split_of
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
@@ -14,19 +15,53 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".
 def read_folder(root: Path) -> dict[str, RawSplit]:
     """The splits of an image folder; classes are the names of the folders, in sorted order.
 
+    Folders whose names say a split (see `split_of`) are splits if they contain the folders of the classes. Without such
+    a training folder all folders are classes, also one called "train", as in CIFAR-100.
+
     Raises:
-        NcfmError: if there are no folders.
+        NcfmError: if there are no folders, or it is not clear which are splits.
     """
-    below = {p.name.lower(): p for p in _folders(root)}
-    train = next((below[n] for n in TRAIN_NAMES if n in below), None)
-    others = below.keys() - {*TRAIN_NAMES, *TEST_NAMES}
-    if train is None or (others and not _folders(train)):  # otherwise "train" is a class, as in CIFAR-100
+    folders = _folders(root)
+    named: dict[str, list[Path]] = {}
+    for folder in folders:
+        split = _split_of_folder(folder)
+        if split is not None:
+            named.setdefault(split, []).append(folder)
+    splits = {split: [folder for folder in found if _folders(folder)] for split, found in named.items()}
+    if not splits.get("train"):
+        if named.get("train") and len(named) > 1 and sum(map(len, named.values())) == len(folders):
+            raise InputError(
+                f"{root}: expected a folder per class in {shortened([p.name for p in folders])}, found none in them."
+            )
         return {"train": _read_classes(root)}
-    splits = {"train": _read_classes(train)}
-    test = next((below[n] for n in TEST_NAMES if n in below), None)
-    if test is not None:
-        splits["test"] = _read_classes(test)
-    return splits
+    unread = splits.pop("extra", [])
+    for split, found in splits.items():
+        if len(found) > 1:
+            raise InputError(
+                f"{root}: {shortened([p.name for p in found])} are all folders of the {split} split; keep one."
+            )
+    chosen = {split: found[0] for split, found in splits.items() if found}
+    others = [p for p in folders if p not in chosen.values() and p not in unread and _has_images(p)]
+    if others and len(chosen) == 1:
+        raise InputError(
+            f"{root}: {chosen['train'].name} may be the training split, or a class like "
+            f"{shortened([p.name for p in others])}; move the other folders away, or all classes into a folder train."
+        )
+    remarks = left_unread("beside the training folder", (p.name for p in [*others, *unread]))
+    return {
+        split: replace(_read_classes(p), remarks=remarks if split == "train" else ()) for split, p in chosen.items()
+    }
+
+
+def _split_of_folder(folder: Path) -> str | None:
+    try:
+        return split_of(folder.name)
+    except InputError:  # the name of a class, such as "test train"
+        return None
+
+
+def _has_images(folder: Path) -> bool:
+    return any(p.suffix.lower() in IMAGE_SUFFIXES and _visible(p, folder) for p in folder.rglob("*"))
 
 
 def listing(root: Path) -> list[str]:

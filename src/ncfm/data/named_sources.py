@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ncfm.data.hub import HubError, load_hub
 from ncfm.data.image_set import ImageSet
 from ncfm.data.named import NAMED_SETS, SUBSETS, NamedSet, Subset
 from ncfm.data.places import Reading, load_place
-from ncfm.data.raw import RawSplit, Splits, select_rows
+from ncfm.data.raw import Splits, select_rows
 
 
 def read_named(request: Request) -> ImageSet | None:
@@ -74,7 +75,8 @@ def select_classes(splits: Splits, subset: Subset, name: str) -> Splits:
         places = [present.index(i) for i in ids] if by_id else [index for index, _ in subset.classes]
         number = {place: i for i, place in enumerate(places)}
         rows = [i for i, label in enumerate(raw.labels) if label in number]
-        selected[split] = RawSplit(select_rows(raw.images, rows), [number[raw.labels[i]] for i in rows], tuple(ids))
+        labels = [number[raw.labels[i]] for i in rows]
+        selected[split] = replace(raw, images=select_rows(raw.images, rows), labels=labels, class_names=tuple(ids))
     return selected
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
 from ncfm._utils.checks import InputError, NcfmError
-from ncfm.data.assembly import TEST_NAMES
 from ncfm.data.raw import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
@@ -22,20 +21,32 @@ from ncfm.data.raw import (
     encoded_cell,
     find_column,
 )
+from ncfm.data.split_names import left_unread, split_of
 
 
 def read_parquets(
     files: Sequence[Path], image_column: str | None = None, label_column: str | None = None
 ) -> dict[str, RawSplit]:
-    """Read files, grouped by the split at the beginning of their names.
+    """Read files, grouped by the split that their names say. Names that say none are the training split, or are left
+    unread if others say that they are.
 
     Raises:
-        NcfmError: for files that are not parquet, or have no image or label column.
+        NcfmError: for files that are not parquet, have no image or label column, or may be of several splits.
     """
-    splits: dict[str, list[Path]] = {}
+    splits: dict[str | None, list[Path]] = {}
     for path in files:
-        splits.setdefault(split_of(path), []).append(path)
-    return {split: _read_split(paths, image_column, label_column) for split, paths in splits.items()}
+        splits.setdefault(split_of(path.stem), []).append(path)
+    unread = splits.pop("extra", [])
+    unnamed = splits.pop(None, [])
+    if "train" in splits:
+        unread += unnamed
+    elif unnamed:
+        splits["train"] = unnamed
+    read = {str(split): _read_split(paths, image_column, label_column) for split, paths in splits.items()}
+    if "train" in read:
+        remarks = left_unread("beside the training files", (path.name for path in unread))
+        read["train"] = replace(read["train"], remarks=remarks)
+    return read
 
 
 def _read_split(paths: Sequence[Path], image_column: str | None, label_column: str | None) -> RawSplit:
@@ -56,7 +67,9 @@ def _read_split(paths: Sequence[Path], image_column: str | None, label_column: s
         raise
     except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
         raise InputError(f"Could not read {', '.join(map(str, paths))} as parquet: {error}.") from error
-    class_names = _names_in_schema(files[0].schema_arrow.metadata, label_name)
+    class_names, *others = dict.fromkeys(_names_in_schema(file.schema_arrow.metadata, label_name) for file in files)
+    if others:
+        raise InputError(f"{place} and the other files of its split name their classes differently.")
     groups = [(file, group) for file in files for group in range(file.num_row_groups)]
     ends = list(accumulate(file.metadata.row_group(group).num_rows for file, group in groups))
 
@@ -81,12 +94,6 @@ def _read_split(paths: Sequence[Path], image_column: str | None, label_column: s
         return found
 
     return checked_split(LazyImages(len(labels), read), labels, label_name, class_names, place)
-
-
-def split_of(path: Path) -> str:
-    """The split that a file's name begins with: ``test-00000-of-00001.parquet`` -> ``test``; else train."""
-    word = re.match("[a-z]*", path.stem.lower())  # the whole word: values.parquet is not a val split
-    return word[0] if word and word[0] in TEST_NAMES else "train"
 
 
 def _names_in_schema(metadata: dict[bytes, bytes] | None, label_name: str) -> tuple[str, ...] | None:

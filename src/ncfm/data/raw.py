@@ -25,6 +25,7 @@ class RawSplit:
     images: Sequence[Encoded]
     labels: Sequence[int]
     class_names: tuple[str, ...] | None  # None if the source only numbers its classes
+    remarks: tuple[str, ...] = ()  # what the source left unread beside it
 
 
 Splits = dict[str, RawSplit]
