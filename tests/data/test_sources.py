@@ -152,7 +152,7 @@ def test_a_split_is_a_word_of_a_file_name(tmp_path, file, split):
     images = load_images(str(tmp_path))
     assert (images.test is not None) == (split == "test")
     assert len(images.train) == len(LABELS) + (len(TEST_LABELS) if split == "train" else 0)
-    remark = f"train: left unread beside the training files: {file}.parquet"
+    remark = f"train: left unread next to the training files: {file}.parquet"
     assert images.problems == ((remark,) if split == "unread" else ())
 
 
@@ -396,7 +396,7 @@ def test_folders_of_splits_are_known_by_their_words(tmp_path, train, test):
     (tmp_path / "docs").mkdir()
     images = load_images(str(tmp_path))
     check_is_the_standard_set(images, with_test=True)
-    assert images.problems == ("train: left unread beside the training folder: extra, samples",)
+    assert images.problems == ("train: left unread next to the training folder: extra, samples",)
 
 
 def test_a_training_folder_among_classes_is_refused(tmp_path):

@@ -47,7 +47,7 @@ def read_folder(root: Path) -> dict[str, RawSplit]:
             f"{root}: {chosen['train'].name} may be the training split, or a class like "
             f"{shortened([p.name for p in others])}; move the other folders away, or all classes into a folder train."
         )
-    remarks = left_unread("beside the training folder", (p.name for p in [*others, *unread]))
+    remarks = left_unread("next to the training folder", (p.name for p in [*others, *unread]))
     return {
         split: replace(_read_classes(p), remarks=remarks if split == "train" else ()) for split, p in chosen.items()
     }

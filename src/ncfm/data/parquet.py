@@ -44,7 +44,7 @@ def read_parquets(
         splits["train"] = unnamed
     read = {str(split): _read_split(paths, image_column, label_column) for split, paths in splits.items()}
     if "train" in read:
-        remarks = left_unread("beside the training files", (path.name for path in unread))
+        remarks = left_unread("next to the training files", (path.name for path in unread))
         read["train"] = replace(read["train"], remarks=remarks)
     return read
 
