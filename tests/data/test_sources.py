@@ -399,6 +399,15 @@ def test_folders_of_splits_are_known_by_their_words(tmp_path, train, test):
     assert images.problems == ("train: left unread next to the training folder: extra, samples",)
 
 
+def test_extra_images_are_no_class_beside_a_training_folder(tmp_path):
+    write_folder(tmp_path / "train", PNGS, LABELS)
+    (tmp_path / "extra").mkdir()
+    (tmp_path / "extra" / "1.png").write_bytes(PNGS[0])
+    images = load_images(str(tmp_path))
+    check_is_the_standard_set(images, with_test=False)
+    assert images.problems[0] == "train: left unread next to the training folder: extra"
+
+
 def test_a_training_folder_among_classes_is_refused(tmp_path):
     """Photos of buses, cars and trains, sorted by day: the days of the trains are no classes."""
     for name in ("bus", "car", "train"):

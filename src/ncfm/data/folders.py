@@ -34,7 +34,8 @@ def read_folder(root: Path) -> dict[str, RawSplit]:
                 f"{root}: expected a folder per class in {shortened([p.name for p in folders])}, found none in them."
             )
         return {"train": _read_classes(root)}
-    unread = splits.pop("extra", [])
+    splits.pop("extra", None)
+    unread = named.get("extra", [])
     for split, found in splits.items():
         if len(found) > 1:
             raise InputError(
