@@ -4,17 +4,15 @@ In float64 throughout, so that what is left between it and the step is the step'
 """
 
 import copy
-from dataclasses import fields
 
 import torch
 
-from ncfm.data.augment import AugmentParameters
 from oracles import decode_loop
 
 
 def of_group(parameters, index):
     """The draw of one group alone."""
-    return AugmentParameters(*(getattr(parameters, f.name)[index : index + 1] for f in fields(parameters)))
+    return parameters.of(slice(index, index + 1))
 
 
 def prepare(images, statistics, augment, parameters):

@@ -210,7 +210,7 @@ def test_paper_rows_have_the_papers_schedule():
             assert (config.teachers.number, config.teachers.epochs) == (20, 80 if subset else 60)
             assert (config.distill.iterations, config.distill.real_batch_per_class) == (20000, 1024)
             assert (config.frequencies.number, config.distill.image_lr) == (1024, 1e-3)
-            assert config.evaluate.protocol == "ncfm-2025"
+            assert config.evaluate.protocol == "ncfm-2025-v2"
 
 
 # --- headers --------------------------------------------------------------------------------------------------

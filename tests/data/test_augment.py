@@ -21,7 +21,7 @@ from oracles import shift_loop
 from strategies import rng
 
 ALL = "_".join(OPERATIONS)
-STRATEGIES = [*OPERATIONS, "color_crop", ALL]
+STRATEGIES = [*OPERATIONS, "color_crop", ALL, f"dsa:{ALL}"]
 # Coordinates are rounded to about 1e-6 of a pixel, so a resampled value takes that share from its neighbour.
 RESAMPLED = 5e-5
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
@@ -175,6 +175,66 @@ def test_ranges_are_kept_and_filled():
         assert abs(float(torch.corrcoef(pair.T)[0, 1])) < 0.05
 
 
+# ---------------------------------------------------------------- alternatives and the published distributions
+
+ONE_OF_SIX = "|".join(OPERATIONS)
+
+
+def test_of_alternatives_one_is_drawn_for_all_groups_and_each_as_often():
+    augment, generator = SiameseAugment(f"dsa:{ONE_OF_SIX}"), rng(3)
+    found = [augment.draw(2, 32, generator).operations for _ in range(1200)]
+    assert {len(one) for one in found} == {1}
+    for name in OPERATIONS:  # binomial(1200, 1/6): 200 +- 13, so 60 are almost five standard deviations
+        assert abs(found.count(frozenset({name})) - 200) < 60
+
+
+@pytest.mark.parametrize("prefix", ["", "dsa:"])
+def test_a_drawn_alternative_is_that_operation_alone(prefix):
+    images, augment = pictures(3, 2, 3, 16, 16), SiameseAugment(f"{prefix}{ONE_OF_SIX}")
+    seen = set()
+    for seed in range(40):
+        (name,) = augment.draw(3, 16, rng(seed)).operations
+        alone = SiameseAugment(prefix + name)
+        assert torch.equal(
+            augment.apply(images, augment.draw(3, 16, rng(seed))), alone.apply(images, alone.draw(3, 16, rng(seed)))
+        )
+        seen.add(name)
+    assert seen == set(OPERATIONS)
+
+
+def test_what_has_no_alternative_is_always_drawn():
+    augment, generator = SiameseAugment("color_flip_crop|scale|rotate"), rng(0)
+    found = {augment.draw(1, 32, generator).operations for _ in range(60)}
+    assert found == {frozenset({"color", "flip", name}) for name in ("crop", "scale", "rotate")}
+
+
+def test_draws_of_other_operations_are_joined():
+    images, augment = pictures(2, 1, 3, 16, 16), SiameseAugment("color|flip")
+    seeds = {next(iter(augment.draw(1, 16, rng(seed)).operations)): seed for seed in range(20)}
+    draws = [augment.draw(1, 16, rng(seed)) for seed in seeds.values()]
+    joined = augment.apply(images, AugmentParameters.cat(draws))
+    each = torch.cat([augment.apply(images[i : i + 1], draw) for i, draw in enumerate(draws)])
+    assert_close(joined, each, atol=RESAMPLED, rtol=RESAMPLED)
+
+
+def test_published_shifts_are_uniform_over_whole_pixels():
+    p = draws("dsa:crop", groups=9000)
+    shifts = (p.affine[..., 2] * 16).round()
+    assert_close(shifts, p.affine[..., 2] * 16)
+    values, counts = shifts.unique(return_counts=True)
+    assert values.tolist() == list(range(-4, 5))
+    assert ((counts - 2000).abs() < 200).all()  # binomial(18000, 1/9): 2000 +- 42
+    rounded = (draws("crop", groups=9000).affine[..., 2] * 16).round().abs()
+    assert abs(int((rounded == 4).sum()) - 18000 / 8) < 200  # half as many on each side
+
+
+def test_published_zooms_are_uniform():
+    zoom = draws("dsa:scale", groups=20_000).affine[:, [0, 1], [0, 1]]
+    uniform = (zoom - 1 / SCALE) / (SCALE - 1 / SCALE)
+    for quantile in (0.1, 0.25, 0.5, 0.9):
+        assert float((uniform < quantile).double().mean()) == pytest.approx(quantile, abs=0.01)
+
+
 # ---------------------------------------------------------------- each operation by hand
 
 
@@ -228,7 +288,7 @@ def test_cutout_removes_a_square_of_half_the_side(size):
 def test_cutout_lies_where_it_is_drawn():
     centre = torch.tensor([[8.0, 4.0]])  # row, column
     one = torch.ones(1)
-    p = AugmentParameters(0 * one, one, one, torch.eye(2, 3)[None], centre)
+    p = AugmentParameters(frozenset({"cutout"}), 0 * one, one, one, torch.eye(2, 3)[None], centre)
     mask = SiameseAugment("cutout").apply(torch.ones(1, 1, 1, 16, 16), p)[0, 0, 0]
     expected = torch.ones(16, 16)
     expected[4:12, 0:8] = 0

@@ -88,7 +88,25 @@ def test_intervals_move_with_their_values(values, shift):
 
 
 def test_the_papers_protocol_is_the_papers():
-    # The numbers of the paper's evaluation: 2000 epochs of AdamW 1e-3, batch 128, halved at each fifth, 10 students.
+    # gszfwsb/NCFM, condenser/evaluate.py: AdamW(lr=1e-3) has PyTorch's weight decay, and the loader drops no batch.
+    p = get_protocol("ncfm-2025-v2")
+    r = p.recipe
+    assert (r.epochs, r.optimizer, r.lr, r.batch_size, r.schedule) == (2000, "adamw", 1e-3, 128, "fifths")
+    assert (r.augment, r.cutmix_probability, r.weight_decay) == ("dsa:color_flip_crop|scale|rotate", 0.5, 0.01)
+    assert (r.keep_last, p.num_runs, p.looks) == (True, 10, 20)
+
+
+def test_the_protocol_of_dsa_is_that_of_its_authors():
+    # VICO-UoE/DatasetCondensation, evaluate_synset: one of six operations a batch, by ParamDiffAug's mode "S".
+    p = get_protocol("dsa-2021")
+    r = p.recipe
+    assert (r.epochs, r.optimizer, r.lr, r.batch_size, r.schedule) == (1000, "heavy-ball", 0.01, 256, "half")
+    assert (r.momentum, r.weight_decay, r.cutmix_probability) == (0.9, 5e-4, 0.0)
+    assert (r.augment, r.keep_last) == ("dsa:color|crop|cutout|flip|scale|rotate", True)
+
+
+def test_the_first_form_of_the_papers_protocol_stays():
+    # Rows were made under it.
     p = get_protocol("ncfm-2025")
     r = p.recipe
     assert (r.epochs, r.optimizer, r.lr, r.batch_size, r.schedule) == (2000, "adamw", 1e-3, 128, "fifths")
@@ -169,8 +187,8 @@ def test_equal_steps_by_hand():
 @given(st.integers(1, 5000), st.integers(1, 500), st.integers(1, 50))
 def test_equal_steps_are_at_least_and_hardly_more(num_images, reference, epochs):
     protocol = changed(epochs=epochs)
-    wanted = epochs * steps_per_epoch(reference, 32)
-    each = steps_per_epoch(num_images, 32)
+    wanted = epochs * steps_per_epoch(reference, protocol.recipe)
+    each = steps_per_epoch(num_images, protocol.recipe)
     found = equal_steps(protocol, num_images, reference).recipe.epochs
     assert wanted <= found * each < wanted + each
 

@@ -105,11 +105,19 @@ def test_schedules_stay_between_0_and_1_and_begin_and_end_above_0(schedule):
 def test_an_epoch_visits_every_image_once_but_a_short_rest(n, size, seed):
     batches = list(epoch_batches(n, size, generator(seed)))
     visited = torch.cat(batches).tolist()
-    assert len(batches) == steps_per_epoch(n, size)
+    assert len(batches) == steps_per_epoch(n, changed(batch_size=size))
     assert len(set(visited)) == len(visited)
     assert set(visited) <= set(range(n))
     assert len(visited) == (n if n < size else n - n % size)
     assert {len(b) for b in batches} == {min(n, size)}
+
+
+@given(n=st.integers(1, 50), size=st.integers(1, 60), seed=st.integers(0, 20))
+def test_an_epoch_that_keeps_its_last_batch_visits_every_image(n, size, seed):
+    batches = list(epoch_batches(n, size, generator(seed), keep_last=True))
+    assert len(batches) == steps_per_epoch(n, changed(batch_size=size, keep_last=True)) == math.ceil(n / size)
+    assert sorted(torch.cat(batches).tolist()) == list(range(n))
+    assert [len(b) for b in batches[:-1]] == [size] * (len(batches) - 1)
 
 
 def test_the_order_is_new_each_epoch():

@@ -9,8 +9,9 @@ Reference:
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -21,6 +22,7 @@ from ncfm._utils.checks import InputError, check_known
 from ncfm._utils.types import GroupedImages, Images
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+PUBLISHED = "dsa:"  # prefix of strategies with the distributions of the published code
 
 BRIGHTNESS = 1.0  # added: uniform in +-BRIGHTNESS / 2, in units of a standard deviation
 SATURATION = 2.0  # factor uniform in [0, SATURATION] on the distance from the pixel's grey
@@ -35,6 +37,7 @@ ROTATE = 15.0  # degrees, uniform in +-ROTATE
 class AugmentParameters:
     """One draw for each of G groups."""
 
+    operations: frozenset[str]  # that were drawn; the values of others are those of no change
     brightness: Tensor  # (G,) added
     saturation: Tensor  # (G,) factor
     contrast: Tensor  # (G,) factor
@@ -43,60 +46,87 @@ class AugmentParameters:
 
     def to(self, device: torch.device) -> AugmentParameters:
         """The same draw on another device."""
-        return AugmentParameters(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+        return self._with(lambda name: getattr(self, name).to(device, non_blocking=True))
 
     def of(self, groups: slice) -> AugmentParameters:
         """The draw of some of the groups."""
-        return AugmentParameters(*(getattr(self, f.name)[groups] for f in fields(self)))
+        return self._with(lambda name: getattr(self, name)[groups])
 
-    @classmethod
-    def cat(cls, draws: Sequence[AugmentParameters]) -> AugmentParameters:
+    @staticmethod
+    def cat(draws: Sequence[AugmentParameters]) -> AugmentParameters:
         """Several draws as one, group after group."""
-        return cls(*(torch.cat([getattr(draw, f.name) for draw in draws]) for f in fields(cls)))
+        operations = frozenset().union(*(draw.operations for draw in draws))
+        return draws[0]._with(lambda name: torch.cat([getattr(draw, name) for draw in draws]), operations)
+
+    def _with(self, tensor: Callable[[str], Tensor], operations: frozenset[str] | None = None) -> AugmentParameters:
+        """Parameters with other tensors, given by name."""
+        tensors = {f.name: tensor(f.name) for f in fields(self) if f.name != "operations"}
+        return AugmentParameters(operations=self.operations if operations is None else operations, **tensors)
 
 
 class SiameseAugment:
     """DSA: draw parameters once for every group, then apply them to any images of these groups.
 
-    All operations of the strategy are applied: colour first, then one affine map that composes crop, flip, scale and
-    rotation (a single interpolation), then cutout. Images are expected to be normalised: areas outside the image are
-    filled with 0, the mean colour.
+    Colour comes first, then one affine map that composes crop, flip, scale and rotation (a single interpolation), then
+    cutout. Images are expected to be normalised: areas outside the image are filled with 0, the mean colour.
 
     Args:
-        strategy: operations joined by ``_``, among color, crop, cutout, flip, scale, rotate; "none" for no change.
+        strategy: operations joined by ``_``, among color, crop, cutout, flip, scale, rotate, all of which are applied;
+            of operations joined by ``|`` only one is applied, drawn again for every draw and the same for all groups,
+            as in ``color_flip_crop|scale|rotate``. "none" for no change. With the prefix ``dsa:`` the distributions are
+            exactly those of the published code: zooms uniform in [1 / SCALE, SCALE] in place of log-uniform, and shifts
+            uniform over whole pixels, where rounding halves the probability of the two largest.
 
     Raises:
         NcfmError: for an unknown operation.
+
+    Reference:
+        VICO-UoE/DatasetCondensation, ``utils.py``, ``ParamDiffAug`` and ``DiffAugment`` (one operation a batch, of all
+        six); gszfwsb/NCFM, ``utils/diffaug.py`` (colour, flip, and one of the others).
     """
 
     def __init__(self, strategy: str = "color_crop_cutout_flip_scale_rotate") -> None:
-        names = [] if strategy in ("", "none") else strategy.split("_")
-        for name in names:
+        body = strategy.removeprefix(PUBLISHED)
+        self.parts = [] if body in ("", "none") else [part.split("|") for part in body.split("_")]
+        for name in itertools.chain.from_iterable(self.parts):
             check_known(name, OPERATIONS, "augmentation")
-        self.strategy = strategy
-        self.operations = frozenset(names)
+        self.strategy, self.published = strategy, body != strategy
+        self.operations = frozenset(itertools.chain.from_iterable(self.parts))
 
     def draw(self, num_groups: int, image_size: int, generator: Generator) -> AugmentParameters:
         """Draw the parameters of ``num_groups`` groups.
 
-        The generator advances by the same amount for every strategy, so that switching off one operation does not
-        change the draws of the others. Everything is drawn on the CPU.
+        The generator advances by the same amount for every strategy without alternatives, so that switching off one
+        operation does not change the draws of the others. Everything is drawn on the CPU.
         """
         u = torch.rand(11, num_groups, generator=generator)  # uniform in [0, 1), one row per parameter
-        on = {name: name in self.operations for name in OPERATIONS}
+        chosen = frozenset(_one_of(part, generator) for part in self.parts)
+        on = {name: name in chosen for name in OPERATIONS}
         one = torch.ones(num_groups)
-        shift = (2 * u[3:5] - 1) * CROP * image_size * on["crop"]  # (2, G) pixels
-        zoom = SCALE ** ((2 * u[5:7] - 1) * on["scale"])  # (2, G)
+        shift = self._shift(u[3:5], image_size) * on["crop"]  # (2, G) pixels
+        zoom = self._zoom(u[5:7]) if on["scale"] else torch.ones(2, num_groups)
         angle = (2 * u[7] - 1) * math.radians(ROTATE) * on["rotate"]
         mirror = torch.where((u[8] < 0.5) & on["flip"], -one, one)
         centre = torch.floor(u[9:11] * (image_size + 1)).T if on["cutout"] else torch.full((num_groups, 2), -1.0)
         return AugmentParameters(
+            operations=chosen,
             brightness=(u[0] - 0.5) * BRIGHTNESS * on["color"],
             saturation=SATURATION * u[1] if on["color"] else one,
             contrast=1 + (2 * u[2] - 1) * CONTRAST if on["color"] else one,
-            affine=_affine(torch.round(shift) * 2 / image_size, zoom, angle, mirror),
+            affine=_affine(shift * 2 / image_size, zoom, angle, mirror),
             cutout=centre,
         )
+
+    def _shift(self, u: Tensor, image_size: int) -> Tensor:
+        """Shifts in whole pixels."""
+        if not self.published:
+            return torch.round((2 * u - 1) * CROP * image_size)
+        largest = int(CROP * image_size + 0.5)
+        return torch.floor(u * (2 * largest + 1)) - largest
+
+    def _zoom(self, u: Tensor) -> Tensor:
+        """Factors of the two axes."""
+        return 1 / SCALE + u * (SCALE - 1 / SCALE) if self.published else SCALE ** (2 * u - 1)
 
     def apply(self, images: GroupedImages, parameters: AugmentParameters) -> GroupedImages:
         """Transform images of shape (G, n, c, h, w), each group by its own draw; gradients flow through.
@@ -109,14 +139,14 @@ class SiameseAugment:
                 f"Expected images of shape (G, n, c, h, w) with G = {parameters.brightness.shape[0]} as drawn, "
                 f"got {tuple(images.shape)}."
             )
-        if not self.operations:
+        if not parameters.operations:
             return images
         p = parameters.to(images.device)
-        if "color" in self.operations:
+        if "color" in p.operations:
             images = _color(images, p)
-        if self.operations & {"crop", "flip", "scale", "rotate"}:
+        if p.operations & {"crop", "flip", "scale", "rotate"}:
             images = _warp(images, p.affine)
-        if "cutout" in self.operations:
+        if "cutout" in p.operations:
             images = images * _outside_square(p.cutout, images.shape[-1], images.dtype)
         return images
 
@@ -125,6 +155,13 @@ class SiameseAugment:
         if not self.operations:
             return images
         return self.apply(images[:, None], self.draw(len(images), images.shape[-1], generator))[:, 0]
+
+
+def _one_of(alternatives: Sequence[str], generator: Generator) -> str:
+    """One of the alternatives; nothing is drawn if there is no choice."""
+    if len(alternatives) == 1:
+        return alternatives[0]
+    return alternatives[int(torch.randint(len(alternatives), (), generator=generator))]
 
 
 def _affine(shift: Tensor, zoom: Tensor, angle: Tensor, mirror: Tensor) -> Tensor:

@@ -316,6 +316,6 @@ def equal_steps(protocol: Protocol, num_images: int, reference_images: int) -> P
     same to train.
     """
     recipe = protocol.recipe
-    steps = recipe.epochs * steps_per_epoch(reference_images, recipe.batch_size)
-    epochs = max(math.ceil(steps / steps_per_epoch(num_images, recipe.batch_size)), 1)
+    steps = recipe.epochs * steps_per_epoch(reference_images, recipe)
+    epochs = max(math.ceil(steps / steps_per_epoch(num_images, recipe)), 1)
     return replace(protocol, recipe=replace(recipe, epochs=epochs))

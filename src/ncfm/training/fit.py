@@ -21,20 +21,24 @@ from ncfm.training.recipe import TrainingRecipe, make_optimizer
 from ncfm.training.targets import make_targets, maybe_cutmix, mixed_loss
 
 
-def epoch_batches(num_images: int, batch_size: int, generator: Generator) -> Iterator[Tensor]:
+def epoch_batches(
+    num_images: int, batch_size: int, generator: Generator, *, keep_last: bool = False
+) -> Iterator[Tensor]:
     """Positions of the batches of one epoch, in random order.
 
-    With more than one batch a shorter last one is dropped: every step has the same shape (for compiled code), and no
-    BatchNorm gets a batch of one. The order is new in each epoch, so no image is left out for long.
+    With more than one batch a shorter last one is dropped unless ``keep_last``: every step then has the same shape (for
+    compiled code). The order is new in each epoch, so no image is left out for long.
     """
     order = torch.randperm(num_images, generator=generator)
     batches = order.split(batch_size)
-    yield from batches[:-1] if len(batches) > 1 and len(batches[-1]) < batch_size else batches
+    drop = not keep_last and len(batches) > 1 and len(batches[-1]) < batch_size
+    yield from batches[:-1] if drop else batches
 
 
-def steps_per_epoch(num_images: int, batch_size: int) -> int:
+def steps_per_epoch(num_images: int, recipe: TrainingRecipe) -> int:
     """Number of batches that `epoch_batches` yields."""
-    return max(num_images // batch_size, 1)
+    whole, rest = divmod(num_images, recipe.batch_size)
+    return max(whole + (recipe.keep_last and rest > 0), 1)
 
 
 def fit(
@@ -76,14 +80,12 @@ def fit(
     device = next(network.parameters()).device
     images, targets = to_if_it_fits(images, device), make_targets(labels, soft, device)
     augment = SiameseAugment(recipe.augment)
-    optimizer, schedule = make_optimizer(
-        recipe, network, recipe.epochs * steps_per_epoch(len(images), recipe.batch_size)
-    )
+    optimizer, schedule = make_optimizer(recipe, network, recipe.epochs * steps_per_epoch(len(images), recipe))
     finished = 0 if checkpoint is None else checkpoint.resume(network, optimizer, schedule, generator)
     for epoch in range(finished + 1, recipe.epochs + 1):
-        training_mode(network, batch_size=min(len(images), recipe.batch_size))
         loss = torch.zeros(())
-        for batch in epoch_batches(len(images), recipe.batch_size, generator):
+        for batch in epoch_batches(len(images), recipe.batch_size, generator, keep_last=recipe.keep_last):
+            training_mode(network, batch_size=len(batch))
             chosen = images[batch.to(images.device, non_blocking=True)].to(device, non_blocking=True)
             release_pages()
             x = augment.apply_each(network_input(chosen, statistics), generator)

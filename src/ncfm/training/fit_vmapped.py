@@ -51,8 +51,6 @@ def fit_side_by_side(
     """
     device = next(networks[0].parameters()).device
     images, targets = images.to(device), make_targets(labels, soft, device)
-    for network in networks:
-        training_mode(network, batch_size=min(len(images), recipe.batch_size))
     weights, buffers = stack_module_state(list(networks))
     # Channels first, also for 1x1 filters, which are contiguous in both formats: vmap has no rule for the norm of
     # channels-last images.
@@ -68,14 +66,15 @@ def fit_side_by_side(
     if compile_networks:
         forward = torch.compile(forward)
     optimizer, schedule = make_optimizer(
-        recipe, nn.ParameterList(parameters.values()), recipe.epochs * steps_per_epoch(len(images), recipe.batch_size)
+        recipe, nn.ParameterList(parameters.values()), recipe.epochs * steps_per_epoch(len(images), recipe)
     )
     augment = SiameseAugment(recipe.augment)
     for epoch in range(1, recipe.epochs + 1):
         losses = torch.zeros(len(networks))
-        orders = (epoch_batches(len(images), recipe.batch_size, g) for g in generators)
+        orders = (epoch_batches(len(images), recipe.batch_size, g, keep_last=recipe.keep_last) for g in generators)
         for batch in zip(*orders, strict=True):  # one batch per student
             at = torch.stack(batch).to(device, non_blocking=True)  # (S, n)
+            training_mode(skeleton, batch_size=at.shape[1])
             x, order, share = _batches(images[at], recipe, statistics, augment, generators)
             with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
                 logits = forward(parameters, buffers, x)

@@ -38,6 +38,7 @@ class TrainingRecipe:
     momentum: float = 0.9  # not used by adamw
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
+    keep_last: bool = False  # whether an epoch ends with a batch of the images that are left over
 
     def __post_init__(self) -> None:
         check_at_least(self.epochs, 0, "epochs")

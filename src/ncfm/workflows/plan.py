@@ -157,7 +157,7 @@ def _distilling(
 
 def _training(source: PoolSource[Any], images: ImageSet, config: RunConfig, machine: Compute, steps: int) -> Stage:
     recipe, missing = source.recipe(config), source.num_missing(images, config, machine)
-    batches = steps_per_epoch(len(images.train), recipe.batch_size)
+    batches = steps_per_epoch(len(images.train), recipe)
     seconds = _seconds_per_step(
         config.teachers.network, images, images.train.images, images.train.labels, recipe, machine, steps
     )
@@ -171,7 +171,7 @@ def _evaluation(images: ImageSet, config: RunConfig, machine: Compute, ipc: int,
     train = SyntheticSet(start, images.class_names, images.statistics, d.factor, d.mode, d.bound).decoded()
     network = config.evaluate.network
     seconds = _seconds_per_step(network, images, train.images, train.labels, protocol.recipe, machine, steps)
-    batches = steps_per_epoch(len(train.images), protocol.recipe.batch_size)
+    batches = steps_per_epoch(len(train.images), protocol.recipe)
     students = Stage("students", "epoch", protocol.num_runs * protocol.recipe.epochs, batches * seconds)
     if images.test is None:
         return (students,)
