@@ -31,6 +31,7 @@ from tools.tables import (
     fuzz_table,
     gallery_table,
     gap_table,
+    ledger_table,
     methods_table,
     networks_table,
     overview_table,
@@ -304,6 +305,7 @@ def main() -> None:
         ("docs/explanation/scaling.md", "scaling"): scaling_table(of_ranks),
         ("docs/explanation/scaling.md", "plan"): plan_table(of_ranks, 2000, (1, 2, 64, 256, 1000)),
         ("docs/explanation/evaluation.md", "results"): networks_table(latest(filter(is_of_networks, rows))),
+        ("docs/explanation/ledger.md", "ledger"): ledger_table(read_rows(ROOT / "results" / "ledger.csv")),
         ("docs/explanation/ablations.md", "results"): ablation_table(found, usual),
         ("docs/explanation/ablations.md", "variants"): variants_table(
             [r for r in on_validation if not is_tuning(r) and not is_of_pools(r)]

@@ -128,6 +128,32 @@ def gallery_table(sets: Iterable[tuple[str, Mapping[str, Any], int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def ledger_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of published sets that were judged again, with real images at the same storage."""
+    lines = [
+        "| set | data | IPC | method | published | here | 95 % interval | random | herding | evaluation |",
+        "|---|---|---:|---|---:|---:|:---:|---:|---:|---|",
+    ]
+    for r in sorted(rows, key=lambda r: (r["dataset"], int(r["ipc"]), r["method"], r["name"])):
+        here, random, herding = (_accuracy_of(r, name) for name in ("accuracy", "random", "herding"))
+        between = interval_of(_number(r["accuracy_low"]), _number(r["accuracy_high"]))
+        stored = f" ({r['normalized_by']})" if r["normalized_by"] else ""
+        lines.append(
+            f"| {r['name']}{stored} | {r['dataset']} | {r['ipc']} | {r['method']} | {r['published'] or '-'} "
+            f"| {here} | {between} | {random} | {herding} | {r['num_runs']} x {_spaced(r['protocol'])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _accuracy_of(row: dict[str, str], name: str) -> str:
+    """An accuracy of a ledger's row with its standard deviation."""
+    return mean_of(float(row[f"{name}_mean"]), float(row[f"{name}_std"] or "nan"), _number(row[f"{name}_low"]))
+
+
+def _number(cell: str) -> float | None:
+    return float(cell) if cell else None
+
+
 def networks_table(rows: Iterable[dict[str, str]]) -> str:
     """A Markdown table of networks trained on one distilled dataset, with the paper's accuracies where it has them."""
     lines = [

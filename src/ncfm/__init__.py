@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ncfm.workflows.diagnose import diagnose
     from ncfm.workflows.distill import distill
     from ncfm.workflows.evaluate import evaluate
+    from ncfm.workflows.ledger import ledger
     from ncfm.workflows.plan import Plan, plan
     from ncfm.workflows.pretrain import pretrain
     from ncfm.workflows.report import write_report
@@ -67,6 +68,7 @@ __all__ = [
     "export",
     "gaussian_mmd",
     "images_of",
+    "ledger",
     "load",
     "load_images",
     "ncfd",
@@ -98,6 +100,7 @@ _HOMES = {
     "ncfm.workflows.diagnose": ("diagnose",),
     "ncfm.workflows.distill": ("distill",),
     "ncfm.workflows.evaluate": ("evaluate",),
+    "ncfm.workflows.ledger": ("ledger",),
     "ncfm.workflows.plan": ("Plan", "plan"),
     "ncfm.workflows.pretrain": ("pretrain",),
     "ncfm.workflows.report": ("write_report",),

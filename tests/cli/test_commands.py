@@ -51,6 +51,7 @@ COMMANDS = [
     "report",
     "diagnose",
     "search",
+    "ledger",
     "pretrain",
     "plan",
     "data",

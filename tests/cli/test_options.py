@@ -122,9 +122,20 @@ def test_a_command_and_its_function_share_their_defaults(name):
 
 def test_the_functions_take_the_same_words():
     common = {"settings", "seed", "data_dir", "reporter"}
-    for name in ("distill", "evaluate", "compare", "reproduce", "score", "continual", "search", "pretrain", "plan"):
+    for name in (
+        "distill",
+        "evaluate",
+        "compare",
+        "reproduce",
+        "score",
+        "continual",
+        "search",
+        "ledger",
+        "pretrain",
+        "plan",
+    ):
         assert common <= set(inspect.signature(FUNCTIONS[name]).parameters), name
-    for name in ("compare", "reproduce", "score", "continual", "search"):
+    for name in ("compare", "reproduce", "score", "continual", "search", "ledger"):
         assert "results" in inspect.signature(FUNCTIONS[name]).parameters, name
 
 

@@ -43,7 +43,11 @@ def command(
     students: Students,
     protocol: Annotated[
         str | None,
-        typer.Option("--protocol", metavar="P", help="Training protocol: quick, brief, ncfm-2025-v2, dsa-2021."),
+        typer.Option(
+            "--protocol",
+            metavar="P",
+            help="Training protocol: quick, brief, ncfm-2025-v2, dsa-2021; of earlier rows ncfm-2025, dc-2021.",
+        ),
     ] = None,
     normalized_by: Annotated[str | None, typer.Option("--normalized-by", metavar="N", help=NORMALIZED_BY_HELP)] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train all students again, also those in the cache.")] = False,

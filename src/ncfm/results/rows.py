@@ -118,3 +118,41 @@ class SearchRow:
     command: str
     commit: str
     date: str
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One row of ``results/ledger.csv``: a published set, judged again. Accuracies are fractions but ``published``."""
+
+    name: str  # of the file or folder
+    content: str  # hash of the files
+    dataset: str
+    ipc: int
+    method: str
+    normalized_by: str  # how its floats were normalised; empty for pixels
+    published: float | None  # percent, as the authors report it
+    network: str
+    protocol: str
+    num_runs: int
+    num_images: int  # decoded training images
+    accuracy_mean: float  # after the last epoch
+    accuracy_std: float
+    accuracy_low: float  # 95 % interval of the mean
+    accuracy_high: float
+    random_mean: float  # of random real images, as many as the set stores
+    random_std: float
+    random_low: float
+    random_high: float
+    herding_mean: float  # of herded real images, as many as the set stores
+    herding_std: float
+    herding_low: float
+    herding_high: float
+    seconds: float  # of all students
+    source: str
+    note: str
+    seed: int
+    device: str
+    threads: int
+    command: str
+    commit: str
+    date: str

@@ -1,0 +1,81 @@
+"""Published sets judged again."""
+
+import numpy as np
+import pytest
+
+import ncfm
+from ncfm._utils.seeding import generator
+from ncfm._utils.types import LabelledImages
+from ncfm.baselines import select
+from ncfm.results.files import read_rows
+from ncfm.workflows.ledger import content_of
+from tiny import NETWORK, SETTINGS, few
+
+JUDGED = {"evaluate.network": NETWORK, "evaluate.runs": 2, "evaluate.epochs": 3, "teachers.network": NETWORK}
+
+
+@pytest.fixture(scope="module")
+def folder(digits, tmp_path_factory):
+    """A set of another program, a distilled one with a recipe of its own, and a file without an entry."""
+    folder = tmp_path_factory.mktemp("sets")
+    picked = few(digits, 2).train
+    np.savez(folder / "theirs.npz", images=picked.images.numpy(), labels=picked.labels.numpy())
+    own = ncfm.distill("digits", ipc=1, settings=SETTINGS | {"evaluate.augment": "crop", "evaluate.looks": 2})
+    ncfm.save(own.synthetic, folder / "ours")
+    (folder / "README").touch()
+    (folder / "ledger.toml").write_text(
+        '["theirs.npz"]\non = "digits"\nmethod = "picks"\npublished = 81.5\nsource = "here"\nnote = "a note"\n'
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(folder, tmp_path_factory):
+    results = tmp_path_factory.mktemp("results") / "ledger.csv"
+    with pytest.warns(UserWarning, match="left out, since they have no entry: README"):
+        found = ncfm.ledger(folder, settings=JUDGED, results=results)
+    return found, results
+
+
+def test_every_set_is_judged_by_one_protocol(rows, folder, digits):
+    found, results = rows
+    ours, theirs = found
+    assert [row["name"] for row in read_rows(results)] == [ours.name, theirs.name] == ["ours", "theirs.npz"]
+    for row in found:  # whatever the recipe of a set says
+        assert (row.protocol, row.network, row.num_runs) == ("dsa-2021@epochs=3", NETWORK, 2)
+        assert row.content == content_of(folder / row.name)
+    assert (theirs.dataset, theirs.ipc, theirs.method, theirs.num_images) == ("digits", 2, "picks", 20)
+    assert (theirs.published, theirs.source, theirs.note) == (81.5, "here", "a note")
+    assert (ours.dataset, ours.ipc, ours.method, ours.published) == ("digits", 1, "ncfm", None)
+    images = few(digits, 2).train
+    same = ncfm.evaluate(images.labelled(), "digits", settings=JUDGED | {"evaluate.protocol": "dsa-2021"}, seed=0)
+    assert theirs.accuracy_mean == same.accuracy_mean
+    assert (theirs.accuracy_low, theirs.accuracy_high) == (same.interval.low, same.interval.high)
+
+
+def test_the_random_images_are_as_many_as_the_set_stores(rows, digits):
+    theirs = rows[0][1]
+    picked = select("random", digits, None, ipc=2, factor=1, generator=generator(0, "random")).decoded()
+    assert len(picked.images) == 20
+    same = ncfm.evaluate(LabelledImages(*picked), "digits", settings=JUDGED | {"evaluate.protocol": "dsa-2021"}, seed=0)
+    assert theirs.random_mean == same.accuracy_mean
+    assert theirs.herding_mean != theirs.random_mean
+
+
+@pytest.mark.filterwarnings("ignore:.*left out, since they have no entry")
+def test_what_has_been_judged_is_not_judged_again(rows, folder, tmp_path):
+    _, results = rows
+    before = results.read_text()
+    assert ncfm.ledger(folder, settings=JUDGED, results=results) == []
+    assert results.read_text() == before
+    again = ncfm.ledger(folder, settings=JUDGED, only=["theirs.npz"], results=tmp_path / "other.csv")
+    assert [row.name for row in again] == ["theirs.npz"]
+    assert again[0].accuracy_mean == rows[0][1].accuracy_mean
+    longer = ncfm.ledger(folder, settings=JUDGED | {"evaluate.epochs": 4}, only=["theirs.npz"], results=results)
+    assert [row.protocol for row in longer] == ["dsa-2021@epochs=4"]
+
+
+@pytest.mark.filterwarnings("ignore:.*left out, since they have no entry")
+def test_unknown_names_are_refused(folder):
+    with pytest.raises(ncfm.InputError, match=r"no set 'their'; its sets are ours, theirs.npz"):
+        ncfm.ledger(folder, only=["their"], settings=JUDGED)
