@@ -129,7 +129,7 @@ def gallery_table(sets: Iterable[tuple[str, Mapping[str, Any], int]]) -> str:
 
 
 def ledger_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of published sets that were judged again, with real images at the same storage."""
+    """A Markdown table of published sets that were re-evaluated, with real images at the same storage."""
     lines = [
         "| set | data | IPC | method | published | here | 95 % interval | random | herding | evaluation |",
         "|---|---|---:|---|---:|---:|:---:|---:|---:|---|",

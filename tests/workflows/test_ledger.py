@@ -1,4 +1,4 @@
-"""Published sets judged again."""
+"""Published sets re-evaluated."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from ncfm.results.files import read_rows
 from ncfm.workflows.ledger import content_of
 from tiny import NETWORK, SETTINGS, few
 
-JUDGED = {"evaluate.network": NETWORK, "evaluate.runs": 2, "evaluate.epochs": 3, "teachers.network": NETWORK}
+EVALUATED = {"evaluate.network": NETWORK, "evaluate.runs": 2, "evaluate.epochs": 3, "teachers.network": NETWORK}
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +33,11 @@ def folder(digits, tmp_path_factory):
 def rows(folder, tmp_path_factory):
     results = tmp_path_factory.mktemp("results") / "ledger.csv"
     with pytest.warns(UserWarning, match="left out, since they have no entry: README"):
-        found = ncfm.ledger(folder, settings=JUDGED, results=results)
+        found = ncfm.ledger(folder, settings=EVALUATED, results=results)
     return found, results
 
 
-def test_every_set_is_judged_by_one_protocol(rows, folder, digits):
+def test_every_set_is_evaluated_by_one_protocol(rows, folder, digits):
     found, results = rows
     ours, theirs = found
     assert [row["name"] for row in read_rows(results)] == [ours.name, theirs.name] == ["ours", "theirs.npz"]
@@ -48,7 +48,7 @@ def test_every_set_is_judged_by_one_protocol(rows, folder, digits):
     assert (theirs.published, theirs.source, theirs.note) == (81.5, "here", "a note")
     assert (ours.dataset, ours.ipc, ours.method, ours.published) == ("digits", 1, "ncfm", None)
     images = few(digits, 2).train
-    same = ncfm.evaluate(images.labelled(), "digits", settings=JUDGED | {"evaluate.protocol": "dsa-2021"}, seed=0)
+    same = ncfm.evaluate(images.labelled(), "digits", settings=EVALUATED | {"evaluate.protocol": "dsa-2021"}, seed=0)
     assert theirs.accuracy_mean == same.accuracy_mean
     assert (theirs.accuracy_low, theirs.accuracy_high) == (same.interval.low, same.interval.high)
 
@@ -57,25 +57,27 @@ def test_the_random_images_are_as_many_as_the_set_stores(rows, digits):
     theirs = rows[0][1]
     picked = select("random", digits, None, ipc=2, factor=1, generator=generator(0, "random")).decoded()
     assert len(picked.images) == 20
-    same = ncfm.evaluate(LabelledImages(*picked), "digits", settings=JUDGED | {"evaluate.protocol": "dsa-2021"}, seed=0)
+    same = ncfm.evaluate(
+        LabelledImages(*picked), "digits", settings=EVALUATED | {"evaluate.protocol": "dsa-2021"}, seed=0
+    )
     assert theirs.random_mean == same.accuracy_mean
     assert theirs.herding_mean != theirs.random_mean
 
 
 @pytest.mark.filterwarnings("ignore:.*left out, since they have no entry")
-def test_what_has_been_judged_is_not_judged_again(rows, folder, tmp_path):
+def test_what_has_been_evaluated_is_not_evaluated_again(rows, folder, tmp_path):
     _, results = rows
     before = results.read_text()
-    assert ncfm.ledger(folder, settings=JUDGED, results=results) == []
+    assert ncfm.ledger(folder, settings=EVALUATED, results=results) == []
     assert results.read_text() == before
-    again = ncfm.ledger(folder, settings=JUDGED, only=["theirs.npz"], results=tmp_path / "other.csv")
+    again = ncfm.ledger(folder, settings=EVALUATED, only=["theirs.npz"], results=tmp_path / "other.csv")
     assert [row.name for row in again] == ["theirs.npz"]
     assert again[0].accuracy_mean == rows[0][1].accuracy_mean
-    longer = ncfm.ledger(folder, settings=JUDGED | {"evaluate.epochs": 4}, only=["theirs.npz"], results=results)
+    longer = ncfm.ledger(folder, settings=EVALUATED | {"evaluate.epochs": 4}, only=["theirs.npz"], results=results)
     assert [row.protocol for row in longer] == ["dsa-2021@epochs=4"]
 
 
 @pytest.mark.filterwarnings("ignore:.*left out, since they have no entry")
 def test_unknown_names_are_refused(folder):
     with pytest.raises(ncfm.InputError, match=r"no set 'their'; its sets are ours, theirs.npz"):
-        ncfm.ledger(folder, only=["their"], settings=JUDGED)
+        ncfm.ledger(folder, only=["their"], settings=EVALUATED)

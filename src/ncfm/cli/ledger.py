@@ -35,13 +35,13 @@ def command(
     results: ResultsFile = Path("ledger.csv"),
     output: Output,
 ) -> None:
-    """Judge published sets again, under one protocol, next to random and herded images at the same storage.
+    """Re-evaluate published sets under one protocol, next to random and herded images at the same storage.
 
     Example: `ncfm ledger their-sets/ --epochs 300 --runs 3 --results ledger.csv`
 
     Two lines of FOLDER/ledger.toml describe a set: `["images_best.pt"]` and `on = "cifar10"`; further keys are
     normalized_by, method, published (percent), source and note. A row is written as soon as a set is finished. Sets
-    that the results file already has are not judged again.
+    that the results file already has are not evaluated again.
     """
     given = setup.arguments(evaluate__protocol=protocol, evaluate__runs=students.runs, evaluate__epochs=students.epochs)
     with output.progress() as reporter:

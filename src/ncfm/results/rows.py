@@ -122,7 +122,7 @@ class SearchRow:
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """One row of ``results/ledger.csv``: a published set, judged again. Accuracies are fractions but ``published``."""
+    """One row of ``results/ledger.csv``: a published set, re-evaluated. Accuracies are fractions but ``published``."""
 
     name: str  # of the file or folder
     content: str  # hash of the files

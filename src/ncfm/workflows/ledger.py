@@ -1,4 +1,4 @@
-"""The ledger: published sets judged again under one protocol, next to their published numbers and to real images."""
+"""The ledger: published sets re-evaluated under one protocol, next to their published numbers and to real images."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def ledger(
     results: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> list[LedgerRow]:
-    """Judge all sets of a folder again: new students on each, and on random and herded images at the same storage.
+    """Evaluate all sets of a folder again: new students on each, and on random and herded images at the same storage.
 
-    All sets are judged alike, by last-epoch accuracy: the protocol ``dsa-2021`` and the ConvNet for the image size,
-    unless the settings say otherwise. A set with soft labels is judged with them.
+    All sets are evaluated alike, by last-epoch accuracy: the protocol ``dsa-2021`` and the ConvNet for the image size,
+    unless the settings say otherwise. A set with soft labels is evaluated with them.
 
     Args:
         folder: with published sets, and sets of ncfm.
@@ -59,7 +59,7 @@ def ledger(
         seed: of the students and of the selections.
         data_dir, reporter: as in `distill`.
         results: a CSV file to which a row for each set is appended when it is finished. Sets that it already has, with
-            the same content, protocol, runs and seed, are not judged again.
+            the same content, protocol, runs and seed, are not evaluated again.
 
     Returns:
         The new rows.
@@ -72,14 +72,14 @@ def ledger(
         raise InputError(f"{folder} has no set {name!r}; its sets are {', '.join(e.path.name for e in found)}.")
     if others:
         warnings.warn(f"{folder}: left out, since they have no entry: {shortened(others)}.", stacklevel=2)
-    judge = _Judge(_same_for_all(settings or {}), seed, data_dir, reporter or Silent())
+    evaluator = _Evaluator(_same_for_all(settings or {}), seed, data_dir, reporter or Silent())
     rows = []
     for entry in found:
         if only and entry.path.name not in only:
             continue
-        if results is not None and judge.has_row(entry, Path(results)):
+        if results is not None and evaluator.has_row(entry, Path(results)):
             continue
-        rows.append(judge.row(entry))
+        rows.append(evaluator.row(entry))
         if results is not None:
             append_rows(Path(results), rows[-1:])
     return rows
@@ -101,8 +101,8 @@ def _same_for_all(settings: Settings) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Judge:
-    """How every set of a ledger is judged."""
+class _Evaluator:
+    """How every set of a ledger is evaluated."""
 
     settings: Settings
     seed: int
@@ -114,7 +114,7 @@ class _Judge:
         return make_config(nest({**TEACHERS, **of_data, **self.settings}), {"seed": self.seed})
 
     def row(self, entry: LedgerEntry) -> LedgerRow:
-        """A set judged."""
+        """Evaluate a set and its baselines."""
         own = load(entry.path) if entry.is_own else None
         facts = {} if own is None else own.facts
         data = entry.on or facts.get("data")
@@ -169,7 +169,7 @@ class _Judge:
         return evaluate_images(picked, images, config, machine, f"students of {method} images", self.reporter)
 
     def has_row(self, entry: LedgerEntry, results: Path) -> bool:
-        """Whether a results file has this set, judged in this way."""
+        """Whether a results file has this set, evaluated in this way."""
         if not results.is_file():
             return False
         config = self.config({})
