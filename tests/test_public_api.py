@@ -13,7 +13,7 @@ import torch
 import ncfm
 from ncfm._utils.progress import Silent
 from ncfm._utils.types import LabelledImages
-from ncfm.data.image_set import with_test_split
+from ncfm.data.splitting import with_test_split
 from tiny import SETTINGS
 
 IMPORTING = """

@@ -21,7 +21,7 @@ from ncfm._utils.files import cache_dir
 from ncfm._utils.seeding import generator
 from ncfm.data import assembly, cache, images_of, load_images, store
 from ncfm.data import image_set as images_module
-from ncfm.data.image_set import carve_validation, with_test_split
+from ncfm.data.splitting import carve_validation, with_test_split
 
 
 @pytest.fixture

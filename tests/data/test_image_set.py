@@ -1,4 +1,4 @@
-"""Image sets in memory: sorting, batches by class, statistics, carving."""
+"""Image sets in memory: sorting, batches by class, statistics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
-from ncfm.data import ImageSet, ImageSplit, carve_validation, draw_class_batches, load_images, normalize
+from ncfm.data import ImageSet, ImageSplit, draw_class_batches, load_images, normalize
 from ncfm.data.image_set import channel_statistics, drop_empty_classes, to_float, to_uint8
 
 COUNTS = (5, 1, 9, 3)
@@ -211,38 +211,7 @@ def test_normalised_images_have_mean_0_and_deviation_1():
     assert torch.equal(normalize(groups, statistics).flatten(0, 1), normalize(to_float(images), statistics))
 
 
-# --- carving and dropping ---------------------------------------------------------------------------------
-
-
-@given(
-    counts=st.lists(st.integers(1, 20), min_size=2, max_size=5).filter(lambda c: max(c) > 1),
-    fraction=st.floats(0.01, 0.99),
-    seed=st.integers(0, 50),
-)
-def test_validation_is_stratified_disjoint_and_complete(counts, fraction, seed):
-    split, labels = numbered_split(counts)
-    rest, held = carve_validation(split, fraction, generator(seed))
-    assert sorted(source_positions(rest) + source_positions(held)) == list(range(len(split)))
-    for part in (rest, held):
-        assert all(labels[i] == c for i, c in zip(source_positions(part), part.labels, strict=True))
-    for count, number in zip(counts, held.counts.tolist(), strict=True):
-        expected = 0 if count == 1 else min(max(round(fraction * count), 1), count - 1)
-        assert number == expected
-
-
-def test_validation_is_reproducible_and_not_just_the_first_images():
-    split, _ = numbered_split((30, 30))
-    held = [set(source_positions(carve_validation(split, 0.2, generator(s))[1])) for s in range(20)]
-    assert held[0] == set(source_positions(carve_validation(split, 0.2, generator(0))[1]))
-    # 12 of 60 images in each of 20 draws: all but 60 * 0.8 ** 20 = 0.7 are held out at least once.
-    assert len(set.union(*held)) >= 54
-
-
-@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan")])
-def test_a_fraction_outside_of_0_to_1_is_refused(fraction):
-    split, _ = numbered_split(COUNTS)
-    with pytest.raises(NcfmError, match=r"must lie in \(0, 1\)"):
-        carve_validation(split, fraction, generator(0))
+# --- dropping ---------------------------------------------------------------------------------------------
 
 
 def test_classes_without_training_images_are_dropped_from_both_splits():

@@ -22,7 +22,6 @@ from ncfm._utils.checks import NcfmError
 from ncfm.data import decoding, images_of, load_images
 from ncfm.data.decoding import CHUNK
 from ncfm.data.idx import read_idx
-from ncfm.data.image_set import ImageSet, with_test_split
 from ncfm.data.named import SUBSETS
 
 CLASSES = ("cat", "dog", "emu")
@@ -798,20 +797,6 @@ def test_classes_without_images_are_reported(tmp_path):
     images = load_images(str(tmp_path))
     assert images.class_names == CLASSES
     assert images.problems == ("train: no images of class 'fox', left out",)
-
-
-# --- no test split ------------------------------------------------------------------------------------------
-
-
-def test_a_test_split_is_set_aside_where_there_is_none(digits):
-    whole = ImageSet("mine", digits.train, None, digits.class_names)
-    made, again = (with_test_split(whole, 0.2) for _ in range(2))
-    assert torch.equal(made.test.images, again.test.images)
-    assert len(made.train) + len(made.test) == len(whole.train)
-    expected = [round(0.2 * count) for count in whole.train.counts.tolist()]
-    assert made.test.counts.tolist() == expected
-    assert "were set aside" in made.problems[-1]
-    assert made.class_names == whole.class_names
 
 
 # --- IDX files ----------------------------------------------------------------------------------------------

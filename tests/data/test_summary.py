@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from ncfm.cli.main import main
-from ncfm.data import images_of
+from ncfm.data import images_of, load_images
+from ncfm.data.splitting import with_test_split
 from ncfm.data.summary import count_summary, describe, sample_grid
 
 CLASSES = ("cat", "dog")
@@ -85,10 +86,12 @@ def command(monkeypatch, capsys, *arguments):
 def test_the_command_shows_a_card(monkeypatch, capsys, folder, tmp_path):
     code, told = command(monkeypatch, capsys, folder, "--picture", tmp_path / "grid.png")
     assert code == 0, told.err
+    images = with_test_split(load_images(str(folder), max_unreadable=0.01), 0.2)
+    assert len(images.train) + len(images.test) == 120
     for words in (
         "classes",
-        "96 (48 each)",
-        "24 (12 each)",
+        f"{len(images.train)} ({count_summary(tuple(images.train.counts.tolist()))})",
+        f"{len(images.test)} ({count_summary(tuple(images.test.counts.tolist()))})",
         "grey",
         "4 x 4 px",
         "a [bold], b",

@@ -21,8 +21,9 @@ from ncfm._utils.files import content_hash
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Images
 from ncfm.config.schema import MachineConfig, RunConfig
-from ncfm.data.image_set import ImageSet, carve_validation, with_test_split
+from ncfm.data.image_set import ImageSet
 from ncfm.data.sources import load_images
+from ncfm.data.splitting import carve_validation, with_test_split
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.loggers import import_logger, make_logger
 from ncfm.evaluation import Protocol, get_protocol

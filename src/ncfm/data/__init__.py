@@ -1,8 +1,9 @@
 """Real data: sources by name or path, and their representation as image sets."""
 
 from ncfm.data.arrays import images_of
-from ncfm.data.image_set import ImageSet, ImageSplit, carve_validation, draw_class_batches, normalize
+from ncfm.data.image_set import ImageSet, ImageSplit, draw_class_batches, normalize
 from ncfm.data.sources import known_names, load_images
+from ncfm.data.splitting import carve_validation
 
 __all__ = [
     "ImageSet",

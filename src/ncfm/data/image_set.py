@@ -12,7 +12,6 @@ from torch import Generator, Tensor
 from ncfm._utils.checks import InputError, check_at_least, check_labels
 from ncfm._utils.device import available_memory
 from ncfm._utils.files import ROWS_AT_ONCE, content_hash, release_pages
-from ncfm._utils.seeding import generator
 from ncfm._utils.types import Images, LabelledImages, Labels, Statistics, StoredImages
 from ncfm.data.store import take
 from ncfm.data.whitening import whiten, zca
@@ -240,43 +239,6 @@ def draw_class_batches(split: ImageSplit, batch_per_class: int, generator: Gener
         take = torch.arange(batch_per_class) % counts[:, None]  # (C, n)
         order = keys.argsort(dim=1).gather(1, take)
     return (order + offsets[:, None]).to(split.labels.device, non_blocking=True)
-
-
-def carve_validation(split: ImageSplit, fraction: float, generator: Generator) -> tuple[ImageSplit, ImageSplit]:
-    """Split off a stratified part of a split, for tuning.
-
-    Every class with at least two images contributes ``round(fraction * count)`` of them, at least one and never all.
-
-    Returns:
-        The rest, and the held-out part.
-
-    Raises:
-        NcfmError: if the fraction is not in (0, 1).
-    """
-    if not 0 < fraction < 1:
-        raise InputError(f"The validation fraction must lie in (0, 1), got {fraction}.")
-    held = torch.zeros(len(split), dtype=torch.bool)
-    for count, offset in zip(split.counts.tolist(), split.offsets.tolist(), strict=True):
-        if count > 1:
-            number = min(max(round(fraction * count), 1), count - 1)
-            held[offset + torch.randperm(count, generator=generator)[:number]] = True
-    num_classes = len(split.counts)
-    rest, part = (
-        ImageSplit.of(take(split.images, at), split.labels[at], num_classes)
-        for at in ((~held).nonzero().flatten(), held.nonzero().flatten())
-    )
-    return rest, part
-
-
-def with_test_split(images: ImageSet, fraction: float) -> ImageSet:
-    """The dataset with a stratified part of its training split as test split, for data that come without one.
-
-    The split does not depend on the seed of a run, so that every run is tested on images that no run was trained on.
-    It is reported in ``problems``.
-    """
-    train, test = carve_validation(images.train, fraction, generator(0, "test split"))
-    note = f"no test split: {len(test)} images ({fraction:.0%} of every class with more than one) were set aside as one"
-    return replace(images, train=train, test=test, problems=(*images.problems, note))
 
 
 def drop_empty_classes(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from ncfm._utils.types import Statistics
-from ncfm.data.image_set import ImageSet, ImageSplit, to_float
+from ncfm.data.digests import image_digests
+from ncfm.data.image_set import ImageSet, to_float
 
 SHOWN = 5  # examples per problem
 
@@ -33,17 +33,16 @@ class DataCard:
 
 def describe(images: ImageSet) -> DataCard:
     """Summarise a dataset. Images are compared by the SHA-256 of their decoded pixels."""
-    train = _digests(images.train)
     labels = images.train.labels.tolist()
     first: dict[bytes, int] = {}
     duplicates = conflicting = 0
-    for digest, label in zip(train, labels, strict=True):
+    for digest, label in zip(image_digests(images.train.images), labels, strict=True):
         if digest in first:
             duplicates += 1
             conflicting += label != first[digest]
         else:
             first[digest] = label
-    leaked = 0 if images.test is None else sum(digest in first for digest in _digests(images.test))
+    leaked = 0 if images.test is None else sum(digest in first for digest in image_digests(images.test.images))
     return DataCard(
         name=images.name,
         num_classes=images.num_classes,
@@ -78,11 +77,6 @@ def _found(images: ImageSet, duplicates: int, conflicting: int, leaked: int) -> 
         empty = int((images.test.counts == 0).sum())
         problems.append(f"test: {empty} classes without images")
     return problems
-
-
-def _digests(split: ImageSplit) -> list[bytes]:
-    pixels = split.images.cpu().numpy()
-    return [hashlib.sha256(image.tobytes()).digest()[:16] for image in pixels]
 
 
 def sample_grid(images: ImageSet, per_class: int = 10) -> Tensor:
