@@ -106,6 +106,55 @@ def test_another_content_is_decoded_again(folder, decoded, change):
     assert decoded
 
 
+def labels_by_level(images):
+    """The class of each training image of `levels`, by its level of grey."""
+    levels = images.train.images[:, 0, 0, 0].tolist()
+    return {level: images.class_names[c] for level, c in zip(levels, images.train.labels.tolist(), strict=True)}
+
+
+@pytest.fixture
+def levels(tmp_path):
+    """Two classes of three images below the same folders, each image of one level of grey."""
+    root = tmp_path / "levels"
+    for c, label in enumerate(("cat", "dog")):
+        place = root / label / "2024" / "may"
+        place.mkdir(parents=True)
+        for i in range(3):
+            Image.fromarray(np.full((4, 4), 10 * (3 * c + i), dtype=np.uint8)).save(place / f"{3 * c + i}.png")
+    return root
+
+
+@pytest.mark.parametrize("hashed_bytes", [2**30, 0])
+@pytest.mark.parametrize("way", ["moved", "link moved", "exchanged"])
+def test_a_moved_file_has_the_label_of_its_new_place(levels, monkeypatch, hashed_bytes, way):
+    """Although content, size and time of every file stay, and the folders around it have the same names."""
+    monkeypatch.setattr(cache, "HASHED_BYTES", hashed_bytes)
+    cats, dogs = (levels / label / "2024" / "may" for label in ("cat", "dog"))
+    if way == "link moved":
+        elsewhere = (cats / "2.png").rename(levels.parent / "2.png")
+        (cats / "2.png").symlink_to(elsewhere)
+    before = labels_by_level(load_images(str(levels)))
+    assert before == {0: "cat", 10: "cat", 20: "cat", 30: "dog", 40: "dog", 50: "dog"}
+    if way == "exchanged":
+        cats.rename(levels.parent / "other")
+        dogs.rename(cats)
+        (levels.parent / "other").rename(dogs)
+        expected = {level: "dog" if label == "cat" else "cat" for level, label in before.items()}
+    else:
+        (cats / "2.png").rename(dogs / "2.png")
+        expected = before | {20: "dog"}
+    assert labels_by_level(load_images(str(levels))) == expected
+
+
+@pytest.mark.parametrize("hashed_bytes", [2**30, 0])
+def test_a_renamed_class_has_its_new_name(levels, monkeypatch, hashed_bytes):
+    monkeypatch.setattr(cache, "HASHED_BYTES", hashed_bytes)
+    load_images(str(levels))
+    (levels / "cat").rename(levels / "wolf")
+    after = labels_by_level(load_images(str(levels)))
+    assert after == {0: "wolf", 10: "wolf", 20: "wolf", 30: "dog", 40: "dog", 50: "dog"}
+
+
 @pytest.mark.parametrize("options", [{"image_size": 8}, {"channels": 1}])
 def test_other_options_are_another_set(folder, decoded, options):
     load_images(str(folder))

@@ -37,7 +37,12 @@ class Request(NamedTuple):
 
 
 def load_files(
-    name: str, files: Sequence[Path], options: tuple[Any, ...], read: Callable[[], Splits], wanted: Wanted
+    name: str,
+    files: Sequence[Path],
+    options: tuple[Any, ...],
+    read: Callable[[], Splits],
+    wanted: Wanted,
+    root: Path | None = None,
 ) -> ImageSet:
     """The set called ``name`` from the cache, or decoded from files.
 
@@ -47,8 +52,9 @@ def load_files(
         options: what else they depend on, apart from ``wanted``.
         read: gives the splits.
         wanted: size and channels.
+        root: the folder whose structure gives the labels; None if the files hold them.
     """
-    key = source_key(files, options, wanted)
+    key = source_key(files, options, wanted, root=root)
     return cached_set(key, name, lambda rows: assemble(name, read(), wanted, rows))
 
 

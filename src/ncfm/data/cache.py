@@ -34,15 +34,23 @@ DECODER_VERSION = 3
 HASHED_BYTES = 2**30  # sources up to this size are hashed by content, larger ones by names, sizes and times
 
 
-def source_key(files: Iterable[Path], *options: Any) -> str:
+def source_key(files: Iterable[Path], *options: Any, root: Path | None = None) -> str:
     """A hash of the source files and of the options that decoding depends on.
 
     Sources up to 1 GiB are hashed by content, which takes about a second. Larger sources are hashed by paths, sizes and
     modification times: reading them twice would take as long as decoding.
+
+    Args:
+        files: that the pixels depend on.
+        options: what else they depend on.
+        root: a folder in which the place of a file is its label. The path of each file below it, as it stands and not
+            where a link leads, is part of the hash: a file that is moved to another class changes its label only.
     """
     paths = sorted(files)
     stats = [path.stat() for path in paths]
     parts = [f"decoder {DECODER_VERSION}", f"pillow {PIL.__version__}", repr(options)]
+    if root is not None:
+        parts += [path.relative_to(root).as_posix() for path in paths]
     whole = sum(stat.st_size for stat in stats) <= HASHED_BYTES
     for path, stat in zip(paths, stats, strict=True):
         parts.append(str(path.resolve()) if not whole else "/".join(path.parts[-3:]))

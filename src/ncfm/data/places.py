@@ -30,6 +30,7 @@ class Found(NamedTuple):
     files: Sequence[Path]  # that the pixels depend on
     options: tuple[Any, ...]  # what else they depend on
     read: Callable[[], Splits]
+    root: Path | None = None  # the folder whose structure gives the labels; None if the files hold them
 
 
 def read_path(request: Request) -> ImageSet | None:
@@ -47,7 +48,7 @@ def load_place(name: str, place: Path, reading: Reading, wanted: Wanted) -> Imag
         NcfmError: for files that cannot be read, or a folder without images.
     """
     found = next(found for found in (layout(place, reading) for layout in LAYOUTS) if found is not None)
-    return load_files(name, found.files, found.options, found.read, wanted)
+    return load_files(name, found.files, found.options, found.read, wanted, found.root)
 
 
 def _parquet(place: Path, reading: Reading) -> Found | None:
@@ -68,7 +69,7 @@ def _idx(place: Path, reading: Reading) -> Found | None:
 def _folder(place: Path, reading: Reading) -> Found | None:
     splits = reading.select(read_folder(place))
     files = [image for raw in splits.values() for image in raw.images if isinstance(image, Path)]
-    return Found(files, ("folder", *listing(place)), lambda: splits)
+    return Found(files, ("folder", *listing(place)), lambda: splits, root=place)
 
 
 def _with_part(options: tuple[Any, ...], reading: Reading) -> tuple[Any, ...]:
