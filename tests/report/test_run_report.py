@@ -354,10 +354,10 @@ def compare(synthetic, images, **settings):
     config = make_config(nest(SETTINGS | settings))
     return compare_with_real(
         synthetic,
+        {},
         images,
         config,
         class_names=None,
-        fingerprint=None,
         device="cpu",
         data_dir=None,
         reporter=Silent(),

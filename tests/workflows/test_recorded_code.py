@@ -170,6 +170,7 @@ def test_resuming_imports_nothing_that_only_the_folder_names(trap, run, digits):
     assert not trap.sprung
 
 
+@pytest.mark.filterwarnings("default:The set was made from few digits")
 def test_commands_import_nothing(trap, run, ncfm_):
     out = str(run)
     for command in (

@@ -80,6 +80,9 @@ On = Annotated[
     str | None,
     typer.Option("--on", metavar="DATA", help="Real dataset; default: the one that the set was distilled from."),
 ]
+ChangedData = Annotated[
+    bool, typer.Option("--changed-data", help="Go on although the data have changed since the set was distilled.")
+]
 Runs = Annotated[
     int | None, typer.Option("--runs", metavar="N", help="Students (evaluation networks) per set and architecture.")
 ]
@@ -136,6 +139,7 @@ class Subject:
 
     path: SetPath
     on: On = None
+    changed_data: ChangedData = False
 
     @property
     def title(self) -> str:

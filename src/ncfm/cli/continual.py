@@ -51,6 +51,7 @@ def command(
             subject.on,
             steps=steps,
             methods=split_names(methods),
+            changed_data=subject.changed_data,
             results=results,
             reporter=reporter,
             **setup.arguments(evaluate__runs=students.runs, evaluate__epochs=students.epochs),

@@ -9,7 +9,7 @@ import typer
 
 import ncfm
 from ncfm._utils.progress import counted
-from ncfm.cli._options import On, Output, Results, Setup, Students, flatten_options, split_names
+from ncfm.cli._options import ChangedData, On, Output, Results, Setup, Students, flatten_options, split_names
 from ncfm.cli._output import accuracy, console, print_json, say, table
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def command(
     ],
     *,
     on: On = None,
+    changed_data: ChangedData = False,
     against: Annotated[
         str | None, typer.Option("--against", metavar="SET", help="Another set to compare with, paired by student.")
     ] = None,
@@ -69,6 +70,7 @@ def command(
     options = setup.arguments(
         evaluate__runs=students.runs, evaluate__epochs=students.epochs, evaluate__protocol=protocol
     )
+    options["changed_data"] = changed_data
     sets = {place: _load(place, on) for place in dict.fromkeys([path, *([against] if against else [])])}
     found: dict[str, list[ncfm.EvaluationResult]] = {place: [] for place in sets}
     chosen_networks: list[str | None] = [*split_names(networks)] or [None]

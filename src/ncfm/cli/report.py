@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import ncfm
-from ncfm.cli._options import DataDir, Device, On, Output, Set, flatten_options, settings_of
+from ncfm.cli._options import ChangedData, DataDir, Device, On, Output, Set, flatten_options, settings_of
 from ncfm.cli._output import print_json, say
 
 
@@ -19,6 +19,7 @@ def command(
     ],
     *,
     on: On = None,
+    changed_data: ChangedData = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="HTML", help="File to write; default RUN/report.html.")
     ] = None,
@@ -46,6 +47,7 @@ def command(
             out=out,
             against=against or [],
             with_data=not no_data,
+            changed_data=changed_data,
             device=device,
             settings=settings_of(set_),
             data_dir=data_dir,

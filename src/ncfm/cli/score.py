@@ -42,6 +42,7 @@ def command(
             subject.on,
             full_epochs=full_epochs,
             full_runs=full_runs,
+            changed_data=subject.changed_data,
             results=results,
             reporter=reporter,
             **setup.arguments(evaluate__runs=students.runs, evaluate__epochs=students.epochs),

@@ -55,6 +55,7 @@ def command(
             subject.on,
             networks=split_names(networks) or _grid(subject, depths, widths, norms),
             full_epochs=full_epochs,
+            changed_data=subject.changed_data,
             results=results,
             reporter=reporter,
             **setup.arguments(evaluate__runs=students.runs, evaluate__epochs=students.epochs),

@@ -19,6 +19,7 @@ from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.networks.registry import is_user_code
 
 CONFIG_FILE = "config.json"
+FINGERPRINT = "data_fingerprint"  # of the data, in the facts of a set and in the configuration of a run
 
 Settings = Mapping[str, Any]
 """Dotted settings, such as ``{"distill.iterations": 500}``."""
@@ -177,14 +178,15 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
 def _differences(stored: Any, wanted: Any, place: str = "") -> list[str]:
     """Settings in which two descriptions differ, as ``key: stored, now wanted``.
 
-    The machine may differ, and what comes after the images: their labels and their evaluation.
+    The machine may differ, and what comes after the images: their labels and their evaluation. The fingerprint is
+    compared when the data are loaded.
     """
     if isinstance(stored, dict) and isinstance(wanted, dict):
         keys = sorted(stored.keys() | wanted.keys())
         return [
             difference
             for key in keys
-            if f"{place}{key}" not in ("config.machine", "config.labels", "config.evaluate")
+            if f"{place}{key}" not in ("config.machine", "config.labels", "config.evaluate", FINGERPRINT)
             for difference in _differences(stored.get(key), wanted.get(key), f"{place}{key}.")
         ]
     return [] if stored == wanted else [f"{place[:-1]} was {stored!r}, now {wanted!r}"]

@@ -15,7 +15,7 @@ from torch import Tensor
 from ncfm._utils.checks import InputError, NcfmError
 from ncfm._utils.files import read_json
 from ncfm._utils.types import Statistics
-from ncfm.config.resolve import CONFIG_FILE
+from ncfm.config.resolve import CONFIG_FILE, FINGERPRINT
 from ncfm.config.schema import RunConfig, dotted, make_config, parse_setting
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
@@ -63,6 +63,7 @@ class RunFolder:
     config: RunConfig | None = None
     stored: Mapping[str, Any] = field(default_factory=dict)  # the configuration as stored
     synthetic: SyntheticSet | None = None
+    fingerprint: str | None = None  # of the data that the run began with
     finished: bool = False
     images_hash: str = ""
     scores: list[Score] = field(default_factory=list)
@@ -75,6 +76,11 @@ class RunFolder:
     def facts(self) -> Mapping[str, Any]:
         """The facts that the set records."""
         return {} if self.synthetic is None else self.synthetic.facts
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """What is recorded of the data: by the set, else by the run."""
+        return {FINGERPRINT: self.fingerprint} | dict(self.facts) | {"data": self.data, "config": self.stored}
 
     @property
     def score(self) -> Score | None:
@@ -120,6 +126,7 @@ def _read_configuration(run: RunFolder) -> None:
     found: Any = _lenient(run, "settings", lambda: read_json(file), None, needed=file)
     if isinstance(found, dict):
         run.data, run.stored = _text(found.get("data")), found.get("config") or {}
+        run.fingerprint = _text(found.get(FINGERPRINT))
         run.ipc = found["ipc"] if isinstance(found.get("ipc"), int) else None
 
 

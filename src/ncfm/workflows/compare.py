@@ -35,6 +35,7 @@ from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import SCORES_FILE, read_scores
 from ncfm.training.teachers import TeacherPool
+from ncfm.workflows.changed_data import check_data_of_run
 from ncfm.workflows.stages import PICTURE_FILE, distill_into, evaluate_images, obtain, prepare, scores
 
 
@@ -131,7 +132,7 @@ def compare(
         A result for every method and seed; `entries` joins the seeds.
 
     Raises:
-        NcfmError: for unknown methods, ablations, data or settings.
+        NcfmError: for unknown methods, ablations, data or settings, or if ``out`` has sets made from other images.
     """
     check_at_least(ipc, 1, "ipc (images per class)")
     check_at_least(seeds, 1, "seeds")
@@ -151,6 +152,8 @@ def compare(
         for job in jobs:  # before minutes of work
             if job.method.distils:
                 loop_of(job.config).check(images, job.config, machine)
+            if job.place is not None and has_checkpoint(job.place):
+                check_data_of_run(job.place, images)
         scored: list[Scored] = []
         made: dict[tuple[str, str], Scored] = {}
         for job in jobs:

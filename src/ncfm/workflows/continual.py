@@ -31,6 +31,7 @@ def continual(
     settings: Settings | None = None,
     seed: int | None = None,
     data_dir: str | Path | None = None,
+    changed_data: bool = False,
     results: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, ContinualResult]:
@@ -40,8 +41,8 @@ def continual(
     Students learn from hard labels.
 
     Args:
-        synthetic, on, settings, seed, data_dir, reporter: as in `ncfm.evaluate`; ``evaluate.runs`` repetitions, each
-            with its own class order, which all memories share.
+        synthetic, on, settings, seed, data_dir, changed_data, reporter: as in `ncfm.evaluate`; ``evaluate.runs``
+            repetitions, each with its own class order, which all memories share.
         steps: steps in which the classes arrive, as equal as possible.
         methods: memories to compare with: random, herding, kcenter, kmeans, mosaic, rded.
         results: CSV file to which a row per memory and step is appended.
@@ -57,7 +58,7 @@ def continual(
     """
     for method in methods:
         check_known(method, SELECTIONS, "memory")
-    loaded = LoadedSet.open(synthetic, on, settings, seed, data_dir)
+    loaded = LoadedSet.open(synthetic, on, settings, seed, data_dir, changed_data)
     reporter = reporter or Silent()
     pool = loaded.teachers(any(method in BY_TEACHERS for method in methods), reporter)
     memories = {"set": loaded.synthetic.decoded()}

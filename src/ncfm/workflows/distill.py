@@ -16,6 +16,7 @@ from ncfm.distillation import DistillResult
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import check_extension
 from ncfm.synthetic.storage import load
+from ncfm.workflows.changed_data import check_data_of_run
 from ncfm.workflows.stages import distill_into, prepare, train_pool
 
 
@@ -40,7 +41,7 @@ def distill(
         settings: dotted settings over the recipe, such as ``{"distill.iterations": 500}``.
         seed: random seed; default the recipe's.
         out: run folder; nothing is written without one.
-        resume: continue the interrupted run in ``out``.
+        resume: continue the interrupted run in ``out``, with the data that it began with.
         data_dir: folder in which datasets are looked for before downloading; default ``NCFM_DATA``.
         reporter: receives progress updates.
 
@@ -62,6 +63,8 @@ def distill(
         ranks.on_main_process(lambda: held.enter_context(sole_user(folder)))
         ranks.on_main_process(lambda: check_folder(folder, describe_run(name, ipc, config), resume))
         images, machine = prepare(data, config, data_dir)
+        if folder is not None and resume:
+            ranks.on_main_process(lambda: check_data_of_run(folder, images))
         if d.extend is not None:  # before minutes of work, too
             shape = (ipc, images.channels, images.image_size, images.image_size)
             check_extension(load(d.extend), images.class_names, shape, Formation.of(d))

@@ -16,6 +16,7 @@ from ncfm.formats.normalization import to_pixels
 from ncfm.formats.reading import External, is_set, read_external
 from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.workflows.changed_data import check_data_of_set
 from ncfm.workflows.stages import evaluate_images, prepare, train_teachers
 
 
@@ -27,6 +28,7 @@ def evaluate(
     seed: int | None = None,
     data_dir: str | Path | None = None,
     normalized_by: str | None = None,
+    changed_data: bool = False,
     fresh: bool = False,
     reporter: Reporter | None = None,
 ) -> EvaluationResult:
@@ -44,10 +46,12 @@ def evaluate(
         normalized_by: how the floats of an external set or of plain images were normalised: a name such as "cifar10",
             "zca", "none", or "MEAN,STD"; see `ncfm.formats.normalization.to_pixels`. Floats outside [0, 1] need it.
             What was chosen or done is reported by warnings.
+        changed_data: go on if the training images are not those that the set was made from. Data of another name than
+            the set's, given by ``on``, need no such consent.
         fresh: train all students, also cached ones.
 
     Raises:
-        NcfmError: if the set is damaged or does not fit the data.
+        NcfmError: if the set is damaged or does not fit the data, or if the data have changed since it was made.
     """
     if isinstance(synthetic, (str, Path)) and (on is None or is_set(synthetic)):
         synthetic = load(synthetic)
@@ -68,6 +72,7 @@ def evaluate(
             f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
             f"{', '.join(images.class_names[:5])}, ...; evaluate it on the data that it was made from."
         )
+    check_data_of_set(facts, on, images, config, data_dir, changed_data=changed_data)
     pool = None
     if config.evaluate.labels == "teacher":  # the set's own, whatever the students' seed
         of_set = config.model_copy(update={"seed": stored.get("seed", config.seed)})

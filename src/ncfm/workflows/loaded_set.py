@@ -23,6 +23,7 @@ from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
+from ncfm.workflows.changed_data import check_data_of_set
 from ncfm.workflows.stages import prepare, train_students, train_teachers
 
 FULL_EPOCHS = 20  # of a network on the full training split
@@ -46,14 +47,15 @@ class LoadedSet:
         settings: Settings | None,
         seed: int | None,
         data_dir: str | Path | None,
+        changed_data: bool = False,
     ) -> LoadedSet:
         """Load a set and its data.
 
         Args:
-            synthetic, on, settings, seed, data_dir: as in `ncfm.evaluate`.
+            synthetic, on, settings, seed, data_dir, changed_data: as in `ncfm.evaluate`.
 
         Raises:
-            NcfmError: if the set does not record its source dataset, or does not fit the data.
+            NcfmError: if the set does not record its source dataset, does not fit the data, or if these have changed.
         """
         if isinstance(synthetic, (str, Path)):
             synthetic = load(synthetic)
@@ -64,6 +66,7 @@ class LoadedSet:
             raise InputError(
                 f"The set and {images.name} have different classes; use the data that the set was distilled from."
             )
+        check_data_of_set(synthetic.facts, on, images, config, data_dir, changed_data=changed_data)
         return cls(synthetic, data if isinstance(data, str) else data.name, images, config, machine)
 
     @property

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ncfm._utils.checks import InputError, NcfmError
 from ncfm._utils.files import write_text
 from ncfm._utils.progress import Reporter, Silent
-from ncfm.config.resolve import Settings, config_of_set, data_of_set
+from ncfm.config.resolve import FINGERPRINT, Settings, config_of_set, data_of_set
 from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet, normalizer
 from ncfm.networks.features import FeatureExtractor
@@ -19,6 +19,7 @@ from ncfm.report.page import render
 from ncfm.report.real_data import RealComparison, check_same_data, compare_images
 from ncfm.report.run_folder import RunFolder, Score, open_run, read_comparison, read_own_scores
 from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.workflows.changed_data import check_data_of_set
 from ncfm.workflows.stages import prepare, train_teachers
 
 REPORT_FILE = "report.html"
@@ -38,6 +39,7 @@ def write_report(
     out: str | Path | None = None,
     against: Sequence[str | Path] = (),
     with_data: bool = True,
+    changed_data: bool = False,
     settings: Settings | None = None,
     device: str | None = None,
     data_dir: str | Path | None = None,
@@ -54,6 +56,7 @@ def write_report(
         out: HTML file; default ``report.html`` in the folder.
         against: evaluated run folders to compare with, where network and protocol are the same.
         with_data: open the real data; without them the report takes a second.
+        changed_data: use them also if they have changed since the set was made; else they are left out.
         settings: over those of the run, for the teacher; such as ``{"teachers.network": "my_networks:make"}``.
         device: of the teacher, as in ``machine.device``.
         data_dir, reporter: as in `ncfm.distill`.
@@ -70,7 +73,7 @@ def write_report(
     folder = Path(run).expanduser()
     opened = open_run(folder)
     others = _others(opened, [Path(place).expanduser() for place in against])
-    real = _real(opened, on, with_data, settings, device, data_dir, reporter or Silent())
+    real = _real(opened, on, with_data, changed_data, settings, device, data_dir, reporter or Silent())
     path = folder / REPORT_FILE if out is None else Path(out).expanduser()
     write_text(path, render(make_page(opened, others, real)))
     return WrittenReport(path, opened.missing)
@@ -94,6 +97,7 @@ def _real(
     run: RunFolder,
     on: str | ImageSet | None,
     with_data: bool,
+    changed_data: bool,
     settings: Settings | None,
     device: str | None,
     data_dir: str | Path | None,
@@ -109,13 +113,13 @@ def _real(
         reason = "The settings of the run, and thus its teachers, are not known."
     else:
         try:
-            fingerprint = run.facts.get("data_fingerprint")
             real = compare_with_real(
                 run.synthetic,
-                data_of_set({"data": run.data}, on),
+                run.origin,
+                on,
                 run.config,
                 class_names=run.synthetic.class_names if run.finished else None,
-                fingerprint=str(fingerprint) if fingerprint else None,
+                changed_data=changed_data,
                 settings=settings,
                 device=device,
                 data_dir=data_dir,
@@ -132,11 +136,12 @@ def _real(
 
 def compare_with_real(
     synthetic: SyntheticSet,
-    data: str | ImageSet,
+    origin: Mapping[str, Any],
+    on: str | ImageSet | None,
     config: RunConfig,
     *,
     class_names: tuple[str, ...] | None,
-    fingerprint: str | None,
+    changed_data: bool = False,
     settings: Settings | None = None,
     device: str | None,
     data_dir: str | Path | None,
@@ -146,21 +151,23 @@ def compare_with_real(
 
     Args:
         synthetic: the set.
-        data: the data that it was distilled from.
+        origin: what the run records of its data, see `RunFolder.origin`.
+        on: the data; default: those that it was distilled from.
         config: of the run; the device is chosen again.
         class_names: of the set; None if they are not known.
-        fingerprint: of the data that the set was distilled from, if it is known.
+        changed_data: go on if the data have changed since the set was made.
         settings: the user's own, for the teacher.
         device, data_dir, reporter: as in `ncfm.evaluate`.
 
     Raises:
-        NcfmError: if the data cannot be loaded, or have other classes or another image shape than the set; if only
-            the run names the code of the teacher's network.
+        NcfmError: if the data cannot be loaded, have changed, or have other classes or another image shape than the
+            set; if only the run names the code of the teacher's network.
     """
     own = {"machine.device": device or "auto", "teachers.number": 1, **(settings or {})}
     config = config_of_set(config.model_dump(), own, None)
-    images, machine = prepare(data, config, data_dir)
+    images, machine = prepare(data_of_set(origin, on), config, data_dir)
     check_same_data(synthetic, images, class_names)
+    check_data_of_set(origin, on, images, config, data_dir, changed_data=changed_data)
     pool = train_teachers(images, config, machine, reporter)
     normalize = normalizer(pool.statistics, machine.device)
     extract = FeatureExtractor(
@@ -174,6 +181,6 @@ def compare_with_real(
         images,
         lambda x: extract.without_gradient(normalize(x.to(machine.device))).cpu(),
         teacher=config.teachers.network,
-        fingerprint=fingerprint,
+        fingerprint=origin.get(FINGERPRINT),
         reporter=reporter,
     )

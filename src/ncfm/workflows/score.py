@@ -84,6 +84,7 @@ def score(
     settings: Settings | None = None,
     seed: int | None = None,
     data_dir: str | Path | None = None,
+    changed_data: bool = False,
     results: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> ScoreResult:
@@ -94,7 +95,7 @@ def score(
     as further random images. If students ask the teachers, those on random images do, too.
 
     Args:
-        synthetic, on, settings, seed, data_dir, reporter: as in `ncfm.evaluate`.
+        synthetic, on, settings, seed, data_dir, changed_data, reporter: as in `ncfm.evaluate`.
         full_epochs: epochs of a network on the full training split, by the recipe of the teachers.
         full_runs: networks on the full training split; default: as many as students.
         results: CSV file to which a row is appended.
@@ -105,7 +106,7 @@ def score(
     >>> found = score("runs/digits-ipc1", settings={"evaluate.runs": 5})  # doctest: +SKIP
     >>> found.label_robust_score.value, found.augmentation_robust_score.value  # doctest: +SKIP
     """
-    loaded = LoadedSet.open(synthetic, on, settings, seed, data_dir)
+    loaded = LoadedSet.open(synthetic, on, settings, seed, data_dir, changed_data)
     reporter = reporter or Silent()
     hard = make_config(loaded.config.model_dump(), nest({"evaluate.labels": "hard"}))
     plain = make_config(loaded.config.model_dump(), nest({"evaluate.augment": "none"}))

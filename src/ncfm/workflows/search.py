@@ -32,14 +32,15 @@ def search(
     settings: Settings | None = None,
     seed: int | None = None,
     data_dir: str | Path | None = None,
+    changed_data: bool = False,
     results: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> SearchResult:
     """Rank networks by their accuracy after training on the set, and after training on the full training split.
 
     Args:
-        synthetic, on, settings, seed, data_dir, reporter: as in `ncfm.evaluate`; ``evaluate.runs`` students of each
-            network on the set.
+        synthetic, on, settings, seed, data_dir, changed_data, reporter: as in `ncfm.evaluate`; ``evaluate.runs``
+            students of each network on the set.
         networks: at least three names; default the ConvNets of `ncfm.evaluation.search.convnet_grid` with depths 1 to
             3, widths 16 to 64, with and without instance norm.
         full_epochs: epochs on the full training split, where each network is trained once by the teachers' recipe.
@@ -53,7 +54,7 @@ def search(
     """
     if networks is not None:
         check_at_least(len(networks), 3, "number of networks to rank")
-    loaded = LoadedSet.open(synthetic, on, settings, seed, data_dir)
+    loaded = LoadedSet.open(synthetic, on, settings, seed, data_dir, changed_data)
     if networks is None:
         networks = convnet_grid(DEPTHS, WIDTHS, NORMS, image_size=loaded.images.image_size)
     reporter = reporter or Silent()

@@ -19,7 +19,7 @@ from ncfm.config.build import build_data, build_machine, build_protocol
 from ncfm.config.loops import loop_of
 from ncfm.config.methods import usual_method
 from ncfm.config.pools import TEACHERS, P, PoolSource
-from ncfm.config.resolve import CONFIG_FILE, NUMERICS, describe_run, variant_of
+from ncfm.config.resolve import CONFIG_FILE, FINGERPRINT, NUMERICS, describe_run, variant_of
 from ncfm.config.schema import RunConfig, dotted
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
@@ -35,6 +35,7 @@ from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import SET_FOLDER, save
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
+from ncfm.workflows.changed_data import fingerprint_of_run
 
 PICTURE_FILE = "images.png"
 
@@ -92,9 +93,9 @@ def distill_into(
     ``pool`` are the networks that the objective needs, see `train_pool`. ``method`` and ``variant`` are recorded in
     the set; by default they follow from the objective and the settings.
     """
-    if folder is not None:
-        description = describe_run(images.name, ipc, config)
-        machine.ranks.on_main_process(lambda: write_json(folder / CONFIG_FILE, description))
+    # As the first rank sees it: the others may read the folder earlier or later.
+    resume = machine.ranks.gather_objects(resume and folder is not None and has_checkpoint(folder))[0]
+    described = _describe(images, config, machine, ipc, folder, resume)
     budget = config.distill.seconds
     if budget is None:
         reporter.begin(stage, config.distill.iterations, unit="iteration")
@@ -102,16 +103,14 @@ def distill_into(
         reporter.begin(stage, math.ceil(budget), unit="second")
     control = RunControl(
         folder=folder,
-        # As the first rank sees it: the others may read the folder earlier or later.
-        resume=machine.ranks.gather_objects(resume and folder is not None and has_checkpoint(folder))[0],
+        resume=resume,
         on_iteration=lambda i, metrics: reporter.update(
             i if budget is None else min(int(metrics["seconds"]), math.ceil(budget)), _note(metrics)
         ),
     )
     result = loop_of(config).run(images, pool, config, machine, ipc=ipc, control=control)
     reporter.end()
-    facts = describe_run(images.name, ipc, config) | {
-        "data_fingerprint": images.fingerprint,
+    facts = described | {
         "training_images": len(images.train),
         "data_problems": list(images.problems),
         "method": method or usual_method(config.objective.name).name,
@@ -129,6 +128,21 @@ def distill_into(
     if folder is not None:
         machine.ranks.on_main_process(lambda: _write(result.synthetic, folder))
     return result
+
+
+def _describe(
+    images: ImageSet, config: RunConfig, machine: Compute, ipc: int, folder: Path | None, resume: bool
+) -> dict[str, Any]:
+    """What a run is and which data it began with, written to its folder.
+
+    A resumed run keeps the fingerprint that is recorded, also if none is: the data of its first iterations count.
+    """
+    found = images.fingerprint if folder is None or not resume else fingerprint_of_run(folder)
+    fingerprint = machine.ranks.gather_objects(found)[0]
+    described = describe_run(images.name, ipc, config) | ({} if fingerprint is None else {FINGERPRINT: fingerprint})
+    if folder is not None:
+        machine.ranks.on_main_process(lambda: write_json(folder / CONFIG_FILE, described))
+    return described
 
 
 def _versions() -> str:
