@@ -129,6 +129,7 @@ class _Evaluator:
             seed=self.seed,
             data_dir=self.data_dir,
             normalized_by=entry.normalized_by,
+            changed_data=True,  # a warning tells; the test split, which all sets share, is what counts here
             reporter=self.reporter,
         )
         of_data = {f"data.{key}": value for key, value in facts.get("config", {}).get("data", {}).items()}
