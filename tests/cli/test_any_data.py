@@ -74,7 +74,8 @@ def test_a_folder_with_every_oddity_is_loaded_and_described(photographs):
     assert "broken.jpg" in told
     assert "empty.png" in told
     assert "no images of class 'nothing'" in told
-    assert len(images.problems) == 3
+    assert "train: 30 images not square, cropped to the centre (up to 97 % of the area lost" in told  # the panorama
+    assert len(images.problems) == 4
 
 
 def test_its_card_tells_what_is_wrong(photographs, capsys):
@@ -182,6 +183,7 @@ def test_the_same_images_give_the_same_tensors_in_every_form(forms, monkeypatch,
         assert form == "folder" or images.class_names == NAMES, form
 
 
+@pytest.mark.filterwarnings("default:.*images not square, cropped:UserWarning")
 def test_names_with_slashes_spaces_and_unicode_go_through_a_run(forms, tmp_path):
     root, _ = forms
     options = {"recipe": "none", "settings": settings()}

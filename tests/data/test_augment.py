@@ -258,8 +258,9 @@ def test_crop_shifts_by_whole_pixels_and_fills_with_zeros():
         assert_close(after, expected, atol=RESAMPLED, rtol=0)
 
 
-def test_color_by_hand():
-    images = pictures(3, 2, 3, 8, 8).double()
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_color_by_hand(channels):
+    images = pictures(3, 2, channels, 8, 8).double()
     p = draws("color", groups=3, size=8)
     result = augmented("color", images)
     for g in range(3):

@@ -492,9 +492,11 @@ def test_a_size_must_be_positive(size):
         decode_all(PNGS, image_size=size)
 
 
-@pytest.mark.parametrize("channels", [0, 2, 4])
-def test_images_have_one_or_three_channels(channels):
-    with pytest.raises(NcfmError, match=r"channels must be 1 \(grey\) or 3 \(RGB\)"):
+@pytest.mark.parametrize(
+    ("channels", "message"), [(0, "channels must be at least 1"), (2, "Could not make 2 channels"), (4, "read as RGB")]
+)
+def test_files_have_one_or_three_channels_unless_they_store_others(channels, message):
+    with pytest.raises(NcfmError, match=message):
         decode_all(PNGS, channels=channels)
 
 
@@ -989,7 +991,8 @@ def test_grey_arrays_and_numbers_for_names():
     ("source", "words"),
     [
         ((np.zeros((2, 4, 4, 3)), [0, 1]), "expected uint8 images"),
-        ((np.zeros((2, 4, 4, 2), np.uint8), [0, 1]), "expected uint8 images"),
+        ((np.zeros((2, 4, 4, 4), np.uint8), [0, 1]), "not clear which axis is c"),
+        ((np.zeros((2, 4, 4, 2, 1), np.uint8), [0, 1]), "expected uint8 images"),
         ((np.zeros((2, 4, 4, 3), np.uint8), [0]), "as many labels as images"),
         ((np.zeros((0, 4, 4, 3), np.uint8), []), "at least one image"),
     ],

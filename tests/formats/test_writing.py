@@ -419,7 +419,7 @@ def test_what_a_format_does_not_have_is_reported(options, message, tmp_path):
 
 @pytest.mark.parametrize("to", ["png", "parquet", "hf"])
 def test_png_has_one_channel_or_three(to, tmp_path):
-    with pytest.raises(NcfmError, match="the set has 2 channels; choose npz or pt"):
+    with pytest.raises(NcfmError, match="the set has 2 channels; choose ncfm, npz or pt"):
         export(made(2), tmp_path / f"set{FORMATS[to].suffix}", to=to)
     assert list(tmp_path.iterdir()) == []
     assert export(made(2), tmp_path / "set.npz", to="npz").num_images == 6

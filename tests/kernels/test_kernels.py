@@ -268,10 +268,12 @@ def test_where_they_serve():
 
 
 @needs_kernels
-@pytest.mark.parametrize("norm", ["instance", "batch", "group", "layer", "none"])
-def test_a_network_is_the_same_with_and_without(norm, monkeypatch):
-    network = create_network(f"convnet2w16-{norm}", channels=3, num_classes=5, image_size=16, seed=0)
-    x = torch.randn(6, 3, 16, 16, generator=generator(0, "images"))
+@pytest.mark.parametrize(
+    ("norm", "channels"), [*((norm, 3) for norm in ("instance", "batch", "group", "layer", "none")), ("instance", 4)]
+)
+def test_a_network_is_the_same_with_and_without(norm, channels, monkeypatch):
+    network = create_network(f"convnet2w16-{norm}", channels=channels, num_classes=5, image_size=16, seed=0)
+    x = torch.randn(6, channels, 16, 16, generator=generator(0, "images"))
 
     def outcome():
         network.zero_grad()

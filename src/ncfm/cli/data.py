@@ -47,6 +47,7 @@ def _print(card: DataCard) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from ncfm.data.channels import in_words
     from ncfm.data.summary import count_summary
 
     made = Table(show_header=False, title=escape(card.name), min_width=60)
@@ -54,7 +55,7 @@ def _print(card: DataCard) -> None:
     made.add_row("training images", f"{sum(card.train_counts)} ({count_summary(card.train_counts)})")
     test = "none" if card.test_counts is None else f"{sum(card.test_counts)} ({count_summary(card.test_counts)})"
     made.add_row("test images", test)
-    made.add_row("size", f"{card.image_size} x {card.image_size} px, {'RGB' if card.channels == 3 else 'grey'}")
+    made.add_row("size", f"{card.image_size} x {card.image_size} px, {in_words(card.channels)}")
     made.add_row("train mean", ", ".join(f"{v:.4f}" for v in card.statistics.mean))
     made.add_row("train std", ", ".join(f"{v:.4f}" for v in card.statistics.std))
     names = ", ".join(card.class_names[:LISTED]) + (", ..." if card.num_classes > LISTED else "")

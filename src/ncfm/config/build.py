@@ -77,6 +77,7 @@ def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | N
             data_dir=data_dir,
             image_size=config.data.image_size,
             channels=config.data.channels,
+            fit=config.data.fit,
             max_unreadable=config.data.max_unreadable,
         )
     if images.test is None:

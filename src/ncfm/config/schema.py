@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from ncfm._utils.checks import InputError, check_known, nearest
 from ncfm._utils.options import descriptions
 from ncfm._utils.outside import is_outside
+from ncfm.data.fitting import Fit
 from ncfm.discrepancy.frequencies import SAMPLERS
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
@@ -47,8 +48,11 @@ class DataConfig(_Section):
 
     image_size: int | None = Field(None, ge=4, le=1024)
     """Side in pixels; needed if the images differ in size or are not square."""
-    channels: Literal[1, 3] | None = None
-    """1 (grey) or 3 (RGB); default: 1 if every image is grey."""
+    channels: int | None = Field(None, ge=1, le=1024)
+    """1 (grey) or 3 (RGB); default: 1 if every image is grey. Another number only where the source has so many."""
+    fit: Fit = "crop"
+    """How images become square: crop (short side resized, centre cut out), pad (long side resized, black bars added),
+    stretch."""
     zca: bool = False
     """Show networks ZCA-whitened images (up to 36 px in colour); the distilled images stay ordinary ones."""
     max_unreadable: float = Field(0.01, ge=0, lt=1)

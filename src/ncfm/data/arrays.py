@@ -10,6 +10,7 @@ import torch
 
 from ncfm._utils.checks import InputError, describe
 from ncfm.data.assembly import TEST_NAMES, TRAIN_NAMES, Wanted, assemble
+from ncfm.data.channels import channels_last, squeezed
 from ncfm.data.image_set import ImageSet, to_uint8
 from ncfm.data.raw import LazyImages, RawSplit
 
@@ -22,18 +23,20 @@ def images_of(
     name: str = "arrays",
     image_size: int | None = None,
     channels: int | None = None,
+    fit: str = "crop",
 ) -> ImageSet:
     """An `ImageSet` from what is in memory.
 
     Args:
-        train: a pair of uint8 images, (n, h, w), (n, h, w, 3) or (n, c, h, w), with n labels (arrays or tensors); or a
+        train: a pair of uint8 images, (n, h, w), (n, h, w, c) or (n, c, h, w), with n labels (arrays or tensors); or a
             map-style ``torch.utils.data.Dataset`` whose items are (image, label) with a Pillow image, a uint8 array or
             tensor, or a float tensor (c, h, w) in [0, 1]; or a mapping of splits, ``{"train": ..., "test": ...}``, of
             one of these each.
         test: the same, or None; not together with a mapping.
         class_names: default: the ``classes`` of the training split, else the numbers.
         name: for messages and results.
-        image_size, channels: as in `load_images`.
+        image_size, channels, fit: as in `load_images`. Where c is neither 1 nor 3, it is the axis of length
+            ``channels``, or the one that is shorter than both others.
 
     Raises:
         NcfmError: for shapes and types that are none of these.
@@ -46,11 +49,13 @@ def images_of(
     first = next((sources[split] for split in TRAIN_NAMES if split in sources), None)
     names = class_names if class_names is not None else getattr(first, "classes", None)
     known = {*TRAIN_NAMES, *TEST_NAMES}
-    splits = {str(split): _in_memory(source, names, split) for split, source in sources.items() if split in known}
-    return assemble(name, splits, Wanted(image_size, channels, 0.0))
+    splits = {
+        str(split): _in_memory(source, names, split, channels) for split, source in sources.items() if split in known
+    }
+    return assemble(name, splits, Wanted(image_size, channels, 0.0, fit))
 
 
-def _in_memory(source: Any, class_names: Sequence[str] | None, split: str) -> RawSplit:
+def _in_memory(source: Any, class_names: Sequence[str] | None, split: str, channels: int | None) -> RawSplit:
     images: Any
     if isinstance(source, tuple) and len(source) == 2:
         images, labels = source
@@ -61,7 +66,9 @@ def _in_memory(source: Any, class_names: Sequence[str] | None, split: str) -> Ra
             raise InputError(f"{split}: expected (images, labels) or a map-style dataset, got {describe(source)}.")
         # Items are made twice, once for the label and once for the image: all of them might exceed the memory.
         images, labels = _ItemImages(source, split), [_item(source, i, split)[1] for i in range(len(source))]
-    lazily = LazyImages(len(images), lambda start, stop: [_pixels(images[i], split) for i in range(start, stop)])
+    lazily = LazyImages(
+        len(images), lambda start, stop: [_pixels(images[i], split, channels) for i in range(start, stop)]
+    )
     whole = [_whole(label, split) for label in labels]
     return RawSplit(lazily, whole, tuple(map(str, class_names)) if class_names else None)
 
@@ -100,17 +107,14 @@ class _ItemImages:
         return _item(self._source, index, self._split)[0]
 
 
-def _pixels(image: Any, split: str) -> np.ndarray:
-    """One image as uint8, (h, w) or (h, w, 3)."""
+def _pixels(image: Any, split: str, channels: int | None) -> np.ndarray:
+    """One image as uint8, (h, w) or (h, w, c)."""
     if isinstance(image, torch.Tensor) and image.is_floating_point():
         image = to_uint8(image)
     array = np.asarray(image)
-    if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
-        array = array.transpose(1, 2, 0)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
+    if array.dtype != np.uint8 or array.ndim not in (2, 3):
         raise InputError(
-            f"{split}: expected uint8 images, grey or RGB, or float tensors in [0, 1]; got {array.dtype} {array.shape}."
+            f"{split}: expected uint8 images (h, w), (h, w, c) or (c, h, w), or float tensors in [0, 1]; got "
+            f"{array.dtype} {array.shape}."
         )
-    return array
+    return array if array.ndim == 2 else squeezed(channels_last(array, channels, split))

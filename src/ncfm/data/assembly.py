@@ -24,8 +24,9 @@ class Wanted(NamedTuple):
     """The form in which images are wanted. Its ``repr`` is part of the cache keys."""
 
     image_size: int | None  # side in pixels; None: the images' own
-    channels: int | None  # 1, 3, or None: by the images
+    channels: int | None  # None: by the images
     max_unreadable: float  # share of a split
+    fit: str = "crop"  # how images become square
 
 
 class Request(NamedTuple):
@@ -51,7 +52,7 @@ def load_files(
         files: that the pixels depend on.
         options: what else they depend on, apart from ``wanted``.
         read: gives the splits.
-        wanted: size and channels.
+        wanted: size, channels and fit.
         root: the folder whose structure gives the labels; None if the files hold them.
     """
     key = source_key(files, options, wanted, root=root)
@@ -64,7 +65,7 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
     Args:
         name: of the set.
         splits: by name, see `TRAIN_NAMES` and `TEST_NAMES`; others are left unread, and listed as problems.
-        wanted: size and channels; the test split follows the training split in its channels.
+        wanted: size, channels and fit; the test split follows the training split in its channels.
         rows: storage for the decoded images of a split.
 
     Raises:
@@ -87,12 +88,14 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
             raw.images,
             image_size=wanted.image_size,
             channels=channels,
+            fit=wanted.fit,
             place=f"{name} ({split})",
             max_unreadable=wanted.max_unreadable,
             order=labels.argsort(stable=True),
             rows=rows(split),
         )
         problems.extend(f"{split}: left out {line}" for line in decoded.unreadable)
+        problems.extend(f"{split}: {remark}" for remark in decoded.remarks)
         return ImageSplit.of(decoded.images, labels[decoded.kept], len(class_names))
 
     train_split = decode(train, "train", wanted.channels)

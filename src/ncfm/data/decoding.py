@@ -17,6 +17,8 @@ from torch import Tensor
 
 from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.types import StoredImages
+from ncfm.data.channels import GREY, RGB, common_depth, depth_of, stored_channels
+from ncfm.data.fitting import Fitter
 from ncfm.data.raw import Encoded
 from ncfm.data.store import MemoryRows, NewRows
 
@@ -37,6 +39,7 @@ class Decoded(NamedTuple):
     images: StoredImages  # (n, c, s, s)
     kept: Tensor  # (n,) positions in the source
     unreadable: tuple[str, ...]  # one line per unreadable image
+    remarks: tuple[str, ...] = ()  # what was done to the others
 
 
 def decode_all(
@@ -44,6 +47,7 @@ def decode_all(
     *,
     image_size: int | None = None,
     channels: int | None = None,
+    fit: str = "crop",
     place: str = "the images",
     max_unreadable: float = 0.0,
     order: Tensor | None = None,
@@ -56,40 +60,41 @@ def decode_all(
     Args:
         encoded: file contents, paths, or pixels.
         image_size: side s in pixels; default: the images' own, if all are square and equal.
-        channels: 1 or 3; default: 1 if every image is grey, else 3. Without size or channels the headers of all images
-            are read first.
+        channels: default: those of the images, 3 for a mixture of grey and RGB. Without size or channels the headers of
+            all images are read first.
+        fit: how images become square, see `Fitter`.
         place: name of the source in error messages.
         max_unreadable: share of images that may be unreadable; they are skipped and reported.
         order: row i holds image ``order[i]``; default: as in the source.
         rows: creates the storage for images of a shape (n, c, s, s).
 
     Raises:
-        NcfmError: if more images cannot be read (with a list), the sizes differ and ``image_size`` is not given, or
-            there are no images.
+        NcfmError: if more images cannot be read (with a list), the sizes differ and ``image_size`` is not given, images
+            cannot have the channels, or there are no images.
     """
-    if channels not in (None, 1, 3):
-        raise InputError(f"channels must be 1 (grey) or 3 (RGB), got {channels}.")
+    check_at_least(1 if channels is None else channels, 1, "channels")
     total = len(encoded)
     if total == 0:
         raise InputError(f"Expected at least one image in {place}, got none; check the path.")
     if image_size is None or channels is None:
         heads = [head for head in _in_threads(_head, encoded, place) if not isinstance(head, str)]
         if not heads:  # all are unreadable; decoding reports why
-            heads = [Head(1, 1, grey=False)]
-        channels = channels or (1 if all(head.grey for head in heads) else 3)
+            heads = [Head(1, 1, RGB)]
+        channels = channels or common_depth((head.channels for head in heads), place)
         image_size = _common_size(heads, place) if image_size is None else image_size
     check_at_least(image_size, 1, "image_size")
     order = torch.arange(total) if order is None else order
     row_of = torch.empty_like(order)
     row_of[order] = torch.arange(total)
     target = rows((total, channels, image_size, image_size))
-    size, depth, places = image_size, channels, row_of.tolist()
+    fitter, depth, places = Fitter(image_size, channels, fit), channels, row_of.tolist()
 
     def decode(source: Encoded, index: int, place: str) -> str | None:
-        array = _decode(source, place)
+        array = _decode(source, place, depth)
         if isinstance(array, str):
             return array
-        target.put(places[index], _fit(array, size, depth).transpose(2, 0, 1))
+        name = str(source) if isinstance(source, Path) else place
+        target.put(places[index], fitter(array, name).transpose(2, 0, 1))
         return None
 
     try:
@@ -98,7 +103,7 @@ def decode_all(
         if len(unreadable) > max_unreadable * total or len(unreadable) == total:
             raise InputError(_unreadable_message(unreadable, total, place))
         kept = [row for row, index in enumerate(order.tolist()) if faults[index] is None]
-        return Decoded(target.close(kept), order[kept], unreadable)
+        return Decoded(target.close(kept), order[kept], unreadable, fitter.remarks())
     except BaseException:
         target.discard()
         raise
@@ -139,18 +144,19 @@ class Head(NamedTuple):
 
     width: int
     height: int
-    grey: bool
+    channels: int  # grey or RGB, into which files are decoded by default; of arrays any number
 
 
 def _head(source: Encoded, index: int, place: str) -> Head | str:
     """The header of one image, or why it cannot be read."""
     if isinstance(source, np.ndarray):
-        return Head(source.shape[1], source.shape[0], source.ndim == 2)
+        return Head(source.shape[1], source.shape[0], depth_of(source))
     try:
         with _open(source) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
             width, height = image.size[::-1] if turned else image.size
-            return Head(width, height, image.mode in GREY_MODES or image.mode.startswith("I;16"))
+            grey = image.mode in GREY_MODES or image.mode.startswith("I;16")
+            return Head(width, height, GREY if grey else RGB)
     except UNREADABLE as error:
         return f"{source if isinstance(source, Path) else place}: {error}"
 
@@ -179,14 +185,18 @@ def _open(source: bytes | Path) -> Image.Image:
     return image
 
 
-def _decode(source: Encoded, place: str) -> np.ndarray | str:
-    """One image as uint8, (h, w) or (h, w, 3), EXIF rotation applied, transparency dropped; or why it is unreadable."""
+def _decode(source: Encoded, place: str, channels: int) -> np.ndarray | str:
+    """One image as uint8, (h, w) or (h, w, c), EXIF rotation applied; or why it is unreadable.
+
+    Files become grey or RGB, transparency dropped, unless they store the two or four channels that are asked for.
+    """
     if isinstance(source, np.ndarray):
         return source
     try:
         with _open(source) as image:
             ImageOps.exif_transpose(image, in_place=True)
-            return _eight_bits(image)
+            stored = stored_channels(image, channels)
+            return _eight_bits(image) if stored is None else stored
     except UNREADABLE as error:
         return f"{source if isinstance(source, Path) else place}: {error}"
 
@@ -209,14 +219,3 @@ def _eight_bits(image: Image.Image) -> np.ndarray:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # converting to RGB directly gives the same, but warns
     return np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
-
-
-def _fit(array: np.ndarray, size: int, channels: int) -> np.ndarray:
-    """The image as (s, s, c): grey or RGB, short side resized to s, centre cropped."""
-    if array.shape[:2] == (size, size) and (array.ndim == 3) == (channels == 3):
-        return array if channels == 3 else array[..., None]
-    image = Image.fromarray(array).convert("RGB" if channels == 3 else "L")
-    if image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
-    fitted = np.asarray(image)
-    return fitted if channels == 3 else fitted[..., None]

@@ -17,7 +17,7 @@ def read_digits(request: Request) -> ImageSet | None:
     """
     if request.name != "digits":
         return None
-    size, channels, _ = request.wanted
+    size, channels = request.wanted.image_size, request.wanted.channels
     if size not in (None, 8) or channels not in (None, 1):
         raise InputError(f"digits are grey images of 8 px; got image_size {size}, channels {channels}.")
     return load_digits_set()

@@ -26,7 +26,8 @@ def read_outside(request: Request) -> ImageSet | None:
     """
     if not is_outside(request.name):
         return None
-    source, (size, channels, _) = load_callable(request.name, "data source"), request.wanted
+    source, wanted = load_callable(request.name, "data source"), request.wanted
+    size, channels = wanted.image_size, wanted.channels
     try:
         found = source(**_accepted(source, {"image_size": size, "channels": channels}))
     except NcfmError:
@@ -36,7 +37,7 @@ def read_outside(request: Request) -> ImageSet | None:
     if isinstance(found, ImageSet):
         _check(found, request.name, request.wanted)
         return replace(found, name=request.name)
-    return images_of(found, name=request.name, image_size=size, channels=channels)
+    return images_of(found, name=request.name, image_size=size, channels=channels, fit=wanted.fit)
 
 
 def _accepted(source: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ncfm._utils.checks import InputError, nearest
+from ncfm._utils.checks import InputError, check_known, nearest
 from ncfm._utils.outside import is_outside
 from ncfm.data.assembly import Request, Wanted
 from ncfm.data.digits import read_digits
+from ncfm.data.fitting import FITS
 from ncfm.data.hub import PREFIX, read_hub_name
 from ncfm.data.image_set import ImageSet
 from ncfm.data.named import NAMED_SETS, SUBSETS
@@ -44,6 +45,7 @@ def load_images(
     data_dir: str | Path | None = None,
     image_size: int | None = None,
     channels: int | None = None,
+    fit: str = "crop",
     max_unreadable: float = 0.0,
 ) -> ImageSet:
     """Load a dataset by name or path. Images that were decoded from files are cached.
@@ -53,9 +55,12 @@ def load_images(
             an image folder with a folder per class (below ``train`` and ``test`` if it has them); or
             ``module:callable`` for the user's own code, see `ncfm.data.outside.read_outside`.
         data_dir: where datasets are looked for before downloading: ``<data_dir>/cifar10/``. Default: ``NCFM_DATA``.
-        image_size: side in pixels; larger or smaller images are resized (short side, bicubic, then centre crop).
-            Needed only if the images differ in size or are not square; ImageNet and its subsets have a default.
-        channels: 1 (grey) or 3 (RGB); default: 1 if every image is grey, else 3.
+        image_size: side in pixels; larger or smaller images are resized (bicubic). Needed only if the images differ in
+            size or are not square; ImageNet and its subsets have a default.
+        channels: 1 (grey) or 3 (RGB); default: 1 if every image is grey, else 3. Files that store 2 or 4 channels (grey
+            or RGB with alpha, CMYK) keep them if so many are asked for.
+        fit: how images become square: "crop" (the short side is resized, the centre cut out), "pad" (the long side is
+            resized, black bars are added) or "stretch". What is cropped is listed in the set's ``problems``.
         max_unreadable: share of the images of a split that may be unreadable; they are left out, and listed in the
             set's ``problems``.
 
@@ -64,7 +69,8 @@ def load_images(
             fewer than two classes.
     """
     root = data_dir or os.environ.get("NCFM_DATA")
-    request = Request(name, Path(root).expanduser() if root else None, Wanted(image_size, channels, max_unreadable))
+    wanted = Wanted(image_size, channels, max_unreadable, check_known(fit, FITS, "data.fit"))
+    request = Request(name, Path(root).expanduser() if root else None, wanted)
     for source in SOURCES:
         found = source.read(request)
         if found is not None:

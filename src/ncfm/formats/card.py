@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ncfm._utils.version import __version__
+from ncfm.data.channels import in_words
 from ncfm.data.named import NAMED_SETS, SUBSETS
 from ncfm.formats.content import Content
 from ncfm.results.formatting import interval_of, mean_of
@@ -148,7 +149,7 @@ def _origin(content: Content, data: str) -> Iterable[tuple[str, str]]:
     yield "classes", ", ".join(map(escape, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
     yield "fingerprint of the training split", escape(facts.get("data_fingerprint", "not recorded"))
     yield "method", escape(" ".join(filter(None, [str(facts.get("method", "unknown")), facts.get("variant")])))
-    yield "images", f"{synthetic.ipc} stored per class, {side} px, {'grey' if channels == 1 else 'RGB'}"
+    yield "images", f"{synthetic.ipc} stored per class, {side} px, {in_words(channels)}"
     yield "decoding", decoding
     yield "mean of the training split", ", ".join(f"{v:.4f}" for v in statistics.mean)
     yield "standard deviation of the training split", ", ".join(f"{v:.4f}" for v in statistics.std)

@@ -10,6 +10,7 @@ from PIL import Image
 from ncfm._utils.checks import InputError
 from ncfm._utils.files import write_json
 from ncfm._utils.types import StoredImages
+from ncfm.data.channels import GREY, RGB
 from ncfm.formats.content import Content
 from ncfm.formats.reading import CLASSES_FILE, CLASSES_FORMAT
 
@@ -20,8 +21,10 @@ def png_bytes(pixels: StoredImages) -> list[bytes]:
     Raises:
         NcfmError: unless c is 1 (grey) or 3 (RGB).
     """
-    if pixels.shape[1] not in (1, 3):
-        raise InputError(f"PNG images are grey or RGB, but the set has {pixels.shape[1]} channels; choose npz or pt.")
+    if pixels.shape[1] not in (GREY, RGB):
+        raise InputError(
+            f"PNG images are grey or RGB, but the set has {pixels.shape[1]} channels; choose ncfm, npz or pt."
+        )
     return [_png(image) for image in pixels]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ncfm.data.channels import visible
 from ncfm.data.image_set import to_uint8
 from ncfm.report.inline import ANIMATION_SIDE, address, moving, picture, still, strip
 from ncfm.report.page import AnimationView, ClassRow, Tile
@@ -39,6 +40,10 @@ def class_rows(run: RunFolder, real: RealComparison | None) -> tuple[list[ClassR
     notes = []
     if s.factor > 1:
         notes.append(f"A stored image is a mosaic of {s.factor} by {s.factor} training images of its class.")
+    channels, seen = stored.shape[2], visible(stored).shape[2]
+    if seen < channels:
+        which = "the first three are shown as RGB" if seen > 1 else "the first is shown"
+        notes.append(f"Of {channels} channels {which}.")
     if classes < s.num_classes:
         notes.append(f"The first {classes} of {s.num_classes} classes are shown.")
     if each < s.ipc:

@@ -11,6 +11,8 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
+from ncfm.data.channels import visible
+
 LOSSLESS_SIDE = 64  # pixels; larger images are stored as WebP, which takes a fifth of PNG for photographs
 ANIMATION_PIXELS = 2**17  # maximum of pixels per frame of an animation
 ANIMATION_SIDE = 32  # minimum side of an image in an animation, in pixels
@@ -18,8 +20,8 @@ GAP = 1  # pixels between the images of an animation
 
 
 def picture(image: Tensor) -> Image.Image:
-    """A (c, h, w) uint8 image, grey or RGB."""
-    pixels = image.permute(1, 2, 0).numpy()
+    """A (c, h, w) uint8 image, its `visible` channels."""
+    pixels = visible(image).permute(1, 2, 0).numpy()
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
@@ -34,7 +36,8 @@ def address(image: Image.Image) -> Markup:
 
 
 def strip(frames: Sequence[Tensor]) -> Image.Image:
-    """Images (c, h, w) uint8 side by side, with transparent gaps."""
+    """Images (c, h, w) uint8 side by side, their `visible` channels, with transparent gaps."""
+    frames = [visible(frame) for frame in frames]
     gap = max(frames[0].shape[-1] // 16, 1)
     rgb = torch.cat([torch.nn.functional.pad(frame, (0, gap)) for frame in frames], dim=2)[..., :-gap]
     seen = torch.nn.functional.pad(torch.full_like(frames[0][:1], 255), (0, gap)).repeat(1, 1, len(frames))[..., :-gap]

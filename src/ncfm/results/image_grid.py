@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ncfm._utils.files import write_atomically
+from ncfm.data.channels import visible
 from ncfm.data.image_set import to_uint8
 
 TILE = 96  # minimum side of an image in the picture, in pixels
@@ -70,8 +71,8 @@ def _tile(image_size: int) -> int:
 
 
 def _picture(image: Tensor, tile: int) -> Image.Image:
-    """One (c, h, w) image in [0, 1], enlarged without smoothing."""
-    pixels = to_uint8(image.detach().cpu()).permute(1, 2, 0).numpy()
+    """One (c, h, w) image in [0, 1], its `visible` channels, enlarged without smoothing."""
+    pixels = to_uint8(visible(image).detach().cpu()).permute(1, 2, 0).numpy()
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return Image.fromarray(pixels).resize((tile, tile), Image.Resampling.NEAREST)
