@@ -64,7 +64,7 @@ def test_float_tensors_of_four_channels():
 
 def test_four_channels_do_not_become_three_unasked():
     with pytest.raises(
-        InputError, match="Could not make 3 channels of image number 0 .*as 4 channels.*data.channels=4"
+        InputError, match=r"Could not make 3 channels of image number 0 .*as 4 channels.*data.channels=4"
     ):
         images_of((arrays(4, 8, 8, 4), [0, 1, 0, 1]), channels=3)
 

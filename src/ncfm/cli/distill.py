@@ -25,7 +25,9 @@ def command(
         typer.Option("--extend", metavar="SET", help="Start from this set, to add images per class or classes."),
     ] = None,
     iterations: Annotated[int | None, typer.Option("--iterations", metavar="N", help="Outer iterations.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the run in --out, also with more --iterations.")
+    ] = False,
     setup: Setup,
     output: Output,
 ) -> None:

@@ -12,6 +12,7 @@ from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.files import read_json
 from ncfm._utils.outside import is_outside, only_recorded
 from ncfm.config.methods import SHORT_NAMES, Method, method_of_row, usual_method
+from ncfm.config.more_iterations import RAISED_AT, with_more_iterations
 from ncfm.config.recipes import check_recipe, read_recipe, recipe_names
 from ncfm.config.schema import RunConfig, dotted, make_config, nest
 from ncfm.data.image_set import ImageSet
@@ -142,8 +143,16 @@ def variant_of(
     return ",".join([*words, *(f"{key}={value}" for key, value in changed.items())])
 
 
-def check_folder(folder: Path | None, description: dict[str, Any], resume: bool) -> None:
+def check_folder(
+    folder: Path | None, description: dict[str, Any], resume: bool, *, more_iterations: bool = False
+) -> None:
     """Check that a run folder is free, or holds the run to resume.
+
+    Args:
+        folder: of the run.
+        description: of the run, by `describe_run`.
+        resume: whether it is resumed.
+        more_iterations: whether it may be resumed with more iterations than it had.
 
     Raises:
         NcfmError: if it holds another run, or nothing to resume.
@@ -163,11 +172,13 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
             # Settings that did not exist yet have their defaults, as in that version. A key that is gone differs.
             with contextlib.suppress(NcfmError):
                 stored = stored | {"config": make_config(stored["config"]).model_dump(mode="json")}
+        if more_iterations and isinstance(stored, dict):
+            stored = with_more_iterations(stored, description)
         differing = _differences(stored, description)
         if differing:
             raise InputError(
                 f"{folder} holds a run with other settings ({'; '.join(differing[:5])}); "
-                "give the same ones, or choose another --out."
+                f"give the same ones{' or more iterations' if more_iterations else ''}, or choose another --out."
             )
     elif has_checkpoint(folder):
         raise InputError(
@@ -175,18 +186,22 @@ def check_folder(folder: Path | None, description: dict[str, Any], resume: bool)
         )
 
 
+FREE = ("config.machine", "config.labels", "config.evaluate", FINGERPRINT, RAISED_AT)
+"""What may differ in the description of a run that is resumed, see `_differences`."""
+
+
 def _differences(stored: Any, wanted: Any, place: str = "") -> list[str]:
     """Settings in which two descriptions differ, as ``key: stored, now wanted``.
 
-    The machine may differ, and what comes after the images: their labels and their evaluation. The fingerprint is
-    compared when the data are loaded.
+    The machine may differ, what comes after the images (their labels and their evaluation), and when a run was given
+    more iterations. The fingerprint is compared when the data are loaded.
     """
     if isinstance(stored, dict) and isinstance(wanted, dict):
         keys = sorted(stored.keys() | wanted.keys())
         return [
             difference
             for key in keys
-            if f"{place}{key}" not in ("config.machine", "config.labels", "config.evaluate", FINGERPRINT)
+            if f"{place}{key}" not in FREE
             for difference in _differences(stored.get(key), wanted.get(key), f"{place}{key}.")
         ]
     return [] if stored == wanted else [f"{place[:-1]} was {stored!r}, now {wanted!r}"]

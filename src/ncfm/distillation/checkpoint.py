@@ -80,6 +80,15 @@ def has_checkpoint(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE))
 
 
+def saved_progress(folder: Path) -> Progress:
+    """How far the run in a folder with a checkpoint is.
+
+    Raises:
+        NcfmError: as `load_checkpoint`.
+    """
+    return _read_last(folder)[2]
+
+
 def is_by_class(name: str, value: Tensor) -> bool:
     """Whether ranks share a tensor of the checkpoint by class.
 

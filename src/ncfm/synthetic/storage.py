@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import InputError, RunError, check_finite
+from ncfm._utils.checks import InputError, NcfmError, RunError, check_finite
 from ncfm._utils.files import content_hash, read_json, read_tensors, write_json, write_tensors
 from ncfm._utils.locks import taking_turns
 from ncfm._utils.types import Statistics, Whitening
@@ -124,6 +124,19 @@ def add_scores(path: Path, new: Sequence[Mapping[str, Any]]) -> None:
         known = read_scores(path)
         added = [dict(entry) for entry in new if result(entry) not in map(result, known)]
         write_json(path, known + added)
+
+
+def set_scores_aside(synthetic: SyntheticSet, run: Path) -> None:
+    """Rename the score file of a run folder whose set is about to be replaced by one of other images."""
+    path = run / SCORES_FILE
+    if not path.is_file():
+        return
+    try:
+        earlier = load(run / SET_FOLDER)
+    except NcfmError:  # there is none, or it is damaged
+        return
+    if not torch.equal(earlier.images, synthetic.images.detach().cpu()):
+        path.replace(run / f"scores-after-{earlier.facts.get('iterations', 'unknown')}-iterations.json")
 
 
 def check_bits(bits: int, possible: Sequence[int]) -> int:

@@ -41,7 +41,9 @@ def distill(
         settings: dotted settings over the recipe, such as ``{"distill.iterations": 500}``.
         seed: random seed; default the recipe's.
         out: run folder; nothing is written without one.
-        resume: continue the interrupted run in ``out``, with the data that it began with.
+        resume: continue the run in ``out``, interrupted or finished, with the data that it began with and the same
+            settings or more iterations. With a constant schedule the result is that of a run with so many from the
+            start; another schedule goes on at the point of the longer one, with a warning.
         data_dir: folder in which datasets are looked for before downloading; default ``NCFM_DATA``.
         reporter: receives progress updates.
 
@@ -57,11 +59,11 @@ def distill(
     check_start(d)
     folder = None if out is None else Path(out).expanduser()
     name = data if isinstance(data, str) else data.name
-    ranks = Ranks.here()
+    ranks, description = Ranks.here(), describe_run(name, ipc, config)
     with contextlib.ExitStack() as held:
         # Before minutes of work, not after. With several ranks the first one holds the folder for all.
         ranks.on_main_process(lambda: held.enter_context(sole_user(folder)))
-        ranks.on_main_process(lambda: check_folder(folder, describe_run(name, ipc, config), resume))
+        ranks.on_main_process(lambda: check_folder(folder, description, resume, more_iterations=True))
         images, machine = prepare(data, config, data_dir)
         if folder is not None and resume:
             ranks.on_main_process(lambda: check_data_of_run(folder, images))

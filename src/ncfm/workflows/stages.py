@@ -18,6 +18,7 @@ from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.config.build import build_data, build_machine, build_protocol
 from ncfm.config.loops import loop_of
 from ncfm.config.methods import usual_method
+from ncfm.config.more_iterations import RAISED_AT, raised_at, suffix_of_variant
 from ncfm.config.pools import TEACHERS, P, PoolSource
 from ncfm.config.resolve import CONFIG_FILE, FINGERPRINT, NUMERICS, describe_run, variant_of
 from ncfm.config.schema import RunConfig, dotted
@@ -32,7 +33,7 @@ from ncfm.networks.registry import is_own
 from ncfm.results.files import Conditions, code_version, command_line, library_versions
 from ncfm.results.image_grid import save_image_grid
 from ncfm.synthetic.soft_labels import StudentTargets
-from ncfm.synthetic.storage import SET_FOLDER, save
+from ncfm.synthetic.storage import SET_FOLDER, save, set_scores_aside
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.changed_data import fingerprint_of_run
@@ -114,7 +115,7 @@ def distill_into(
         "training_images": len(images.train),
         "data_problems": list(images.problems),
         "method": method or usual_method(config.objective.name).name,
-        "variant": variant_of(images.name, ipc, config) if variant is None else variant,
+        "variant": _variant(images.name, ipc, config, described.get(RAISED_AT, [])) if variant is None else variant,
         "iterations": result.iterations,
         "teacher_seconds": round(pool.seconds, 3),
         "distill_seconds": round(result.seconds, 3),
@@ -133,13 +134,15 @@ def distill_into(
 def _describe(
     images: ImageSet, config: RunConfig, machine: Compute, ipc: int, folder: Path | None, resume: bool
 ) -> dict[str, Any]:
-    """What a run is and which data it began with, written to its folder.
+    """What a run is, which data it began with, and when it was given more iterations, written to its folder.
 
     A resumed run keeps the fingerprint that is recorded, also if none is: the data of its first iterations count.
     """
     found = images.fingerprint if folder is None or not resume else fingerprint_of_run(folder)
     fingerprint = machine.ranks.gather_objects(found)[0]
     described = describe_run(images.name, ipc, config) | ({} if fingerprint is None else {FINGERPRINT: fingerprint})
+    raised = raised_at(folder, CONFIG_FILE, config) if folder is not None and resume else []
+    described |= {RAISED_AT: raised} if raised else {}
     if folder is not None:
         machine.ranks.on_main_process(lambda: write_json(folder / CONFIG_FILE, described))
     return described
@@ -150,8 +153,14 @@ def _versions() -> str:
     return " ".join(f"{name}={version}" for name, version in library_versions().items())
 
 
+def _variant(data: str, ipc: int, config: RunConfig, raised: list[int]) -> str:
+    """The variant of a run, which may have been given more iterations."""
+    return ",".join(filter(None, [variant_of(data, ipc, config), suffix_of_variant(raised, config)]))
+
+
 def _write(synthetic: SyntheticSet, folder: Path) -> None:
     """The set and its picture."""
+    set_scores_aside(synthetic, folder)
     save(synthetic, folder / SET_FOLDER)
     save_image_grid(folder / PICTURE_FILE, synthetic.images, synthetic.class_names)
 
