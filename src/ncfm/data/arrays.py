@@ -12,6 +12,7 @@ from ncfm._utils.checks import InputError, describe
 from ncfm.data.assembly import TEST_NAMES, TRAIN_NAMES, Wanted, assemble
 from ncfm.data.channels import channels_last, squeezed
 from ncfm.data.image_set import ImageSet, to_uint8
+from ncfm.data.labels import check_one_class
 from ncfm.data.raw import LazyImages, RawSplit
 
 
@@ -66,6 +67,7 @@ def _in_memory(source: Any, class_names: Sequence[str] | None, split: str, chann
             raise InputError(f"{split}: expected (images, labels) or a map-style dataset, got {describe(source)}.")
         # Items are made twice, once for the label and once for the image: all of them might exceed the memory.
         images, labels = _ItemImages(source, split), [_item(source, i, split)[1] for i in range(len(source))]
+    check_one_class(labels, split)
     lazily = LazyImages(
         len(images), lambda start, stop: [_pixels(images[i], split, channels) for i in range(start, stop)]
     )

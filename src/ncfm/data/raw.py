@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 
 from ncfm._utils.checks import InputError
+from ncfm.data.labels import check_one_class
 
 Encoded = bytes | Path | np.ndarray
 """One image: the contents of a file, its path, or pixels, (h, w) grey or (h, w, 3) RGB, uint8."""
@@ -57,8 +58,9 @@ def checked_split(
     """A split of a table. Labels are integers, or names, which are numbered in sorted order.
 
     Raises:
-        NcfmError: for labels that are neither.
+        NcfmError: for labels that are neither, among them lists of several classes.
     """
+    check_one_class(labels, f"{place}, column {label_name!r}")
     if labels and all(isinstance(v, str) for v in labels):
         class_names = tuple(sorted({str(v) for v in labels}))
         number = {name: i for i, name in enumerate(class_names)}

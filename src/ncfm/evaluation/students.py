@@ -18,6 +18,7 @@ from ncfm._utils.distributed import Ranks
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Interval, LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit, to_if_it_fits
+from ncfm.data.labels import check_one_class
 from ncfm.evaluation.classification import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.protocols import Protocol
 from ncfm.evaluation.statistics import interval
@@ -290,6 +291,7 @@ def _check(
         )
     if images.is_floating_point():
         check_finite(images, "The images to evaluate")
+    check_one_class(labels, "The set")
     check_labels(labels, num_classes)
     if images.shape[1:] != test.images.shape[1:]:
         raise InputError(

@@ -14,6 +14,7 @@ from ncfm._utils.checks import InputError, check_labels
 from ncfm._utils.files import read_json
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import ImageSet, to_float
+from ncfm.data.labels import check_one_class
 from ncfm.data.sources import load_images
 from ncfm.formats.array_files import LABEL_KEYS, partner, read_arrays
 from ncfm.formats.normalization import to_pixels
@@ -147,6 +148,7 @@ def _fitted(images: Tensor, labels: Tensor | None, real: ImageSet, path: Path) -
         images = images[:, None]
     if images.ndim == 4 and images.shape[1:] != shape and images.shape[1:] == (*shape[1:], shape[0]):
         images = images.permute(0, 3, 1, 2)
+    check_one_class(labels, str(path))
     if labels.ndim == 2 and labels.shape[1] == real.num_classes > 1 and labels.is_floating_point():
         raise InputError(f"{path}: expected class indices as labels, got soft labels {tuple(labels.shape)}.")
     labels = labels.flatten()
