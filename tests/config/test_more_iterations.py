@@ -97,6 +97,14 @@ def test_fewer_iterations_are_refused(distil, tmp_path):
     assert (tmp_path / "run" / "config.json").read_text() == before
 
 
+def test_a_run_that_stopped_early_is_not_given_more(distil):
+    first = distil(60, distill__early_stop_patience=1)
+    assert first.stopped_early
+    said = rf"stopped early after {first.iterations} iterations \(distill.early_stop_patience\) and would again"
+    with pytest.raises(InputError, match=said):
+        distil(70, resume=True, distill__early_stop_patience=1)
+
+
 def test_scores_stay_with_the_images_that_they_are_of(distil, images, tmp_path):
     run, settings = tmp_path / "run", {"distill__image_schedule": "constant"}
     distil(2, **settings)

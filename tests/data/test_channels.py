@@ -76,25 +76,27 @@ def test_a_mixture_is_refused_unless_of_grey_and_rgb():
     assert images_of([(arrays(8, 8), 0), (arrays(8, 8, 3), 1)]).channels == 3
 
 
-@pytest.fixture
-def with_alpha(tmp_path):
+def write_files(root, mode):
+    """Two classes of two files of 8 px in a Pillow mode, filled with `arrays` of seeds 0 to 3."""
     for index, name in enumerate("ab"):
-        (tmp_path / name).mkdir()
+        (root / name).mkdir()
         for i in range(2):
-            Image.fromarray(arrays(8, 8, 4, seed=2 * index + i), "RGBA").save(tmp_path / name / f"{i}.tif")
-    return tmp_path
+            bands = arrays(8, 8, len(mode), seed=2 * index + i)
+            image = Image.merge(mode, [Image.fromarray(band) for band in bands.transpose(2, 0, 1)])
+            image.save(root / name / f"{i}.tif")
 
 
-@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated:DeprecationWarning")
-def test_files_keep_the_four_channels_that_they_store_if_asked(with_alpha):
-    found = load_images(str(with_alpha), channels=4)
-    expected = np.stack([arrays(8, 8, 4, seed=i) for i in range(4)]).transpose(0, 3, 1, 2)
+@pytest.mark.parametrize(("mode", "usual"), [("RGBA", 3), ("CMYK", 3), ("LA", 1)])
+def test_files_keep_the_channels_that_they_store_if_asked(tmp_path, mode, usual):
+    write_files(tmp_path, mode)
+    found = load_images(str(tmp_path), channels=len(mode))
+    expected = np.stack([arrays(8, 8, len(mode), seed=i) for i in range(4)]).transpose(0, 3, 1, 2)
     assert torch.equal(found.train.images, torch.from_numpy(expected))
-    assert load_images(str(with_alpha)).channels == 3
+    assert load_images(str(tmp_path)).channels == usual
 
 
-@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated:DeprecationWarning")
-def test_files_of_other_channels_are_refused_by_name(with_alpha):
-    Image.fromarray(arrays(8, 8, 3)).save(with_alpha / "b" / "2.png")
+def test_files_of_other_channels_are_refused_by_name(tmp_path):
+    write_files(tmp_path, "RGBA")
+    Image.fromarray(arrays(8, 8, 3)).save(tmp_path / "b" / "2.png")
     with pytest.raises(InputError, match=r"Could not make 4 channels of .*2.png, read as RGB.*data.channels=3"):
-        load_images(str(with_alpha), channels=4)
+        load_images(str(tmp_path), channels=4)

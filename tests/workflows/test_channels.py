@@ -35,6 +35,7 @@ def test_a_whole_run(channels, tmp_path):
     assert (result.synthetic.images != result.start.images).flatten(3).any(-1).all()  # every channel has learned
     assert ncfm.evaluate(run, on=real, settings=SETTINGS).num_images == 3 * 2 * 4
     again = ncfm.load(run)
+    assert ncfm.evaluate(again.decoded(), real, settings=SETTINGS).network == SETTINGS["evaluate.network"]
     assert torch.equal(again.images, result.synthetic.images)
 
     ncfm.export(run, tmp_path / "set.npz", to="npz", bits=32)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import NcfmError
+from ncfm._utils.checks import InputError, NcfmError
 from ncfm._utils.files import read_json
 from ncfm.config.schema import RunConfig
 from ncfm.distillation.budget import Budget
@@ -35,6 +35,9 @@ def raised_at(folder: Path, description_file: str, config: RunConfig) -> list[in
     """Iterations after which the run in a folder has been given more of them, ascending; this time included.
 
     A run that has no checkpoint after an iteration is not among them: it follows its new schedule from the start.
+
+    Raises:
+        InputError: for a run that has stopped early, and would do so again at once.
     """
     try:
         stored = read_json(folder / description_file)
@@ -46,6 +49,11 @@ def raised_at(folder: Path, description_file: str, config: RunConfig) -> list[in
     progress = saved_progress(folder)
     if progress.iteration == 0:
         return list(before)
+    if config.distill.has_stalled(progress):
+        raise InputError(
+            f"{folder}: the run stopped early after {progress.iteration} iterations (distill.early_stop_patience) and "
+            "would again; distil in another folder without it."
+        )
     _explain_schedule(config.distill, planned, progress)
     return [*before, progress.iteration]
 
