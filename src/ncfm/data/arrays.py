@@ -12,7 +12,7 @@ from ncfm._utils.checks import InputError, describe
 from ncfm.data.assembly import TEST_NAMES, TRAIN_NAMES, Wanted, assemble
 from ncfm.data.channels import channels_last, squeezed
 from ncfm.data.image_set import ImageSet, to_uint8
-from ncfm.data.labels import check_one_class
+from ncfm.data.one_class import check_one_class
 from ncfm.data.raw import LazyImages, RawSplit
 
 

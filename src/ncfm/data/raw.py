@@ -10,7 +10,7 @@ from typing import overload
 import numpy as np
 
 from ncfm._utils.checks import InputError
-from ncfm.data.labels import check_one_class
+from ncfm.data.one_class import check_one_class
 
 Encoded = bytes | Path | np.ndarray
 """One image: the contents of a file, its path, or pixels, (h, w) grey or (h, w, 3) RGB, uint8."""

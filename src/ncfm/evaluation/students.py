@@ -18,7 +18,7 @@ from ncfm._utils.distributed import Ranks
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Interval, LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit, to_if_it_fits
-from ncfm.data.labels import check_one_class
+from ncfm.data.one_class import check_one_class
 from ncfm.evaluation.classification import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.protocols import Protocol
 from ncfm.evaluation.statistics import interval

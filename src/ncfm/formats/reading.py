@@ -14,7 +14,7 @@ from ncfm._utils.checks import InputError, check_labels
 from ncfm._utils.files import read_json
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import ImageSet, to_float
-from ncfm.data.labels import check_one_class
+from ncfm.data.one_class import check_one_class
 from ncfm.data.sources import load_images
 from ncfm.formats.array_files import LABEL_KEYS, partner, read_arrays
 from ncfm.formats.normalization import to_pixels

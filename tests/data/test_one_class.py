@@ -16,7 +16,7 @@ import ncfm
 from ncfm._utils.checks import InputError
 from ncfm._utils.types import LabelledImages
 from ncfm.data import images_of, load_images
-from ncfm.data.labels import check_one_class
+from ncfm.data.one_class import check_one_class
 from ncfm.formats.reading import read_external
 
 
