@@ -88,8 +88,9 @@ class ObjectiveConfig(_Section):
     """What is matched."""
 
     name: Annotated[str, _known_or_outside((*OBJECTIVES, *TRAJECTORY_OBJECTIVES), "objective")] = "ncfd"
-    """ncfd: characteristic functions; mean, mse, mmd, dsdm: means, random pairs, kernel, means with covariances; mtt,
-    datm: training trajectories (section trajectory); module:callable: your own."""
+    """ncfd: characteristic functions; fisher, entropic: the same with an adversary in closed form; mean, mse, mmd,
+    dsdm: means, random pairs, kernel, means with covariances; mtt, datm: training trajectories (section trajectory);
+    module:callable: your own."""
     options: Options = Field(default_factory=dict)
     """Keyword arguments of your own objective, each a key: objective.options.temperature."""
     amplitude_weight: float = Field(0.5, ge=0, le=1)
@@ -108,6 +109,12 @@ class ObjectiveConfig(_Section):
     """dsdm: weight of the class means under earlier extractors."""
     history_decay: float = Field(0.99, ge=0, le=1)
     """dsdm: decay of those means per iteration; they are averaged over about 1 / (1 - decay) iterations."""
+    shrinkage: float = Field(1.0, gt=0)
+    """fisher: of the covariance towards the identity, relative to its mean eigenvalue; large: all directions alike."""
+    temperature: float = Field(1.0, gt=0)
+    """entropic: of the weights of frequencies; large: all frequencies alike."""
+    num_directions: int = Field(64, ge=0)
+    """entropic: frequencies along principal directions of the features, in addition to the sampler's."""
 
 
 class FrequenciesConfig(_Section):
