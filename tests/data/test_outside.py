@@ -126,7 +126,7 @@ def test_the_callable_gets_the_options_that_it_takes(module, name, asked, given)
         ("mine:number", InputError, "must be callable, got a int"),
         ("mine:failing", RunError, "The data source 'mine:failing' failed: IndexError: index 1000"),
         ("mine:refusing", NcfmError, "^No photos today.$"),
-        ("mine:nothing", InputError, r"expected \(images, labels\) or a map-style dataset, got NoneType"),
+        ("mine:nothing", InputError, r"expected a pair \(images, labels\), or a dataset .* got NoneType"),
         ("mine:one_class", InputError, "mine:one_class: expected images of at least 2 classes, got 1"),
     ],
 )

@@ -988,8 +988,8 @@ def test_grey_arrays_and_numbers_for_names():
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ((np.zeros((2, 4, 4, 3)), [0, 1]), "expected uint8 images"),
-        ((np.zeros((2, 4, 4, 2), np.uint8), [0, 1]), "expected uint8 images"),
+        ((np.full((2, 4, 4, 3), 2.0), [0, 1]), "expected floats in .0, 1., got 2 to 2; undo their normalisation"),
+        ((np.zeros((2, 4, 4, 2), np.uint8), [0, 1]), "expected the shape"),
         ((np.zeros((2, 4, 4, 3), np.uint8), [0]), "as many labels as images"),
         ((np.zeros((0, 4, 4, 3), np.uint8), []), "at least one image"),
     ],
@@ -1036,10 +1036,10 @@ PIXELS = np.zeros((8, 8), np.uint8)
     [
         (None, "expected items .image, label., but item 1 is None"),
         ((PIXELS,), "item 1 is"),
-        ({"image": PIXELS, "label": 0}, "item 1 is"),
-        ((PIXELS, "cat"), "whole numbers, got 'cat'"),
-        ((PIXELS, 0.5), "whole numbers, got 0.5"),
-        ((PIXELS, float("nan")), "whole numbers, got nan"),
+        ({"image": PIXELS, "tag": 0}, "no label column named label"),
+        ((PIXELS, "cat"), "all numbers or all names, got both"),
+        ((PIXELS, 0.5), "whole numbers or names, got 0.5"),
+        ((PIXELS, float("nan")), "whole numbers or names, got nan"),
         ((PIXELS, 10**12), "labels below 1,048,576, found 1000000000000"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ncfm._utils.checks import InputError
+from ncfm._utils.progress import counted
 from ncfm.data.cache import cached_set, source_key
 from ncfm.data.decoding import decode_all
 from ncfm.data.image_set import ImageSet, ImageSplit, drop_empty_classes
@@ -104,6 +105,8 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
             f"{name}: train images have {size} px and test images {test_split.images.shape[-1]} px; "
             f"choose one size with image_size (--set data.image_size={size})."
         )
+    if test_split is not None:
+        problems += _untrained(name, train_split, test_split)
     train_split, test_split, kept = drop_empty_classes(train_split, test_split, class_names)
     problems += [f"train: no images of class {empty!r}, left out" for empty in class_names if empty not in kept]
     return ImageSet(name, train_split, test_split, kept, tuple(problems))
@@ -121,6 +124,14 @@ def _common_names(name: str, train: RawSplit, test: RawSplit | None) -> tuple[st
     if largest >= MOST_CLASSES:
         raise InputError(f"{name}: expected labels below {MOST_CLASSES:,}, found {largest}; number the classes from 0.")
     return tuple(str(c) for c in range(largest + 1))
+
+
+def _untrained(name: str, train: ImageSplit, test: ImageSplit) -> list[str]:
+    """A remark on test images of classes without training images, which are left out."""
+    lost = int(test.counts[train.counts == 0].sum())
+    if lost == len(test):
+        raise InputError(f"{name}: expected train and test images of the same classes, but they have none in common.")
+    return [f"test: left out {counted(lost, 'image')} of classes without training images"] if lost else []
 
 
 def _test_split(splits: Splits, problems: list[str]) -> RawSplit | None:

@@ -166,12 +166,14 @@ def _common_size(heads: Sequence[Head], place: str) -> int:
     raise InputError(f"{place}: the images {found}; choose one size with image_size (--set data.image_size=64).")
 
 
-def _open(source: bytes | Path) -> Image.Image:
-    """Open an image; only its header is read.
+def _open(source: bytes | Path | Image.Image) -> Image.Image:
+    """Open an image; only its header is read. A Pillow image is copied, since what is opened is turned and closed.
 
     Raises:
         ValueError: for more than `MOST_PIXELS` pixels: a small file may claim gigabytes of them.
     """
+    if isinstance(source, Image.Image):
+        return source.copy()
     image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
     if image.width * image.height > MOST_PIXELS:
         image.close()

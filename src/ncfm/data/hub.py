@@ -97,6 +97,13 @@ def read_hub(
 
 
 def _split(table: Any, image_name: str, label_name: str, place: str) -> RawSplit:
+    names = getattr(table.features[label_name], "names", None)
+    labels = list(table[label_name])
+    return checked_split(encoded_column(table, image_name, place), labels, label_name, names and tuple(names), place)
+
+
+def encoded_column(table: Any, image_name: str, place: str) -> LazyImages:
+    """The encoded images of a table of the datasets library, read on access."""
     import datasets
 
     encoded = table.cast_column(image_name, datasets.Image(decode=False)).select_columns([image_name])
@@ -104,6 +111,4 @@ def _split(table: Any, image_name: str, label_name: str, place: str) -> RawSplit
     def read(start: int, stop: int) -> list[Encoded]:
         return [encoded_cell(cell, place, start + i) for i, cell in enumerate(encoded[start:stop][image_name])]
 
-    names = getattr(table.features[label_name], "names", None)
-    labels = list(table[label_name])
-    return checked_split(LazyImages(len(labels), read), labels, label_name, names and tuple(names), place)
+    return LazyImages(len(encoded), read)

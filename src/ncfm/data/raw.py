@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
+from PIL import Image
 
 from ncfm._utils.checks import InputError
 
-Encoded = bytes | Path | np.ndarray
-"""One image: the contents of a file, its path, or pixels, (h, w) grey or (h, w, 3) RGB, uint8."""
+Encoded = bytes | Path | np.ndarray | Image.Image
+"""One image: the contents of a file, its path, pixels, (h, w) grey or (h, w, 3) RGB, uint8, or a Pillow image."""
 
-IMAGE_COLUMNS = ("image", "img", "pixel_values", "picture", "photo")
+IMAGE_COLUMNS = ("image", "images", "img", "pixel_values", "picture", "photo")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "coarse_label", "class", "target", "category")
 
 

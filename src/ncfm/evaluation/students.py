@@ -18,6 +18,7 @@ from ncfm._utils.distributed import Ranks
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Interval, LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit, to_if_it_fits
+from ncfm.data.pixels import MOST_NORMALISED
 from ncfm.evaluation.classification import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.protocols import Protocol
 from ncfm.evaluation.statistics import interval
@@ -290,6 +291,9 @@ def _check(
         )
     if images.is_floating_point():
         check_finite(images, "The images to evaluate")
+        highest = float(images.detach().max())
+        if highest > MOST_NORMALISED:
+            raise InputError(f"Expected images in [0, 1], got floats up to {highest:.4g}; divide by 255.")
     check_labels(labels, num_classes)
     if images.shape[1:] != test.images.shape[1:]:
         raise InputError(

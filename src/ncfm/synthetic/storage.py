@@ -18,12 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import InputError, RunError, check_finite
+from ncfm._utils.checks import InputError, RunError
 from ncfm._utils.files import content_hash, read_json, read_tensors, write_json, write_tensors
 from ncfm._utils.locks import taking_turns
 from ncfm._utils.types import Statistics, Whitening
 from ncfm._utils.version import __version__
 from ncfm.data.image_set import to_float, to_uint8
+from ncfm.data.pixels import check_pixels
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
@@ -52,10 +53,10 @@ def save(synthetic: SyntheticSet, folder: str | Path, *, bits: int = 32) -> Path
         The folder.
 
     Raises:
-        NcfmError: if values are not finite, or the folder cannot be written.
+        NcfmError: if values are not finite or outside [0, 1], or the folder cannot be written.
     """
     folder = Path(folder)
-    check_finite(synthetic.images, "The synthetic images")
+    check_pixels(synthetic.images, "The synthetic images")
     images = synthetic.images.detach().cpu()
     if check_bits(bits, BITS) == 8:
         images = to_uint8(images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 from ncfm._utils.checks import InputError
 from ncfm._utils.progress import Reporter, Silent
@@ -11,7 +12,9 @@ from ncfm._utils.types import LabelledImages
 from ncfm.config.build import build_targets
 from ncfm.config.resolve import Settings, config_of_set, data_of_set
 from ncfm.data.image_set import ImageSet
+from ncfm.data.pixels import check_pixels
 from ncfm.evaluation import EvaluationResult
+from ncfm.formats.labelled import labelled_images
 from ncfm.formats.normalization import to_pixels
 from ncfm.formats.reading import External, is_set, read_external
 from ncfm.synthetic.storage import load
@@ -21,7 +24,7 @@ from ncfm.workflows.stages import evaluate_images, prepare, train_teachers
 
 
 def evaluate(
-    synthetic: SyntheticSet | LabelledImages | str | Path,
+    synthetic: SyntheticSet | LabelledImages | tuple[Any, Any] | str | Path,
     on: str | ImageSet | None = None,
     *,
     settings: Settings | None = None,
@@ -38,8 +41,8 @@ def evaluate(
     the set's recipe label every batch; they are trained first, or found in the cache.
 
     Args:
-        synthetic: a set, its folder, plain labelled images in [0, 1], or a file or folder that another program wrote
-            (see `ncfm.formats.reading.read_external`).
+        synthetic: a set, its folder, plain images and labels (see `ncfm.formats.labelled.labelled_images`), or a file
+            or folder that another program wrote (see `ncfm.formats.reading.read_external`).
         on: the real data; default: those that the set was made from. Required for external formats.
         settings: such as ``{"evaluate.runs": 10, "evaluate.network": "convnet3"}``; the set's own recipe otherwise.
         seed, data_dir, reporter: as in `distill`.
@@ -63,6 +66,7 @@ def evaluate(
     images, machine = prepare(data, config, data_dir)
     reporter = reporter or Silent()
     if isinstance(synthetic, SyntheticSet):
+        check_pixels(synthetic.images, "The synthetic images")
         if normalized_by is not None:
             raise InputError("A set of ncfm has pixels; leave out normalized_by.")
     else:
@@ -83,14 +87,16 @@ def evaluate(
 
 
 def _external(
-    source: LabelledImages | str | Path, images: ImageSet, normalized_by: str | None, teacher_labels: bool
+    source: tuple[Any, Any] | str | Path, images: ImageSet, normalized_by: str | None, teacher_labels: bool
 ) -> tuple[LabelledImages, ImageSet]:
     """An external set as pixels, and the real data with the statistics by which networks are shown both."""
     if isinstance(source, (str, Path)):
         found = read_external(Path(source), images, normalized_by=normalized_by)
     else:
-        pixels = to_pixels(source[0], images, normalized_by=normalized_by, where="The images")
-        found = External(LabelledImages(pixels.images, source[1]), (pixels.note,) if pixels.note else (), pixels.shown)
+        plain, notes = labelled_images(source, images, normalized_by=normalized_by)
+        pixels = to_pixels(plain.images, images, normalized_by=normalized_by, where="The images")
+        notes += (pixels.note,) if pixels.note else ()
+        found = External(LabelledImages(pixels.images, plain.labels), notes, pixels.shown)
     if found.shown is not None and teacher_labels:
         raise InputError("evaluate.labels=teacher needs images as the teachers know them; use hard labels with zca.")
     for note in found.notes:
