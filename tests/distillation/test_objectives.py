@@ -549,9 +549,9 @@ def test_objectives_are_built_by_name_with_their_settings():
     fisher = built(**{"objective.name": "fisher", "objective.shrinkage": 0.1} | fixed)
     assert (fisher.shrinkage, fisher.frequencies.num_frequencies) == (0.1, 7)
     entropic = built(
-        **{"objective.name": "entropic", "objective.temperature": 3, "objective.num_directions": 5} | fixed
+        **{"objective.name": "entropic", "objective.weight_temperature": 3, "objective.num_directions": 5} | fixed
     )
-    assert (entropic.temperature, entropic.num_directions) == (3, 5)
+    assert (entropic.weight_temperature, entropic.num_directions) == (3, 5)
     with pytest.raises(NcfmError, match=r"frequencies\.family=gaussian"):
         built(**{"objective.name": "fisher", "frequencies.family": "mixture"})
     kernel = built(**{"objective.name": "mmd", "objective.bandwidth_factors": [0.25, 4]})
@@ -578,7 +578,7 @@ def test_objectives_are_built_by_name_with_their_settings():
         ("history_weight", -1),
         ("history_decay", 1.5),
         ("shrinkage", 0),
-        ("temperature", 0),
+        ("weight_temperature", 0),
         ("num_directions", -1),
         ("name", "mnd"),
     ],

@@ -111,7 +111,7 @@ class ObjectiveConfig(_Section):
     """dsdm: decay of those means per iteration; they are averaged over about 1 / (1 - decay) iterations."""
     shrinkage: float = Field(1.0, gt=0)
     """fisher: of the covariance towards the identity, relative to its mean eigenvalue; large: all directions alike."""
-    temperature: float = Field(1.0, gt=0)
+    weight_temperature: float = Field(10.0, gt=0)
     """entropic: of the weights of frequencies; large: all frequencies alike."""
     num_directions: int = Field(64, ge=0)
     """entropic: frequencies along principal directions of the features, in addition to the sampler's."""

@@ -67,15 +67,17 @@ class EntropicMatching(_FixedFrequencies):
 
     Args:
         sampler: of the random frequencies, without parameters.
-        temperature: tau above 0; large values weight all frequencies equally.
+        weight_temperature: tau above 0; large values weight all frequencies equally.
         num_directions: structured frequencies at most.
     """
 
-    def __init__(self, sampler: FrequencySampler, *, temperature: float = 1.0, num_directions: int = 64) -> None:
+    def __init__(
+        self, sampler: FrequencySampler, *, weight_temperature: float = 10.0, num_directions: int = 64
+    ) -> None:
         super().__init__(sampler)
-        check_positive(temperature, "temperature")
+        check_positive(weight_temperature, "weight_temperature")
         check_at_least(num_directions, 0, "num_directions")
-        self.temperature, self.num_directions = temperature, num_directions
+        self.weight_temperature, self.num_directions = weight_temperature, num_directions
 
     def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
         """The weighted gap of every class. Real batches come in random order, so that halves are independent."""
@@ -90,5 +92,5 @@ class EntropicMatching(_FixedFrequencies):
             phi_x = Phi(*(share * a + (1 - share) * b for a, b in zip(phi_a, phi_b, strict=True)))
         phi_y = characteristic_function(synthetic, t)
         square = (phi_x.real - phi_y.real).square() + (phi_x.imag - phi_y.imag).square()
-        weights = entropic_weights(halves_gap(phi_a, phi_b, phi_y), noise_variance(phi_x, n), self.temperature)
+        weights = entropic_weights(halves_gap(phi_a, phi_b, phi_y), noise_variance(phi_x, n), self.weight_temperature)
         return (weights * square).sum(-1)
