@@ -292,8 +292,8 @@ def test_colours_of_another_space_are_converted():
 
 
 def test_pillow_images_without_a_range_are_refused():
-    with pytest.raises(InputError, match="its pixels are floats, of which the range is not known"):
-        images_of([(Image.new("F", (4, 4)), 0), (Image.new("F", (4, 4)), 1)])
+    with pytest.raises(InputError, match="its pixels are floats from 0 to 7, of which black and white are not known"):
+        images_of([(Image.fromarray(np.array([[0, 7]] * 2, np.float32)), label) for label in (0, 1)])
 
 
 # --- splits -------------------------------------------------------------------------------------------------

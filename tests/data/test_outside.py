@@ -146,7 +146,7 @@ def test_an_image_set_of_another_form_than_asked_for(option, message):
 def test_a_folder_of_that_name_comes_first(module, tmp_path):
     for name in "ab":
         (tmp_path / "mine:pair" / name).mkdir(parents=True)
-    with pytest.raises(NcfmError, match="at least one image in mine:pair"):
+    with pytest.raises(NcfmError, match="at least one image in the class folders of mine:pair"):
         load_images("mine:pair")
     with pytest.raises(KeyError):
         module()

@@ -95,7 +95,7 @@ def test_frames_of_a_pillow_image_are_remarked(tmp_path):
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
     with Image.open(tmp_path / "two.gif") as image:
         images = images_of([(image, 0), (image, 1)])
-    assert images.problems == ("train: images with several frames: the current one is read",)
+    assert images.problems == ("train: 2 images with several frames or pages: only one is read, of a file the first",)
     assert images.train.images.unique().tolist() == [10]
 
 

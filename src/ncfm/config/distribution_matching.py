@@ -55,7 +55,7 @@ class DistributionMatching:
         """
         check_start(config.distill)
         own = machine.ranks.share(images.num_classes)
-        network = as_network(network_for(images, config.teachers.network, seed=0))
+        network = as_network(network_for(images, config.teachers.network, seed=0), config.teachers.network)
         build_objective(config, network.num_features, own.stop - own.start)
 
     def run(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
-from ncfm._utils.checks import InputError, NcfmError
+from ncfm._utils.checks import InputError
 from ncfm.data.raw import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
@@ -22,6 +25,7 @@ from ncfm.data.raw import (
     find_column,
 )
 from ncfm.data.split_names import left_unread, split_of
+from ncfm.data.walk import printable
 
 
 def read_parquets(
@@ -51,37 +55,33 @@ def read_parquets(
 
 def _read_split(paths: Sequence[Path], image_column: str | None, label_column: str | None) -> RawSplit:
     """One split. Its images are read by row group on access, since they may exceed the memory."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        files = [pq.ParquetFile(path, memory_map=True) for path in paths]
-        place = str(paths[0])
-        names = files[0].schema_arrow.names
-        image_name = find_column(names, image_column, IMAGE_COLUMNS, "image", place)
-        label_name = find_column(names, label_column, LABEL_COLUMNS, "label", place)
-        if any(file.schema_arrow.names != names for file in files):
-            raise pa.ArrowInvalid("their columns differ")
-        labels = [label for file in files for label in file.read(columns=[label_name]).column(0).to_pylist()]
-    except NcfmError:  # a ValueError, too
-        raise
-    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
-        raise InputError(f"Could not read {', '.join(map(str, paths))} as parquet: {error}.") from error
+    files = [_open(path) for path in paths]
+    place = str(paths[0])
+    names = files[0].schema_arrow.names
+    image_name = find_column(names, image_column, IMAGE_COLUMNS, "image", place)
+    label_name = find_column(names, label_column, LABEL_COLUMNS, "label", place)
+    for path, file in zip(paths, files, strict=True):
+        if file.schema_arrow.names != names:
+            raise InputError(
+                f"{path}: expected the columns of {place} ({', '.join(names)}), found "
+                f"{', '.join(file.schema_arrow.names)}; the files of a split have the same ones."
+            )
+    labels = [label for path, file in zip(paths, files, strict=True) for label in _labels(path, file, label_name)]
     class_names, *others = dict.fromkeys(_names_in_schema(file.schema_arrow.metadata, label_name) for file in files)
     if others:
         raise InputError(f"{place} and the other files of its split name their classes differently.")
-    groups = [(file, group) for file in files for group in range(file.num_row_groups)]
-    ends = list(accumulate(file.metadata.row_group(group).num_rows for file, group in groups))
+    groups = [
+        (path, file, group) for path, file in zip(paths, files, strict=True) for group in range(file.num_row_groups)
+    ]
+    ends = list(accumulate(file.metadata.row_group(group).num_rows for _, file, group in groups))
 
     @lru_cache(maxsize=2)
     def cells(number: int) -> list[Encoded]:
-        file, group = groups[number]
-        try:
+        path, file, group = groups[number]
+        with _reading(path):
             values = file.read_row_group(group, columns=[image_name]).column(0).to_pylist()
-        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-            raise InputError(f"Could not read the images of {place}, row group {group}: {error}.") from error
-        first = ends[number] - len(values)
-        return [encoded_cell(value, place, first + i) for i, value in enumerate(values)]
+        first = sum(file.metadata.row_group(i).num_rows for i in range(group))
+        return [encoded_cell(value, str(path), first + i) for i, value in enumerate(values)]
 
     def read(start: int, stop: int) -> list[Encoded]:
         found: list[Encoded] = []
@@ -94,6 +94,36 @@ def _read_split(paths: Sequence[Path], image_column: str | None, label_column: s
         return found
 
     return checked_split(LazyImages(len(labels), read), labels, label_name, class_names, place)
+
+
+def _open(path: Path) -> Any:
+    """A parquet file. Arrow refuses paths that are not UTF-8, but not the open file."""
+    import pyarrow.parquet as pq
+
+    with _reading(path):
+        if printable(str(path)) != str(path):
+            return pq.ParquetFile(path.open("rb"))
+        return pq.ParquetFile(path, memory_map=True)
+
+
+def _labels(path: Path, file: Any, name: str) -> list[object]:
+    with _reading(path):
+        found: list[object] = file.read(columns=[name]).column(0).to_pylist()
+        return found
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Name the file in the errors of Arrow, of which some have the path already."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError, ValueError, MemoryError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        text = str(error).replace(str(path), path.name).rstrip(". ")
+        cause = os.strerror(number) if number else text or type(error).__name__
+        raise InputError(f"Could not read {path} as parquet: {cause}.") from error
 
 
 def _names_in_schema(metadata: dict[bytes, bytes] | None, label_name: str) -> tuple[str, ...] | None:

@@ -48,8 +48,6 @@ class PixelReader:
             InputError: for other shapes and types, and for values out of range, with the remedy.
         """
         if isinstance(image, Image.Image):
-            if getattr(image, "n_frames", 1) > 1:
-                self._notes["images with several frames: the current one is read"] = None
             return image
         if isinstance(image, (bytes, Path)):
             return image

@@ -68,8 +68,10 @@ def _idx(place: Path, reading: Reading) -> Found | None:
 
 def _folder(place: Path, reading: Reading) -> Found | None:
     splits = reading.select(read_folder(place))
-    files = [image for raw in splits.values() for image in raw.images if isinstance(image, Path)]
-    return Found(files, ("folder", *listing(place)), lambda: splits, root=place)
+    images = [image for raw in splits.values() for image in raw.images if isinstance(image, Path)]
+    files = [image for image in images if image.exists()]  # not broken links, which decoding reports
+    remarks = [remark for raw in splits.values() for remark in raw.remarks]
+    return Found(files, ("folder", *listing(place), *remarks), lambda: splits, root=place)
 
 
 def _with_part(options: tuple[Any, ...], reading: Reading) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ncfm._utils.checks import InputError
+from ncfm.data.split_names import shortened
 
 Encoded = bytes | Path | np.ndarray | Image.Image
 """One image: the contents of a file, its path, pixels, (h, w) grey or (h, w, 3) RGB, uint8, or a Pillow image."""
@@ -58,16 +59,24 @@ def checked_split(
     """A split of a table. Labels are integers, or names, which are numbered in sorted order.
 
     Raises:
-        NcfmError: for labels that are neither.
+        NcfmError: for labels that are neither, or missing.
     """
+    missing = [row for row, label in enumerate(labels) if label is None]
+    if missing:
+        raise InputError(
+            f"{place}: {len(missing):,} of {len(labels):,} rows have no {label_name} (row "
+            f"{shortened([str(row) for row in missing])}, from 0); remove them."
+        )
     if labels and all(isinstance(v, str) for v in labels):
         class_names = tuple(sorted({str(v) for v in labels}))
         number = {name: i for i, name in enumerate(class_names)}
         labels = [number[str(v)] for v in labels]
     integers = [v for v in labels if isinstance(v, int)]
     if len(integers) != len(labels):
+        row = next(i for i, v in enumerate(labels) if not isinstance(v, int))
         raise InputError(
-            f"{place}: column {label_name!r} must hold integer class indices, or names, without missing values."
+            f"{place}: column {label_name!r} must hold integer class indices, or names, got "
+            f"{str(labels[row])[:40]!r} ({type(labels[row]).__name__}) in row {row}."
         )
     return RawSplit(cells, integers, class_names)
 
@@ -110,12 +119,14 @@ def select_rows(images: Sequence[Encoded], rows: Sequence[int]) -> Sequence[Enco
 def encoded_cell(value: object, place: str, row: int) -> Encoded:
     """The encoded image in a cell: bytes, or Hugging Face's struct of bytes and file path.
 
+    An empty cell gives no bytes, and a file may be missing: decoding reports both as unreadable, with all others.
+
     Raises:
-        NcfmError: if the cell holds neither.
+        NcfmError: if the cell holds something else.
     """
     data, file = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
     if isinstance(data, bytes):
         return data
-    if data is None and file and Path(file).is_file():
-        return Path(file)
+    if data is None and (file is None or isinstance(file, str)):
+        return Path(file) if file else b""
     raise InputError(f"{place}: row {row} holds no encoded image (expected bytes, got {type(data).__name__}).")

@@ -70,8 +70,9 @@ def load_images(
         if found is not None:
             return found
     known = [form for source in SOURCES for form in source.forms]
+    below = "" if Path(name).is_absolute() else f" (relative paths start in {Path.cwd()})"
     raise InputError(
-        f"Unknown dataset {name!r}: neither a known name nor an existing folder or .parquet file."
+        f"Unknown dataset {name!r}: neither a known name nor an existing folder or .parquet file{below}."
         f"{nearest(name, known_names())} Known: {', '.join(known)}."
     )
 

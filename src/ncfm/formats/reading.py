@@ -17,15 +17,16 @@ from ncfm.data.image_set import ImageSet, to_float
 from ncfm.data.sources import load_images
 from ncfm.formats.array_files import LABEL_KEYS, partner, read_arrays
 from ncfm.formats.normalization import to_pixels
-from ncfm.synthetic.storage import FACTS_FILE
+from ncfm.synthetic.storage import FACTS_FILE, is_run
 
 CLASSES_FILE, CLASSES_FORMAT = "classes.json", "ncfm-export"  # the index of classes in an exported folder
 
 
 def is_set(path: str | Path) -> bool:
-    """Whether `ncfm.load` reads this path: a set that ncfm wrote, or a path that does not exist."""
+    """Whether `ncfm.load` reads this path, or says why not: a set or run of ncfm, or a path that does not exist."""
     path = Path(path).expanduser()
-    return not path.exists() or any((folder / FACTS_FILE).is_file() for folder in (path, path / "synthetic"))
+    has_set = any((folder / FACTS_FILE).is_file() for folder in (path, path / "synthetic"))
+    return has_set or not path.exists() or is_run(path)
 
 
 class External(NamedTuple):
