@@ -164,7 +164,7 @@ def test_files_that_name_no_split_are_the_training_split(tmp_path):
 
 def test_a_file_of_several_splits_is_refused(tmp_path):
     write_parquet(tmp_path / "train_test.parquet", PNGS, LABELS)
-    with pytest.raises(NcfmError, match="'train_test' may be train or test; rename it"):
+    with pytest.raises(NcfmError, match=r"'train_test\.parquet' may be train or test; rename it"):
         load_images(str(tmp_path))
 
 
