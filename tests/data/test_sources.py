@@ -20,6 +20,7 @@ from PIL import Image
 
 from ncfm._utils.checks import NcfmError
 from ncfm.data import decoding, images_of, load_images
+from ncfm.data.choice import Choice
 from ncfm.data.decoding import CHUNK
 from ncfm.data.idx import read_idx
 from ncfm.data.named import SUBSETS
@@ -165,7 +166,7 @@ def test_files_that_name_no_split_are_the_training_split(tmp_path):
 
 def test_a_file_of_several_splits_is_refused(tmp_path):
     write_parquet(tmp_path / "train_test.parquet", PNGS, LABELS)
-    with pytest.raises(NcfmError, match="'train_test' may be train or test; rename it"):
+    with pytest.raises(NcfmError, match=r"'train_test\.parquet' may be train or test; rename it"):
         load_images(str(tmp_path))
 
 
@@ -297,7 +298,7 @@ def test_the_damaged_one_of_several_files_is_named_once(tmp_path):
     write_parquet(tmp_path / "train-0.parquet", PNGS, LABELS)
     (tmp_path / "train-1.parquet").mkdir()
     with pytest.raises(NcfmError) as caught:
-        read_parquets(sorted(tmp_path.iterdir()))
+        read_parquets({path.name: path for path in sorted(tmp_path.iterdir())}, (None, None), Choice())
     assert str(caught.value).startswith(f"Could not read {tmp_path}/train-1.parquet as parquet: ")
     assert str(caught.value).count(str(tmp_path)) == 1
     assert str(caught.value).endswith(" directory.")

@@ -57,6 +57,14 @@ class DataConfig(_Section):
     """Share of every class set aside for testing where the data have no test split."""
     validation: float | None = Field(None, gt=0, lt=1)
     """Share of the training split held out for evaluation instead of the test split: for tuning."""
+    image_column: str | None = Field(None, min_length=1)
+    """Column of a table that holds the images, or names their files; default: the one with a usual name."""
+    label_column: str | None = Field(None, min_length=1)
+    """Column of a table that holds the labels; default: the one with a usual name."""
+    train_split: str | None = Field(None, min_length=1)
+    """File, folder or table to train on; default: by the words of their names."""
+    test_split: str | None = Field(None, min_length=1)
+    """File, folder or table to test on; default: by the words of their names."""
 
 
 class TeachersConfig(_Section):

@@ -11,6 +11,7 @@ import torch
 from ncfm._utils.checks import InputError
 from ncfm._utils.progress import counted
 from ncfm.data.cache import cached_set, source_key
+from ncfm.data.choice import Choice
 from ncfm.data.decoding import decode_all
 from ncfm.data.image_set import ImageSet, ImageSplit, drop_empty_classes
 from ncfm.data.raw import RawSplit, Splits
@@ -36,6 +37,7 @@ class Request(NamedTuple):
     name: str
     data_root: Path | None  # where datasets are looked for before downloading
     wanted: Wanted
+    choice: Choice = Choice()
 
 
 def load_files(

@@ -7,17 +7,21 @@ from pathlib import Path
 
 from ncfm._utils.checks import InputError
 from ncfm._utils.progress import counted
-from ncfm.data.idx import has_idx
+from ncfm.data.idx import idx_files
 from ncfm.data.raw import Encoded, RawSplit
 from ncfm.data.split_names import left_unread, shortened, split_of
 from ncfm.data.walk import files_below, files_in, folders_in, printable, remarks_on_files
 
 
-def read_folder(root: Path) -> dict[str, RawSplit]:
+def read_folder(root: Path, inner: str = "") -> dict[str, RawSplit]:
     """The splits of an image folder; classes are the names of the folders, in sorted order.
 
     Folders whose names say a split (see `split_of`) are splits if they contain the folders of the classes. Without such
     a training folder all folders are classes, also one called "train", as in CIFAR-100.
+
+    Args:
+        root: the folder.
+        inner: folder in that of a class where its images are expected, as "images" in Tiny-ImageNet.
 
     Raises:
         NcfmError: if there are no folders, or it is not clear which are splits.
@@ -34,7 +38,7 @@ def read_folder(root: Path) -> dict[str, RawSplit]:
             raise InputError(
                 f"{root}: expected a folder per class in {shortened([p.name for p in folders])}, found none in them."
             )
-        return {"train": _checked(_read_classes(root), root)}
+        return {"train": _checked(_read_classes(root, inner), root)}
     splits.pop("extra", None)
     unread = named.get("extra", [])
     for split, found in splits.items():
@@ -50,7 +54,7 @@ def read_folder(root: Path) -> dict[str, RawSplit]:
             f"{root}: {chosen['train'].name} may be the training split, or a class like "
             f"{shortened([p.name for p in others])}; move the other folders away, or all classes into a folder train."
         )
-    read = {split: _read_classes(folder) for split, folder in chosen.items()}
+    read = {split: _read_classes(folder, inner) for split, folder in chosen.items()}
     remarks = left_unread("next to the training folder", (printable(p.name) for p in [*others, *unread]))
     remarks += remarks_on_files(root, [(p, files) for p, files in rest.items() if not files.images])
     train = _checked(read["train"], chosen["train"])
@@ -69,7 +73,7 @@ def listing(root: Path) -> list[str]:
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_dir())
 
 
-def _read_classes(root: Path) -> RawSplit:
+def _read_classes(root: Path, inner: str) -> RawSplit:
     """The images of a folder with a folder per class.
 
     Raises:
@@ -86,7 +90,7 @@ def _read_classes(root: Path) -> RawSplit:
     for index, below in enumerate(files):
         images += below.images
         labels += [index] * len(below.images)
-    remarks = remarks_on_files(root, zip(folders, files, strict=True))
+    remarks = remarks_on_files(root, zip(folders, files, strict=True), inner)
     return RawSplit(images, labels, tuple(printable(p.name) for p in folders), remarks)
 
 
@@ -102,7 +106,7 @@ def _checked(train: RawSplit, root: Path) -> RawSplit:
     if inner != root:
         names = shortened([printable(folder.name) for folder in folders_in(inner)])
         raise InputError(f"{root}: expected a folder per class, but {names} lie in {inner}; give that path.")
-    tables = [folder for folder in folders_in(root) if has_idx(folder) or any(folder.glob("*.parquet"))]
+    tables = [folder for folder in folders_in(root) if idx_files(folder) or any(folder.glob("*.parquet"))]
     if not train.images and tables:
         raise InputError(f"{root}: expected a folder per class, but {tables[0]} holds tables; give that path.")
     if not train.images:

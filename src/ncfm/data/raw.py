@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 from PIL import Image
@@ -45,8 +45,37 @@ def find_column(present: Sequence[str], wanted: str | None, guesses: Sequence[st
             return name
     raise InputError(
         f"{place}: no {what} column named {wanted or ' or '.join(guesses)} (columns: {', '.join(present)}); "
-        f"rename it to {wanted or guesses[0]}."
+        f"rename it to {wanted or guesses[0]}, or choose one with --{what}-column NAME."
     )
+
+
+class Columns(NamedTuple):
+    """The columns of a table that are read."""
+
+    image: str
+    label: str
+    remarks: tuple[str, ...]  # on what was guessed
+
+
+def find_columns(present: Sequence[str], columns: tuple[str | None, str | None], place: str) -> Columns:
+    """The image and the label column of a table: the wanted ones, or those with the usual names.
+
+    Raises:
+        NcfmError: with the names of the existing columns.
+    """
+    image = find_column(present, columns[0], IMAGE_COLUMNS, "image", place)
+    label = find_column(present, columns[1], LABEL_COLUMNS, "label", place)
+    remarks = []
+    for what, wanted, taken, guesses in (
+        ("image", columns[0], image, IMAGE_COLUMNS),
+        ("label", columns[1], label, LABEL_COLUMNS),
+    ):
+        others = [name for name in guesses if name in present and name != taken]
+        if wanted is None and others:
+            remarks.append(
+                f"column {taken} holds the {what}s, {', '.join(others)} is left unread (--{what}-column NAME)"
+            )
+    return Columns(image, label, tuple(remarks))
 
 
 def checked_split(

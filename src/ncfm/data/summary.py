@@ -30,6 +30,7 @@ class DataCard:
     conflicting: int  # duplicates with another label
     leaked: int  # test images with the same pixels as a training image
     problems: tuple[str, ...]
+    layout: str = ""  # how the files were read; empty if there are none
 
 
 def describe(images: ImageSet) -> DataCard:
@@ -57,6 +58,7 @@ def describe(images: ImageSet) -> DataCard:
         conflicting=conflicting,
         leaked=leaked,
         problems=(*images.problems, *_found(images, duplicates, conflicting, leaked)),
+        layout=images.layout,
     )
 
 

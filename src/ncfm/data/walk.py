@@ -114,13 +114,14 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def remarks_on_files(root: Path, classes: Iterable[tuple[Path, Files]]) -> tuple[str, ...]:
-    """What is left unread next to and in the folders of the classes, and what is read from deeper folders."""
+def remarks_on_files(root: Path, classes: Iterable[tuple[Path, Files]], inner: str = "") -> tuple[str, ...]:
+    """What is left unread next to and in the folders of the classes, and what is read from folders deeper than
+    ``inner`` in them."""
     loose = files_in(root)
     others, deeper, repeated = Counter(loose.others), [], list[Path]()
     for folder, files in classes:
         others += files.others
-        deeper += [image for image in files.images if image.parent != folder]
+        deeper += [image for image in files.images if image.parent not in (folder, folder / inner)]
         repeated += files.repeated
     remarks = []
     if others:
