@@ -31,6 +31,10 @@ GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
+class SizesDiffer(InputError):
+    """Images that are not all square and of one size, where no size was chosen."""
+
+
 class Decoded(NamedTuple):
     """Images of one split, and the ones that could not be read."""
 
@@ -163,7 +167,7 @@ def _common_size(heads: Sequence[Head], place: str) -> int:
         return height
     shown = ", ".join(f"{w}x{h}" for h, w in sorted(sizes)[:4]) + (", ..." if len(sizes) > 4 else "")
     found = f"have {len(sizes)} different sizes ({shown})" if len(sizes) > 1 else f"are not square ({shown})"
-    raise InputError(f"{place}: the images {found}; choose one size with image_size (--set data.image_size=64).")
+    raise SizesDiffer(f"{place}: the images {found}; choose one size with image_size (--set data.image_size=64).")
 
 
 def _open(source: bytes | Path | Image.Image) -> Image.Image:
