@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,17 @@ NORMALIZED_BY_HELP = (
     "How the floats of an external set were normalised: cifar10, cifar100, svhn, imagenet, mnist, fashion-mnist, half, "
     "data, zca, MEAN,STD; none if they are pixels."
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredAs:
+    """How an external set stores its images, as far as it does not record it."""
+
+    normalized_by: Annotated[str | None, typer.Option("--normalized-by", metavar="N", help=NORMALIZED_BY_HELP)] = None
+    factor: Annotated[
+        int | None,
+        typer.Option("--factor", metavar="N", help="An external set consists of mosaics of N x N training images."),
+    ] = None
 
 
 @flatten_options
@@ -50,11 +62,7 @@ def command(
             help="Training protocol: quick, brief, ncfm-2025-v2, dsa-2021; of earlier rows ncfm-2025, dc-2021.",
         ),
     ] = None,
-    normalized_by: Annotated[str | None, typer.Option("--normalized-by", metavar="N", help=NORMALIZED_BY_HELP)] = None,
-    factor: Annotated[
-        int | None,
-        typer.Option("--factor", metavar="N", help="An external set consists of mosaics of N x N training images."),
-    ] = None,
+    stored: StoredAs,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train all students again, also those in the cache.")] = False,
     setup: Setup,
     results: Results = None,
@@ -76,9 +84,9 @@ def command(
     )
     options["changed_data"] = changed_data
     sets = {place: _load(place, on) for place in dict.fromkeys([path, *([against] if against else [])])}
-    pixels: dict[str, Any] = {"normalized_by": normalized_by, "factor": factor}  # what external sets do not record
     own = {place for place, one in sets.items() if isinstance(one, ncfm.SyntheticSet)}
-    said = {place: {} if place in own and len(own) < len(sets) else pixels for place in sets}  # refused if all are own
+    # Only external sets are told; if there are none, the options are refused.
+    said = {place: {} if place in own and len(own) < len(sets) else asdict(stored) for place in sets}
     found: dict[str, list[ncfm.EvaluationResult]] = {place: [] for place in sets}
     chosen_networks: list[str | None] = [*split_names(networks)] or [None]
     for network in chosen_networks:
