@@ -153,7 +153,12 @@ class DistillConfig(Matching, Formation, Budget):
     """mosaic, real: of random images; first: mosaics of a class's first images; rded: of the crops that the teachers
     find most realistic."""
     extend: str | None = None
-    """A set, or its run folder, whose images the start has first in each class; init makes the others."""
+    """A set, its run folder, or an external set, whose images the start has first in each class; init makes the
+    others."""
+    extend_normalized_by: str | None = None
+    """How the floats of an external set to extend were normalised, as ncfm evaluate --normalized-by."""
+    extend_factor: Annotated[int, Field(ge=1)] | None = None
+    """Tiles per side, if an external set to extend consists of mosaics; default: whole images."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -340,7 +345,8 @@ def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 # In the order in which rows of results name settings: another order would give one variant two names.
 _DISTILL = (
-    *("iterations", "seconds", "factor", "mode", "bound", "init", "extend", "augment", "real_batch_per_class"),
+    *("iterations", "seconds", "factor", "mode", "bound", "init", "extend", "extend_normalized_by", "extend_factor"),
+    *("augment", "real_batch_per_class"),
     *("real_pool_per_class", "image_lr", "image_schedule", "adversary_lr", "ascent_steps", "descent_steps"),
     *("classes_per_step", "matching_weight", "calibration_weight", "normalize_features", "early_stop_patience"),
 )

@@ -28,6 +28,10 @@ CHUNK = 64  # images per task: one task per small image would cost about as much
 DEEP_WHITE = 2**6  # in colours of 16 bits, of which the upper 8 are read: a lower white is one of 14 bits or fewer
 
 
+class SizesDiffer(InputError):
+    """Images that are not all square and of one size, where no size was chosen."""
+
+
 class Decoded(NamedTuple):
     """Images of one split, and what was chosen for them."""
 
@@ -249,7 +253,7 @@ def _common_size(heads: Sequence[Head], place: str) -> int:
         return height
     shown = ", ".join(f"{w}x{h}" for h, w in sorted(sizes)[:4]) + (", ..." if len(sizes) > 4 else "")
     found = f"have {len(sizes)} different sizes ({shown})" if len(sizes) > 1 else f"are not square ({shown})"
-    raise InputError(f"{place}: the images {found}; choose one size with image_size (--set data.image_size=64).")
+    raise SizesDiffer(f"{place}: the images {found}; choose one size with image_size (--set data.image_size=64).")
 
 
 def _fit(array: np.ndarray, size: int, channels: int) -> np.ndarray:

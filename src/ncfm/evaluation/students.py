@@ -39,6 +39,8 @@ class EvaluationResult:
     protocol: str
     epochs: int
     num_images: int  # decoded training images of a student
+    num_stored: int | None = None  # images as an external set stores them; None: the set knows
+    storage: float | None = None  # of an external set, in images per class, with its soft labels
 
     @property
     def accuracies(self) -> tuple[float, ...]:

@@ -36,6 +36,7 @@ from ncfm.synthetic.storage import CONFIG_FILE, SET_FOLDER, save
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.changed_data import fingerprint_of_run
+from ncfm.workflows.extension import read_earlier
 
 PICTURE_FILE = "images.png"
 
@@ -108,7 +109,8 @@ def distill_into(
             i if budget is None else min(int(metrics["seconds"]), math.ceil(budget)), _note(metrics)
         ),
     )
-    result = loop_of(config).run(images, pool, config, machine, ipc=ipc, control=control)
+    earlier = read_earlier(config.distill, images)
+    result = loop_of(config).run(images, pool, config, machine, ipc=ipc, control=control, extend=earlier)
     reporter.end()
     facts = (
         described
