@@ -32,7 +32,7 @@ from ncfm.results.files import Conditions, append_rows
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.stages import prepare, train_teachers
 
-NAMES = ("ncfm", "mean", "mse", "mmd", "dsdm")
+NAMES = ("ncfm", "mean", "mse", "mmd", "dsdm", "fisher", "entropic")
 
 
 def main() -> None:

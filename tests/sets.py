@@ -3,6 +3,7 @@
 import torch
 
 from ncfm._utils.types import Statistics
+from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.synthetic.initialization import start_images
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
@@ -22,3 +23,10 @@ def with_soft_labels(digits, **options):
     log_probabilities = torch.log_softmax(torch.randn(80, 10, generator=rng(1)), 1)
     soft_labels = SoftLabels.of(log_probabilities, **options)
     return SyntheticSet(images, digits.class_names, digits.statistics, factor=2, soft_labels=soft_labels)
+
+
+def real_images(names, channels=1, size=8):
+    """Real data: two images of random pixels of each class."""
+    pixels = torch.randint(0, 256, (2 * len(names), channels, size, size), dtype=torch.uint8, generator=rng(5))
+    split = ImageSplit.of(pixels, torch.arange(len(names)).repeat_interleave(2), len(names))
+    return ImageSet("real", split, None, tuple(names))

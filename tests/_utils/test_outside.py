@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from ncfm._utils.checks import NcfmError
-from ncfm._utils.outside import call_with, check_given, is_outside, named_arguments, only_recorded
+from ncfm._utils.outside import (
+    blame,
+    call_with,
+    check_given,
+    is_outside,
+    load_callable,
+    named_arguments,
+    only_recorded,
+)
 
 
 def called(make, offered=None, **options):
@@ -51,3 +62,28 @@ def test_a_recorded_name_is_the_option_that_gives_it():
         check_given(name, "network")
     for fine in ("mine:make", "convnet3", "timm:resnet18", "a=b"):
         check_given(fine, "network")
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """A module of the user's in the current folder."""
+    (tmp_path / "blamed.py").write_text("def late():\n    raise ZeroDivisionError('late')\n")
+    monkeypatch.chdir(tmp_path)
+    yield "blamed:late"
+    sys.modules.pop("blamed", None)
+
+
+def test_code_that_fails_when_it_is_called_is_blamed(own_module):
+    late = load_callable(own_module, "network")
+    with pytest.raises(ZeroDivisionError) as caught:
+        late()
+    assert blame(caught.value) == "The network 'blamed:late' failed in blamed.py, line 2: ZeroDivisionError: late"
+    with pytest.raises(ZeroDivisionError) as caught:
+        1 / 0  # noqa: B018
+    assert blame(caught.value) is None
+
+
+def test_a_module_that_cannot_be_imported_is_named(own_module):
+    Path("blamed.py").write_text("def late(:\n")
+    with pytest.raises(NcfmError, match="module of the network 'blamed:late' could not be imported: SyntaxError"):
+        load_callable(own_module, "network")

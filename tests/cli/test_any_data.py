@@ -74,8 +74,10 @@ def test_a_folder_with_every_oddity_is_loaded_and_described(photographs):
     assert "broken.jpg" in told
     assert "empty.png" in told
     assert "no images of class 'nothing'" in told
+    assert "train: 1 file left unread: 1 .txt" in images.problems
+    assert any("1 image with more than 8 bits" in problem for problem in images.problems)
     assert "train: 30 images not square, cropped to the centre (up to 97 % of the area lost" in told  # the panorama
-    assert len(images.problems) == 4
+    assert len(images.problems) == 6
 
 
 def test_its_card_tells_what_is_wrong(photographs, capsys):
@@ -88,9 +90,9 @@ def test_its_card_tells_what_is_wrong(photographs, capsys):
     card = json.loads(capsys.readouterr().out)
     assert card["duplicates"] >= 1
     told = "\n".join(card["problems"])
-    assert "duplicate images, 1 of them with another label" in told  # a cat among the dogs
-    assert "are also in the training split" not in told  # copies are set aside together
-    assert "test: 1 classes without images" in told  # the class of one image keeps it for training
+    assert "1 duplicate image, 1 of them with another label" in told  # a cat among the dogs
+    assert "also in the training split" not in told  # copies are set aside together
+    assert "test: 1 class without images" in told  # the class of one image keeps it for training
     assert "were set aside" in told
 
 

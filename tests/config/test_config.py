@@ -404,8 +404,9 @@ def test_every_distill_setting_reaches_the_loop(monkeypatch, digits):
     )
     assert (given_["start"], given_["extraction"]) == (Start("noise"), Extraction("random"))
     assert given_["control"] == RunControl(log_every=2, diagnose_every=5)
-    # Every setting of the section is one of an options object, or of the start.
+    # Every setting of the section is one of an options object, of the start, or of how the set to extend is read.
     known = {field.name for part in (Formation, Matching, Budget, Start) for field in dataclasses.fields(part)}
+    known |= {"extend_normalized_by", "extend_factor"}
     assert known == {field.name for field in dataclasses.fields(d)}
     assert (given_["ipc"], given_["compute"]) == (3, machine)
 

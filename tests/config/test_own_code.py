@@ -251,7 +251,7 @@ def test_the_packages_own_take_options_too():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Half", "has no has_frequencies, measure, diagnose, spectrum .*PlainObjective"),
+        ("Half", "has no couples_classes, has_frequencies, measure, diagnose, spectrum .*PlainObjective"),
         ("Scalar", r"one value for each class, a tensor of shape \(3,\), got Tensor of shape \(\)"),
         ("Infinite", "is not finite on random features"),
         ("Detached", "not differentiable: no gradient reaches the synthetic features"),

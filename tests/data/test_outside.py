@@ -126,7 +126,7 @@ def test_the_callable_gets_the_options_that_it_takes(module, name, asked, given)
         ("mine:number", InputError, "must be callable, got a int"),
         ("mine:failing", RunError, "The data source 'mine:failing' failed: IndexError: index 1000"),
         ("mine:refusing", NcfmError, "^No photos today.$"),
-        ("mine:nothing", InputError, r"expected \(images, labels\) or a map-style dataset, got NoneType"),
+        ("mine:nothing", InputError, r"expected a pair \(images, labels\), or a dataset .* got NoneType"),
         ("mine:one_class", InputError, "mine:one_class: expected images of at least 2 classes, got 1"),
     ],
 )
@@ -146,7 +146,7 @@ def test_an_image_set_of_another_form_than_asked_for(option, message):
 def test_a_folder_of_that_name_comes_first(module, tmp_path):
     for name in "ab":
         (tmp_path / "mine:pair" / name).mkdir(parents=True)
-    with pytest.raises(NcfmError, match="at least one image in mine:pair"):
+    with pytest.raises(NcfmError, match="at least one image in the class folders of mine:pair"):
         load_images("mine:pair")
     with pytest.raises(KeyError):
         module()

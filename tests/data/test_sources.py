@@ -20,9 +20,11 @@ from PIL import Image
 
 from ncfm._utils.checks import NcfmError
 from ncfm.data import decoding, images_of, load_images
+from ncfm.data.choice import Choice
 from ncfm.data.decoding import CHUNK
 from ncfm.data.idx import read_idx
 from ncfm.data.named import SUBSETS
+from ncfm.data.parquet import read_parquets
 
 CLASSES = ("cat", "dog", "emu")
 SIZE = 6
@@ -164,7 +166,7 @@ def test_files_that_name_no_split_are_the_training_split(tmp_path):
 
 def test_a_file_of_several_splits_is_refused(tmp_path):
     write_parquet(tmp_path / "train_test.parquet", PNGS, LABELS)
-    with pytest.raises(NcfmError, match="'train_test' may be train or test; rename it"):
+    with pytest.raises(NcfmError, match=r"'train_test\.parquet' may be train or test; rename it"):
         load_images(str(tmp_path))
 
 
@@ -228,10 +230,18 @@ def test_columns_are_asked_for_by_name(tmp_path):
         load_images(str(path))
 
 
-@pytest.mark.parametrize("labels", [[*LABELS[:-1], None], [0.5] * len(LABELS)])
-def test_labels_must_be_whole_numbers_without_gaps(tmp_path, labels):
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([*LABELS[:-2], None, None], r"2 of 7 rows have no label \(row 5, 6, from 0\); remove them"),
+        ([0.5] * len(LABELS), r"'label' must hold integer class indices, or names, got '0\.5' \(float\) in row 0"),
+        ([[0, 1]] * len(LABELS), r"'label' must hold .*, got '\[0, 1\]' \(list\) in row 0"),
+    ],
+    ids=["missing", "floats", "lists"],
+)
+def test_labels_must_be_whole_numbers_without_gaps(tmp_path, labels, message):
     path = write_parquet(tmp_path / "x.parquet", PNGS, labels)
-    with pytest.raises(NcfmError, match="'label' must hold integer class indices"):
+    with pytest.raises(NcfmError, match=message):
         load_images(str(path))
 
 
@@ -248,9 +258,24 @@ def test_labels_must_have_a_name(tmp_path, label):
         load_images(str(path))
 
 
-def test_a_row_without_an_image_is_named(tmp_path):
-    path = write_parquet(tmp_path / "x.parquet", [*PNGS[:3], None, *PNGS[4:]], LABELS)
-    with pytest.raises(NcfmError, match=r"x\.parquet: row 3 holds no encoded image"):
+@pytest.mark.parametrize("struct", [True, False])
+def test_rows_without_an_image_are_counted_and_named(tmp_path, struct):
+    path = write_parquet(tmp_path / "x.parquet", [*PNGS[:3], None, None, *PNGS[5:]], LABELS, struct=struct)
+    if struct:  # of which the cell itself is missing
+        cells = [{"bytes": data, "path": None} if i not in (3, 4) else None for i, data in enumerate(PNGS)]
+        pq.write_table(pa.table({"image": cells, "label": LABELS}), path)
+    with pytest.raises(NcfmError) as caught:
+        load_images(str(path))
+    message = str(caught.value)
+    assert "Could not read 2 of 7 images" in message
+    for row in (3, 4):
+        assert f"image number {row} of {path} (train): it holds no encoded image (null or empty)" in message
+    assert len(load_images(str(path), max_unreadable=0.3).train) == 5
+
+
+def test_a_cell_of_numbers_is_no_image(tmp_path):
+    path = write_parquet(tmp_path / "x.parquet", [1, 2], [0, 1], struct=False)
+    with pytest.raises(NcfmError, match=r"x\.parquet: row 0 holds no encoded image \(expected bytes, got int\)"):
         load_images(str(path))
 
 
@@ -269,10 +294,29 @@ def test_a_damaged_parquet_file_is_named(tmp_path):
         load_images(str(tmp_path / "x.parquet"))
 
 
+def test_the_damaged_one_of_several_files_is_named_once(tmp_path):
+    write_parquet(tmp_path / "train-0.parquet", PNGS, LABELS)
+    (tmp_path / "train-1.parquet").mkdir()
+    with pytest.raises(NcfmError) as caught:
+        read_parquets({path.name: path for path in sorted(tmp_path.iterdir())}, (None, None), Choice())
+    assert str(caught.value).startswith(f"Could not read {tmp_path}/train-1.parquet as parquet: ")
+    assert str(caught.value).count(str(tmp_path)) == 1
+    assert str(caught.value).endswith(" directory.")
+    (tmp_path / "train-1.parquet").rmdir()
+    content = bytearray((tmp_path / "train-0.parquet").read_bytes())
+    content[10:100] = bytes(90)
+    (tmp_path / "train-1.parquet").write_bytes(content)
+    with pytest.raises(NcfmError, match=r"Could not read [^ ]*/train-1\.parquet as parquet: .*[^.]\.$"):
+        load_images(str(tmp_path))
+
+
 def test_shards_with_other_columns_are_refused(tmp_path):
     write_parquet(tmp_path / "train-0.parquet", PNGS, LABELS)
     write_parquet(tmp_path / "train-1.parquet", PNGS, LABELS, image="img")
-    with pytest.raises(NcfmError, match=r"train-0\.parquet, .*train-1\.parquet as parquet"):
+    with pytest.raises(
+        NcfmError,
+        match=r"train-1\.parquet: expected the columns of .*\(image, label\), found img, l",
+    ):
         load_images(str(tmp_path))
 
 
@@ -370,7 +414,7 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 def test_class_folders_without_images_are_refused(tmp_path):
     write_folder(tmp_path, [], [])
-    with pytest.raises(NcfmError, match=r"at least one image in .*\(train\), got none"):
+    with pytest.raises(NcfmError, match=r"at least one image in the class folders of .*, got none\."):
         load_images(str(tmp_path))
 
 
@@ -423,9 +467,9 @@ def test_two_folders_of_a_split_are_refused(tmp_path):
 
 
 def test_a_test_folder_alone_is_a_class(tmp_path):
-    """No train folder: all folders are classes, and one class is too few."""
+    """No train folder: all folders are classes, and one class is too few. Its own folders may be meant."""
     write_folder(tmp_path / "test", PNGS, LABELS)
-    with pytest.raises(NcfmError, match="at least 2 classes, got 1"):
+    with pytest.raises(NcfmError, match=r"a folder per class, but cat, dog, emu lie in .*/test; give that path"):
         load_images(str(tmp_path))
 
 
@@ -540,6 +584,12 @@ def with_alpha(array):
     return image
 
 
+def over_white(array, alpha=ALPHA):
+    """An image drawn over white by the formula of "over", in floats."""
+    alpha = (alpha if array.ndim == 2 else alpha[..., None]) / 255
+    return np.rint(array * alpha + 255 * (1 - alpha)).astype(np.uint8)
+
+
 def palette(array, levels=5):
     """An image of few colours with its palette, and its colours."""
     indices = array % levels
@@ -553,14 +603,14 @@ def palette(array, levels=5):
     ("data", "expected"),
     [
         pytest.param(encoded(GREY), GREY, id="L"),
-        pytest.param(encoded(with_alpha(GREY)), GREY, id="LA"),
+        pytest.param(encoded(with_alpha(GREY)), over_white(GREY), id="LA"),
         pytest.param(encoded(GREY > 127), np.where(GREY > 127, 255, 0).astype(np.uint8), id="1 bit"),
         pytest.param(encoded(COLOUR), COLOUR, id="RGB"),
-        pytest.param(encoded(with_alpha(COLOUR)), COLOUR, id="RGBA: transparency is dropped"),
+        pytest.param(encoded(with_alpha(COLOUR)), over_white(COLOUR), id="RGBA"),
         pytest.param(encoded(palette(GREY)[0]), palette(GREY)[1], id="palette"),
         pytest.param(
             encoded(palette(GREY)[0], transparency=bytes([0, 128, 255])),
-            palette(GREY)[1],
+            over_white(palette(GREY)[1], np.array([0, 128, 255, 255, 255])[GREY % 5]),
             id="palette with transparency",
         ),
         pytest.param(encoded(palette(GREY)[0], "GIF"), palette(GREY)[1], id="GIF"),
@@ -587,7 +637,7 @@ def test_8_bits_stored_in_16_come_back_exactly():
 
 @pytest.mark.parametrize(
     "array",
-    [GREY.astype(np.float32) / 255, GREY.astype(np.int32) * 1000 + 1, -GREY.astype(np.int32) - 1],
+    [GREY.astype(np.float32), GREY.astype(np.int32) * 1000 + 1, -GREY.astype(np.int32) - 1],
     ids=["float", "32 bits", "negative"],
 )
 def test_pixels_of_unknown_range_are_refused(array):
@@ -990,9 +1040,9 @@ def test_grey_arrays_and_numbers_for_names():
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ((np.zeros((2, 4, 4, 3)), [0, 1]), "expected uint8 images"),
+        ((np.full((2, 4, 4, 3), 2.0), [0, 1]), "expected floats in .0, 1., got 2 to 2; undo their normalisation"),
         ((np.zeros((2, 4, 4, 4), np.uint8), [0, 1]), "not clear which axis is c"),
-        ((np.zeros((2, 4, 4, 2, 1), np.uint8), [0, 1]), "expected uint8 images"),
+        ((np.zeros((2, 4, 4, 2, 1), np.uint8), [0, 1]), "expected the shape"),
         ((np.zeros((2, 4, 4, 3), np.uint8), [0]), "as many labels as images"),
         ((np.zeros((0, 4, 4, 3), np.uint8), []), "at least one image"),
     ],
@@ -1039,10 +1089,10 @@ PIXELS = np.zeros((8, 8), np.uint8)
     [
         (None, "expected items .image, label., but item 1 is None"),
         ((PIXELS,), "item 1 is"),
-        ({"image": PIXELS, "label": 0}, "item 1 is"),
-        ((PIXELS, "cat"), "whole numbers, got 'cat'"),
-        ((PIXELS, 0.5), "whole numbers, got 0.5"),
-        ((PIXELS, float("nan")), "whole numbers, got nan"),
+        ({"image": PIXELS, "tag": 0}, "no label column named label"),
+        ((PIXELS, "cat"), "all numbers or all names, got both"),
+        ((PIXELS, 0.5), "whole numbers or names, got 0.5"),
+        ((PIXELS, float("nan")), "whole numbers or names, got nan"),
         ((PIXELS, 10**12), "labels below 1,048,576, found 1000000000000"),
     ],
 )

@@ -38,7 +38,7 @@ def test_duplicates_conflicts_and_leaks_are_counted():
     assert (card.duplicates, card.conflicting, card.leaked) == (2, 1, 2)
     assert card.problems == (
         "train: 2 duplicate images, 1 of them with another label",
-        "test: 2 images are also in the training split",
+        "test: 2 images also in the training split",
     )
 
 
@@ -47,7 +47,7 @@ def test_unequal_and_empty_classes_are_reported():
     card = describe(images_of((pictures(*range(22)), labels), (pictures(100), [0]), class_names=CLASSES))
     assert card.problems == (
         "train: unequal classes, 2 to 20 images; fewest: dog, cat",
-        "test: 1 classes without images",
+        "test: 1 class without images",
     )
 
 

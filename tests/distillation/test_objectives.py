@@ -26,6 +26,8 @@ from ncfm.distillation import objectives
 from ncfm.distillation.objectives import (
     CharacteristicMatching,
     CovarianceMatching,
+    EntropicMatching,
+    FisherMatching,
     KernelMatching,
     MeanMatching,
     PointMatching,
@@ -72,16 +74,22 @@ OBJECTIVES = {
     "mmd": KernelMatching,
     "mmd-fixed": lambda: KernelMatching((2.0, 4.0)),
     "dsdm": lambda: CovarianceMatching(C, D),
+    "fisher": lambda: FisherMatching(GaussianFrequencies(D, K)),
+    "fisher-unshrunk": lambda: FisherMatching(GaussianFrequencies(D, K), shrinkage=0.1),
+    "entropic": lambda: EntropicMatching(GaussianFrequencies(D, K)),
+    "entropic-unstructured": lambda: EntropicMatching(GaussianFrequencies(D, K), num_directions=0),
     "dsdm-remembering": remembering,
 }
 ADVERSARIAL = {name: build for name, build in OBJECTIVES.items() if name.startswith(("mixture", "direct"))}
 REMEMBERING = {name: build for name, build in OBJECTIVES.items() if name.startswith("dsdm")}
-# Pairs have an order, and what is remembered is another sample.
-UNORDERED = {name: build for name, build in OBJECTIVES.items() if name != "mse"}
+# Pairs and halves have an order, and what is remembered is another sample.
+UNORDERED = {name: build for name, build in OBJECTIVES.items() if not name.startswith(("mse", "entropic"))}
+SEPARATE = {name: build for name, build in OBJECTIVES.items() if not build().couples_classes}
 VANISHING = {name: build for name, build in UNORDERED.items() if name != "dsdm-remembering"}
 every_objective = pytest.mark.parametrize("build", OBJECTIVES.values(), ids=OBJECTIVES.keys())
 every_adversarial = pytest.mark.parametrize("build", ADVERSARIAL.values(), ids=ADVERSARIAL.keys())
 every_remembering = pytest.mark.parametrize("build", REMEMBERING.values(), ids=REMEMBERING.keys())
+every_separate = pytest.mark.parametrize("build", SEPARATE.values(), ids=SEPARATE.keys())
 every_unordered = pytest.mark.parametrize("build", UNORDERED.values(), ids=UNORDERED.keys())
 every_vanishing = pytest.mark.parametrize("build", VANISHING.values(), ids=VANISHING.keys())
 
@@ -135,7 +143,7 @@ def test_order_of_the_images_does_not_matter(build):
     assert_close(objective.discrepancy(*shuffled, rng(1)), objective.discrepancy(real, synthetic, rng(1)))
 
 
-@every_objective
+@every_separate
 def test_classes_are_independent(build):
     objective, (real, synthetic) = build(), features()
     other_real, other_synthetic = features(seed=50)
@@ -531,10 +539,21 @@ def test_objectives_are_built_by_name_with_their_settings():
         "mse": PointMatching,
         "mmd": KernelMatching,
         "dsdm": CovarianceMatching,
+        "fisher": FisherMatching,
+        "entropic": EntropicMatching,
     }
     assert kinds.keys() == objectives.OBJECTIVES.keys()
     for name, kind in kinds.items():
-        assert type(built(**{"objective.name": name})) is kind
+        assert type(built(**{"objective.name": name, "frequencies.family": "gaussian"})) is kind
+    fixed = {"frequencies.family": "gaussian", "frequencies.number": 7}
+    fisher = built(**{"objective.name": "fisher", "objective.shrinkage": 0.1} | fixed)
+    assert (fisher.shrinkage, fisher.frequencies.num_frequencies) == (0.1, 7)
+    entropic = built(
+        **{"objective.name": "entropic", "objective.weight_temperature": 3, "objective.num_directions": 5} | fixed
+    )
+    assert (entropic.weight_temperature, entropic.num_directions) == (3, 5)
+    with pytest.raises(NcfmError, match=r"frequencies\.family=gaussian"):
+        built(**{"objective.name": "fisher", "frequencies.family": "mixture"})
     kernel = built(**{"objective.name": "mmd", "objective.bandwidth_factors": [0.25, 4]})
     assert (kernel.bandwidths, kernel.factors) == (None, (0.25, 4.0))
     assert built(**{"objective.name": "mmd", "objective.bandwidths": [1.5]}).bandwidths == (1.5,)
@@ -558,6 +577,9 @@ def test_objectives_are_built_by_name_with_their_settings():
         ("covariance_weight", -1),
         ("history_weight", -1),
         ("history_decay", 1.5),
+        ("shrinkage", 0),
+        ("weight_temperature", 0),
+        ("num_directions", -1),
         ("name", "mnd"),
     ],
 )

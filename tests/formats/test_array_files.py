@@ -138,6 +138,32 @@ def test_other_layouts_are_named(tmp_path, content, message):
         read_arrays(tmp_path / "set.pt")
 
 
+def test_plain_values_and_soft_labels_are_kept(images, tmp_path):
+    soft = torch.rand(20, 10)
+    values = {"class_names": ["a", "b"], "factor": 2, "note": "x"}
+    torch.save({"images": images, "labels": LABELS, "probabilities": soft} | values, tmp_path / "set.pt")
+    arrays = {name: np.array(value) for name, value in values.items()}
+    np.savez(tmp_path / "set.npz", images=images, labels=LABELS, probabilities=soft, **arrays)
+    for name in ("set.pt", "set.npz"):
+        found = read_arrays(tmp_path / name)
+        same(found, images)
+        assert torch.equal(found.soft, soft)
+        assert found.facts == values
+    torch.save({"images": images, "soft_labels": soft}, tmp_path / "soft.pt")
+    found = read_arrays(tmp_path / "soft.pt")
+    assert torch.equal(found.labels, soft)
+    assert found.soft is None
+
+
+def test_members_of_an_archive_that_are_no_arrays_are_left_out(images, tmp_path):
+    from zipfile import ZipFile
+
+    np.savez(tmp_path / "set.npz", images=images, labels=LABELS)
+    with ZipFile(tmp_path / "set.npz", "a") as archive:
+        archive.writestr("README.txt", "not an array")
+    same(read_arrays(tmp_path / "set.npz"), images)
+
+
 # --- what is said about labels ------------------------------------------------------------------------------
 
 
@@ -155,7 +181,7 @@ def test_classes_without_images_are_said(digits, images, tmp_path):
     [
         (LABELS + 0.5, "torch.float32 with fractions"),
         (LABELS.float() * float("nan"), "torch.float32 with fractions"),
-        (torch.eye(10).repeat_interleave(2, dim=0), r"soft labels \(20, 10\)"),
+        (torch.eye(9).repeat_interleave(2, dim=0), r"soft labels \(n, 10\), got \(18, 9\)"),
         (LABELS.float() + 1, r"must lie in 0\.\.9"),
     ],
 )

@@ -27,9 +27,10 @@ from ncfm.data.image_set import ImageSet, ImageSplit, to_uint8
 from ncfm.formats import FORMATS, export, hub
 from ncfm.formats import writing as formats
 from ncfm.formats.card import dataset_card, escape
+from ncfm.formats.class_names import unique_names
 from ncfm.formats.content import Content
 from ncfm.formats.names import NAME_BYTES, SPLITS, folder_names
-from ncfm.formats.reading import read_external, unique_names
+from ncfm.formats.reading import read_external
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from strategies import rng

@@ -17,6 +17,7 @@ from ncfm._utils.seeding import generator
 from ncfm._utils.types import Statistics
 from ncfm.networks import FAMILIES, NORMS, Hooked, create_network, on_device, register_network
 from ncfm.networks import registry as networks_registry
+from ncfm.networks.base import as_network
 from ncfm.networks.features import FeatureExtractor
 from ncfm.networks.vit import patch_for
 from ncfm.training.fit import fit
@@ -539,6 +540,12 @@ def pair(channels, num_classes, image_size):
             return x, x
     return Pair(2, 2)
 
+def raising(**sizes):
+    raise KeyError("depth")
+
+def without_linear(channels, num_classes, image_size):
+    return nn.Sequential(nn.Conv2d(channels, num_classes, image_size), nn.Flatten())
+
 def nothing(**sizes): ...
 def other(width): ...
 number = 3
@@ -583,7 +590,10 @@ def test_own_code_is_found_in_the_current_folder():
         ("own_networks:other", r"created by calling other\(channels=.*which it does not accept: missing"),
         ("own_networks:nothing", "'own_networks:nothing' must be a torch.nn.Module, got a NoneType"),
         ("own_networks:too_few", r"returns \(3, 9\) for 3 images of shape \(3, 8, 8\); expected .* \(3, 10\)"),
-        ("own_networks:failing", r"Linear fails on images of shape \(3, 3, 8, 8\): RuntimeError"),
+        (
+            "own_networks:failing",
+            r"'own_networks:failing': Linear fails on images of shape \(3, 3, 8, 8\): RuntimeError",
+        ),
         ("own_networks:pair", "Pair must return one tensor, not a tuple"),
         ("own_networks:Maps", r"returns \(3, 4, 1, 1\) for 3 images; expected \(n, num_features\) = \(3, 4\)"),
     ],
@@ -594,9 +604,25 @@ def test_mistakes_of_own_code_are_reported(name, message):
 
 
 @pytest.mark.usefixtures("own_code")
-def test_what_own_code_lacks_is_a_traceback_of_its_own():
-    with pytest.raises(ModuleNotFoundError, match="surely_not_installed"):
+def test_what_own_code_lacks_is_reported_with_its_traceback():
+    message = "module of the network 'needs_more:make' could not be imported: ModuleNotFoundError: No module named 's"
+    with pytest.raises(NcfmError, match=message) as caught:
         build("needs_more:make")
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+@pytest.mark.usefixtures("own_code")
+def test_a_factory_that_fails_is_named():
+    with pytest.raises(NcfmError, match=r"The network 'own_networks:raising' failed: KeyError: 'depth'"):
+        build("own_networks:raising")
+
+
+@pytest.mark.usefixtures("own_code")
+def test_a_network_without_linear_layer_is_a_student_but_no_extractor():
+    network = build("own_networks:without_linear", image_size=8)
+    assert network(images_of(8)).shape == (2, 10)
+    with pytest.raises(NcfmError, match=r"Sequential has no forward_features .* and no last nn\.Linear"):
+        as_network(network)
 
 
 def test_a_registered_network(monkeypatch):

@@ -19,7 +19,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import read_json, write_json, write_text
 from ncfm._utils.progress import Silent
 from ncfm.cli.main import app
-from ncfm.config.resolve import CONFIG_FILE, resolve_config
+from ncfm.config.resolve import resolve_config
 from ncfm.config.schema import make_config, nest, parse_setting
 from ncfm.data.image_set import to_float
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
@@ -32,7 +32,7 @@ from ncfm.report.run_folder import open_run
 from ncfm.report.summary import reproduce_command
 from ncfm.synthetic.formation import as_stored, cut, stitch
 from ncfm.synthetic.initialization import start_images
-from ncfm.synthetic.storage import SCORES_FILE, SET_FOLDER
+from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, SET_FOLDER
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.report import REPORT_FILE, compare_with_real, write_report
 from strategies import rng

@@ -265,3 +265,12 @@ def test_damaged_soft_labels_are_reported(digits, tmp_path, damage):
         path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(NcfmError, match=r"labels\.safetensors"):
         load(folder)
+
+
+def test_a_run_that_is_not_finished_is_no_set(tmp_path):
+    (tmp_path / "config.json").write_text('{"data": "digits", "ipc": 1, "config": {}}')
+    with pytest.raises(NcfmError, match=r"The run in .* is not finished .* `ncfm distill` command with --resume"):
+        load(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "other"}')  # of another program
+    with pytest.raises(NcfmError, match="exists but holds none"):
+        load(tmp_path)

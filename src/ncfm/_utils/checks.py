@@ -29,9 +29,10 @@ class RunError(NcfmError, RuntimeError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, or an empty string."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {matches[0]!r}?" if matches else ""
+    """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, whatever its case, or an empty string."""
+    by_lower = {candidate.lower(): candidate for candidate in reversed(list(known))}
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return f" Did you mean {by_lower[matches[0]]!r}?" if matches else ""
 
 
 def check_known(name: str, known: Iterable[str], what: str) -> str:

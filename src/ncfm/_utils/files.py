@@ -126,10 +126,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, atomically."""
+    r"""Write text as UTF-8, atomically. Bytes of file names that are not UTF-8 become ``\udce9``, as JSON has it."""
 
     def write(place: Path) -> None:
-        place.write_text(text, encoding="utf-8")
+        place.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     write_atomically(path, write)
 
@@ -185,7 +185,7 @@ def content_hash(*parts: Tensor | bytes | str) -> str:
                 digest.update(np.ascontiguousarray(rows.cpu().numpy()).data)
                 release_pages()
         else:
-            data = part.encode() if isinstance(part, str) else part
+            data = part.encode(errors="surrogateescape") if isinstance(part, str) else part  # names may not be UTF-8
             digest.update(len(data).to_bytes(8, "big"))
             digest.update(data)
     return digest.hexdigest()[:32]

@@ -42,7 +42,7 @@ def sole_user(folder: Path | None) -> Iterator[None]:
                 folder.mkdir(parents=True, exist_ok=True)
                 held.enter_context(_lock(folder / LOCK_FILE, timeout=RETRY_SECONDS))
                 held.callback(_remove, owner)
-                owner.write_text(_this_process(), encoding="utf-8")
+                owner.write_text(_this_process(), encoding="utf-8", errors="backslashreplace")
             except Timeout as error:
                 raise InputError(
                     f"{folder} is in use by {_read_owner(owner)}; wait for it, or choose another --out."

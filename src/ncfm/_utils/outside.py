@@ -10,13 +10,16 @@ import difflib
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ncfm._utils.checks import InputError
+from ncfm._utils.checks import InputError, NcfmError, RunError
+
+_named: dict[str, dict[str, str]] = {}  # modules of the user: names that were given, and the kind of what they name
 
 
 def is_outside(name: str) -> bool:
@@ -39,10 +42,11 @@ def load_callable(name: str, what: str) -> Callable[..., Any]:
         what: the kind of the callable for messages, such as "network".
 
     Raises:
-        NcfmError: if there is no such module or callable.
+        NcfmError: if there is no such module or callable, or the module cannot be imported.
     """
     path, _, attribute = name.partition(":")
-    module = _imported(path, what)
+    _named.setdefault(path, {})[name] = what
+    module = _imported(name, what)
     found = getattr(module, attribute, None)
     if found is None:
         near = difflib.get_close_matches(attribute, [n for n in vars(module) if not n.startswith("_")], n=3, cutoff=0.5)
@@ -54,18 +58,33 @@ def load_callable(name: str, what: str) -> Callable[..., Any]:
     return loaded
 
 
-def _imported(path: str, what: str) -> ModuleType:
+def _imported(name: str, what: str) -> ModuleType:
+    path = name.partition(":")[0]
     try:
         with _current_folder_first():
             return importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        # A module that the user's module fails to import is an error of that module: it needs its traceback.
-        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
-            raise
-        raise InputError(
-            f"There is no module {path!r}, neither in the current folder ({Path.cwd()}) nor installed; "
-            f"the {what} make in a file mine.py there is named mine:make."
+    except NcfmError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{path}.".startswith(f"{error.name}."):
+            raise InputError(
+                f"There is no module {path!r}, neither in the current folder ({Path.cwd()}) nor installed; "
+                f"the {what} make in a file mine.py there is named mine:make."
+            ) from error
+        raise RunError(
+            f"The module of the {what} {name!r} could not be imported: {type(error).__name__}: {error}"
         ) from error
+
+
+def blame(error: BaseException) -> str | None:
+    """The user's own code that raised an error while it was called, with the error, in one line; else None."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        names = _named.get(frame.f_globals.get("__name__", ""))
+        if names:
+            what = " or ".join(f"{what} {name!r}" for name, what in names.items())
+            place = f"{Path(frame.f_code.co_filename).name}, line {line}"
+            return f"The {what} failed in {place}: {type(error).__name__}: {error}"
+    return None
 
 
 @contextmanager

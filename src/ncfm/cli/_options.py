@@ -63,7 +63,7 @@ Data = Annotated[
     typer.Argument(
         metavar="DATA",
         help="Dataset: digits, fashion-mnist, cifar10, cifar100, tiny-imagenet, imagenette, ..., hf:OWNER/NAME, or a "
-        "path: Parquet file or folder, IDX folder, image folder; or MODULE:CALLABLE for your own code.",
+        "path of a file, folder or archive; or MODULE:CALLABLE for your own code.",
     ),
 ]
 Recipe = Annotated[
@@ -100,7 +100,7 @@ DataDir = Annotated[
         "--data-dir",
         envvar="NCFM_DATA",
         metavar="DIR",
-        help="Look for datasets here before downloading: DIR/cifar10/*.parquet.",
+        help="Look for datasets here before downloading: DIR/cifar10, DIR/cifar-10-batches-py, ...",
     ),
 ]
 _results = _output("--results", metavar="CSV", help="Append the result rows to this file.")
@@ -157,7 +157,30 @@ class Students:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class Parts:
+    """Which columns and splits of a dataset are read, where there is a choice."""
+
+    image_column: Annotated[
+        str | None, _setting("--image-column", metavar="NAME", help="Column of the images; default: a usual name.")
+    ] = None
+    label_column: Annotated[
+        str | None, _setting("--label-column", metavar="NAME", help="Column of the labels; default: a usual name.")
+    ] = None
+    train_split: Annotated[
+        str | None, _setting("--train-split", metavar="NAME", help="File, folder or table to train on.")
+    ] = None
+    test_split: Annotated[
+        str | None, _setting("--test-split", metavar="NAME", help="File, folder or table to test on.")
+    ] = None
+
+    @property
+    def shortcuts(self) -> dict[str, str | None]:
+        """The settings that these options are short for, as `settings_of` takes them."""
+        return {f"data__{f.name}": getattr(self, f.name) for f in fields(Parts)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup(Parts):
     """Settings over those of the recipe, and where to compute."""
 
     set_: Set = None
@@ -171,7 +194,7 @@ class Setup:
         Args:
             shortcuts: options that are short for a setting, with ``__`` for its dot; None if not given.
         """
-        settings = settings_of(self.set_, machine__device=self.device, **shortcuts)
+        settings = settings_of(self.set_, machine__device=self.device, **self.shortcuts, **shortcuts)
         return {"settings": settings, "seed": self.seed, "data_dir": self.data_dir}
 
 

@@ -10,7 +10,7 @@ import typer
 
 import ncfm
 from ncfm._utils.progress import counted
-from ncfm.cli._options import AsJson, Data, DataDir, Set, flatten_options, settings_of
+from ncfm.cli._options import AsJson, Data, DataDir, Parts, Set, flatten_options, settings_of
 from ncfm.cli._output import console, print_json, say
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def command(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="PNG", help="Write ten images per class to this file.")
     ] = None,
+    parts: Parts,
     set_: Set = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -34,7 +35,7 @@ def command(
 
     Example: `ncfm data digits`, `ncfm data my-photos --set data.image_size=64`
     """
-    card = ncfm.describe(data, settings=settings_of(set_), data_dir=data_dir, picture=picture)
+    card = ncfm.describe(data, settings=settings_of(set_, **parts.shortcuts), data_dir=data_dir, picture=picture)
     if as_json:
         print_json(asdict(card) | {"statistics": {"mean": card.statistics.mean, "std": card.statistics.std}})
         return
@@ -51,6 +52,8 @@ def _print(card: DataCard) -> None:
     from ncfm.data.summary import count_summary
 
     made = Table(show_header=False, title=escape(card.name), min_width=60)
+    if card.layout:
+        made.add_row("read as", escape(card.layout))
     made.add_row("classes", str(card.num_classes))
     made.add_row("training images", f"{sum(card.train_counts)} ({count_summary(card.train_counts)})")
     test = "none" if card.test_counts is None else f"{sum(card.test_counts)} ({count_summary(card.test_counts)})"

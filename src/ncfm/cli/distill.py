@@ -22,7 +22,15 @@ def command(
     ] = None,
     extend: Annotated[
         Path | None,
-        typer.Option("--extend", metavar="SET", help="Start from this set, to add images per class or classes."),
+        typer.Option(
+            "--extend",
+            metavar="SET",
+            help="Start from this set, also an external one, to add images per class or classes.",
+        ),
+    ] = None,
+    normalized_by: Annotated[
+        str | None,
+        typer.Option("--normalized-by", metavar="N", help="How the floats of an external set were normalised."),
     ] = None,
     iterations: Annotated[int | None, typer.Option("--iterations", metavar="N", help="Outer iterations.")] = None,
     resume: Annotated[
@@ -40,7 +48,11 @@ def command(
     `ncfm report` writes the report again, with accuracies and real images.
     """
     out = out or problem.folder()
-    options = setup.arguments(distill__iterations=iterations, distill__extend=None if extend is None else str(extend))
+    options = setup.arguments(
+        distill__iterations=iterations,
+        distill__extend=None if extend is None else str(extend),
+        distill__extend_normalized_by=normalized_by,
+    )
     with output.progress() as reporter:
         try:
             result = ncfm.distill(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,17 @@ NORMALIZED_BY_HELP = (
     "How the floats of an external set were normalised: cifar10, cifar100, svhn, imagenet, mnist, fashion-mnist, half, "
     "data, zca, MEAN,STD; none if they are pixels."
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredAs:
+    """How an external set stores its images, as far as it does not record it."""
+
+    normalized_by: Annotated[str | None, typer.Option("--normalized-by", metavar="N", help=NORMALIZED_BY_HELP)] = None
+    factor: Annotated[
+        int | None,
+        typer.Option("--factor", metavar="N", help="An external set consists of mosaics of N x N training images."),
+    ] = None
 
 
 @flatten_options
@@ -50,7 +62,7 @@ def command(
             help="Training protocol: quick, brief, ncfm-2025-v2, dsa-2021; of earlier rows ncfm-2025, dc-2021.",
         ),
     ] = None,
-    normalized_by: Annotated[str | None, typer.Option("--normalized-by", metavar="N", help=NORMALIZED_BY_HELP)] = None,
+    stored: StoredAs,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train all students again, also those in the cache.")] = False,
     setup: Setup,
     results: Results = None,
@@ -72,6 +84,9 @@ def command(
     )
     options["changed_data"] = changed_data
     sets = {place: _load(place, on) for place in dict.fromkeys([path, *([against] if against else [])])}
+    own = {place for place, one in sets.items() if isinstance(one, ncfm.SyntheticSet)}
+    # Only external sets are told; if there are none, the options are refused.
+    said = {place: {} if place in own and len(own) < len(sets) else asdict(stored) for place in sets}
     found: dict[str, list[ncfm.EvaluationResult]] = {place: [] for place in sets}
     chosen_networks: list[str | None] = [*split_names(networks)] or [None]
     for network in chosen_networks:
@@ -79,10 +94,9 @@ def command(
         given = options | {"settings": options["settings"] | chosen}
         for place, synthetic in sets.items():
             with output.progress() as reporter:
-                by = None if isinstance(synthetic, ncfm.SyntheticSet) else normalized_by
-                evaluation = ncfm.evaluate(synthetic, on, normalized_by=by, fresh=fresh, reporter=reporter, **given)
+                evaluation = ncfm.evaluate(synthetic, on, fresh=fresh, reporter=reporter, **given, **said[place])
                 found[place].append(evaluation)
-            _append_row(results, synthetic, evaluation, on, by, given)
+            _append_row(results, synthetic, evaluation, on, said[place], given)
     for place, evaluations in found.items():
         _add_scores(place, evaluations, on)
     if output.as_json:
@@ -111,7 +125,7 @@ def _append_row(
     synthetic: ncfm.SyntheticSet | str,
     evaluation: ncfm.EvaluationResult,
     on: str | None,
-    normalized_by: str | None,
+    said: dict[str, Any],
     given: dict[str, Any],
 ) -> None:
     """Append an evaluation to a results file."""
@@ -120,17 +134,14 @@ def _append_row(
     from ncfm.workflows.set_row import row_of_set
 
     if results is not None and Ranks.here().is_main:
-        row = row_of_set(
-            synthetic, evaluation, on, settings=given["settings"], seed=given["seed"], normalized_by=normalized_by
-        )
+        row = row_of_set(synthetic, evaluation, on, settings=given["settings"], seed=given["seed"], **said)
         append_rows(results, [row])
 
 
 def _add_scores(place: str, evaluations: list[ncfm.EvaluationResult], on: str | None) -> None:
     """Record evaluations in the run folder, for its report."""
     from ncfm._utils.distributed import Ranks
-    from ncfm.config.resolve import CONFIG_FILE
-    from ncfm.synthetic.storage import SCORES_FILE, add_scores
+    from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, add_scores
     from ncfm.workflows.stages import scores
 
     if (Path(place) / CONFIG_FILE).is_file() and Ranks.here().is_main:

@@ -7,6 +7,7 @@ A command imports PyTorch when it runs. Until then this file and the commands ne
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import traceback
@@ -108,6 +109,7 @@ def main() -> None:
     Errors are one-line messages; ``ncfm --debug COMMAND`` (or NCFM_DEBUG=1) also shows their tracebacks. Under torchrun
     all processes work, the first one prints, and each prints its own errors.
     """
+    _print_every_name()
     if not sys.warnoptions:  # python -W is stronger than our form
         warnings.showwarning = _show_warning
     who = "ncfm"
@@ -126,6 +128,13 @@ def main() -> None:
         if who == "ncfm" or not isinstance(error, ncfm.Interrupted):
             _print_error(who, _message(error))
         _exit(_exit_code(error), at_once=_lost_rank(error))
+
+
+def _print_every_name() -> None:
+    """Let names of files that are not UTF-8, or not of the terminal's encoding, be printed with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _may_be_parallel() -> bool:
@@ -159,10 +168,15 @@ def _message(error: Exception) -> str:
     if isinstance(error, ncfm.NcfmError):
         return str(error)
     from ncfm._utils.device import is_out_of_memory
+    from ncfm._utils.outside import blame
 
     text = str(error).partition("\n")[0] or type(error).__name__
     if is_out_of_memory(error):
         return f"Not enough memory ({text}). {KEPT} Run the same command again with more memory or smaller settings."
+    own_code = blame(error)
+    if own_code is not None:
+        first = own_code.partition("\n")[0]
+        return f"{first}. Its traceback: the same command after `ncfm --debug`."
     if isinstance(error, OSError):  # a file, a disk, a network
         return f"{error.strerror}: {error.filename}." if error.strerror and error.filename else f"{text}."
     return (
@@ -175,8 +189,10 @@ def _exit_code(error: Exception) -> int:
     if isinstance(error, ncfm.NcfmError):
         return error.exit_code
     from ncfm._utils.device import is_out_of_memory
+    from ncfm._utils.outside import blame
 
-    return 1 if is_out_of_memory(error) or isinstance(error, OSError) else INTERNAL_ERROR
+    expected = is_out_of_memory(error) or isinstance(error, OSError) or blame(error) is not None
+    return 1 if expected else INTERNAL_ERROR
 
 
 def _lost_rank(error: Exception) -> bool:

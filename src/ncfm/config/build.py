@@ -79,6 +79,10 @@ def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | N
             channels=config.data.channels,
             fit=config.data.fit,
             max_unreadable=config.data.max_unreadable,
+            image_column=config.data.image_column,
+            label_column=config.data.label_column,
+            train_split=config.data.train_split,
+            test_split=config.data.test_split,
         )
     if images.test is None:
         images = with_test_split(images, config.data.test_fraction)

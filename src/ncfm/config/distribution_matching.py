@@ -32,7 +32,7 @@ from ncfm.distillation.options import Extraction, Matching
 from ncfm.networks.base import as_network
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import Start
-from ncfm.synthetic.storage import load
+from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool, network_for
 
 
@@ -55,7 +55,7 @@ class DistributionMatching:
         """
         check_start(config.distill)
         own = machine.ranks.share(images.num_classes)
-        network = as_network(network_for(images, config.teachers.network, seed=0))
+        network = as_network(network_for(images, config.teachers.network, seed=0), config.teachers.network)
         build_objective(config, network.num_features, own.stop - own.start)
 
     def run(
@@ -67,9 +67,10 @@ class DistributionMatching:
         *,
         ipc: int,
         control: RunControl,
+        extend: SyntheticSet | None = None,
     ) -> DistillResult:
         """Distil, and let the teachers label the decoded images if soft labels are stored."""
-        result = run_distillation(images, networks, config, machine, ipc=ipc, control=control)
+        result = run_distillation(images, networks, config, machine, ipc=ipc, control=control, extend=extend)
         labels = build_soft_labels(config, networks, result.synthetic.decoded().images)
         return replace(result, synthetic=replace(result.synthetic, soft_labels=labels))
 
@@ -177,22 +178,31 @@ def check_start(config: DistillConfig) -> None:
         raise InputError("distill.extend and distill.init=rded both give the first images of the start; choose one.")
 
 
-def build_start(images: ImageSet, pool: TeacherPool, config: RunConfig, ipc: int) -> Start:
+def build_start(
+    images: ImageSet, pool: TeacherPool, config: RunConfig, ipc: int, extend: SyntheticSet | None = None
+) -> Start:
     """The images before the first iteration: as the settings name them; a set to extend, or mosaics of realistic crops,
     come first in each class."""
     d = config.distill
     check_start(d)
     if d.init != "rded":
-        return Start(d.init, None if d.extend is None else load(d.extend))
+        return Start(d.init, extend)
     drawn = generator(config.seed, "rded")
     crops = rded(images, pool, ipc=ipc, factor=d.factor, generator=drawn, decode=True)
     return Start("mosaic", replace(crops, mode=d.mode, bound=d.bound))
 
 
 def run_distillation(
-    images: ImageSet, pool: TeacherPool, config: RunConfig, machine: Compute, *, ipc: int, control: RunControl
+    images: ImageSet,
+    pool: TeacherPool,
+    config: RunConfig,
+    machine: Compute,
+    *,
+    ipc: int,
+    control: RunControl,
+    extend: SyntheticSet | None = None,
 ) -> DistillResult:
-    """Distil with the configuration's settings."""
+    """Distil with the configuration's settings; ``extend`` is the set that they name, if any."""
     d, own = config.distill, machine.ranks.share(images.num_classes)
     return distill(
         images,
@@ -200,7 +210,7 @@ def run_distillation(
         build_objective(config, int(pool.blended.num_features), own.stop - own.start),  # type: ignore[arg-type]
         ipc=ipc,
         formation=Formation.of(d),
-        start=build_start(images, pool, config, ipc),
+        start=build_start(images, pool, config, ipc, extend),
         matching=Matching.of(d),
         extraction=Extraction(config.teachers.extractor, config.teachers.batch_norm),
         budget=Budget.of(d),

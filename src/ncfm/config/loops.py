@@ -13,6 +13,7 @@ from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.objectives import OBJECTIVES
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 
 class Loop(Protocol):
@@ -34,9 +35,18 @@ class Loop(Protocol):
         ...
 
     def run(
-        self, images: ImageSet, networks: Any, config: RunConfig, machine: Compute, *, ipc: int, control: RunControl
+        self,
+        images: ImageSet,
+        networks: Any,
+        config: RunConfig,
+        machine: Compute,
+        *,
+        ipc: int,
+        control: RunControl,
+        extend: SyntheticSet | None = None,
     ) -> DistillResult:
-        """Distil; ``networks`` are those that it needs, ``control`` says what happens next to the iterations."""
+        """Distil; ``networks`` are those that it needs, ``control`` says what happens next to the iterations, and
+        ``extend`` is the set that the configuration names, if it is to be extended."""
         ...
 
 

@@ -75,6 +75,12 @@ def _in_place_of_ncfd(objective: str, matching_weight: float) -> dict[str, Any]:
     return {"objective.name": objective, "distill.matching_weight": matching_weight}
 
 
+def _closed_form(objective: str, matching_weight: float) -> dict[str, Any]:
+    """An adversary in closed form: fixed frequencies, few enough for a covariance of their features."""
+    fixed = {"frequencies.family": "gaussian", "frequencies.number": 256}
+    return _in_place_of_ncfd(objective, matching_weight) | fixed
+
+
 METHODS: dict[str, Method] = {
     "ncfm": Method("ncfm", "characteristic functions, learned frequencies"),
     "gaussian": Method("ncfm", "the same, fixed frequencies", {"frequencies.family": "gaussian"}),
@@ -82,6 +88,16 @@ METHODS: dict[str, Method] = {
     "mse": Method("mse", "point matching", _in_place_of_ncfd("mse", 5.0)),
     "mmd": Method("mmd", "kernel matching (M3D)", _in_place_of_ncfd("mmd", 35.0)),
     "dsdm": Method("dsdm", "means and covariances, with a memory", _in_place_of_ncfd("dsdm", 10.0)),
+    "fisher": Method(
+        "fisher",
+        "the best linear test on random features, in closed form",
+        _closed_form("fisher", 15.0),
+    ),
+    "entropic": Method(
+        "entropic",
+        "frequencies weighted by their signal, in closed form",
+        _closed_form("entropic", 2.5),
+    ),
     "dm": Method(
         "dm",
         "mean matching in fresh random networks (DM)",

@@ -16,10 +16,11 @@ from ncfm.config.more_iterations import RAISED_AT, with_more_iterations
 from ncfm.config.recipes import check_recipe, read_recipe, recipe_names
 from ncfm.config.schema import RunConfig, dotted, make_config, nest
 from ncfm.data.image_set import ImageSet
+from ncfm.data.sources import known_names
 from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.networks.registry import is_user_code
+from ncfm.synthetic.storage import CONFIG_FILE
 
-CONFIG_FILE = "config.json"
 FINGERPRINT = "data_fingerprint"  # of the data, in the facts of a set and in the configuration of a run
 
 Settings = Mapping[str, Any]
@@ -94,7 +95,7 @@ def data_of_set(facts: Mapping[str, Any], on: str | ImageSet | None) -> str | Im
     """The data to use with a set: those that the user names, else those that it was made from.
 
     Raises:
-        NcfmError: if neither is known, or the set names code, which only the user may.
+        NcfmError: if neither is known, the set names code, which only the user may, or a path of another folder.
     """
     if on is not None:
         return on
@@ -106,7 +107,34 @@ def data_of_set(facts: Mapping[str, Any], on: str | ImageSet | None) -> str | Im
             f"The set records the data {data!r}. Code that a set names is imported only if you name it yourself: "
             f"--on {data}."
         )
+    _check_place(str(data), facts.get("data_folder"))
     return str(data)
+
+
+def data_folder(data: str) -> dict[str, str]:
+    """The folder to which the path of data is relative, for the facts of a set; empty for data without such a path.
+
+    The user's home is written as ``~``: sets are shared.
+    """
+    path = Path(data)
+    if _is_name(data) or path.is_absolute() or not path.exists():
+        return {}
+    here, home = Path.cwd(), Path.home()
+    return {"data_folder": str(Path("~") / here.relative_to(home) if here.is_relative_to(home) else here)}
+
+
+def _is_name(data: str) -> bool:
+    return data.startswith(("hf:", "~")) or data in known_names()
+
+
+def _check_place(data: str, folder: object) -> None:
+    """Check that the data of a set are here, if they are a path that is relative to ``folder``, see `data_folder`."""
+    if folder is None or Path(data).exists():
+        return
+    raise InputError(
+        f"The set records the data {data!r}, a path relative to {folder}, where it was distilled, and not to the "
+        f"current folder. Run the command there, or name the data: --on {folder}/{data}."
+    )
 
 
 def variant_of(

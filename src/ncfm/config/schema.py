@@ -61,6 +61,14 @@ class DataConfig(_Section):
     """Share of every class set aside for testing where the data have no test split."""
     validation: float | None = Field(None, gt=0, lt=1)
     """Share of the training split held out for evaluation instead of the test split: for tuning."""
+    image_column: str | None = Field(None, min_length=1)
+    """Column of a table that holds the images, or names their files; default: the one with a usual name."""
+    label_column: str | None = Field(None, min_length=1)
+    """Column of a table that holds the labels; default: the one with a usual name."""
+    train_split: str | None = Field(None, min_length=1)
+    """File, folder or table to train on; default: by the words of their names."""
+    test_split: str | None = Field(None, min_length=1)
+    """File, folder or table to test on; default: by the words of their names."""
 
 
 class TeachersConfig(_Section):
@@ -92,8 +100,9 @@ class ObjectiveConfig(_Section):
     """What is matched."""
 
     name: Annotated[str, _known_or_outside((*OBJECTIVES, *TRAJECTORY_OBJECTIVES), "objective")] = "ncfd"
-    """ncfd: characteristic functions; mean, mse, mmd, dsdm: means, random pairs, kernel, means with covariances; mtt,
-    datm: training trajectories (section trajectory); module:callable: your own."""
+    """ncfd: characteristic functions; fisher, entropic: the same with an adversary in closed form; mean, mse, mmd,
+    dsdm: means, random pairs, kernel, means with covariances; mtt, datm: training trajectories (section trajectory);
+    module:callable: your own."""
     options: Options = Field(default_factory=dict)
     """Keyword arguments of your own objective, each a key: objective.options.temperature."""
     amplitude_weight: float = Field(0.5, ge=0, le=1)
@@ -112,6 +121,12 @@ class ObjectiveConfig(_Section):
     """dsdm: weight of the class means under earlier extractors."""
     history_decay: float = Field(0.99, ge=0, le=1)
     """dsdm: decay of those means per iteration; they are averaged over about 1 / (1 - decay) iterations."""
+    shrinkage: float = Field(1.0, gt=0)
+    """fisher: of the covariance towards the identity, relative to its mean eigenvalue; large: all directions alike."""
+    weight_temperature: float = Field(10.0, gt=0)
+    """entropic: of the weights of frequencies; large: all frequencies alike."""
+    num_directions: int = Field(64, ge=0)
+    """entropic: frequencies along principal directions of the features, in addition to the sampler's."""
 
 
 class FrequenciesConfig(_Section):
@@ -142,7 +157,12 @@ class DistillConfig(Matching, Formation, Budget):
     """mosaic, real: of random images; first: mosaics of a class's first images; rded: of the crops that the teachers
     find most realistic."""
     extend: str | None = None
-    """A set, or its run folder, whose images the start has first in each class; init makes the others."""
+    """A set, its run folder, or an external set, whose images the start has first in each class; init makes the
+    others."""
+    extend_normalized_by: str | None = None
+    """How the floats of an external set to extend were normalised, as ncfm evaluate --normalized-by."""
+    extend_factor: Annotated[int, Field(ge=1)] | None = None
+    """Tiles per side, if an external set to extend consists of mosaics; default: whole images."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -329,7 +349,8 @@ def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 # In the order in which rows of results name settings: another order would give one variant two names.
 _DISTILL = (
-    *("iterations", "seconds", "factor", "mode", "bound", "init", "extend", "augment", "real_batch_per_class"),
+    *("iterations", "seconds", "factor", "mode", "bound", "init", "extend", "extend_normalized_by", "extend_factor"),
+    *("augment", "real_batch_per_class"),
     *("real_pool_per_class", "image_lr", "image_schedule", "adversary_lr", "ascent_steps", "descent_steps"),
     *("classes_per_step", "matching_weight", "calibration_weight", "normalize_features", "early_stop_patience"),
 )

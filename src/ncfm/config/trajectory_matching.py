@@ -22,6 +22,7 @@ from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.options import Trajectories
 from ncfm.synthetic.formation import Formation
+from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.experts import STORED, ExpertPool, Trajectory, expert_key, flat, record_experts
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import network_for
@@ -61,8 +62,9 @@ class TrajectoryMatching:
         *,
         ipc: int,
         control: RunControl,
+        extend: SyntheticSet | None = None,
     ) -> DistillResult:
-        """Match trajectories; datm stores the labels that it learned."""
+        """Match trajectories; datm stores the labels that it learned. `check_start` refuses a set to extend."""
         return run_trajectory_matching(images, networks, config, ipc=ipc, control=control)
 
 

@@ -1,19 +1,20 @@
-"""Image sets from arrays, tensors and torch datasets."""
+"""Image sets from what is in memory: arrays, tensors, datasets of torch and of Hugging Face, loaders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
-
-from ncfm._utils.checks import InputError, describe
-from ncfm.data.assembly import TEST_NAMES, TRAIN_NAMES, Wanted, assemble
-from ncfm.data.channels import channels_last, squeezed
-from ncfm.data.image_set import ImageSet, to_uint8
-from ncfm.data.one_class import check_one_class
-from ncfm.data.raw import LazyImages, RawSplit
+from ncfm._utils.checks import InputError
+from ncfm.data.assembly import Wanted, assemble
+from ncfm.data.image_set import ImageSet
+from ncfm.data.items import is_table
+from ncfm.data.labels import names_of, numbered
+from ncfm.data.memory import Source, read_source
+from ncfm.data.raw import RawSplit
+from ncfm.data.split_names import shortened, split_of
 
 
 def images_of(
@@ -28,95 +29,84 @@ def images_of(
 ) -> ImageSet:
     """An `ImageSet` from what is in memory.
 
+    A split is one of:
+
+    - a pair (images, labels) of arrays, tensors or lists, or a mapping of such columns;
+    - a map-style or iterable ``torch.utils.data.Dataset``, a list or an iterator of items, each (image, label) or a
+      mapping with these two; or a ``DataLoader`` of them;
+    - a ``Dataset`` or ``IterableDataset`` of Hugging Face.
+
+    An image is a Pillow image or the contents or path of an image file, decoded as `load_images` does; or (h, w),
+    (h, w, c) or (c, h, w) of floats in [0, 1], integers from 0 to 255, or bools. Labels are whole numbers from 0,
+    names, or one-hot rows. What was assumed or left unread is listed in the set's ``problems``.
+
+    Iterables and loaders are read once. Everything else is read image by image, up to three times.
+
     Args:
-        train: a pair of uint8 images, (n, h, w), (n, h, w, c) or (n, c, h, w), with n labels (arrays or tensors); or a
-            map-style ``torch.utils.data.Dataset`` whose items are (image, label) with a Pillow image, a uint8 array or
-            tensor, or a float tensor (c, h, w) in [0, 1]; or a mapping of splits, ``{"train": ..., "test": ...}``, of
-            one of these each.
-        test: the same, or None; not together with a mapping.
-        class_names: default: the ``classes`` of the training split, else the numbers.
+        train: the training split; or a mapping of splits, also a ``DatasetDict``, with names as in `split_of`.
+        test: the split to test on, or None; not together with a mapping of splits.
+        class_names: default: the names that the training split has itself (its ``classes`` or its labels in sorted
+            order), else the numbers.
         name: for messages and results.
         image_size, channels, fit: as in `load_images`. Where c is neither 1 nor 3, it is the axis of length
             ``channels``, or the one that is shorter than both others.
 
     Raises:
-        NcfmError: for shapes and types that are none of these.
+        InputError: for other forms, pixels out of range (with the remedy: nothing is scaled or clamped), labels that
+            are none of the classes, and splits that do not fit each other.
     """
-    sources = {"train": train} if test is None else {"train": train, "test": test}
-    if isinstance(train, Mapping):
-        if test is not None:
-            raise InputError("Expected a mapping of splits, or a training and a test split, got both.")
-        sources = dict(train)
-    first = next((sources[split] for split in TRAIN_NAMES if split in sources), None)
-    names = class_names if class_names is not None else getattr(first, "classes", None)
-    known = {*TRAIN_NAMES, *TEST_NAMES}
-    splits = {
-        str(split): _in_memory(source, names, split, channels) for split, source in sources.items() if split in known
-    }
-    return assemble(name, splits, Wanted(image_size, channels, 0.0, fit))
+    found, problems = _splits(train, test, name)
+    with ExitStack() as resources:
+        sources = {split: read_source(source, split, channels, resources) for split, source in found.items()}
+        raws = _with_common_classes(sources, class_names)
+        images = assemble(name, raws, Wanted(image_size, channels, 0.0, fit))
+        remarks = [f"{split}: {note}" for split, source in sources.items() for note in source.notes()]
+    return replace(images, problems=(*images.problems, *problems, *remarks))
 
 
-def _in_memory(source: Any, class_names: Sequence[str] | None, split: str, channels: int | None) -> RawSplit:
-    images: Any
-    if isinstance(source, tuple) and len(source) == 2:
-        images, labels = source
-        if len(images) != len(labels):
-            raise InputError(f"{split}: expected as many labels as images, got {len(labels)} and {len(images)}.")
-    else:
-        if not hasattr(source, "__len__") or not hasattr(source, "__getitem__"):
-            raise InputError(f"{split}: expected (images, labels) or a map-style dataset, got {describe(source)}.")
-        # Items are made twice, once for the label and once for the image: all of them might exceed the memory.
-        images, labels = _ItemImages(source, split), [_item(source, i, split)[1] for i in range(len(source))]
-    check_one_class(labels, split)
-    lazily = LazyImages(
-        len(images), lambda start, stop: [_pixels(images[i], split, channels) for i in range(start, stop)]
-    )
-    whole = [_whole(label, split) for label in labels]
-    return RawSplit(lazily, whole, tuple(map(str, class_names)) if class_names else None)
-
-
-def _item(source: Any, index: int, split: str) -> tuple[Any, Any]:
-    """An item of a dataset, which is an image and a label."""
-    item = source[index]
-    try:
-        image, label = item[0], item[1]
-    except (TypeError, IndexError, KeyError) as error:
-        raise InputError(f"{split}: expected items (image, label), but item {index} is {describe(item)}.") from error
-    return image, label
-
-
-def _whole(label: Any, split: str) -> int:
-    """A label as an integer."""
-    try:
-        number = int(label)
-        if number == label:
-            return number
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise InputError(f"{split}: expected labels that are whole numbers, got {label!r}.")
-
-
-class _ItemImages:
-    """The images of a dataset of (image, label) items."""
-
-    def __init__(self, source: Any, split: str) -> None:
-        self._source, self._split = source, split
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> Any:
-        return _item(self._source, index, self._split)[0]
-
-
-def _pixels(image: Any, split: str, channels: int | None) -> np.ndarray:
-    """One image as uint8, (h, w) or (h, w, c)."""
-    if isinstance(image, torch.Tensor) and image.is_floating_point():
-        image = to_uint8(image)
-    array = np.asarray(image)
-    if array.dtype != np.uint8 or array.ndim not in (2, 3):
+def _splits(train: Any, test: Any, name: str) -> tuple[dict[str, Any], list[str]]:
+    """The splits by their usual names, and which others are left unread."""
+    if not isinstance(train, Mapping) or is_table(train):
+        return {"train": train} if test is None else {"train": train, "test": test}, []
+    if test is not None:
+        raise InputError("Expected a mapping of splits, or a training and a test split, got both.")
+    splits: dict[str, tuple[Any, Any]] = {}  # name in the mapping and source
+    unread = []
+    for key, source in train.items():
+        split = split_of(str(key))
+        if source is None:
+            continue
+        if split is None:
+            unread.append(f"{key}: left unread, since its name says no split (train, test, validation)")
+        elif split == "extra":
+            unread.append(f"{key}: left unread")
+        elif split in splits:
+            raise InputError(f"{name}: {splits[split][0]} and {key} are both named {split}; keep one (images, labels).")
+        else:
+            splits[split] = key, source
+    if "train" not in splits:
         raise InputError(
-            f"{split}: expected uint8 images (h, w), (h, w, c) or (c, h, w), or float tensors in [0, 1]; got "
-            f"{array.dtype} {array.shape}."
+            f"{name}: expected a train split, found {shortened([*map(str, train)]) or 'nothing'}; give a mapping such "
+            'as {"train": (images, labels)}.'
         )
-    return array if array.ndim == 2 else squeezed(channels_last(array, channels, split))
+    return {split: source for split, (_, source) in splits.items()}, unread
+
+
+def _with_common_classes(sources: Mapping[str, Source], given: Sequence[str] | None) -> dict[str, RawSplit]:
+    """The splits with class numbers that mean the same in all of them."""
+    _, labels, own, _ = sources["train"]
+    known = tuple(map(str, given)) if own is None and given is not None else own
+    for split, source in sources.items():
+        if source.class_names not in (None, known):
+            raise InputError(
+                f"{split}: expected the classes of the training split in their order "
+                f"({shortened(known or ['without names'])}), got {shortened(source.class_names or ())}; number both "
+                "alike and name them (class_names), or give names as labels."
+            )
+    if labels.are_missing:
+        raise InputError("train: expected a label of every image, got none or -1 throughout.")
+    names = names_of(labels, own, given)
+    return {
+        split: RawSplit(source.images, numbered(source.labels, names, split), names)
+        for split, source in sources.items()
+    }

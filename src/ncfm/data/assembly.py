@@ -9,10 +9,13 @@ from typing import Any, NamedTuple
 import torch
 
 from ncfm._utils.checks import InputError
+from ncfm._utils.progress import counted
 from ncfm.data.cache import cached_set, source_key
+from ncfm.data.choice import Choice
 from ncfm.data.decoding import decode_all
 from ncfm.data.image_set import ImageSet, ImageSplit, drop_empty_classes
 from ncfm.data.raw import RawSplit, Splits
+from ncfm.data.split_names import shortened
 from ncfm.data.store import NewRows, beyond_memory
 
 TRAIN_NAMES = ("train", "training")
@@ -35,6 +38,7 @@ class Request(NamedTuple):
     name: str
     data_root: Path | None  # where datasets are looked for before downloading
     wanted: Wanted
+    choice: Choice = Choice()
 
 
 def load_files(
@@ -78,11 +82,15 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
             f"{name}: expected a train split, found {', '.join(sorted(splits)) or 'nothing'}; "
             "name the folder or the parquet files train."
         )
-    problems += [f"train: {remark}" for remark in train.remarks]
+    for split, raw in (("train", train), ("test", test)):
+        problems += [f"{split}: {remark}" for remark in (raw.remarks if raw else ())]
     problems += [f"{split}: left unread" for split in splits if split not in (*TRAIN_NAMES, *TEST_NAMES)]
     class_names = _common_names(name, train, test)
 
+    white: int | None = None  # of the training images, and so of the test images
+
     def decode(raw: RawSplit, split: str, channels: int | None) -> ImageSplit:
+        nonlocal white
         labels = torch.tensor(list(raw.labels), dtype=torch.int64)
         decoded = decode_all(
             raw.images,
@@ -93,9 +101,11 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
             max_unreadable=wanted.max_unreadable,
             order=labels.argsort(stable=True),
             rows=rows(split),
+            white=white,
         )
-        problems.extend(f"{split}: left out {line}" for line in decoded.unreadable)
+        white = decoded.white
         problems.extend(f"{split}: {remark}" for remark in decoded.remarks)
+        problems.extend(f"{split}: left out {line}" for line in decoded.unreadable)
         return ImageSplit.of(decoded.images, labels[decoded.kept], len(class_names))
 
     train_split = decode(train, "train", wanted.channels)
@@ -107,9 +117,20 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
             f"{name}: train images have {size} px and test images {test_split.images.shape[-1]} px; "
             f"choose one size with image_size (--set data.image_size={size})."
         )
+    if test_split is not None:
+        problems += _untrained(name, train_split, test_split)
     train_split, test_split, kept = drop_empty_classes(train_split, test_split, class_names)
-    problems += [f"train: no images of class {empty!r}, left out" for empty in class_names if empty not in kept]
+    problems += _without_images(class_names, kept)
     return ImageSet(name, train_split, test_split, kept, tuple(problems))
+
+
+def _without_images(class_names: Sequence[str], kept: Sequence[str]) -> list[str]:
+    """A problem that names the first of the classes without training images."""
+    present = set(kept)
+    empty = [repr(name) for name in class_names if name not in present]
+    if len(empty) < 2:
+        return [f"train: no images of class {name}, left out" for name in empty]
+    return [f"train: no images of {len(empty):,} of {len(class_names):,} classes, left out: {shortened(empty)}"]
 
 
 def _common_names(name: str, train: RawSplit, test: RawSplit | None) -> tuple[str, ...]:
@@ -126,14 +147,24 @@ def _common_names(name: str, train: RawSplit, test: RawSplit | None) -> tuple[st
     return tuple(str(c) for c in range(largest + 1))
 
 
+def _untrained(name: str, train: ImageSplit, test: ImageSplit) -> list[str]:
+    """A remark on test images of classes without training images, which are left out."""
+    lost = int(test.counts[train.counts == 0].sum())
+    if lost == len(test):
+        raise InputError(f"{name}: expected train and test images of the same classes, but they have none in common.")
+    return [f"test: left out {counted(lost, 'image')} of classes without training images"] if lost else []
+
+
 def _test_split(splits: Splits, problems: list[str]) -> RawSplit | None:
     """The first of the test splits that has images and labels; what is passed over is added to the problems."""
     chosen = None
     for split in TEST_NAMES:
         raw = splits.get(split)
-        if raw is None or not raw.images:
+        if raw is None:
             continue
-        if all(label < 0 for label in raw.labels):  # as the test split of the hub's imagenet-1k
+        if not raw.images:
+            problems += [f"{split}: left unread, since it has no images", *(f"{split}: {r}" for r in raw.remarks)]
+        elif all(label < 0 for label in raw.labels):  # as the test split of the hub's imagenet-1k
             problems.append(f"{split}: left unread, since its images have no labels")
         elif chosen is not None:
             problems.append(f"{split}: left unread, since there is another split to test on")

@@ -30,7 +30,7 @@ from ncfm.data.store import ArrayFile, NewRows, in_memory
 
 FACTS_FILE = "facts.json"
 # Incremented when decoding gives other pixels than before.
-DECODER_VERSION = 3
+DECODER_VERSION = 4
 HASHED_BYTES = 2**30  # sources up to this size are hashed by content, larger ones by names, sizes and times
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,34 +11,46 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.types import StoredImages
-from ncfm.data.channels import GREY, RGB, common_depth, depth_of, stored_channels
+from ncfm.data.channels import RGB, common_depth, depth_of
 from ncfm.data.fitting import Fitter
-from ncfm.data.raw import Encoded
-from ncfm.data.store import MemoryRows, NewRows
+from ncfm.data.image_files import Head, open_image, why_unreadable
+from ncfm.data.image_modes import DEEP, Pixels, read_pixels, remarks_on, to_8_bits, to_array, white_level
+from ncfm.data.raw import Encoded, select_rows
+from ncfm.data.store import MemoryRows, NewRows, Rows
 
-# Only these are tried: this is faster than trying every plug-in, and excludes formats that run programs (EPS).
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+__all__ = ["Decoded", "decode_all", "to_array"]
+
 SHOWN = 20  # unreadable images listed in a message
-MOST_PIXELS = 2**26  # of one image; 67 million
 CHUNK = 64  # images per task: one task per small image would cost about as much as decoding it
+DEEP_WHITE = 2**6  # in colours of 16 bits, of which the upper 8 are read: a lower white is one of 14 bits or fewer
 
 
-GREY_MODES = ("1", "L", "LA", "La", "I", "F")
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+class SizesDiffer(InputError):
+    """Images that are not all square and of one size, where no size was chosen."""
 
 
 class Decoded(NamedTuple):
-    """Images of one split, and the ones that could not be read."""
+    """Images of one split, and what was chosen for them."""
 
     images: StoredImages  # (n, c, s, s)
     kept: Tensor  # (n,) positions in the source
     unreadable: tuple[str, ...]  # one line per unreadable image
-    remarks: tuple[str, ...] = ()  # what was done to the others
+    remarks: tuple[str, ...]  # one line per choice
+    white: int | None  # the level of integer pixels of more than 8 bits that became 255; None without any
+
+
+class Outcome(NamedTuple):
+    """What became of one image."""
+
+    fault: str | None = None  # why it is unreadable
+    traits: frozenset[str] = frozenset()  # see `Pixels`
+    largest: int = 0  # pixel, of those that `REMARKS` or `white_level` ask for
+    waits: bool = False  # for the white level of all images
 
 
 def decode_all(
@@ -52,13 +63,15 @@ def decode_all(
     max_unreadable: float = 0.0,
     order: Tensor | None = None,
     rows: NewRows = MemoryRows,
+    white: int | None = None,
 ) -> Decoded:
     """Decode images to one uint8 tensor (n, c, s, s).
 
     The source is read in its own order, in chunks, and only the chunks that are being decoded are held in memory.
+    Integer pixels of more than 8 bits are decoded last, since the largest value of all images decides what is white.
 
     Args:
-        encoded: file contents, paths, or pixels.
+        encoded: file contents, paths, Pillow images, or pixels.
         image_size: side s in pixels; default: the images' own, if all are square and equal.
         channels: default: those of the images, 3 for a mixture of grey and RGB. Without size or channels the headers of
             all images are read first.
@@ -67,46 +80,119 @@ def decode_all(
         max_unreadable: share of images that may be unreadable; they are skipped and reported.
         order: row i holds image ``order[i]``; default: as in the source.
         rows: creates the storage for images of a shape (n, c, s, s).
+        white: of the training split, see `Decoded`; default: by the largest value.
 
     Raises:
         NcfmError: if more images cannot be read (with a list), the sizes differ and ``image_size`` is not given, images
-            cannot have the channels, or there are no images.
+            cannot have the channels, there are no images, or pixels go beyond ``white``.
     """
-    check_at_least(1 if channels is None else channels, 1, "channels")
     total = len(encoded)
     if total == 0:
         raise InputError(f"Expected at least one image in {place}, got none; check the path.")
-    if image_size is None or channels is None:
-        heads = [head for head in _in_threads(_head, encoded, place) if not isinstance(head, str)]
-        if not heads:  # all are unreadable; decoding reports why
-            heads = [Head(1, 1, RGB)]
-        channels = channels or common_depth((head.channels for head in heads), place)
-        image_size = _common_size(heads, place) if image_size is None else image_size
-    check_at_least(image_size, 1, "image_size")
+    channels, size = _common_shape(encoded, channels, image_size, place)
+    fitter = Fitter(size, channels, fit)
     order = torch.arange(total) if order is None else order
     row_of = torch.empty_like(order)
     row_of[order] = torch.arange(total)
-    target = rows((total, channels, image_size, image_size))
-    fitter, depth, places = Fitter(image_size, channels, fit), channels, row_of.tolist()
-
-    def decode(source: Encoded, index: int, place: str) -> str | None:
-        array = _decode(source, place, depth)
-        if isinstance(array, str):
-            return array
-        name = str(source) if isinstance(source, Path) else place
-        target.put(places[index], fitter(array, name).transpose(2, 0, 1))
-        return None
-
+    target = rows((total, channels, size, size))
     try:
-        faults = list(_in_threads(decode, encoded, place))
-        unreadable = tuple(fault for fault in faults if fault is not None)
+        write = _Writer(target, row_of.tolist(), fitter)
+        outcomes = list(_in_threads(write.decode, encoded, place))
+        unreadable = tuple(outcome.fault for outcome in outcomes if outcome.fault is not None)
         if len(unreadable) > max_unreadable * total or len(unreadable) == total:
             raise InputError(_unreadable_message(unreadable, total, place))
-        kept = [row for row, index in enumerate(order.tolist()) if faults[index] is None]
-        return Decoded(target.close(kept), order[kept], unreadable, fitter.remarks())
+        remarks = remarks_on(outcome.traits for outcome in outcomes)
+        _check_deep(outcomes, place)
+        waiting = [index for index, outcome in enumerate(outcomes) if outcome.waits]
+        if waiting:
+            largest = max(outcomes[index].largest for index in waiting)
+            white = _white(largest, white, place)
+            remarks.append(_white_remark(len(waiting), largest, white))
+            list(_in_threads(write.of_waiting(waiting, white), select_rows(encoded, waiting), place))
+        kept = [row for row, index in enumerate(order.tolist()) if outcomes[index].fault is None]
+        return Decoded(target.close(kept), order[kept], unreadable, (*remarks, *fitter.remarks()), white)
     except BaseException:
         target.discard()
         raise
+
+
+class _Writer:
+    """Decodes images into rows of their storage."""
+
+    def __init__(self, target: Rows, row_of: Sequence[int], fitter: Fitter) -> None:
+        self._target, self._row_of, self._fitter = target, row_of, fitter
+
+    def decode(self, source: Encoded, index: int, place: str) -> Outcome:
+        """Decode one image; one of more than 8 bits is only measured."""
+        name = _name(source, place)
+        try:
+            pixels = _read(source, self._fitter.channels)
+        except MemoryError:
+            raise
+        except Exception as error:  # plug-ins raise errors of many kinds for damaged files
+            return Outcome(f"{name}: {why_unreadable(error, source)}")
+        if pixels.values.dtype != np.uint8:
+            return Outcome(None, pixels.traits, int(pixels.values.max()), waits=True)
+        self._put(index, pixels.values, name)
+        return Outcome(None, pixels.traits, int(pixels.values.max()) if DEEP in pixels.traits else 0)
+
+    def of_waiting(self, waiting: Sequence[int], white: int) -> Callable[[Encoded, int, str], None]:
+        """A function like `decode` for the images at the positions ``waiting``, of which the white is known now."""
+
+        def decode(source: Encoded, number: int, place: str) -> None:
+            levels = _read(source, self._fitter.channels).values
+            self._put(waiting[number], to_8_bits(levels, white), _name(source, place))
+
+        return decode
+
+    def _put(self, index: int, array: np.ndarray, name: str) -> None:
+        self._target.put(self._row_of[index], self._fitter(array, name).transpose(2, 0, 1))
+
+
+def _name(source: Encoded, place: str) -> str:
+    """What an image is called in messages: its path, or its place in the source."""
+    return str(source) if isinstance(source, Path) else place
+
+
+def _read(source: Encoded, channels: int) -> Pixels:
+    """The pixels of one image, see `read_pixels`.
+
+    Raises:
+        Exception: of any kind, if it is unreadable.
+    """
+    if isinstance(source, np.ndarray):
+        return Pixels(source)
+    if isinstance(source, Image.Image):
+        return read_pixels(source, channels)
+    with open_image(source) as image:
+        return read_pixels(image, channels)
+
+
+def _white(largest: int, white: int | None, place: str) -> int:
+    """The white level of images with this largest value, given that of the training split, if it has one."""
+    if white is not None and largest > white:
+        raise InputError(
+            f"{place}: the pixels go up to {largest:,}, but in the training images {white:,} is read as white; save "
+            "all images with 8 bits, by one scale."
+        )
+    return white_level(largest) if white is None else white
+
+
+def _white_remark(count: int, largest: int, white: int) -> str:
+    return (
+        f"{count:,} image{'s' * (count != 1)} with more than 8 bits: the largest value is {largest:,}, so {white:,} "
+        f"({white.bit_length()} bits) is read as white"
+    )
+
+
+def _check_deep(outcomes: Sequence[Outcome], place: str) -> None:
+    """Refuse colours of 16 bits that use the lower ones only, of which Pillow would leave a few dark levels."""
+    deep = [outcome.largest for outcome in outcomes if DEEP in outcome.traits]
+    if deep and max(deep) < DEEP_WHITE:
+        raise InputError(
+            f"{place}: expected colours that use all of their 16 bits, but the largest value of {len(deep):,} images "
+            f"is below {256 * (max(deep) + 1):,} of 65,535; save them with 8 bits, by one scale for all images."
+        )
 
 
 def _in_threads(work: Callable[[Encoded, int, str], Any], encoded: Sequence[Encoded], place: str) -> Iterator[Any]:
@@ -139,26 +225,34 @@ def _unreadable_message(unreadable: Sequence[str], total: int, place: str) -> st
     )
 
 
-class Head(NamedTuple):
-    """Size and kind of an image, from its header."""
+def _common_shape(
+    encoded: Sequence[Encoded], channels: int | None, image_size: int | None, place: str
+) -> tuple[int, int]:
+    """Channels and side of the decoded images; where they are not given, by the headers of all images."""
+    if image_size is None or channels is None:
+        heads = [head for head in _in_threads(_head, encoded, place) if head is not None]
+        if not heads:  # all are unreadable; decoding reports why
+            heads = [Head(1, 1, RGB)]
+        channels = common_depth((head.channels for head in heads), place) if channels is None else channels
+        image_size = _common_size(heads, place) if image_size is None else image_size
+    check_at_least(channels, 1, "channels")
+    check_at_least(image_size, 1, "image_size")
+    return channels, image_size
 
-    width: int
-    height: int
-    channels: int  # grey or RGB, into which files are decoded by default; of arrays any number
 
-
-def _head(source: Encoded, index: int, place: str) -> Head | str:
-    """The header of one image, or why it cannot be read."""
+def _head(source: Encoded, index: int, place: str) -> Head | None:
+    """The header of one image; None if it cannot be read."""
     if isinstance(source, np.ndarray):
         return Head(source.shape[1], source.shape[0], depth_of(source))
+    if isinstance(source, Image.Image):
+        return Head.of(source)
     try:
-        with _open(source) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            width, height = image.size[::-1] if turned else image.size
-            grey = image.mode in GREY_MODES or image.mode.startswith("I;16")
-            return Head(width, height, GREY if grey else RGB)
-    except UNREADABLE as error:
-        return f"{source if isinstance(source, Path) else place}: {error}"
+        with open_image(source) as image:
+            return Head.of(image)
+    except MemoryError:
+        raise
+    except Exception:  # decoding reports it
+        return None
 
 
 def _common_size(heads: Sequence[Head], place: str) -> int:
@@ -169,53 +263,4 @@ def _common_size(heads: Sequence[Head], place: str) -> int:
         return height
     shown = ", ".join(f"{w}x{h}" for h, w in sorted(sizes)[:4]) + (", ..." if len(sizes) > 4 else "")
     found = f"have {len(sizes)} different sizes ({shown})" if len(sizes) > 1 else f"are not square ({shown})"
-    raise InputError(f"{place}: the images {found}; choose one size with image_size (--set data.image_size=64).")
-
-
-def _open(source: bytes | Path) -> Image.Image:
-    """Open an image; only its header is read.
-
-    Raises:
-        ValueError: for more than `MOST_PIXELS` pixels: a small file may claim gigabytes of them.
-    """
-    image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
-    if image.width * image.height > MOST_PIXELS:
-        image.close()
-        raise ValueError(f"its header says {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
-    return image
-
-
-def _decode(source: Encoded, place: str, channels: int) -> np.ndarray | str:
-    """One image as uint8, (h, w) or (h, w, c), EXIF rotation applied; or why it is unreadable.
-
-    Files become grey or RGB, transparency dropped, unless they store the two or four channels that are asked for.
-    """
-    if isinstance(source, np.ndarray):
-        return source
-    try:
-        with _open(source) as image:
-            ImageOps.exif_transpose(image, in_place=True)
-            stored = stored_channels(image, channels)
-            return _eight_bits(image) if stored is None else stored
-    except UNREADABLE as error:
-        return f"{source if isinstance(source, Path) else place}: {error}"
-
-
-def _eight_bits(image: Image.Image) -> np.ndarray:
-    """Pixels of any Pillow mode as uint8, grey (h, w) or RGB (h, w, 3).
-
-    Pillow's own conversion clips 16-bit and float pixels at 255, so that nearly all become white.
-
-    Raises:
-        ValueError: for pixels without a fixed range (floats, 32-bit integers).
-    """
-    if image.mode == "I" or image.mode.startswith("I;16"):  # "I": 16-bit PNG and PGM in some versions of Pillow
-        pixels = np.asarray(image).astype(np.int64)
-        if pixels.min() < 0 or pixels.max() > 65535:
-            raise ValueError("its 32-bit pixels go beyond 16 bits; save it with 8 or 16")
-        return ((pixels + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257, rounded to the nearest level
-    if image.mode == "F":
-        raise ValueError("its pixels are floats, of which the range is not known; save it with 8 or 16 bits")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # converting to RGB directly gives the same, but warns
-    return np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
+    raise SizesDiffer(f"{place}: the images {found}; choose one size with image_size (--set data.image_size=64).")

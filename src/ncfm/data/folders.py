@@ -6,34 +6,39 @@ from dataclasses import replace
 from pathlib import Path
 
 from ncfm._utils.checks import InputError
+from ncfm._utils.progress import counted
+from ncfm.data.idx import idx_files
 from ncfm.data.raw import Encoded, RawSplit
 from ncfm.data.split_names import left_unread, shortened, split_of
+from ncfm.data.walk import files_below, files_in, folders_in, printable, remarks_on_files
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
-
-def read_folder(root: Path) -> dict[str, RawSplit]:
+def read_folder(root: Path, inner: str = "") -> dict[str, RawSplit]:
     """The splits of an image folder; classes are the names of the folders, in sorted order.
 
     Folders whose names say a split (see `split_of`) are splits if they contain the folders of the classes. Without such
     a training folder all folders are classes, also one called "train", as in CIFAR-100.
 
+    Args:
+        root: the folder.
+        inner: folder in that of a class where its images are expected, as "images" in Tiny-ImageNet.
+
     Raises:
         NcfmError: if there are no folders, or it is not clear which are splits.
     """
-    folders = _folders(root)
+    folders = folders_in(root)
     named: dict[str, list[Path]] = {}
     for folder in folders:
         split = _split_of_folder(folder)
         if split is not None:
             named.setdefault(split, []).append(folder)
-    splits = {split: [folder for folder in found if _folders(folder)] for split, found in named.items()}
+    splits = {split: [folder for folder in found if folders_in(folder)] for split, found in named.items()}
     if not splits.get("train"):
         if named.get("train") and len(named) > 1 and sum(map(len, named.values())) == len(folders):
             raise InputError(
                 f"{root}: expected a folder per class in {shortened([p.name for p in folders])}, found none in them."
             )
-        return {"train": _read_classes(root)}
+        return {"train": _checked(_read_classes(root, inner), root)}
     splits.pop("extra", None)
     unread = named.get("extra", [])
     for split, found in splits.items():
@@ -42,16 +47,18 @@ def read_folder(root: Path) -> dict[str, RawSplit]:
                 f"{root}: {shortened([p.name for p in found])} are all folders of the {split} split; keep one."
             )
     chosen = {split: found[0] for split, found in splits.items() if found}
-    others = [p for p in folders if p not in chosen.values() and p not in unread and _has_images(p)]
+    rest = {p: files_below(p) for p in folders if p not in chosen.values() and p not in unread}
+    others = [p for p, files in rest.items() if files.images]
     if others and len(chosen) == 1:
         raise InputError(
             f"{root}: {chosen['train'].name} may be the training split, or a class like "
             f"{shortened([p.name for p in others])}; move the other folders away, or all classes into a folder train."
         )
-    remarks = left_unread("next to the training folder", (p.name for p in [*others, *unread]))
-    return {
-        split: replace(_read_classes(p), remarks=remarks if split == "train" else ()) for split, p in chosen.items()
-    }
+    read = {split: _read_classes(folder, inner) for split, folder in chosen.items()}
+    remarks = left_unread("next to the training folder", (printable(p.name) for p in [*others, *unread]))
+    remarks += remarks_on_files(root, [(p, files) for p, files in rest.items() if not files.images])
+    train = _checked(read["train"], chosen["train"])
+    return read | {"train": replace(train, remarks=(*train.remarks, *remarks))}
 
 
 def _split_of_folder(folder: Path) -> str | None:
@@ -61,32 +68,56 @@ def _split_of_folder(folder: Path) -> str | None:
         return None
 
 
-def _has_images(folder: Path) -> bool:
-    return any(p.suffix.lower() in IMAGE_SUFFIXES and _visible(p, folder) for p in folder.rglob("*"))
-
-
 def listing(root: Path) -> list[str]:
     """All folders below ``root``, including classes without images."""
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_dir())
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+def _read_classes(root: Path, inner: str) -> RawSplit:
+    """The images of a folder with a folder per class.
 
-
-def _read_classes(root: Path) -> RawSplit:
-    folders = _folders(root)
+    Raises:
+        NcfmError: without folders or images.
+    """
+    folders = folders_in(root)
     if not folders:
-        raise InputError(f"{root}: expected a folder per class (or parquet files), found no folders.")
+        loose = files_in(root)
+        found = f"found no folders, but {counted(len(loose.images), 'image')}" if loose.images else "found no folders"
+        raise InputError(f"{root}: expected a folder per class (or parquet files), {found}.")
     images: list[Encoded] = []
     labels: list[int] = []
-    for index, folder in enumerate(folders):
-        found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and _visible(p, folder))
-        images += found
-        labels += [index] * len(found)
-    return RawSplit(images, labels, tuple(p.name for p in folders))
+    files = [files_below(folder) for folder in folders]
+    for index, below in enumerate(files):
+        images += below.images
+        labels += [index] * len(below.images)
+    remarks = remarks_on_files(root, zip(folders, files, strict=True), inner)
+    return RawSplit(images, labels, tuple(printable(p.name) for p in folders), remarks)
 
 
-def _visible(path: Path, root: Path) -> bool:
-    """Whether no part of the path below ``root`` is hidden: editors and archives leave hidden copies of images."""
-    return not any(part.startswith(".") for part in path.relative_to(root).parts)
+def _checked(train: RawSplit, root: Path) -> RawSplit:
+    """The training split, if it has images of several classes; a single class is left to `ImageSet` to refuse.
+
+    Raises:
+        NcfmError: naming the folder that is meant, if there are images or tables below, else the files that there are.
+    """
+    if len(set(train.labels)) > 1:
+        return train
+    inner = _inner(root)
+    if inner != root:
+        names = shortened([printable(folder.name) for folder in folders_in(inner)])
+        raise InputError(f"{root}: expected a folder per class, but {names} lie in {inner}; give that path.")
+    tables = [folder for folder in folders_in(root) if idx_files(folder) or any(folder.glob("*.parquet"))]
+    if not train.images and tables:
+        raise InputError(f"{root}: expected a folder per class, but {tables[0]} holds tables; give that path.")
+    if not train.images:
+        found = f"; {'; '.join(train.remarks)}" if train.remarks else ""
+        raise InputError(f"Expected at least one image in the class folders of {root}, got none{found}.")
+    return train
+
+
+def _inner(root: Path) -> Path:
+    """The folder below, along single folders, that has several folders with images; the root if there is none."""
+    inner = root
+    while len(folders := folders_in(inner)) == 1:
+        inner = folders[0]
+    return inner if sum(bool(files_below(folder).images) for folder in folders) > 1 else root

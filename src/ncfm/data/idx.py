@@ -11,49 +11,75 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import struct
+from collections.abc import Mapping
 from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
 
 from ncfm._utils.checks import InputError
-from ncfm.data.raw import RawSplit
+from ncfm.data.choice import assign_splits
+from ncfm.data.layout import Found, Reading, with_remarks
+from ncfm.data.raw import RawSplit, Splits
+from ncfm.data.split_names import left_unread
 
-STEMS = {"train": "train", "test": "t10k"}
+NAME = re.compile(r"(?P<stem>.+)-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")  # Kaggle writes images.idx3
+TEST = "t10k"  # what the test files are called
 LARGEST = 2**33  # bytes of pixels that an IDX header may claim
 PIECE = 2**20  # bytes that are read at a time
 
 
-def has_idx(folder: Path) -> bool:
-    """Whether the folder has a training split of IDX files."""
-    return _find(folder, "train", "images-idx3") is not None
+def find_idx(place: Path, reading: Reading) -> Found | None:
+    """The layout of a folder with ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same for ``t10k``.
+
+    Files may end in ``.gz``, be called ``train-images.idx3-ubyte``, and lie in a folder of their own name, as Kaggle
+    has them.
+    """
+    files = idx_files(place)
+    if not any(kind == "images" for _, kind in files):
+        return None
+    stems = list(dict.fromkeys(stem for stem, _ in files))
+    shown = {(f"test/{TEST}" if stem == TEST else stem): stem for stem in stems}  # found by either word
+    assigned = assign_splits(list(shown), reading.choice, str(place))
+    if "train" not in assigned.splits:  # say which files are missing
+        assigned.splits["train"] = ["train"]
+    chosen = {split: shown.get(name, name) for split, name in assigned.single(str(place)).items()}
+
+    def read() -> Splits:
+        splits = {split: _read_pair(place, files, stem, reading.class_names) for split, stem in chosen.items()}
+        return with_remarks(splits, left_unread("next to the training files", assigned.unread))
+
+    return Found("IDX files", [path for (stem, _), path in files.items() if stem in chosen.values()], read)
 
 
-def idx_files(folder: Path) -> list[Path]:
-    """The IDX files of a folder."""
-    found = (_find(folder, stem, kind) for stem in STEMS.values() for kind in ("images-idx3", "labels-idx1"))
-    return [path for path in found if path is not None]
+def idx_files(folder: Path) -> dict[tuple[str, str], Path]:
+    """The IDX files of a folder by stem ("train") and kind ("images", "labels"); uncompressed ones go first."""
+    found: dict[tuple[str, str], Path] = {}
+    for path in sorted(folder.glob("*-ubyte*"), key=lambda path: (path.suffix == ".gz", path.name)):
+        match = NAME.fullmatch(path.name)
+        file = path / path.name if path.is_dir() else path
+        if match and file.is_file():
+            found.setdefault((match["stem"], match["kind"]), file)
+    return found
 
 
-def read_idx_folder(folder: Path, class_names: tuple[str, ...] | None = None) -> dict[str, RawSplit]:
-    """The splits of a folder with ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same for ``t10k``.
+def _read_pair(
+    place: Path, files: Mapping[tuple[str, str], Path], stem: str, class_names: tuple[str, ...] | None
+) -> RawSplit:
+    """One split from its two files.
 
     Raises:
         NcfmError: for a missing or damaged file.
     """
-    splits = {}
-    for split, stem in STEMS.items():
-        images, labels = (_find(folder, stem, kind) for kind in ("images-idx3", "labels-idx1"))
-        if images is None and labels is None and split == "test":
-            continue
-        if images is None or labels is None:
-            raise InputError(f"{folder}: expected {stem}-images-idx3-ubyte and {stem}-labels-idx1-ubyte (or .gz).")
-        pixels, classes = read_idx(images, axes=3), read_idx(labels, axes=1)
-        if len(pixels) != len(classes):
-            raise InputError(f"{folder}: {images.name} has {len(pixels)} images, {labels.name} {len(classes)} labels.")
-        splits[split] = RawSplit(list(pixels), classes.tolist(), class_names)
-    return splits
+    images, labels = (files.get((stem, kind)) for kind in ("images", "labels"))
+    if images is None or labels is None:
+        raise InputError(f"{place}: expected {stem}-images-idx3-ubyte and {stem}-labels-idx1-ubyte (or .gz).")
+    pixels, classes = read_idx(images, axes=3), read_idx(labels, axes=1)
+    if len(pixels) != len(classes):
+        raise InputError(f"{place}: {images.name} has {len(pixels)} images, {labels.name} {len(classes)} labels.")
+    return RawSplit(list(pixels), classes.tolist(), class_names)
 
 
 def read_idx(path: Path, *, axes: int) -> np.ndarray:
@@ -89,8 +115,3 @@ def _read_at_most(file: BufferedIOBase, size: int) -> bytes:
     while len(found) < size and (piece := file.read(min(PIECE, size - len(found)))):
         found += piece
     return bytes(found)
-
-
-def _find(folder: Path, stem: str, kind: str) -> Path | None:
-    names = (f"{stem}-{kind}-ubyte{end}" for end in ("", ".gz"))
-    return next((folder / name for name in names if (folder / name).is_file()), None)

@@ -96,6 +96,7 @@ class ImageSet:
     class_names: tuple[str, ...]
     problems: tuple[str, ...] = ()  # found while loading, one line each: skipped files, classes without images
     whitened: bool = False  # whether networks get ZCA-whitened images
+    layout: str = ""  # how the files were read, for people
 
     def __post_init__(self) -> None:
         present = int((self.train.counts > 0).sum())
@@ -130,6 +131,13 @@ class ImageSet:
         """The same images, shown to networks by other statistics."""
         found = replace(self)
         vars(found)["statistics"] = statistics  # a cached property
+        return found
+
+    def read_as(self, layout: str) -> ImageSet:
+        """The same images, with the layout that they were read from. What was computed of them is kept."""
+        found = replace(self, layout=layout)
+        known = ("statistics", "fingerprint")  # cached properties
+        vars(found).update({name: vars(self)[name] for name in known if name in vars(self)})
         return found
 
     @cached_property

@@ -18,6 +18,9 @@ FASHION_CLASSES = (
 )
 
 
+CIFAR100_NAMES = ("cifar-100-python", "cifar-100-python.tar.gz")
+
+
 @dataclass(frozen=True)
 class NamedSet:
     """A named dataset."""
@@ -29,7 +32,9 @@ class NamedSet:
     class_names: tuple[str, ...] | None = None  # where the files only number them
     image_size: int | None = None  # default; None: the images' own
     channels: int | None = 3  # default; None: by the images
+    other_names: tuple[str, ...] = ()  # below the data folder, as torchvision and others call it
     other_folders: tuple[str, ...] = ()  # searched as well, such as the folder of a distribution's package
+    configuration: str | None = None  # on the hub, where there are several
     training_images: int | None = None  # of the whole dataset
 
 
@@ -40,14 +45,48 @@ class Subset:
     classes: tuple[tuple[int, str], ...]
     image_size: int = 128  # usual in dataset distillation
     channels: int = 3
+    other_names: tuple[str, ...] = ()  # below the data folder, as fast.ai calls it
     training_images: int | None = None  # of all classes
 
 
 NAMED_SETS = {
-    "cifar10": NamedSet("uoft-cs/cifar10", "img", "label", "cifar10", image_size=32, training_images=50_000),
-    "cifar100": NamedSet("uoft-cs/cifar100", "img", "fine_label", "cifar100", image_size=32, training_images=50_000),
+    "cifar10": NamedSet(
+        "uoft-cs/cifar10",
+        "img",
+        "label",
+        "cifar10",
+        image_size=32,
+        other_names=("cifar-10-batches-py", "cifar-10-python.tar.gz"),
+        training_images=50_000,
+    ),
+    "cifar100": NamedSet(
+        "uoft-cs/cifar100",
+        "img",
+        "fine_label",
+        "cifar100",
+        image_size=32,
+        other_names=CIFAR100_NAMES,
+        training_images=50_000,
+    ),
     "cifar100-coarse": NamedSet(
-        "uoft-cs/cifar100", "img", "coarse_label", "cifar100", image_size=32, training_images=50_000
+        "uoft-cs/cifar100",
+        "img",
+        "coarse_label",
+        "cifar100",
+        image_size=32,
+        other_names=CIFAR100_NAMES,
+        training_images=50_000,
+    ),
+    "mnist": NamedSet(
+        "ylecun/mnist",
+        "image",
+        "label",
+        "mnist",
+        class_names=tuple("0123456789"),
+        image_size=28,
+        channels=1,
+        other_names=("MNIST",),
+        training_images=60_000,
     ),
     "fashion-mnist": NamedSet(
         "zalando-datasets/fashion_mnist",
@@ -57,14 +96,37 @@ NAMED_SETS = {
         class_names=FASHION_CLASSES,
         image_size=28,
         channels=1,
+        other_names=("FashionMNIST",),
         other_folders=("/usr/share/datasets/fashion-mnist",),  # Debian's dataset-fashion-mnist
         training_images=60_000,
     ),
+    "svhn": NamedSet(
+        "ufldl-stanford/svhn",
+        "image",
+        "label",
+        "svhn",
+        image_size=32,
+        other_names=("SVHN",),
+        configuration="cropped_digits",
+        training_images=73_257,
+    ),
     "tiny-imagenet": NamedSet(
-        "zh-plus/tiny-imagenet", "image", "label", "tiny-imagenet", image_size=64, training_images=100_000
+        "zh-plus/tiny-imagenet",
+        "image",
+        "label",
+        "tiny-imagenet",
+        image_size=64,
+        other_names=("tiny-imagenet-200", "tiny-imagenet-200.zip"),
+        training_images=100_000,
     ),
     "imagenet-1k": NamedSet(
-        "ILSVRC/imagenet-1k", "image", "label", "imagenet-1k", image_size=64, training_images=1_281_167
+        "ILSVRC/imagenet-1k",
+        "image",
+        "label",
+        "imagenet-1k",
+        image_size=64,
+        other_names=("ILSVRC",),
+        training_images=1_281_167,
     ),
 }
 
@@ -83,6 +145,7 @@ SUBSETS = {
             (574, "n03445777"),  # golf ball
             (701, "n03888257"),  # parachute
         ),
+        other_names=("imagenette2-160", "imagenette2-320", "imagenette2"),
         training_images=9_469,
     ),
     "imagewoof": Subset(
@@ -97,7 +160,8 @@ SUBSETS = {
             (273, "n02115641"),  # dingo
             (207, "n02099601"),  # golden retriever
             (229, "n02105641"),  # Old English sheepdog
-        )
+        ),
+        other_names=("imagewoof2-160", "imagewoof2-320", "imagewoof2"),
     ),
     "imagefruit": Subset(
         (

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ncfm._utils.checks import InputError, NcfmError
+from ncfm.data.archives import is_archive
 from ncfm.data.assembly import Request, Wanted
 from ncfm.data.hub import HubError, load_hub
 from ncfm.data.image_set import ImageSet
+from ncfm.data.layout import Reading
 from ncfm.data.named import NAMED_SETS, SUBSETS, NamedSet, Subset
-from ncfm.data.places import Reading, load_place
+from ncfm.data.places import load_place
 from ncfm.data.raw import Splits, select_rows
+from ncfm.data.split_names import left_unread
 
 
 def read_named(request: Request) -> ImageSet | None:
@@ -25,13 +29,12 @@ def read_named(request: Request) -> ImageSet | None:
         return None
     named, root = NAMED_SETS[request.name], request.data_root
     wanted = _with_defaults(request.wanted, named)
-    reading = Reading((named.image_column, named.label_column), named.class_names)
-    places = ([root / named.folder] if root else []) + [Path(folder) for folder in named.other_folders]
-    for place in places:
-        if place.is_dir() and any(place.iterdir()):
-            return load_place(request.name, place, reading, wanted)
+    reading = Reading((named.image_column, named.label_column), named.class_names).with_choice(request.choice)
+    places = _places(root, (named.folder, *named.other_names)) + _places(Path("/"), named.other_folders)
+    if places:
+        return load_place(request.name, places[0], reading._replace(remarks=_unread(places)), wanted)
     try:
-        return load_hub(request.name, named.hub, reading, wanted)
+        return load_hub(request.name, (named.hub, named.configuration), reading, wanted)
     except HubError as error:
         raise InputError(_not_found(request.name, named.folder, root, error)) from error
 
@@ -46,16 +49,30 @@ def read_subset(request: Request) -> ImageSet | None:
         return None
     name, subset, root, whole = request.name, SUBSETS[request.name], request.data_root, NAMED_SETS["imagenet-1k"]
     wanted = _with_defaults(request.wanted, subset)
-    if root and (root / name).is_dir() and any((root / name).iterdir()):
-        return load_place(name, root / name, Reading(), wanted)
-    columns = (whole.image_column, whole.label_column)
-    reading = Reading(columns, whole.class_names, name, partial(select_classes, subset=subset, name=name))
-    if root and (root / whole.folder).is_dir():
-        return load_place(name, root / whole.folder, reading, wanted)
+    own = _places(root, (name, *subset.other_names))
+    if own:
+        reading = Reading(remarks=_unread(own)).with_choice(request.choice)
+        return load_place(name, own[0], reading, wanted)
+    columns, select = (whole.image_column, whole.label_column), partial(select_classes, subset=subset, name=name)
+    reading = Reading(columns, whole.class_names, name, select).with_choice(request.choice)
+    places = _places(root, (whole.folder, *whole.other_names))
+    if places:
+        return load_place(name, places[0], reading._replace(remarks=_unread(places)), wanted)
     try:
-        return load_hub(name, whole.hub, reading, wanted)
+        return load_hub(name, (whole.hub, whole.configuration), reading, wanted)
     except HubError as error:
         raise InputError(_not_found(name, name, root, error)) from error
+
+
+def _places(root: Path | None, names: Sequence[str]) -> list[Path]:
+    """The files and the folders that are not empty of these names."""
+    paths = [root / name for name in names] if root else []
+    return [path for path in paths if path.is_file() or (path.is_dir() and any(path.iterdir()))]
+
+
+def _unread(places: Sequence[Path]) -> tuple[str, ...]:
+    """A remark on the places after the first, which is read. Downloads stay next to what was unpacked from them."""
+    return left_unread(f"next to {places[0].name}", (path.name for path in places[1:] if not is_archive(path)))
 
 
 def select_classes(splits: Splits, subset: Subset, name: str) -> Splits:

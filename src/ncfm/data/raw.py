@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
+from PIL import Image
 
 from ncfm._utils.checks import InputError
 from ncfm.data.one_class import check_one_class
+from ncfm.data.split_names import shortened
 
-Encoded = bytes | Path | np.ndarray
-"""One image: the contents of a file, its path, or pixels, (h, w) grey or (h, w, 3) RGB, uint8."""
+Encoded = bytes | Path | np.ndarray | Image.Image
+"""One image: the contents of a file, its path, pixels, (h, w) grey or (h, w, c), uint8, or a Pillow image."""
 
-IMAGE_COLUMNS = ("image", "img", "pixel_values", "picture", "photo")
+IMAGE_COLUMNS = ("image", "images", "img", "pixel_values", "picture", "photo")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "coarse_label", "class", "target", "category")
 
 
@@ -44,8 +46,37 @@ def find_column(present: Sequence[str], wanted: str | None, guesses: Sequence[st
             return name
     raise InputError(
         f"{place}: no {what} column named {wanted or ' or '.join(guesses)} (columns: {', '.join(present)}); "
-        f"rename it to {wanted or guesses[0]}."
+        f"rename it to {wanted or guesses[0]}, or choose one with --{what}-column NAME."
     )
+
+
+class Columns(NamedTuple):
+    """The columns of a table that are read."""
+
+    image: str
+    label: str
+    remarks: tuple[str, ...]  # on what was guessed
+
+
+def find_columns(present: Sequence[str], columns: tuple[str | None, str | None], place: str) -> Columns:
+    """The image and the label column of a table: the wanted ones, or those with the usual names.
+
+    Raises:
+        NcfmError: with the names of the existing columns.
+    """
+    image = find_column(present, columns[0], IMAGE_COLUMNS, "image", place)
+    label = find_column(present, columns[1], LABEL_COLUMNS, "label", place)
+    remarks = []
+    for what, wanted, taken, guesses in (
+        ("image", columns[0], image, IMAGE_COLUMNS),
+        ("label", columns[1], label, LABEL_COLUMNS),
+    ):
+        others = [name for name in guesses if name in present and name != taken]
+        if wanted is None and others:
+            remarks.append(
+                f"column {taken} holds the {what}s, {', '.join(others)} is left unread (--{what}-column NAME)"
+            )
+    return Columns(image, label, tuple(remarks))
 
 
 def checked_split(
@@ -58,17 +89,25 @@ def checked_split(
     """A split of a table. Labels are integers, or names, which are numbered in sorted order.
 
     Raises:
-        NcfmError: for labels that are neither, among them lists of several classes.
+        NcfmError: for labels that are neither, missing, or lists of several classes.
     """
     check_one_class(labels, f"{place}, column {label_name!r}")
+    missing = [row for row, label in enumerate(labels) if label is None]
+    if missing:
+        raise InputError(
+            f"{place}: {len(missing):,} of {len(labels):,} rows have no {label_name} (row "
+            f"{shortened([str(row) for row in missing])}, from 0); remove them."
+        )
     if labels and all(isinstance(v, str) for v in labels):
         class_names = tuple(sorted({str(v) for v in labels}))
         number = {name: i for i, name in enumerate(class_names)}
         labels = [number[str(v)] for v in labels]
     integers = [v for v in labels if isinstance(v, int)]
     if len(integers) != len(labels):
+        row = next(i for i, v in enumerate(labels) if not isinstance(v, int))
         raise InputError(
-            f"{place}: column {label_name!r} must hold integer class indices, or names, without missing values."
+            f"{place}: column {label_name!r} must hold integer class indices, or names, got "
+            f"{str(labels[row])[:40]!r} ({type(labels[row]).__name__}) in row {row}."
         )
     return RawSplit(cells, integers, class_names)
 
@@ -111,12 +150,14 @@ def select_rows(images: Sequence[Encoded], rows: Sequence[int]) -> Sequence[Enco
 def encoded_cell(value: object, place: str, row: int) -> Encoded:
     """The encoded image in a cell: bytes, or Hugging Face's struct of bytes and file path.
 
+    An empty cell gives no bytes, and a file may be missing: decoding reports both as unreadable, with all others.
+
     Raises:
-        NcfmError: if the cell holds neither.
+        NcfmError: if the cell holds something else.
     """
     data, file = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
     if isinstance(data, bytes):
         return data
-    if data is None and file and Path(file).is_file():
-        return Path(file)
+    if data is None and (file is None or isinstance(file, str)):
+        return Path(file) if file else b""
     raise InputError(f"{place}: row {row} holds no encoded image (expected bytes, got {type(data).__name__}).")

@@ -48,5 +48,5 @@ def shortened(names: Sequence[str], most: int = 5) -> str:
     >>> shortened(["a", "b", "c"], 2)
     'a, b and 1 more'
     """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"

@@ -50,7 +50,9 @@ class MemoryRows:
 
     def close(self, rows: Sequence[int] | None = None) -> Tensor:
         """All images, or those of the given rows."""
-        return torch.from_numpy(self._array if rows is None else self._array[list(rows)])
+        if rows is None or len(rows) == len(self._array):
+            return torch.from_numpy(self._array)  # not copied
+        return torch.from_numpy(self._array[list(rows)])
 
     def discard(self) -> None:
         """Nothing to clean up."""

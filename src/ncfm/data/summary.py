@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ncfm._utils.progress import counted
 from ncfm._utils.types import Statistics
 from ncfm.data.digests import image_digests
 from ncfm.data.image_set import ImageSet, to_float
@@ -29,6 +30,7 @@ class DataCard:
     conflicting: int  # duplicates with another label
     leaked: int  # test images with the same pixels as a training image
     problems: tuple[str, ...]
+    layout: str = ""  # how the files were read; empty if there are none
 
 
 def describe(images: ImageSet) -> DataCard:
@@ -56,6 +58,7 @@ def describe(images: ImageSet) -> DataCard:
         conflicting=conflicting,
         leaked=leaked,
         problems=(*images.problems, *_found(images, duplicates, conflicting, leaked)),
+        layout=images.layout,
     )
 
 
@@ -64,9 +67,9 @@ def _found(images: ImageSet, duplicates: int, conflicting: int, leaked: int) -> 
     problems = []
     if duplicates:
         also = f", {conflicting} of them with another label" if conflicting else ""
-        problems.append(f"train: {duplicates} duplicate images{also}")
+        problems.append(f"train: {counted(duplicates, 'duplicate image')}{also}")
     if leaked:
-        problems.append(f"test: {leaked} images are also in the training split")
+        problems.append(f"test: {counted(leaked, 'image')} also in the training split")
     counts = images.train.counts
     if int(counts.max()) >= 10 * int(counts.min()):
         rare = [images.class_names[i] for i in counts.argsort()[:SHOWN].tolist()]
@@ -75,7 +78,7 @@ def _found(images: ImageSet, duplicates: int, conflicting: int, leaked: int) -> 
         )
     if images.test is not None and int(images.test.counts.min()) == 0:
         empty = int((images.test.counts == 0).sum())
-        problems.append(f"test: {empty} classes without images")
+        problems.append(f"test: {counted(empty, 'class')} without images")
     return problems
 
 

@@ -170,6 +170,11 @@ class MinMaxStep:
                 "distill.classes_per_step is for one process, for objectives without state and without "
                 "machine.compile=step; leave it out to let every step see all classes."
             )
+        if objective.couples_classes and (len(self.parts) > 1 or not self.ranks.is_single):
+            raise InputError(
+                "This objective compares each class with the others; run it in one process, without "
+                "distill.classes_per_step."
+            )
         self.normalize = normalizer(pool.statistics, device)
         recomputed = extraction.batch_norm == "recomputed"
         self.recompute_batch_norms = recomputed and bool(batch_norms(pool.blended))

@@ -19,6 +19,7 @@ from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Interval, LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit, to_if_it_fits
 from ncfm.data.one_class import check_one_class
+from ncfm.data.pixels import MOST_NORMALISED
 from ncfm.evaluation.classification import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.protocols import Protocol
 from ncfm.evaluation.statistics import interval
@@ -39,6 +40,8 @@ class EvaluationResult:
     protocol: str
     epochs: int
     num_images: int  # decoded training images of a student
+    num_stored: int | None = None  # images as an external set stores them; None: the set knows
+    storage: float | None = None  # of an external set, in images per class, with its soft labels
 
     @property
     def accuracies(self) -> tuple[float, ...]:
@@ -291,6 +294,9 @@ def _check(
         )
     if images.is_floating_point():
         check_finite(images, "The images to evaluate")
+        highest = float(images.detach().max())
+        if highest > MOST_NORMALISED:
+            raise InputError(f"Expected images in [0, 1], got floats up to {highest:.4g}; divide by 255.")
     check_one_class(labels, "The set")
     check_labels(labels, num_classes)
     if images.shape[1:] != test.images.shape[1:]:

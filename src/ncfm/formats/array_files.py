@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from ncfm._utils.files import read_tensors
 
 IMAGE_KEYS = ("images", "image", "x", "x_train", "data", "image_syn", "images_train", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "y_train", "targets", "label_syn", "labels_train", "arr_1")
+SOFT_KEYS = ("probabilities", "soft_labels", "soft_label", "probs", "logits")
 REPETITIONS = "data"  # DC, DSA, DM: {"data": [[images, labels], ...], "accs_all_exps": ...}
 IMAGE_WORDS, LABEL_WORDS = ("images", "image"), ("labels", "label")  # in the names of two files that belong together
 
@@ -25,14 +27,16 @@ class Arrays(NamedTuple):
     images: Tensor
     labels: Tensor | None  # None: the file has none
     notes: tuple[str, ...] = ()  # what was chosen among several
+    soft: Tensor | None = None  # soft labels in addition to the labels
+    facts: Mapping[str, Any] = MappingProxyType({})  # plain values of the file by name, such as the names of classes
 
 
 def read_arrays(path: Path) -> Arrays:
     """Images and labels of a ``.npz``, ``.npy``, ``.pt``, ``.pth`` or ``.safetensors`` file.
 
-    Read are arrays by name (`IMAGE_KEYS`, `LABEL_KEYS`), a pair (images, labels), images alone with the labels in a
-    second file of the same folder ("images_best.pt" and "labels_best.pt", as MTT and its successors save them), and
-    lists of such pairs under "data" (``res_*.pt`` of DC, DSA and DM), of which the first is taken.
+    Read are arrays by name (`IMAGE_KEYS`, `LABEL_KEYS`, `SOFT_KEYS`), a pair (images, labels), images alone with the
+    labels in a second file of the same folder ("images_best.pt" and "labels_best.pt", as MTT, DATM and others save
+    them), and lists of such pairs under "data" (``res_*.pt`` of DC, DSA and DM), of which the first is taken.
 
     Raises:
         InputError: for another suffix or layout.
@@ -48,13 +52,16 @@ def read_arrays(path: Path) -> Arrays:
     if not isinstance(found, Mapping):
         raise InputError(f"{path}: expected images and labels, found {describe(found)}.")
     by_name = {str(key).lower(): value for key, value in found.items() if isinstance(value, Tensor)}
-    images = next((by_name[key] for key in IMAGE_KEYS if key in by_name), None)
-    labels = next((by_name[key] for key in LABEL_KEYS if key in by_name), None)
+    images, labels, soft = (
+        next((by_name[key] for key in keys if key in by_name), None) for keys in (IMAGE_KEYS, LABEL_KEYS, SOFT_KEYS)
+    )
     if images is None:
         raise InputError(
             f"{path}: expected images named {', '.join(IMAGE_KEYS)}, found {', '.join(by_name) or 'none'}."
         )
-    return Arrays(images, labels)
+    if labels is None:
+        labels, soft = soft, None
+    return Arrays(images, labels, soft=soft, facts=_plain(found))
 
 
 def partner(path: Path) -> Path | None:
@@ -69,15 +76,32 @@ def partner(path: Path) -> Path | None:
     return None
 
 
+def _plain(found: Mapping[Any, Any]) -> dict[str, Any]:
+    """The values of a file that are no arrays."""
+    single = {key: value.item() for key, value in found.items() if isinstance(value, Tensor) and value.ndim == 0}
+    others = {key: value for key, value in found.items() if not isinstance(value, Tensor)}
+    return {str(key): value for key, value in (single | others).items()}
+
+
 def _with_partner(images: Tensor, path: Path) -> Arrays:
     """Images whose labels may lie in a second file."""
     other = partner(path)
-    if other is None or not other.is_file():
+    if other is None:
         return Arrays(images, None)
-    labels = _content(other)
+    files = [file for file in (other, other.with_name(f"soft_{other.name}")) if file.is_file()]
+    if not files:
+        return Arrays(images, None)
+    labels, *soft = (read_labels_file(file, path.name) for file in files)
+    names = " and ".join(file.name for file in files)
+    return Arrays(images, labels, (f"{path}: the labels are those of {names}.",), soft=soft[0] if soft else None)
+
+
+def read_labels_file(path: Path, images: str) -> Tensor:
+    """A file of labels alone; ``images`` names what they belong to."""
+    labels = _content(path)
     if not isinstance(labels, Tensor):
-        raise InputError(f"{other}: expected the labels of {path.name}, found {describe(labels)}.")
-    return Arrays(images, labels, (f"{path}: the labels are those of {other.name}.",))
+        raise InputError(f"{path}: expected the labels of {images}, found {describe(labels)}.")
+    return labels
 
 
 def _first_repetition(repetitions: Sequence[Any], path: Path) -> Arrays:
@@ -103,14 +127,16 @@ def _content(path: Path) -> Any:
     return READERS[path.suffix](path)
 
 
-def _read_numpy(path: Path) -> Tensor | dict[str, Tensor]:
+def _read_numpy(path: Path) -> Tensor | dict[str, Any]:
     try:
         found = np.load(path, allow_pickle=False)
         arrays = {"": found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
+        arrays = {key: array for key, array in arrays.items() if isinstance(array, np.ndarray)}  # others are bytes
     except Exception as error:  # a damaged archive may raise anything
         raise RunError(f"Could not read {path}: {error}. Arrays of objects are not loaded.") from error
-    tensors = {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "uif"}
-    return tensors.get("", tensors)
+    texts = {key: array.tolist() for key, array in arrays.items() if array.dtype.kind == "U"}
+    tensors = {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "uifb"}
+    return tensors.get("", tensors | texts)
 
 
 def _read_torch(path: Path) -> Any:
@@ -126,7 +152,7 @@ def _read_torch(path: Path) -> Any:
 
 
 def _numpy_numbers() -> list[Any]:
-    """What `torch.load` has to know for NumPy's numbers: DC, DSA and DM save accuracies beside the images."""
+    """What `torch.load` has to know for NumPy's numbers: DC, DSA and DM save accuracies next to the images."""
     scalar = np.float64(0).__reduce__()[0]
     types = {type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8")}
     return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *types]  # by the names of NumPy 2 and 1

@@ -12,6 +12,7 @@ from ncfm._utils.files import write_text
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import normalize
 from ncfm.formats.content import Content
+from ncfm.formats.export_facts import export_facts
 from ncfm.formats.png import write_index
 
 # The statistics that DD-Ranking normalises its test images with (its documentation, "Datasets").
@@ -32,18 +33,17 @@ DD_RANKING = {"cifar10": ("CIFAR10", _CIFAR), "cifar100": ("CIFAR100", _CIFAR)} 
 def write_npz(content: Content, path: Path) -> None:
     """NumPy arrays, loadable without pickle.
 
-    ``images`` (n, h, w, c), or (n, h, w) if grey, ``labels`` (n,) int64, ``class_names`` (C,), ``mean`` and ``std`` of
-    the real training split (c,), and ``probabilities`` (n, C) float32 if there are soft labels.
+    ``images`` (n, h, w, c), or (n, h, w) if grey, ``labels`` (n,) int64, ``mean`` and ``std`` of the real training
+    split (c,), ``probabilities`` (n, C) float32 if there are soft labels, and the values of `export_facts`.
     """
     images = content.values.permute(0, 2, 3, 1).contiguous().numpy()
     statistics = content.synthetic.statistics
     arrays: dict[str, Any] = {
         "images": images[..., 0] if images.shape[-1] == 1 else images,
         "labels": content.labels.numpy(),
-        "class_names": np.array(content.class_names),
         "mean": np.array(statistics.mean, np.float32),
         "std": np.array(statistics.std, np.float32),
-    }
+    } | {name: np.array(value) for name, value in export_facts(content).items()}
     if content.log_probabilities is not None:
         arrays["probabilities"] = content.log_probabilities.exp().numpy()
     with path.open("wb") as file:  # an open file, since NumPy appends .npz to a path
@@ -53,17 +53,16 @@ def write_npz(content: Content, path: Path) -> None:
 def write_pt(content: Content, path: Path) -> None:
     """A dictionary of tensors and plain values, for ``torch.load(path, weights_only=True)``.
 
-    ``images`` (n, c, h, w), float32 in [0, 1] or uint8, ``labels`` (n,) int64, ``class_names``, ``mean``, ``std``, and
-    ``probabilities`` (n, C) if there are soft labels.
+    ``images`` (n, c, h, w), float32 in [0, 1] or uint8, ``labels`` (n,) int64, ``mean``, ``std``, ``probabilities``
+    (n, C) if there are soft labels, and the values of `export_facts`.
     """
     statistics = content.synthetic.statistics
-    saved = {
+    saved: dict[str, Any] = {
         "images": content.values.contiguous(),
         "labels": content.labels,
-        "class_names": list(content.class_names),
         "mean": torch.tensor(statistics.mean),
         "std": torch.tensor(statistics.std),
-    }
+    } | export_facts(content)
     if content.log_probabilities is not None:
         saved["probabilities"] = content.log_probabilities.exp()
     _save(saved, path)
@@ -85,7 +84,7 @@ def write_ddranking(content: Content, folder: Path) -> None:
     soft = content.log_probabilities
     _save(normalize(content.images, statistics).contiguous(), folder / "images.pt")
     _save(content.labels if soft is None else soft, folder / "labels.pt")
-    write_index(content, folder)
+    write_index(content, folder, normalized_by=statistics)
     use = _HARD if soft is None else _SOFT
     write_text(
         folder / "README.md",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ncfm._utils.types import StoredImages
 from ncfm.data.image_set import to_uint8
+from ncfm.data.pixels import check_pixels
 from ncfm.formats.names import folder_names
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
@@ -31,6 +32,7 @@ class Content:
     @classmethod
     def of(cls, synthetic: SyntheticSet, *, stored: bool, bits: int, repository: str | None = None) -> Content:
         """The content of a set. Soft labels belong to decoded images; stored mosaics have none."""
+        check_pixels(synthetic.images, "The synthetic images")
         images, labels = synthetic.images.flatten(0, 1), synthetic.stored_labels
         if not stored:
             images, labels = synthetic.decoded()

@@ -7,8 +7,8 @@ from pathlib import Path
 from ncfm._utils.checks import NcfmError, RunError
 from ncfm._utils.outside import load_callable
 from ncfm.formats.content import Content, Format
+from ncfm.formats.export_facts import CLASSES_FILE
 from ncfm.formats.png import write_index
-from ncfm.formats.reading import CLASSES_FILE
 
 
 def outside_format(name: str) -> Format:

@@ -8,10 +8,12 @@ from typing import Any
 
 from ncfm._utils.files import write_text
 from ncfm.formats.card import dataset_card
+from ncfm.formats.class_names import unique_names
 from ncfm.formats.content import Content
+from ncfm.formats.export_facts import export_facts
 from ncfm.formats.png import png_bytes, write_index
-from ncfm.formats.reading import unique_names
 
+FACTS_KEY = b"ncfm"  # in the metadata of the schema: the values of `export_facts`
 DATA_FILE = "data/train-00000-of-00001.parquet"  # the hub's own layout
 
 
@@ -19,7 +21,8 @@ def write_parquet(content: Content, path: Path) -> None:
     """One table with the columns image, label and, with soft labels, probabilities.
 
     The schema has the types in the form of the ``datasets`` library: Image, ClassLabel with its names, and a sequence
-    of C floats. The library requires distinct names, see `unique_names`.
+    of C floats. The library requires distinct names, see `unique_names`. The entry ``ncfm`` has the values of
+    `export_facts`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -39,8 +42,11 @@ def write_parquet(content: Content, path: Path) -> None:
         columns["probabilities"] = pa.FixedSizeListArray.from_arrays(flat, len(names))
         kind = {"dtype": "float32", "_type": "Value"}
         features["probabilities"] = {"feature": kind, "length": len(names), "_type": "Sequence"}
-    schema = json.dumps({"info": {"features": features}})
-    pq.write_table(pa.table(columns).replace_schema_metadata({"huggingface": schema}), path)
+    metadata = {
+        b"huggingface": json.dumps({"info": {"features": features}}),
+        FACTS_KEY: json.dumps(export_facts(content)),
+    }
+    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path)
 
 
 def write_hf(content: Content, folder: Path) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from ncfm._utils.checks import InputError
 from ncfm._utils.files import write_json
-from ncfm._utils.types import StoredImages
+from ncfm._utils.types import Statistics, StoredImages
 from ncfm.data.channels import GREY, RGB
 from ncfm.formats.content import Content
-from ncfm.formats.reading import CLASSES_FILE, CLASSES_FORMAT
+from ncfm.formats.export_facts import CLASSES_FILE, export_facts
 
 
 def png_bytes(pixels: StoredImages) -> list[bytes]:
@@ -46,9 +47,12 @@ def write_png(content: Content, folder: Path) -> None:
         (folder / name).mkdir()
         for i in range(count):
             (folder / name / f"{i:0{digits}d}.png").write_bytes(next(files))
-    write_index(content, folder, folders=list(folders))
+    write_index(content, folder, folders=folders)
 
 
-def write_index(content: Content, folder: Path, **more: object) -> None:
-    """The names of the classes in order. The file also marks a folder as an export."""
-    write_json(folder / CLASSES_FILE, {"format": CLASSES_FORMAT, "class_names": list(content.class_names)} | more)
+def write_index(
+    content: Content, folder: Path, *, folders: Sequence[str] = (), normalized_by: Statistics | None = None
+) -> None:
+    """The values of `export_facts`, and the folders of the classes. The file also marks a folder as an export."""
+    facts = export_facts(content, normalized_by)
+    write_json(folder / CLASSES_FILE, facts | ({"folders": list(folders)} if folders else {}))

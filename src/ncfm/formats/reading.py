@@ -2,163 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import InputError, check_labels
-from ncfm._utils.files import read_json
-from ncfm._utils.types import LabelledImages, Statistics
-from ncfm.data.image_set import ImageSet, to_float
-from ncfm.data.one_class import check_one_class
-from ncfm.data.sources import load_images
-from ncfm.formats.array_files import LABEL_KEYS, partner, read_arrays
+from ncfm._utils.checks import InputError, check_factor, check_labels
+from ncfm._utils.types import LabelledImages
+from ncfm.data.image_set import ImageSet
+from ncfm.formats.class_names import match_labels, match_names
+from ncfm.formats.export_facts import Recorded
+from ncfm.formats.external import WHOLE, External
+from ncfm.formats.label_arrays import Use, read_labels, soft_labels
 from ncfm.formats.normalization import to_pixels
-from ncfm.synthetic.storage import FACTS_FILE
-
-CLASSES_FILE, CLASSES_FORMAT = "classes.json", "ncfm-export"  # the index of classes in an exported folder
+from ncfm.formats.stored import Stored, read_stored
+from ncfm.synthetic.formation import Formation
+from ncfm.synthetic.soft_labels import SoftLabels
+from ncfm.synthetic.storage import FACTS_FILE, is_run
 
 
 def is_set(path: str | Path) -> bool:
-    """Whether `ncfm.load` reads this path: a set that ncfm wrote, or a path that does not exist."""
+    """Whether `ncfm.load` reads this path, or says why not: a set or run of ncfm, or a path that does not exist."""
     path = Path(path).expanduser()
-    return not path.exists() or any((folder / FACTS_FILE).is_file() for folder in (path, path / "synthetic"))
+    has_set = any((folder / FACTS_FILE).is_file() for folder in (path, path / "synthetic"))
+    return has_set or not path.exists() or is_run(path)
 
 
-class External(NamedTuple):
-    """A set that another program wrote."""
+def read_external(
+    path: Path, real: ImageSet, *, normalized_by: str | None = None, factor: int | None = None, labels: Use = "auto"
+) -> External:
+    """Read a set that another program wrote, or an export.
 
-    images: LabelledImages
-    notes: tuple[str, ...]  # what was chosen, done to its pixels, or is missing
-    shown: Statistics | None = None  # how networks are shown them; None: as the real data are
-
-
-def read_external(path: Path, real: ImageSet, *, normalized_by: str | None = None) -> External:
-    """Read a set that another program wrote.
-
-    Folders (one folder per class) and parquet files are read like datasets. Their classes are matched by name, in an
-    export of ncfm by the recorded name, or by number if they have no other names. Files of arrays are read by
-    `read_arrays`. Images are uint8 or floats in [0, 1], channels first or last, flat or (C, ipc, ...), in which case
-    labels may be missing. Many published sets are stored normalised: floats outside [0, 1] need the name of their
-    normalisation, see `to_pixels`.
+    Folders (one folder per class) and parquet files are read by `read_image_files`, files of arrays by `read_arrays`,
+    also from a folder of them. Classes are matched by name or number, see `match_names` and `match_labels`. Images are
+    uint8 or floats in [0, 1], channels first or last, flat or (C, ipc, ...), in which case labels may be missing. Many
+    published sets are stored normalised: floats outside [0, 1] need the name of their normalisation, see `to_pixels`.
+    Images are never resized. Exports of ncfm come back with their class names, soft labels and formation.
 
     Args:
         path: of the set.
         real: the real data, for classes and image shape.
         normalized_by: how floats were normalised, see `to_pixels`.
+        factor: tiles per side, if the images are mosaics of another program, decoded as those of ncfm.
+        labels: how soft labels are used, see `read_labels`.
 
     Returns:
-        Images (n, c, h, w) and labels (n,) in the order of the real data's classes, and what was done to the pixels.
+        The images (n, c, h, w) with labels (n,) in the order of the real data's classes, and what was done to them.
 
     Raises:
         NcfmError: if the file is missing, damaged or of another format, or does not match the data.
     """
     path = path.expanduser()
-    if path.is_dir() or path.suffix == ".parquet":
-        if normalized_by not in (None, "none"):
-            raise InputError(f"{path}: image files are pixels; leave out normalized_by={normalized_by}.")
-        images = _from_source(path, real)
-        return External(images, _nonempty(_missing(images, real, path)))
-    if not path.is_file():
-        raise InputError(f"Expected a set at {path}, but there is none.")
-    arrays = read_arrays(path)
-    stored = _fitted(arrays.images, arrays.labels, real, path)
-    pixels = to_pixels(stored.images, real, normalized_by=normalized_by, where=str(path))
-    images = stored._replace(images=pixels.images)
-    notes = _nonempty(*arrays.notes, pixels.note, _missing(images, real, path))
-    return External(images, notes, pixels.shown)
+    stored = read_stored(path, real, normalized_by)
+    where = str(path)
+    _check_shape(stored, real, where)
+    pixels = to_pixels(stored.images, real, normalized_by=normalized_by or stored.recorded.normalized_by, where=where)
+    classes, soft, said = _matched(stored, real, where, labels)
+    missing, whitened = _missing(classes, real, where), _whitened(stored.recorded, real, where)
+    notes = tuple(filter(None, (*stored.notes, pixels.note, *said, missing, whitened)))
+    formation = _formation(stored.recorded, factor, real, where)
+    found = External(LabelledImages(pixels.images.contiguous(), classes), notes, pixels.shown, formation, soft)
+    _check_soft(found, where)
+    return found
 
 
-def _nonempty(*notes: str) -> tuple[str, ...]:
-    return tuple(note for note in notes if note)
+def _check_shape(stored: Stored, real: ImageSet, where: str) -> None:
+    """Check that the images are like the real ones. They are not resized: other pixels would be judged."""
+    images, shape = stored.images, (real.channels, real.image_size, real.image_size)
+    own = tuple(images.shape[1:])
+    if own != shape:
+        other_size = len(own) == 3 and own[0] == shape[0] and own[1] == own[2]
+        remedy = f" To evaluate at their size, resize the data: --set data.image_size={own[-1]}." if other_size else ""
+        raise InputError(
+            f"{where}: expected images of shape (n, {', '.join(map(str, shape))}) as {real.name} has, got "
+            f"{tuple(images.shape)}.{remedy}"
+        )
+    if len(images) == 0:
+        raise InputError(f"{where}: expected at least one image, got none.")
 
 
-def _missing(images: LabelledImages, real: ImageSet, path: Path) -> str:
+def _matched(stored: Stored, real: ImageSet, where: str, use: Use) -> tuple[Tensor, SoftLabels | None, tuple[str, ...]]:
+    """Labels and soft labels in the order of the real data's classes, with what was chosen."""
+    names = stored.recorded.class_names
+    count, num_classes = len(stored.images), len(names or real.class_names)
+    found = read_labels(stored.labels, count, num_classes, where, use)
+    if len(found.classes) != count:
+        raise InputError(
+            f"{where}: expected a label for each image, got {count} images with {len(found.classes)} labels."
+        )
+    logs, notes = found.log_probabilities, [found.note]
+    if stored.soft is not None and use != "hard":
+        extra = soft_labels(stored.soft, num_classes, where, use)
+        logs, notes = extra.log_probabilities, [*notes, extra.note]
+    matched = match_labels(found.classes, real, where) if names is None else match_names(names, real, where)
+    check_labels(found.classes, len(matched.at))
+    return matched.at[found.classes], _in_order(logs, matched.at, real), (*notes, matched.note)
+
+
+def _in_order(logs: Tensor | None, at: Tensor, real: ImageSet) -> SoftLabels | None:
+    """Soft labels with a column for every class of the real data; probability 0 of those that the set lacks."""
+    if logs is None:
+        return None
+    columns = torch.full((len(logs), real.num_classes), -torch.inf)
+    columns[:, at] = logs
+    return SoftLabels(columns, None, real.num_classes)
+
+
+def _formation(recorded: Recorded, factor: int | None, real: ImageSet, where: str) -> Formation:
+    """How the images are decoded: as an export records, or as the caller says."""
+    if recorded.formation is not None:
+        if factor not in (None, recorded.formation.factor):
+            raise InputError(f"{where} records factor {recorded.formation.factor}; leave out factor {factor}.")
+        return recorded.formation
+    if factor is None:
+        return WHOLE
+    check_factor(real.image_size, factor)
+    return Formation(factor)
+
+
+def _check_soft(found: External, where: str) -> None:
+    """Check that there are as many soft labels as training images."""
+    if found.soft_labels is None:
+        return
+    count = len(found.decoded().labels)
+    if len(found.soft_labels) != count:
+        got = len(found.soft_labels)
+        raise InputError(f"{where}: expected soft labels of its {count} training images, got {got} soft labels.")
+
+
+def _missing(classes: Tensor, real: ImageSet, where: str) -> str:
     """A note on classes without images; empty if there are none."""
-    present = set(images.labels.tolist())
+    present = set(classes.tolist())
     missing = [name for i, name in enumerate(real.class_names) if i not in present]
     if not missing:
         return ""
     named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-    return f"{path}: {len(missing)} of {real.num_classes} classes have no images: {named}."
+    return f"{where}: {len(missing)} of {real.num_classes} classes have no images: {named}."
 
 
-def _from_source(path: Path, real: ImageSet) -> LabelledImages:
-    """An image folder or parquet file, its classes matched with those of the real data."""
-    found = load_images(str(path), image_size=real.image_size, channels=real.channels)
-    numbers = {name: i for i, name in enumerate(unique_names(real.class_names))}
-    folders = _exported_folders(path)
-    if folders is not None and set(found.class_names) <= folders.keys():  # names that a file system does not accept
-        found = replace(found, class_names=tuple(folders[name] for name in found.class_names))
-    if not set(found.class_names) <= numbers.keys():
-        numbers = {str(i): i for i in range(real.num_classes)}
-    unknown = [name for name in found.class_names if name not in numbers]
-    if unknown:
-        raise InputError(
-            f"{path} has classes that are missing from {real.name}: {', '.join(unknown[:5])}. Known: "
-            f"{', '.join(real.class_names[:10])}{', ...' if real.num_classes > 10 else ''}; or numbers from 0."
-        )
-    at = torch.tensor([numbers[name] for name in found.class_names])
-    return LabelledImages(to_float(found.train.images), at[found.train.labels])
-
-
-def unique_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """Distinct class names: the second "crane" is called "crane (2)".
-
-    >>> unique_names(["crane", "dog", "crane"])
-    ('crane', 'dog', 'crane (2)')
-    """
-    names: list[str] = []
-    for name in class_names:
-        own, number = name, 1
-        while own in names or (number > 1 and own in class_names):
-            number += 1
-            own = f"{name} ({number})"
-        names.append(own)
-    return tuple(names)
-
-
-def _exported_folders(path: Path) -> dict[str, str] | None:
-    """Class names by folder, if ncfm exported the images; else None."""
-    index = read_json(path / CLASSES_FILE) if (path / CLASSES_FILE).is_file() else None
-    if not isinstance(index, dict) or index.get("format") != CLASSES_FORMAT or "folders" not in index:
-        return None
-    return dict(zip(index["folders"], unique_names(index["class_names"]), strict=True))
-
-
-def _fitted(images: Tensor, labels: Tensor | None, real: ImageSet, path: Path) -> LabelledImages:
-    """Images, as they are stored, and labels in the form of this package."""
-    shape = (real.channels, real.image_size, real.image_size)
-    if labels is None and images.ndim == 5 and len(images) == real.num_classes:
-        labels = torch.arange(real.num_classes).repeat_interleave(images.shape[1])
-    if labels is None:
-        other = partner(path)
-        raise InputError(
-            f"{path}: expected labels named {', '.join(LABEL_KEYS)},{f' or a file {other.name},' if other else ''} or "
-            f"images of shape ({real.num_classes}, ipc, {', '.join(map(str, shape))}), got images of shape "
-            f"{tuple(images.shape)} without labels."
-        )
-    if images.ndim == 5:
-        images = images.flatten(0, 1)
-    if images.ndim == 3 and real.channels == 1:
-        images = images[:, None]
-    if images.ndim == 4 and images.shape[1:] != shape and images.shape[1:] == (*shape[1:], shape[0]):
-        images = images.permute(0, 3, 1, 2)
-    check_one_class(labels, str(path))
-    if labels.ndim == 2 and labels.shape[1] == real.num_classes > 1 and labels.is_floating_point():
-        raise InputError(f"{path}: expected class indices as labels, got soft labels {tuple(labels.shape)}.")
-    labels = labels.flatten()
-    if images.shape[1:] != shape or len(images) != len(labels):
-        raise InputError(
-            f"{path}: expected images of shape (n, {', '.join(map(str, shape))}) as {real.name} has, with n labels; "
-            f"got {tuple(images.shape)} with {len(labels)} labels."
-        )
-    if labels.is_floating_point() and not torch.equal(labels, labels.round()):
-        raise InputError(f"{path}: expected class indices as labels, got {labels.dtype} with fractions.")
-    labels = labels.long()
-    check_labels(labels, real.num_classes)
-    return LabelledImages(images.contiguous(), labels)
+def _whitened(recorded: Recorded, real: ImageSet, where: str) -> str:
+    """A note if networks were shown whitened images, and are not now."""
+    if not recorded.whitened or real.whitened:
+        return ""
+    return f"{where}: the set was distilled for ZCA-whitened images; evaluate it with --set data.zca=true."

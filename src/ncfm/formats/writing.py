@@ -12,10 +12,10 @@ from ncfm._utils.outside import is_outside
 from ncfm.formats.arrays import write_ddranking, write_npz, write_pt
 from ncfm.formats.card import set_card
 from ncfm.formats.content import Content, Format
+from ncfm.formats.export_facts import CLASSES_FILE, CLASSES_FORMAT
 from ncfm.formats.outside import outside_format
 from ncfm.formats.parquet import write_hf, write_parquet
 from ncfm.formats.png import write_png
-from ncfm.formats.reading import CLASSES_FILE, CLASSES_FORMAT
 from ncfm.results.image_grid import save_image_grid
 from ncfm.synthetic.storage import FACTS_FILE, FORMAT, check_bits, load, save
 from ncfm.synthetic.synthetic_set import SyntheticSet

@@ -41,15 +41,17 @@ def offers_features(module: nn.Module) -> bool:
     return callable(getattr(module, "forward_features", None)) and hasattr(module, "num_features")
 
 
-def as_network(module: nn.Module) -> Network:
-    """View a module as a `Network`.
+def as_network(module: nn.Module, name: str | None = None) -> Network:
+    """View a module as a `Network`; ``name`` is that of the network, for messages.
 
     Raises:
         NcfmError: if it lacks ``forward_features`` or ``num_features``.
     """
     if not offers_features(module):
+        who = f"The network {name!r}: {type(module).__name__}" if name else type(module).__name__
         raise InputError(
-            f"{type(module).__name__} has no forward_features and num_features, which feature extractors need; "
-            "add both, as in ncfm.networks.ConvNet, or wrap it in ncfm.networks.Hooked."
+            f"{who} has no forward_features and num_features, which feature extractors need, and no "
+            "last nn.Linear whose input could be its features; add both, as in ncfm.networks.ConvNet, or end it with "
+            "an nn.Linear (ncfm.networks.Hooked)."
         )
     return cast("Network", module)

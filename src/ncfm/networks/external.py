@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from ncfm._utils.checks import InputError
+from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.outside import load_callable
 from ncfm.networks.base import as_network, offers_features
 from ncfm.networks.hooked import PROBES, Hooked, probe
@@ -57,7 +57,7 @@ def timm_factory(model: str) -> Factory:
                 f"timm cannot create {model!r} for images of {image_size} px and {channels} channels: {error}"
             ) from error
         _check(module, TIMM + model, channels, num_classes, image_size)
-        return Hooked(module, (channels, image_size, image_size))
+        return _with_features(module, (channels, image_size, image_size))
 
     return make
 
@@ -66,7 +66,7 @@ def local_factory(name: str) -> Factory:
     """Factory for the user's ``module:callable``, such as ``my_networks:make`` for ``def make`` in ``my_networks.py``.
 
     The module is imported with the current folder first on Python's path. Networks without ``forward_features`` and
-    ``num_features`` are `Hooked`.
+    ``num_features`` are `Hooked`, if they have a last linear layer.
 
     Raises:
         NcfmError: if there is no such module or callable, or, when called, if it returns no network for these images.
@@ -77,21 +77,36 @@ def local_factory(name: str) -> Factory:
 def checked_factory(name: str, factory: Factory) -> Factory:
     """A user's factory with checks of the networks that it returns, which are `Hooked` if they have no features.
 
+    A network that cannot be hooked is returned as it is: students need no features.
+
     Raises:
         NcfmError: if it is not callable with the three keywords, or, when called, if it returns no network.
     """
     check_factory(name, factory)
 
     def make(*, channels: int, num_classes: int, image_size: int) -> nn.Module:
-        module = factory(channels=channels, num_classes=num_classes, image_size=image_size)
+        try:
+            module = factory(channels=channels, num_classes=num_classes, image_size=image_size)
+        except NcfmError:
+            raise
+        except Exception as error:  # the user's code may raise anything
+            raise RunError(f"The network {name!r} failed: {type(error).__name__}: {error}") from error
         _check(module, name, channels, num_classes, image_size)
         image_shape = (channels, image_size, image_size)
         if not offers_features(module):
-            return Hooked(module, image_shape)
+            return _with_features(module, image_shape)
         _check_features(module, name, image_shape)
         return module
 
     return make
+
+
+def _with_features(module: nn.Module, image_shape: tuple[int, ...]) -> nn.Module:
+    """The network with features if it can be `Hooked`. If not, it can be a student, and `as_network` refuses it."""
+    try:
+        return Hooked(module, image_shape)
+    except InputError:  # without a last linear layer
+        return module
 
 
 def check_factory(name: str, factory: Factory) -> None:
@@ -111,7 +126,7 @@ def _check(module: object, name: str, channels: int, num_classes: int, image_siz
     if not isinstance(module, nn.Module):
         raise InputError(f"The network {name!r} must be a torch.nn.Module, got a {type(module).__name__}.")
     image_shape = (channels, image_size, image_size)
-    shape = tuple(probe(module, image_shape).shape)
+    shape = tuple(probe(module, image_shape, name=name).shape)
     if shape != (PROBES, num_classes):
         raise InputError(
             f"The network {name!r} returns {shape} for {PROBES} images of shape {image_shape}; "
@@ -121,7 +136,7 @@ def _check(module: object, name: str, channels: int, num_classes: int, image_siz
 
 def _check_features(module: nn.Module, name: str, image_shape: tuple[int, ...]) -> None:
     network = as_network(module)
-    shape = tuple(probe(module, image_shape, network.forward_features).shape)
+    shape = tuple(probe(module, image_shape, network.forward_features, name=name).shape)
     if shape != (PROBES, network.num_features):
         raise InputError(
             f"forward_features of the network {name!r} returns {shape} for {PROBES} images; expected "

@@ -71,10 +71,16 @@ class Hooked(nn.Module):
 
 
 @torch.no_grad()
-def probe(module: nn.Module, image_shape: Sequence[int], forward: Callable[[Tensor], object] | None = None) -> Tensor:
+def probe(
+    module: nn.Module,
+    image_shape: Sequence[int],
+    forward: Callable[[Tensor], object] | None = None,
+    *,
+    name: str | None = None,
+) -> Tensor:
     """Output of a module for a batch of zeros, (PROBES, c, h, w), in evaluation mode; the mode is restored.
 
-    ``forward`` is the module itself, or a method of it.
+    ``forward`` is the module itself, or a method of it; ``name`` is that of the network, for messages.
 
     Raises:
         NcfmError: if it fails, or does not return a tensor.
@@ -82,16 +88,17 @@ def probe(module: nn.Module, image_shape: Sequence[int], forward: Callable[[Tens
     like = next(module.parameters(), torch.zeros(()))
     images = torch.zeros((PROBES, *image_shape), dtype=like.dtype, device=like.device)
     training = module.training
+    who = f"The network {name!r}: {type(module).__name__}" if name else type(module).__name__
     module.eval()
     try:
         found = (forward or module)(images)
     except Exception as error:  # the user's code may raise anything
         what = f"{type(error).__name__}: {error}"
-        raise InputError(f"{type(module).__name__} fails on images of shape {tuple(images.shape)}: {what}") from error
+        raise InputError(f"{who} fails on images of shape {tuple(images.shape)}: {what}") from error
     finally:
         module.train(training)
     if not isinstance(found, Tensor):
-        raise InputError(f"{type(module).__name__} must return one tensor, not a {type(found).__name__}.")
+        raise InputError(f"{who} must return one tensor, not a {type(found).__name__}.")
     return found
 
 

@@ -15,13 +15,13 @@ from torch import Tensor
 from ncfm._utils.checks import InputError, NcfmError
 from ncfm._utils.files import read_json
 from ncfm._utils.types import Statistics
-from ncfm.config.resolve import CONFIG_FILE, FINGERPRINT
+from ncfm.config.resolve import FINGERPRINT
 from ncfm.config.schema import RunConfig, dotted, make_config, parse_setting
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import SNAPSHOTS_FOLDER, Snapshot, read_snapshots
 from ncfm.evaluation import interval
-from ncfm.synthetic.storage import FACTS_FILE, SCORES_FILE, SET_FOLDER, load, read_scores
+from ncfm.synthetic.storage import CONFIG_FILE, FACTS_FILE, SCORES_FILE, SET_FOLDER, load, read_scores
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 COMPARISON_FILE = "comparison.json"  # of `ncfm compare`, in the folder above its runs

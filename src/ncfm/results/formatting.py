@@ -23,14 +23,16 @@ def mean_of(mean: float, std: float, low: float | None) -> str:
 
 
 def interval_of(low: float | None, high: float | None) -> str:
-    """A 95 % interval in percent; - for none.
+    """A 95 % interval of an accuracy in percent; - for none.
 
-    >>> interval_of(0.653, 0.677), interval_of(None, None)
-    ('65.3 to 67.7', '-')
+    Student's t does not know that an accuracy lies in [0, 1]: what is beyond is cut off.
+
+    >>> interval_of(0.653, 0.677), interval_of(-0.12, 0.3), interval_of(None, None)
+    ('65.3 to 67.7', '0.0 to 30.0', '-')
     """
     if low is None or high is None or math.isnan(low):
         return "-"
-    return f"{100 * low:.1f} to {100 * high:.1f}"
+    return f"{100 * max(low, 0):.1f} to {100 * min(high, 1):.1f}"
 
 
 def of_row(row: Mapping[str, str]) -> tuple[str, str]:

@@ -18,12 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import InputError, NcfmError, RunError, check_finite
+from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.files import content_hash, read_json, read_tensors, write_json, write_tensors
 from ncfm._utils.locks import taking_turns
 from ncfm._utils.types import Statistics, Whitening
 from ncfm._utils.version import __version__
 from ncfm.data.image_set import to_float, to_uint8
+from ncfm.data.pixels import check_pixels
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
@@ -33,7 +34,7 @@ BITS = (32, 8)  # per stored value: float32, or one of 256 levels
 IMAGES_FILE, FACTS_FILE = "images.safetensors", "set.json"
 WHITENING_FILE = "whitening.safetensors"
 LABELS_FILE = "labels.safetensors"
-SET_FOLDER, SCORES_FILE = "synthetic", "scores.json"  # in a run folder
+SET_FOLDER, SCORES_FILE, CONFIG_FILE = "synthetic", "scores.json", "config.json"  # in a run folder
 
 
 def save(synthetic: SyntheticSet, folder: str | Path, *, bits: int = 32) -> Path:
@@ -52,10 +53,10 @@ def save(synthetic: SyntheticSet, folder: str | Path, *, bits: int = 32) -> Path
         The folder.
 
     Raises:
-        NcfmError: if values are not finite, or the folder cannot be written.
+        NcfmError: if values are not finite or outside [0, 1], or the folder cannot be written.
     """
     folder = Path(folder)
-    check_finite(synthetic.images, "The synthetic images")
+    check_pixels(synthetic.images, "The synthetic images")
     images = synthetic.images.detach().cpu()
     if check_bits(bits, BITS) == 8:
         images = to_uint8(images)
@@ -76,12 +77,17 @@ def load(path: str | Path) -> SyntheticSet:
     A set in a run folder gets the scores of the run in addition to those stored with it.
 
     Raises:
-        NcfmError: if there is no set, or it is damaged, or another program wrote it.
+        NcfmError: if there is no set, its run is not finished, it is damaged, or another program wrote it.
     """
     folder = Path(path).expanduser()
     if not (folder / FACTS_FILE).is_file() and (folder / SET_FOLDER / FACTS_FILE).is_file():
         folder = folder / SET_FOLDER
     if not (folder / FACTS_FILE).is_file():
+        if is_run(folder):
+            raise InputError(
+                f"The run in {folder} is not finished and has no set yet; go on with it: the same `ncfm distill` "
+                "command with --resume."
+            )
         state = "exists but holds none" if folder.is_dir() else "does not exist"
         raise InputError(
             f"Expected a synthetic set (a folder with {FACTS_FILE} and {IMAGES_FILE}), "
@@ -94,6 +100,15 @@ def load(path: str | Path) -> SyntheticSet:
         return _from_facts(folder, facts)
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{folder / FACTS_FILE} is damaged: {type(error).__name__} {error}.") from error
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run, finished or not."""
+    try:
+        described = read_json(folder / CONFIG_FILE)
+    except NcfmError:  # none, or of another program
+        return False
+    return isinstance(described, dict) and {"data", "ipc", "config"} <= described.keys()
 
 
 def read_scores(path: Path) -> list[dict[str, Any]]:

@@ -16,12 +16,12 @@ from ncfm._utils.checks import InputError, NcfmError
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.files import read_json
 from ncfm.config.build import build_data
-from ncfm.config.resolve import CONFIG_FILE, FINGERPRINT, data_of_set
+from ncfm.config.resolve import FINGERPRINT, data_of_set
 from ncfm.config.schema import RunConfig, make_config
 from ncfm.data.digests import image_digests
 from ncfm.data.image_set import ImageSet
 from ncfm.data.sources import short_name
-from ncfm.synthetic.storage import FACTS_FILE, SET_FOLDER
+from ncfm.synthetic.storage import CONFIG_FILE, FACTS_FILE, SET_FOLDER
 
 # --- sets ---------------------------------------------------------------------------------------------------
 

@@ -13,10 +13,8 @@ from ncfm.config.distribution_matching import check_start
 from ncfm.config.resolve import Settings, check_folder, describe_run, resolve_config
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
-from ncfm.synthetic.formation import Formation
-from ncfm.synthetic.initialization import check_extension
-from ncfm.synthetic.storage import load
 from ncfm.workflows.changed_data import check_data_of_run
+from ncfm.workflows.extension import check_earlier
 from ncfm.workflows.stages import distill_into, prepare, train_pool
 
 
@@ -67,9 +65,7 @@ def distill(
         images, machine = prepare(data, config, data_dir)
         if folder is not None and resume:
             ranks.on_main_process(lambda: check_data_of_run(folder, images))
-        if d.extend is not None:  # before minutes of work, too
-            shape = (ipc, images.channels, images.image_size, images.image_size)
-            check_extension(load(d.extend), images.class_names, shape, Formation.of(d))
+        check_earlier(d, images, ipc)  # before minutes of work, too
         reporter = reporter or Silent()
         pool = train_pool(images, config, machine, reporter)
         return distill_into(images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter)

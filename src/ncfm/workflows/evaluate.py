@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ncfm._utils.checks import InputError
 from ncfm._utils.progress import Reporter, Silent
 from ncfm._utils.types import LabelledImages
 from ncfm.config.build import build_targets
 from ncfm.config.resolve import Settings, config_of_set, data_of_set
+from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
+from ncfm.data.pixels import check_pixels
 from ncfm.evaluation import EvaluationResult
+from ncfm.formats.external import External
+from ncfm.formats.label_arrays import Use
+from ncfm.formats.labelled import labelled_images
 from ncfm.formats.normalization import to_pixels
-from ncfm.formats.reading import External, is_set, read_external
+from ncfm.formats.reading import is_set, read_external
+from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.changed_data import check_data_of_set
@@ -21,13 +29,14 @@ from ncfm.workflows.stages import evaluate_images, prepare, train_teachers
 
 
 def evaluate(
-    synthetic: SyntheticSet | LabelledImages | str | Path,
+    synthetic: SyntheticSet | LabelledImages | tuple[Any, Any] | str | Path,
     on: str | ImageSet | None = None,
     *,
     settings: Settings | None = None,
     seed: int | None = None,
     data_dir: str | Path | None = None,
     normalized_by: str | None = None,
+    factor: int | None = None,
     changed_data: bool = False,
     fresh: bool = False,
     reporter: Reporter | None = None,
@@ -38,14 +47,16 @@ def evaluate(
     the set's recipe label every batch; they are trained first, or found in the cache.
 
     Args:
-        synthetic: a set, its folder, plain labelled images in [0, 1], or a file or folder that another program wrote
-            (see `ncfm.formats.reading.read_external`).
+        synthetic: a set, its folder, plain images and labels (see `ncfm.formats.labelled.labelled_images`), or a file
+            or folder that another program wrote (see `ncfm.formats.reading.read_external`).
         on: the real data; default: those that the set was made from. Required for external formats.
         settings: such as ``{"evaluate.runs": 10, "evaluate.network": "convnet3"}``; the set's own recipe otherwise.
         seed, data_dir, reporter: as in `distill`.
         normalized_by: how the floats of an external set or of plain images were normalised: a name such as "cifar10",
             "zca", "none", or "MEAN,STD"; see `ncfm.formats.normalization.to_pixels`. Floats outside [0, 1] need it.
             What was chosen or done is reported by warnings.
+        factor: tiles per side of a stored image, if an external set consists of mosaics; every tile is a training
+            image, as in a set of ncfm. Exports of ncfm record it.
         changed_data: go on if the training images are not those that the set was made from. Data of another name than
             the set's, given by ``on``, need no such consent.
         fresh: train all students, also cached ones.
@@ -63,36 +74,60 @@ def evaluate(
     images, machine = prepare(data, config, data_dir)
     reporter = reporter or Silent()
     if isinstance(synthetic, SyntheticSet):
-        if normalized_by is not None:
-            raise InputError("A set of ncfm has pixels; leave out normalized_by.")
+        check_pixels(synthetic.images, "The synthetic images")
+        _check_own(synthetic, images, normalized_by, factor)
+        chosen: SyntheticSet | External = synthetic
     else:
-        synthetic, images = _external(synthetic, images, normalized_by, config.evaluate.labels == "teacher")
-    if isinstance(synthetic, SyntheticSet) and synthetic.class_names != images.class_names:
-        raise InputError(
-            f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
-            f"{', '.join(images.class_names[:5])}, ...; evaluate it on the data that it was made from."
-        )
+        chosen, images = _external(synthetic, images, config, normalized_by, factor)
     check_data_of_set(facts, on, images, config, data_dir, changed_data=changed_data)
     pool = None
     if config.evaluate.labels == "teacher":  # the set's own, whatever the students' seed
         of_set = config.model_copy(update={"seed": stored.get("seed", config.seed)})
         pool = train_teachers(images, of_set, machine, reporter)
-    soft = build_targets(config, synthetic.soft_labels if isinstance(synthetic, SyntheticSet) else None, pool)
-    train = synthetic.decoded() if isinstance(synthetic, SyntheticSet) else synthetic
-    return evaluate_images(train, images, config, machine, "students", reporter, soft=soft, fresh=fresh)
+    soft = build_targets(config, chosen.soft_labels, pool)
+    result = evaluate_images(chosen.decoded(), images, config, machine, "students", reporter, soft=soft, fresh=fresh)
+    if isinstance(chosen, SyntheticSet):
+        return result
+    return replace(result, num_stored=len(chosen.images.images), storage=chosen.storage(images.num_classes))
+
+
+def _check_own(synthetic: SyntheticSet, images: ImageSet, normalized_by: str | None, factor: int | None) -> None:
+    """Check that a set of ncfm fits the data, and that nothing is said of it that it records itself.
+
+    Raises:
+        InputError: otherwise.
+    """
+    if normalized_by is not None:
+        raise InputError("A set of ncfm has pixels; leave out normalized_by.")
+    if factor is not None:
+        raise InputError(f"A set of ncfm records its factor ({synthetic.factor}); leave out factor.")
+    if synthetic.class_names != images.class_names:
+        raise InputError(
+            f"The set has classes {', '.join(synthetic.class_names[:5])}, ..., the data "
+            f"{', '.join(images.class_names[:5])}, ...; evaluate it on the data that it was made from."
+        )
 
 
 def _external(
-    source: LabelledImages | str | Path, images: ImageSet, normalized_by: str | None, teacher_labels: bool
-) -> tuple[LabelledImages, ImageSet]:
-    """An external set as pixels, and the real data with the statistics by which networks are shown both."""
+    source: tuple[Any, Any] | str | Path,
+    images: ImageSet,
+    config: RunConfig,
+    normalized_by: str | None,
+    factor: int | None,
+) -> tuple[External, ImageSet]:
+    """An external set, and the real data with the statistics by which networks are shown both."""
+    labels = config.evaluate.labels
     if isinstance(source, (str, Path)):
-        found = read_external(Path(source), images, normalized_by=normalized_by)
+        use: Use = "hard" if labels == "teacher" else labels
+        found = read_external(Path(source), images, normalized_by=normalized_by, factor=factor, labels=use)
     else:
-        pixels = to_pixels(source[0], images, normalized_by=normalized_by, where="The images")
-        found = External(LabelledImages(pixels.images, source[1]), (pixels.note,) if pixels.note else (), pixels.shown)
-    if found.shown is not None and teacher_labels:
+        plain, notes = labelled_images(source, images, normalized_by=normalized_by)
+        pixels = to_pixels(plain.images, images, normalized_by=normalized_by, where="The images")
+        notes += (pixels.note,) if pixels.note else ()
+        formation = Formation(1 if factor is None else factor)
+        found = External(LabelledImages(pixels.images, plain.labels), notes, pixels.shown, formation)
+    if found.shown is not None and labels == "teacher":
         raise InputError("evaluate.labels=teacher needs images as the teachers know them; use hard labels with zca.")
     for note in found.notes:
         warnings.warn(note, stacklevel=3)
-    return found.images, images if found.shown is None else images.with_statistics(found.shown)
+    return found, images if found.shown is None else images.with_statistics(found.shown)

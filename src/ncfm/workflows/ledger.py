@@ -135,7 +135,8 @@ class _Evaluator:
         of_data = {f"data.{key}": value for key, value in facts.get("config", {}).get("data", {}).items()}
         config = self.config({key: value for key, value in of_data.items() if key != "data.zca"})
         images, machine = prepare(data, config, self.data_dir)
-        ipc = max(round(result.num_images / images.num_classes), 1) if own is None else own.ipc
+        stored = result.num_images if result.num_stored is None else result.num_stored
+        ipc = max(round(stored / images.num_classes), 1) if own is None else own.ipc
         baselines = {method: self.baseline(method, images, config, machine, ipc) for method in BASELINES}
         network = config.evaluate.network
         conditions = asdict(Conditions.here(machine.device))

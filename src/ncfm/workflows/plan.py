@@ -28,6 +28,7 @@ from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.fit import accuracy, fit, steps_per_epoch
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import network_for
+from ncfm.workflows.extension import read_earlier
 from ncfm.workflows.stages import prepare
 
 WARM_UP = 2  # untimed first steps of each stage, with allocations and compilation
@@ -151,7 +152,8 @@ def _distilling(
     short = config.model_copy(update={"distill": few, "machine": config.machine.model_copy(update={"log": None})})
     networks = loop.needs(config).untrained(images, config, machine)
     control = RunControl(on_iteration=clock.tick, log_every=10**9)
-    result = loop.run(images, networks, short, machine, ipc=ipc, control=control)
+    earlier = read_earlier(config.distill, images)
+    result = loop.run(images, networks, short, machine, ipc=ipc, control=control, extend=earlier)
     return Stage("distilling", "iteration", config.distill.iterations, clock.median), result.images_per_pass
 
 

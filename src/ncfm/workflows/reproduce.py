@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import best_effort, read_json, write_json
 from ncfm._utils.progress import Reporter, Silent
-from ncfm.config.resolve import CONFIG_FILE, Settings, check_folder, describe_run, resolve_config, variant_of
+from ncfm.config.resolve import Settings, check_folder, describe_run, resolve_config, variant_of
 from ncfm.distillation import Interrupted
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation.statistics import Comparison, compare_summaries
 from ncfm.formats.reading import is_set
 from ncfm.results.files import append_rows
 from ncfm.results.rows import AccuracyRow
-from ncfm.synthetic.storage import SCORES_FILE, add_scores, load
+from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, add_scores, load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.distill import distill
 from ncfm.workflows.evaluate import evaluate

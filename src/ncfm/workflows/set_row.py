@@ -23,6 +23,7 @@ def row_of_set(
     seed: int | None = None,
     variant: str | None = None,
     normalized_by: str | None = None,
+    factor: int | None = None,
 ) -> AccuracyRow:
     """The results row of a set that `ncfm.evaluate` has evaluated.
 
@@ -31,15 +32,15 @@ def row_of_set(
         evaluation: its evaluation.
         on, settings, seed: of the evaluation.
         variant: what differs from the recipe; default: what the set records, or the name of an external one.
-        normalized_by: of an external set, as it was given; the variant names it.
+        normalized_by, factor: of an external set, as they were given; the variant names them.
     """
     own = synthetic if isinstance(synthetic, SyntheticSet) else None
     facts = {} if own is None else own.facts
     config = make_config(facts.get("config", {}), nest(settings), {} if seed is None else {"seed": seed})
-    storage = evaluation.num_images / len(evaluation.per_class) if own is None else own.storage
+    ipc, storage = _stored(evaluation) if own is None else (own.ipc, own.storage)
     recorded = Path(str(synthetic)).name if own is None else facts.get("variant", "")
-    if normalized_by is not None:
-        recorded = f"{recorded},normalized_by={normalized_by}"
+    given = {"normalized_by": normalized_by, "factor": factor}
+    recorded = ",".join([recorded, *(f"{name}={value}" for name, value in given.items() if value is not None)])
     scored = Scored(
         name="",
         method=facts.get("method", "foreign"),
@@ -49,5 +50,11 @@ def row_of_set(
         storage=storage,
         **{cost: facts.get(cost) for cost in COSTS},
     )
-    ipc = round(storage) if own is None else own.ipc
     return accuracy_row(scored, on or facts.get("data", "unknown"), ipc, config)
+
+
+def _stored(evaluation: EvaluationResult) -> tuple[int, float]:
+    """Images per class and storage of an external set."""
+    count = evaluation.num_images if evaluation.num_stored is None else evaluation.num_stored
+    per_class = count / len(evaluation.per_class)
+    return round(per_class), per_class if evaluation.storage is None else evaluation.storage

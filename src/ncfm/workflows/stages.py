@@ -20,7 +20,7 @@ from ncfm.config.loops import loop_of
 from ncfm.config.methods import usual_method
 from ncfm.config.more_iterations import RAISED_AT, raised_at, suffix_of_variant
 from ncfm.config.pools import TEACHERS, P, PoolSource
-from ncfm.config.resolve import CONFIG_FILE, FINGERPRINT, NUMERICS, describe_run, variant_of
+from ncfm.config.resolve import FINGERPRINT, NUMERICS, data_folder, describe_run, variant_of
 from ncfm.config.schema import RunConfig, dotted
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
@@ -33,10 +33,11 @@ from ncfm.networks.registry import is_own
 from ncfm.results.files import Conditions, code_version, command_line, library_versions
 from ncfm.results.image_grid import save_image_grid
 from ncfm.synthetic.soft_labels import StudentTargets
-from ncfm.synthetic.storage import SET_FOLDER, save, set_scores_aside
+from ncfm.synthetic.storage import CONFIG_FILE, SET_FOLDER, save, set_scores_aside
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.changed_data import fingerprint_of_run
+from ncfm.workflows.extension import read_earlier
 
 PICTURE_FILE = "images.png"
 
@@ -109,22 +110,29 @@ def distill_into(
             i if budget is None else min(int(metrics["seconds"]), math.ceil(budget)), _note(metrics)
         ),
     )
-    result = loop_of(config).run(images, pool, config, machine, ipc=ipc, control=control)
+    earlier = read_earlier(config.distill, images)
+    result = loop_of(config).run(images, pool, config, machine, ipc=ipc, control=control, extend=earlier)
     reporter.end()
-    facts = described | {
-        "training_images": len(images.train),
-        "data_problems": list(images.problems),
-        "method": method or usual_method(config.objective.name).name,
-        "variant": _variant(images.name, ipc, config, described.get(RAISED_AT, [])) if variant is None else variant,
-        "iterations": result.iterations,
-        "teacher_seconds": round(pool.seconds, 3),
-        "distill_seconds": round(result.seconds, 3),
-        "distill_memory_mb": round(result.peak_memory_mb, 1),
-        "command": command_line(),
-        "code": code_version(),
-        "versions": library_versions(),
-        "device": describe_device(machine.device),
-    }
+    facts = (
+        described
+        | data_folder(images.name)
+        | {
+            "training_images": len(images.train),
+            "data_problems": list(images.problems),
+            "method": method or usual_method(config.objective.name).name,
+            "variant": (
+                _variant(images.name, ipc, config, described.get(RAISED_AT, [])) if variant is None else variant
+            ),
+            "iterations": result.iterations,
+            "teacher_seconds": round(pool.seconds, 3),
+            "distill_seconds": round(result.seconds, 3),
+            "distill_memory_mb": round(result.peak_memory_mb, 1),
+            "command": command_line(),
+            "code": code_version(),
+            "versions": library_versions(),
+            "device": describe_device(machine.device),
+        }
+    )
     result = replace(result, synthetic=replace(result.synthetic, facts=facts))
     if folder is not None:
         machine.ranks.on_main_process(lambda: _write(result.synthetic, folder))

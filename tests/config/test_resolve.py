@@ -1,0 +1,33 @@
+"""The data that a set records, used from another folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ncfm._utils.checks import NcfmError
+from ncfm.config.resolve import data_folder, data_of_set
+
+
+def test_a_relative_path_is_recorded_with_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert data_folder("photos") == {"data_folder": str(tmp_path)}
+    monkeypatch.setattr(Path, "home", lambda: tmp_path.parent)
+    assert data_folder("photos") == {"data_folder": f"~/{tmp_path.name}"}
+    for other in ("digits", "hf:owner/photos", str(tmp_path / "photos"), "~/photos", "arrays"):
+        assert data_folder(other) == {}
+
+
+def test_a_relative_path_is_found_only_where_it_was(tmp_path, monkeypatch):
+    (tmp_path / "here" / "photos").mkdir(parents=True)
+    facts = {"data": "photos", "data_folder": "~/here"}
+    monkeypatch.chdir(tmp_path / "here")
+    assert data_of_set(facts, None) == "photos"
+    monkeypatch.chdir(tmp_path)
+    assert data_of_set(facts, "here/photos") == "here/photos"
+    with pytest.raises(NcfmError, match=r"path relative to ~/here, .* name the data: --on ~/here/photos"):
+        data_of_set(facts, None)
+    assert data_of_set({"data": "photos"}, None) == "photos"  # of an earlier version: loading it says more
+    assert data_of_set({"data": "digits"}, None) == "digits"
