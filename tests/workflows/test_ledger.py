@@ -81,3 +81,24 @@ def test_what_has_been_evaluated_is_not_evaluated_again(rows, folder, tmp_path):
 def test_unknown_names_are_refused(folder):
     with pytest.raises(ncfm.InputError, match=r"no set 'their'; its sets are ours, theirs.npz"):
         ncfm.ledger(folder, only=["their"], settings=EVALUATED)
+
+
+@pytest.mark.filterwarnings("ignore:.*left out, since they have no entry")
+def test_a_set_that_cannot_be_evaluated_says_why(folder, tmp_path):
+    entries = tmp_path / "entries.toml"
+    entries.write_text('["theirs.npz"]\non = "digits"\nleft_out = "It has no pixels."\n')
+    with pytest.warns(UserWarning, match=r"theirs\.npz: left out\. It has no pixels\."):
+        assert ncfm.ledger(folder, entries=entries, only=["theirs.npz"], settings=EVALUATED) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*left out", "ignore:.*its labels", "ignore:.*labels are")
+def test_mosaics_and_soft_labels_are_read_as_the_entry_says(digits, tmp_path):
+    mosaics = select("mosaic", digits, None, ipc=1, factor=2, generator=generator(0, "mosaic"))
+    images, labels = mosaics.images.flatten(0, 1), np.eye(10)[mosaics.stored_labels.numpy()] * 4.0 - 0.4
+    np.savez(tmp_path / "theirs.npz", images=images.numpy(), labels=labels)
+    entry = '["theirs.npz"]\non = "digits"\nfactor = 2\nlabels = "hard"\n'
+    (tmp_path / "ledger.toml").write_text(entry)
+    (row,) = ncfm.ledger(tmp_path, settings=EVALUATED)
+    assert (row.ipc, row.num_images) == (1, 40)
+    same = ncfm.evaluate(mosaics.decoded(), "digits", settings=EVALUATED | {"evaluate.protocol": "dsa-2021"}, seed=0)
+    assert row.accuracy_mean == same.accuracy_mean

@@ -23,8 +23,9 @@ LISTED = 8  # pictures of sets that are listed one by one
 
 # The names are not imported: `--help` must not wait for PyTorch. A test compares them.
 METHODS_HELP = (
-    "Methods: ncfm, gaussian, mean, mse, mmd, dsdm, dm, mtt, datm, random, herding, kcenter, kmeans, mosaic, rded, "
-    f"rded-teacher, full; or MODULE:CALLABLE, an objective of your own. Default {DEFAULT}, or none with --ablation."
+    "Methods: ncfm, gaussian, mean, mse, mmd, dsdm, fisher, entropic, dm, mtt, datm, random, herding, kcenter, kmeans, "
+    "mosaic, rded, rded-teacher, full; or MODULE:CALLABLE, an objective of your own. "
+    f"Default {DEFAULT}, or none with --ablation."
 )
 ABLATION_HELP = (
     "Ablations: adversary, alpha, bandwidth, calibration, correction, discrepancy, factor, family, fast, frequencies, "

@@ -21,9 +21,10 @@ LITTER = frozenset(
         "$recycle.bin",
         "system volume information",
         "lost+found",  # at the root of Linux file systems
+        "classes.json",  # the index of an export of ncfm
     }
 )
-"""Names in lower case that systems leave in folders. With hidden names they are left out without a remark."""
+"""Names in lower case that systems leave in folders. Like hidden names they are left out without a remark."""
 
 
 @dataclass

@@ -55,7 +55,9 @@ def read_image_files(path: Path, channels: int | None = None) -> ImageFiles:
     recorded, folders = _facts(path)
     names, labels = _named(found, recorded, folders)
     split = "" if found.test is None else f"{path}: its test split is left unread."
-    problems = [f"{path}: {line}" for line in found.problems if not line.startswith("train: no images of class")]
+    soft = _soft_file(path)
+    read = ("train: no images of class", *([f"train: 1 file left unread: 1 {soft.suffix}"] if soft else []))
+    problems = [f"{path}: {line}" for line in found.problems if not line.startswith(read)]
     notes = tuple(note for note in (*problems, split) if note)
     return ImageFiles(found.train.images, labels, _soft(path), recorded._replace(class_names=names), notes)
 
@@ -117,8 +119,13 @@ def _soft(path: Path) -> Tensor | None:
     files = [path] if path.is_file() else _parquet_files(path)
     if files:
         return _soft_column(files)
-    found = next((path / name for name in SOFT_FILES if (path / name).is_file()), None)
+    found = _soft_file(path)
     return None if found is None else read_labels_file(found, path.name)
+
+
+def _soft_file(folder: Path) -> Path | None:
+    """The file of soft labels in a folder of classes."""
+    return next((folder / name for name in SOFT_FILES if (folder / name).is_file()), None)
 
 
 def _parquet_files(folder: Path) -> list[Path]:

@@ -21,10 +21,13 @@ class LedgerEntry:
     path: Path
     on: str | None = None  # the real data; None: those that a set of ncfm records
     normalized_by: str | None = None  # as in `ncfm.evaluate`
+    factor: int | None = None  # as in `ncfm.evaluate`
+    labels: str | None = None  # as the setting ``evaluate.labels``
     method: str = ""
     published: float | None = None  # accuracy in percent, as published
     source: str = ""  # where the set and the number are from
     note: str = ""
+    left_out: str = ""  # why the set cannot be evaluated
 
     @property
     def is_own(self) -> bool:

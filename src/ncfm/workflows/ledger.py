@@ -77,6 +77,9 @@ def ledger(
     for entry in found:
         if only and entry.path.name not in only:
             continue
+        if entry.left_out:
+            warnings.warn(f"{entry.path.name}: left out. {entry.left_out}", stacklevel=2)
+            continue
         if results is not None and evaluator.has_row(entry, Path(results)):
             continue
         rows.append(evaluator.row(entry))
@@ -122,13 +125,15 @@ class _Evaluator:
             raise InputError(
                 f"{entry.path.name}: its entry must name the data that it was made from, as on = 'cifar10'."
             )
+        chosen = {} if entry.labels is None else {"evaluate.labels": entry.labels}
         result = evaluate(
             entry.path if own is None else own,
             data,
-            settings=self.settings,
+            settings={**self.settings, **chosen},
             seed=self.seed,
             data_dir=self.data_dir,
             normalized_by=entry.normalized_by,
+            factor=entry.factor,
             changed_data=True,  # a warning tells; the test split, which all sets share, is what counts here
             reporter=self.reporter,
         )
