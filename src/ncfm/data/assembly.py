@@ -104,8 +104,8 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
             white=white,
         )
         white = decoded.white
-        problems.extend(f"{split}: {remark}" for remark in decoded.remarks)
         problems.extend(f"{split}: left out {line}" for line in decoded.unreadable)
+        problems.extend(f"{split}: {remark}" for remark in decoded.remarks)
         return ImageSplit.of(decoded.images, labels[decoded.kept], len(class_names))
 
     train_split = decode(train, "train", wanted.channels)
