@@ -99,6 +99,33 @@ class AdversaryRow:
 
 
 @dataclass(frozen=True)
+class TransferRow:
+    """One row of ``results/transfer.csv``: what an adversary fitted under one teacher is worth under an extractor."""
+
+    dataset: str
+    ipc: int
+    teacher_epochs: int
+    form: str
+    criterion: str  # that it ascended, under teacher A
+    extractor: str  # A, A blended 0.2, ..., B
+    steps: int
+    lr: float
+    fits: int  # with seeds of their own
+    fixed_gap: float  # at fixed Gaussian frequencies, squared, on real images that nothing was trained on
+    ratio_mean: float  # of the gap over that one, over fits
+    ratio_std: float
+    ratio_low: float  # 95 % interval of the mean
+    ratio_high: float
+    modulus_squared: float  # of the real characteristic function at its frequencies
+    frequency_rms: float
+    device: str
+    threads: int
+    command: str
+    commit: str
+    date: str
+
+
+@dataclass(frozen=True)
 class FaultRow:
     """One row of ``results/faults.csv``: what happened to a command, how often, and how often it ended as ever."""
 

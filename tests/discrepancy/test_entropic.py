@@ -7,31 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from ncfm import InputError
-from ncfm.discrepancy import characteristic_function
-from ncfm.discrepancy.entropic import (
-    NOISE_FLOOR,
-    entropic_weights,
-    halves_gap,
-    noise_variance,
-    structured_frequencies,
-)
-from strategies import normal, rng
-
-
-def test_noise_does_not_raise_the_gap_of_halves():
-    # Standard normal x and one point y = 0: Phi = exp(-|t|^2 / 2), Phi_y = 1.
-    repeats, n, t = 4000, 8, torch.tensor([[0.5], [1.0], [2.0]], dtype=torch.float64)
-    x = torch.randn(repeats, 2 * n, 1, generator=rng(0), dtype=torch.float64)
-    phi_y = characteristic_function(torch.zeros(1, 1, dtype=torch.float64), t)
-    halves = [characteristic_function(half, t) for half in (x[:, :n], x[:, n:])]
-    gap = halves_gap(*halves, phi_y)
-    true = (1 - torch.exp(-t[:, 0].square() / 2)).square()
-    error = gap.std(0) / math.sqrt(repeats)
-    assert bool(((gap.mean(0) - true).abs() < 4 * error).all())
-    plain = (halves[0].real - 1).square() + halves[0].imag.square()
-    raised = (1 - torch.exp(-t[:, 0].square())) / n  # (1 - |Phi|^2) / n
-    assert bool(((plain.mean(0) - true - raised).abs() < 4 * plain.std(0) / math.sqrt(repeats)).all())
-    assert float(noise_variance(characteristic_function(x[0], t), 5).max()) <= 0.2
+from ncfm.discrepancy.entropic import NOISE_FLOOR, entropic_weights, structured_frequencies
+from strategies import normal
 
 
 def test_weights_are_the_answer_to_their_problem():

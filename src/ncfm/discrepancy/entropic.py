@@ -13,25 +13,11 @@ import torch
 from torch import Tensor
 
 from ncfm._utils.checks import check_positive
-from ncfm._utils.types import Features, Frequencies, PerFrequency, Phi
+from ncfm._utils.types import Features, Frequencies, PerFrequency
 from ncfm.discrepancy.precision import in_single
 
 NOISE_FLOOR = 1e-4
 """Added to the variance of a characteristic function, which is 0 where it has the modulus 1."""
-
-
-def halves_gap(phi_a: Phi, phi_b: Phi, phi_y: Phi) -> PerFrequency:
-    r""":math:`\mathrm{Re} [(\Phi_A - \Phi_y) (\Phi_B - \Phi_y)^*]` with independent halves A and B of a sample.
-
-    Its expectation over the halves is \|Phi - Phi_y\|^2: unlike the gap of a single sample it is not raised by noise.
-    """
-    real = (phi_a.real - phi_y.real) * (phi_b.real - phi_y.real)
-    return real + (phi_a.imag - phi_y.imag) * (phi_b.imag - phi_y.imag)
-
-
-def noise_variance(phi: Phi, sample_size: int) -> PerFrequency:
-    r"""Variance :math:`(1 - |\Phi|^2) / n` of the characteristic function of n rows."""
-    return (1 - phi.real.square() - phi.imag.square()).clamp(min=0) / sample_size
 
 
 def entropic_weights(gap: PerFrequency, variance: PerFrequency, temperature: float) -> PerFrequency:

@@ -14,9 +14,10 @@ from torch import Generator, nn
 from ncfm._utils.checks import InputError, check_at_least, check_matrix_pair, check_positive
 from ncfm._utils.types import Features, PerGroup, Phi
 from ncfm.discrepancy.characteristic import characteristic_function
-from ncfm.discrepancy.entropic import entropic_weights, halves_gap, noise_variance, structured_frequencies
+from ncfm.discrepancy.entropic import entropic_weights, structured_frequencies
 from ncfm.discrepancy.fisher import fisher_gap
 from ncfm.discrepancy.frequencies import FrequencySampler
+from ncfm.discrepancy.halves import halves_gap, noise_variance, phi_of_halves
 from ncfm.distillation.objective import PlainObjective
 
 
@@ -87,8 +88,8 @@ class EntropicMatching(_FixedFrequencies):
         with torch.no_grad():
             own = structured_frequencies(real, self.num_directions)
             t = torch.cat([self.frequencies.sample(generator), own])
-            phi_a, phi_b = (characteristic_function(half, t) for half in (real[:, : n // 2], real[:, n // 2 :]))
-            share = (n // 2) / n
+            phi_a, phi_b = phi_of_halves(real, t)
+            share = (n + 1) // 2 / n  # of the first half
             phi_x = Phi(*(share * a + (1 - share) * b for a, b in zip(phi_a, phi_b, strict=True)))
         phi_y = characteristic_function(synthetic, t)
         square = (phi_x.real - phi_y.real).square() + (phi_x.imag - phi_y.imag).square()

@@ -66,7 +66,7 @@ def to_pixels(images: Tensor, real: ImageSet, *, normalized_by: str | None = Non
 
     >>> from ncfm import load_images
     >>> to_pixels(torch.tensor([-0.01, 0.5]).expand(1, 1, 1, 2), load_images("digits"), where="Mine").note
-    'Mine: 50.0 % of the values lie outside [0, 1] by at most 0.01; they are clamped.'
+    'Mine: 50 % of the values lie outside [0, 1] by at most 0.01; they are clamped.'
     """
     if images.dtype == torch.uint8:
         if normalized_by not in (None, "none"):
@@ -96,7 +96,7 @@ def _unnamed(images: Tensor, real: ImageSet, where: str) -> Pixels:
     if low >= -SMALL_EXCESS and high <= 1 + SMALL_EXCESS:
         share = float(((images < 0) | (images > 1)).double().mean())
         note = (
-            f"{where}: {100 * share:.1f} % of the values lie outside [0, 1] by at most {max(-low, high - 1):.2g}; "
+            f"{where}: {100 * share:.2g} % of the values lie outside [0, 1] by at most {max(-low, high - 1):.2g}; "
             "they are clamped."
         )
         return Pixels(images.clamp(0, 1), note)
@@ -157,4 +157,4 @@ def _outside(pixels: Tensor, note: str) -> str:
     if share == 0:
         return f"{note}."
     low, high = float(pixels.min()), float(pixels.max())
-    return f"{note}; {100 * share:.1f} % of the values lie outside [0, 1], from {low:.2f} to {high:.2f}, and are kept."
+    return f"{note}; {100 * share:.2g} % of the values lie outside [0, 1], from {low:.2f} to {high:.2f}, and are kept."

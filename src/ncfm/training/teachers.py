@@ -105,6 +105,10 @@ class TeacherPool:
             return self.blended
         index = int(torch.randint(len(self), (), generator=generator))
         beta = float(torch.rand((), generator=generator)) if kind == "blended" else 0.0
+        return self.blended_at(index, beta)
+
+    def blended_at(self, index: int, beta: float) -> nn.Module:
+        """Teacher number ``index`` with ``beta`` of its initial weights: the module of `draw`."""
         blend(self.blended, self._initial[index], self._trained[index], beta)
         return self.blended
 
