@@ -195,7 +195,7 @@ def together(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
     """The rows sorted by dataset and images per class, and otherwise as in the file."""
     rows = list(rows)
     data = list(dict.fromkeys(row["dataset"] for row in rows))
-    return sorted(rows, key=lambda row: (data.index(row["dataset"]), int(row["ipc"])))
+    return sorted(rows, key=lambda row: (data.index(row["dataset"]), float(row["ipc"])))
 
 
 def with_time(recipe: str, planned: dict[str, str] | None) -> str:

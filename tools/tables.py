@@ -134,7 +134,7 @@ def ledger_table(rows: Iterable[dict[str, str]]) -> str:
         "| set | data | IPC | method | published | here | 95 % interval | random | herding | evaluation |",
         "|---|---|---:|---|---:|---:|:---:|---:|---:|---|",
     ]
-    for r in sorted(rows, key=lambda r: (r["dataset"], int(r["ipc"]), r["method"], r["name"])):
+    for r in sorted(rows, key=lambda r: (r["dataset"], float(r["ipc"]), r["method"], r["name"])):
         here, random, herding = (_accuracy_of(r, name) for name in ("accuracy", "random", "herding"))
         between = interval_of(_number(r["accuracy_low"]), _number(r["accuracy_high"]))
         stored = f" ({r['normalized_by']})" if r["normalized_by"] else ""
@@ -161,7 +161,7 @@ def networks_table(rows: Iterable[dict[str, str]]) -> str:
         "|---|---:|---|---:|:---:|---:|---:|---|---:|",
     ]
     for r in rows:
-        paper = published(r["dataset"], int(r["ipc"]), r["network"])
+        paper = published(r["dataset"], float(r["ipc"]), r["network"])
         lines.append(
             f"| {r['dataset']} | {r['ipc']} | {r['network']} | {' | '.join(of_row(r))} "
             f"| {'-' if paper is None else paper} "
@@ -180,7 +180,7 @@ def methods_table(rows: Iterable[dict[str, str]]) -> str:
         "| teachers or experts, s | memory, MiB |",
         "|---|---:|---|---:|:---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for r in sorted(rows, key=lambda row: (row["dataset"], int(row["ipc"]), -float(row["accuracy_mean"]))):
+    for r in sorted(rows, key=lambda row: (row["dataset"], float(row["ipc"]), -float(row["accuracy_mean"]))):
         shared = ("distill.seconds", "teachers.network")
         settings = [part for part in r["variant"].split(",") if part and not part.startswith(shared)]
         labels = re.search(r"labels=\w+", r["protocol"])  # of the evaluation networks, if not hard

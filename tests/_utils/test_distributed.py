@@ -124,6 +124,11 @@ def test_three_ranks_meet_in_every_way():
     assert code == 0, out + said
 
 
+def test_three_ranks_distil_unequal_classes_like_one():
+    code, out, said = run("tests/unequal_ranks.py")
+    assert code == 0, out + said
+
+
 def test_two_and_four_ranks_come_to_what_one_process_comes_to(tmp_path):
     results = tmp_path / "ranks.csv"
     options = ("--ranks", "2,4", "--iterations", "5", "--results", str(results))

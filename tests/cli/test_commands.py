@@ -857,7 +857,7 @@ def test_every_command_is_under_the_tests_above(ncfm_):
         (["distill", "digits", "--ipc", -3], "must be at least 1, got -3"),
         (["compare", "digits", "--ipc", 0], "must be at least 1, got 0"),
         (["distill", "digits"], "ipc"),
-        (["distill", "digits", "--ipc", "one"], "integer"),
+        (["distill", "digits", "--ipc", "one"], "as a number"),
         (["distil", "digits"], "distil"),
         (["distill", "digits", "--ipc", 1, "--device", "gpu"], "Unknown device 'gpu'"),
         (["compare", "digits", "--ipc", 1, "--methods", "ncfm,herdin"], "Did you mean 'herding'"),

@@ -7,6 +7,7 @@ are cached on disk by content hash, like teachers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
@@ -19,6 +20,7 @@ from ncfm.baselines.rded import choose_crops, rded
 from ncfm.baselines.selection_cache import check_no_empty_class, read_choice, write_choice
 from ncfm.data.image_set import ImageSet, draw_class_batches, normalize, to_float
 from ncfm.networks.features import FeatureExtractor
+from ncfm.synthetic.counts import Ipc
 from ncfm.synthetic.initialization import check_enough, start_images
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
@@ -40,7 +42,7 @@ CACHE_VERSION = 1
 
 
 def select(
-    method: str, real: ImageSet, pool: TeacherPool | None, *, ipc: int, factor: int, generator: Generator
+    method: str, real: ImageSet, pool: TeacherPool | None, *, ipc: Ipc, factor: int, generator: Generator
 ) -> SyntheticSet:
     """A set of ``ipc`` stored images per class, made from real images without optimisation.
 
@@ -51,7 +53,7 @@ def select(
             crops, with the defaults of `rded`.
         real: the real data; only the training split is used.
         pool: teachers, for the selections `BY_TEACHERS`; None for the others.
-        ipc: stored images per class.
+        ipc: stored images per class, or of each class: then a class has the images that a set of its number has.
         factor: of the mosaics.
         generator: draws the images of random and mosaic, the seeds of k-means, the crops of rded.
 
@@ -59,6 +61,8 @@ def select(
         NcfmError: for an unknown method, one that needs teachers without a pool, or a class with too few images.
     """
     check_known(method, SELECTIONS, "selection")
+    if not isinstance(ipc, int):
+        return _unequal(method, real, pool, ipc, factor, generator)
     if method == "rded":
         return rded(real, _needed(pool, method), ipc=ipc, factor=factor, generator=generator)
     tiles = factor if method == "mosaic" else 1
@@ -68,6 +72,21 @@ def select(
     else:  # the same draw as for the initial images of a distillation
         images = start_images(real, ipc=ipc, factor=tiles, init="mosaic" if tiles > 1 else "real", generator=generator)
     return SyntheticSet(images, real.class_names, real.statistics, factor=tiles, facts={"method": method})
+
+
+def _unequal(
+    method: str, real: ImageSet, pool: TeacherPool | None, ipc: tuple[int, ...], factor: int, generator: Generator
+) -> SyntheticSet:
+    """A selection of unequal classes: each from the selection with its number, all of them from the same draws."""
+    state, sets = generator.get_state(), {}
+    for count in sorted(set(ipc)):
+        generator.set_state(state)
+        sets[count] = select(method, real, pool, ipc=count, factor=factor, generator=generator)
+    widest = sets[max(ipc)]
+    images = torch.zeros_like(widest.images)
+    for c, count in enumerate(ipc):
+        images[c, :count] = sets[count].images[c]
+    return replace(widest, images=images, counts=ipc)
 
 
 def choose(

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 import ncfm
-from ncfm._utils.progress import counted
 
 if TYPE_CHECKING:
     from ncfm.cli._progress import BarReporter
@@ -118,7 +117,14 @@ class Problem:
     """What to distil."""
 
     data: Data
-    ipc: Annotated[int, typer.Option("--ipc", metavar="N", help="Images per class (IPC) in storage.")]
+    ipc: Annotated[
+        str,
+        typer.Option(
+            "--ipc",
+            metavar="N",
+            help="Images per class (IPC) in storage; or N,N,... for each class, or proportional:N for N on average.",
+        ),
+    ]
     recipe: Recipe = None
 
     @property
@@ -130,7 +136,12 @@ class Problem:
         """The default run folder: ``runs/DATA-ipcN``."""
         from ncfm.data.sources import short_name
 
-        return Path("runs") / f"{prefix}{short_name(self.data)}-ipc{self.ipc}"
+        return Path("runs") / f"{prefix}{short_name(self.data)}-ipc{self._ipc_in_words()}"
+
+    def _ipc_in_words(self) -> str:
+        from ncfm.synthetic.counts import checked_spec, in_words
+
+        return in_words(checked_spec(self.ipc))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +155,10 @@ class Subject:
     @property
     def title(self) -> str:
         """For a plot."""
+        from ncfm.synthetic.counts import in_short
+
         synthetic = ncfm.load(self.path)
-        return title_of(self.on or synthetic.facts.get("data", "unknown"), synthetic.ipc)
+        return title_of(self.on or synthetic.facts.get("data", "unknown"), in_short(synthetic.stored_counts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,10 +262,10 @@ def split_numbers(text: str, option: str) -> list[int]:
         raise ncfm.InputError(f"{option} takes whole numbers joined by commas, got {text!r}.") from error
 
 
-def title_of(data: str, ipc: int) -> str:
+def title_of(data: str, ipc: str) -> str:
     """What a table or a plot is about.
 
-    >>> title_of("digits", 1), title_of("cifar10", 10)
-    ('digits, 1 image per class', 'cifar10, 10 images per class')
+    >>> title_of("digits", "1"), title_of("cifar10", "10"), title_of("cifar10", "1 to 10")
+    ('digits, 1 image per class', 'cifar10, 10 images per class', 'cifar10, 1 to 10 images per class')
     """
-    return f"{data}, {counted(ipc, 'image')} per class"
+    return f"{data}, {ipc} image{'' if ipc == '1' else 's'} per class"

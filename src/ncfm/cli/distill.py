@@ -84,11 +84,12 @@ def _write_first_report(out: Path) -> None:
 
 
 def _as_dict(result: ncfm.DistillResult, out: Path) -> dict[str, object]:
+    synthetic = result.synthetic
     return {
         "out": str(out),
         "classes": result.synthetic.num_classes,
-        "ipc": result.synthetic.ipc,
-        "decoded_ipc": result.synthetic.decoded_ipc,
+        "ipc": list(synthetic.counts) if synthetic.counts else synthetic.ipc,
+        "decoded_ipc": list(synthetic.decoded_counts) if synthetic.counts else synthetic.decoded_ipc,
         "iterations": result.iterations,
         "seconds": round(result.seconds, 3),
         "stopped_early": result.stopped_early,
@@ -96,12 +97,14 @@ def _as_dict(result: ncfm.DistillResult, out: Path) -> dict[str, object]:
 
 
 def _print(result: ncfm.DistillResult, out: Path) -> None:
+    from ncfm.synthetic.counts import in_short
     from ncfm.workflows.report import REPORT_FILE
     from ncfm.workflows.stages import PICTURE_FILE
 
     synthetic = result.synthetic
+    stored = counted(synthetic.ipc, "image") if synthetic.counts is None else f"{in_short(synthetic.counts)} images"
     say(
-        f"Distilled {synthetic.num_classes} classes x {counted(synthetic.ipc, 'image')} ({synthetic.decoded_ipc} per "
+        f"Distilled {synthetic.num_classes} classes x {stored} ({in_short(synthetic.decoded_counts)} per "
         f"class after decoding) in {counted(result.iterations, 'iteration')}, {result.seconds:.0f} s.",
         wrap=False,
     )

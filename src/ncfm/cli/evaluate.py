@@ -155,7 +155,7 @@ def _print(
     """The table of a set, and how its students were trained."""
     data, ipc = on, None
     if isinstance(synthetic, ncfm.SyntheticSet):
-        data, ipc = on or synthetic.facts.get("data"), synthetic.ipc
+        data, ipc = on or synthetic.facts.get("data"), None if synthetic.counts else synthetic.ipc
     first = evaluations[0]
     say(place, wrap=False)
     console.print(_table(evaluations, data, ipc), highlight=False)

@@ -30,6 +30,7 @@ from ncfm.distillation.control import RunControl
 from ncfm.distillation.objectives import OBJECTIVES, Objective, check_objective
 from ncfm.distillation.options import Extraction, Matching
 from ncfm.networks.base import as_network
+from ncfm.synthetic.counts import Ipc, width_of
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import Start
 from ncfm.synthetic.synthetic_set import SyntheticSet
@@ -65,7 +66,7 @@ class DistributionMatching:
         config: RunConfig,
         machine: Compute,
         *,
-        ipc: int,
+        ipc: Ipc,
         control: RunControl,
         extend: SyntheticSet | None = None,
     ) -> DistillResult:
@@ -178,8 +179,32 @@ def check_start(config: DistillConfig) -> None:
         raise InputError("distill.extend and distill.init=rded both give the first images of the start; choose one.")
 
 
+EQUAL_ONLY = ("dsdm", "fisher", "entropic")  # the first has a memory by class, the others compare each with all
+
+
+def check_counts(ipc: Ipc, config: RunConfig) -> None:
+    """Check the settings for unequal classes before networks are trained.
+
+    Raises:
+        NcfmError: for a set to extend, mode bounded, an objective with a memory or one that compares classes, steps of
+            a part of the classes, and compiled steps.
+    """
+    d = config.distill
+    if isinstance(ipc, int):
+        return
+    for excluded, setting in (
+        (d.extend is not None, "distill.extend"),
+        (d.mode == "bounded", "distill.mode=bounded"),
+        (config.objective.name in EQUAL_ONLY, f"objective.name={config.objective.name}"),
+        (d.classes_per_step is not None, "distill.classes_per_step"),
+        (config.machine.compile == "step", "machine.compile=step"),
+    ):
+        if excluded:
+            raise InputError(f"{setting} needs equal classes; leave it out, or give one number as --ipc.")
+
+
 def build_start(
-    images: ImageSet, pool: TeacherPool, config: RunConfig, ipc: int, extend: SyntheticSet | None = None
+    images: ImageSet, pool: TeacherPool, config: RunConfig, ipc: Ipc, extend: SyntheticSet | None = None
 ) -> Start:
     """The images before the first iteration: as the settings name them; a set to extend, or mosaics of realistic crops,
     come first in each class."""
@@ -188,7 +213,7 @@ def build_start(
     if d.init != "rded":
         return Start(d.init, extend)
     drawn = generator(config.seed, "rded")
-    crops = rded(images, pool, ipc=ipc, factor=d.factor, generator=drawn, decode=True)
+    crops = rded(images, pool, ipc=width_of(ipc), factor=d.factor, generator=drawn, decode=True)
     return Start("mosaic", replace(crops, mode=d.mode, bound=d.bound))
 
 
@@ -198,7 +223,7 @@ def run_distillation(
     config: RunConfig,
     machine: Compute,
     *,
-    ipc: int,
+    ipc: Ipc,
     control: RunControl,
     extend: SyntheticSet | None = None,
 ) -> DistillResult:

@@ -13,6 +13,7 @@ from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.objectives import OBJECTIVES
+from ncfm.synthetic.counts import Ipc
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 
@@ -41,7 +42,7 @@ class Loop(Protocol):
         config: RunConfig,
         machine: Compute,
         *,
-        ipc: int,
+        ipc: Ipc,
         control: RunControl,
         extend: SyntheticSet | None = None,
     ) -> DistillResult:

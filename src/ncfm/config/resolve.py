@@ -19,6 +19,7 @@ from ncfm.data.image_set import ImageSet
 from ncfm.data.sources import known_names
 from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.networks.registry import is_user_code
+from ncfm.synthetic.counts import Spec, in_words, usual_ipc
 from ncfm.synthetic.storage import CONFIG_FILE
 
 FINGERPRINT = "data_fingerprint"  # of the data, in the facts of a set and in the configuration of a run
@@ -30,7 +31,7 @@ NUMERICS = ("machine.precision", "machine.tf32", "machine.compile", "machine.ker
 
 
 def resolve_config(
-    data: str | ImageSet, ipc: int | None, recipe: str | None, settings: Settings | None, seed: int | None
+    data: str | ImageSet, ipc: Spec | None, recipe: str | None, settings: Settings | None, seed: int | None
 ) -> RunConfig:
     """The configuration of a run: settings over recipe over defaults.
 
@@ -40,7 +41,7 @@ def resolve_config(
         NcfmError: for unknown recipes and keys, and wrong values, all at once.
     """
     name = data if isinstance(data, str) else data.name
-    fitting = f"{name}-ipc{ipc}"
+    fitting = f"{name}-ipc{None if ipc is None else usual_ipc(ipc)}"
     if recipe is None and fitting in recipe_names():
         recipe = fitting
     layer = {} if recipe in (None, "none") else read_recipe(str(recipe))
@@ -50,9 +51,10 @@ def resolve_config(
     return make_config(layer, nest(settings or {}), seeds)
 
 
-def describe_run(data: str, ipc: int, config: RunConfig) -> dict[str, Any]:
+def describe_run(data: str, ipc: Spec, config: RunConfig) -> dict[str, Any]:
     """What a run folder records of its run, and what has to agree when it is resumed."""
-    return {"data": data.removesuffix("@validation"), "ipc": ipc, "config": config.model_dump(mode="json")}
+    per_class = list(ipc) if isinstance(ipc, tuple) else ipc
+    return {"data": data.removesuffix("@validation"), "ipc": per_class, "config": config.model_dump(mode="json")}
 
 
 def judged_on(data: str, config: RunConfig) -> str:
@@ -138,7 +140,7 @@ def _check_place(data: str, folder: object) -> None:
 
 
 def variant_of(
-    data: str, ipc: int, config: RunConfig, *, method: Method | None = None, recipe: str | None = None
+    data: str, ipc: Spec, config: RunConfig, *, method: Method | None = None, recipe: str | None = None
 ) -> str:
     """The name of a variant in results: how a configuration differs from a recipe, and from the method's settings.
 
@@ -168,7 +170,8 @@ def variant_of(
     changed.pop("teachers.seed", None)  # the row has the seed
     if changed.get("distill.extend"):
         changed["distill.extend"] = Path(changed["distill.extend"]).name
-    return ",".join([*words, *(f"{key}={value}" for key, value in changed.items())])
+    unequal = [] if isinstance(ipc, int) else [f"ipc={in_words(ipc)}"]
+    return ",".join([*words, *(f"{key}={value}" for key, value in changed.items()), *unequal])
 
 
 def check_folder(

@@ -13,6 +13,7 @@ from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import equal_steps
+from ncfm.synthetic.counts import Ipc, as_counts
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 
@@ -38,12 +39,12 @@ class Selection(Protocol):
         """Beginnings of the dotted settings that can change the set, and so belong to the name of a variant."""
         ...
 
-    def select(self, images: ImageSet, pool: TeacherPool | None, config: RunConfig, ipc: int) -> Selected:
+    def select(self, images: ImageSet, pool: TeacherPool | None, config: RunConfig, ipc: Ipc) -> Selected:
         """Select images of the training split."""
         ...
 
     def protocol(
-        self, protocol: EvaluationProtocol, images: ImageSet, config: RunConfig, ipc: int
+        self, protocol: EvaluationProtocol, images: ImageSet, config: RunConfig, ipc: Ipc
     ) -> EvaluationProtocol:
         """The protocol of its students, from the usual one."""
         ...
@@ -62,14 +63,14 @@ class RealImages:
         """The formation, and the teachers if students learn from them."""
         return _sections(config)
 
-    def select(self, images: ImageSet, pool: TeacherPool | None, config: RunConfig, ipc: int) -> Selected:
+    def select(self, images: ImageSet, pool: TeacherPool | None, config: RunConfig, ipc: Ipc) -> Selected:
         """See `ncfm.baselines.select`."""
         rng = generator(config.seed, self.name)
         chosen = select(self.name, images, pool, ipc=ipc, factor=config.distill.factor, generator=rng)
-        return Selected(chosen.decoded(), float(ipc), chosen)
+        return Selected(chosen.decoded(), chosen.storage, chosen)
 
     def protocol(
-        self, protocol: EvaluationProtocol, images: ImageSet, config: RunConfig, ipc: int
+        self, protocol: EvaluationProtocol, images: ImageSet, config: RunConfig, ipc: Ipc
     ) -> EvaluationProtocol:
         """The usual one."""
         return protocol
@@ -85,16 +86,17 @@ class TrainingSplit:
         """The formation, which determines the steps, and the teachers if students learn from them."""
         return _sections(config)
 
-    def select(self, images: ImageSet, pool: TeacherPool | None, config: RunConfig, ipc: int) -> Selected:
+    def select(self, images: ImageSet, pool: TeacherPool | None, config: RunConfig, ipc: Ipc) -> Selected:
         """Everything."""
         train = LabelledImages(images.train.images, images.train.labels)
         return Selected(train, float(math.ceil(len(images.train) / images.num_classes)), None)
 
     def protocol(
-        self, protocol: EvaluationProtocol, images: ImageSet, config: RunConfig, ipc: int
+        self, protocol: EvaluationProtocol, images: ImageSet, config: RunConfig, ipc: Ipc
     ) -> EvaluationProtocol:
         """See `ncfm.evaluation.students.equal_steps`."""
-        return equal_steps(protocol, len(images.train), images.num_classes * ipc * config.distill.factor**2)
+        stored = sum(as_counts(ipc, images.num_classes))
+        return equal_steps(protocol, len(images.train), stored * config.distill.factor**2)
 
 
 def _sections(config: RunConfig) -> tuple[str, ...]:

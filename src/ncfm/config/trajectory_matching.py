@@ -21,6 +21,7 @@ from ncfm.distillation import DistillResult, StartRange, check_epochs, distill_t
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.options import Trajectories
+from ncfm.synthetic.counts import Ipc
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.experts import STORED, ExpertPool, Trajectory, expert_key, flat, record_experts
@@ -60,7 +61,7 @@ class TrajectoryMatching:
         config: RunConfig,
         machine: Compute,
         *,
-        ipc: int,
+        ipc: Ipc,
         control: RunControl,
         extend: SyntheticSet | None = None,
     ) -> DistillResult:
@@ -175,7 +176,7 @@ def check_start(config: RunConfig) -> None:
 
 
 def run_trajectory_matching(
-    images: ImageSet, experts: ExpertPool, config: RunConfig, *, ipc: int, control: RunControl
+    images: ImageSet, experts: ExpertPool, config: RunConfig, *, ipc: Ipc, control: RunControl
 ) -> DistillResult:
     """Match trajectories with the configuration's settings.
 

@@ -12,6 +12,7 @@ from ncfm.distillation.objectives import Objective
 from ncfm.distillation.options import Extraction, Matching
 from ncfm.distillation.result import DistillResult
 from ncfm.distillation.runner import Run
+from ncfm.synthetic.counts import Ipc
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import Start
 from ncfm.training.teachers import TeacherPool
@@ -22,7 +23,7 @@ def distill(
     pool: TeacherPool,
     objective: Objective,
     *,
-    ipc: int,
+    ipc: Ipc,
     formation: Formation | None = None,
     start: Start | None = None,
     matching: Matching | None = None,
@@ -39,7 +40,7 @@ def distill(
         pool: teachers; their device is where the work is done.
         objective: what is matched, on the same device; its adversary (if any) is trained. With several ranks it is
             built for the classes of this one's share.
-        ipc: stored images per class; training sees ``formation.decoded_ipc(ipc)`` of them.
+        ipc: stored images per class, or of each class; training sees ``formation.decoded_ipc(ipc)`` of them.
         formation: how many training images a stored image holds.
         start: the images before the first iteration.
         matching: batches, the two players and the weights of the losses.
@@ -76,6 +77,7 @@ def distill(
         matching=matching,
         extraction=extraction,
         compute=compute,
+        counts=None if begun.counts is None else begun.counts[ranks.share(real.num_classes)],
     )
     run = Run(step, control, late=device.type == "cuda", ranks=ranks, num_classes=real.num_classes)
     run.play(budget)

@@ -23,11 +23,13 @@ from ncfm._utils.seeding import Streams
 from ncfm._utils.types import Features, GroupedImages
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSplit, draw_class_batches, normalizer, to_float
+from ncfm.distillation.class_sizes import ByGroups, ClassSizes, EqualSizes, UnequalSizes
 from ncfm.distillation.diagnosis import Diagnosis, Spectrum
 from ncfm.distillation.objectives import Measured, Objective
 from ncfm.distillation.options import Extraction, Matching
 from ncfm.networks.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.networks.layout import channels_last
+from ncfm.synthetic.counts import in_use
 from ncfm.synthetic.formation import Formation
 from ncfm.training.fit import batch_norms, recompute_batch_norms
 from ncfm.training.teachers import TeacherPool
@@ -130,6 +132,7 @@ class MinMaxStep:
         formation: of the stored images.
         matching: batches, updates and weights; one augmentation draw per class serves its real and its synthetic half.
         extraction: the network that extracts the features, drawn for each iteration.
+        counts: stored images of each class of the rank, if they are unequal; None: all of them.
         compute: device, precision, passes, and the ranks that share the classes. Passes with gradient hold all
             synthetic images, or what fits into `MEMORY_SHARE` of the free memory, unless it says otherwise.
 
@@ -150,6 +153,7 @@ class MinMaxStep:
         matching: Matching,
         extraction: Extraction,
         compute: Compute,
+        counts: tuple[int, ...] | None = None,
     ) -> None:
         self.ranks, self.num_classes = compute.ranks, len(real.counts)
         self.classes = self.ranks.share(self.num_classes)
@@ -157,14 +161,24 @@ class MinMaxStep:
         device = images.tensors[0].device
         self.real = real if self.ranks.is_single else real.of_classes(self.classes).to(device)
         self.first_image = int(real.offsets[self.classes][0])
-        self.objective, self.pool, self.streams = objective, pool, streams
+        self.pool, self.streams = pool, streams
         self.formation, self.matching, self.extraction, self.compute = formation, matching, extraction, compute
         self.augment = SiameseAugment(matching.augment)
+        stored = images.tensors[0]
+        used = formation.decoded_in_use(in_use(counts or (stored.shape[1],) * len(stored), stored.shape[1]))
+        self.num_training_images = int(used.sum())  # decoded synthetic images of all classes
+        self.sizes: ClassSizes = EqualSizes(used.shape[1]) if counts is None else UnequalSizes(used, device)
+        self.objective = objective if counts is None else ByGroups(objective, used.sum(1).tolist(), device)
         # Real images are converted to floats in chunks: only the uint8 images and the features grow with n.
         self.real_rows = max(REAL_CHUNKS * compute.chunk_size // len(self.real.counts), 1)
         self.statistics_rows = max(REAL_CHUNKS * compute.chunk_size // self.num_classes, 1)
         self.ascent_steps = matching.ascent_steps if adversary is not None else 0
         self.parts = _parts(len(self.real.counts), matching.classes_per_step)
+        if counts is not None and (len(self.parts) > 1 or compute.compile_step):
+            raise InputError(
+                "distill.classes_per_step and machine.compile=step need equal classes; leave them out, or give one "
+                "number as --ipc."
+            )
         if len(self.parts) > 1 and (compute.compile_step or not self.ranks.is_single or objective.state()):
             raise InputError(
                 "distill.classes_per_step is for one process, for objectives without state and without "
@@ -191,12 +205,6 @@ class MinMaxStep:
             torch.compile(self._losses_of, dynamic=False, mode=mode) if compute.compile_step else self._losses_of
         )
         self.extract.gradient_chunk_size = compute.gradient_chunk_size or self._fitting_chunk()
-
-    @property
-    def num_training_images(self) -> int:
-        """Number of decoded synthetic images of all classes."""
-        stored = self.images.tensors[0]
-        return len(stored) * self.formation.decoded_ipc(stored.shape[1])
 
     @property
     def images_per_pass(self) -> int | None:
@@ -261,11 +269,12 @@ class MinMaxStep:
         return record
 
     def diagnose(self) -> Diagnosis | None:
-        """Diagnosis of the adversary on new features; None for an objective without frequencies.
+        """Diagnosis of the adversary on new features; None for an objective without frequencies, and for
+        unequal classes.
 
         A random stream of its own draws them, so that the run is not changed.
         """
-        if not self.objective.has_frequencies:
+        if not self.objective.has_frequencies or isinstance(self.sizes, UnequalSizes):
             return None
         rng, stored = self.streams["diagnosis"], self.images.tensors[0]
         self.pool.draw(rng, self.extraction.extractor)
@@ -328,12 +337,11 @@ class MinMaxStep:
         """Cross-entropy of augmented synthetic images (C, m, c, h, w) under the trained teacher drawn last."""
         if self.matching.calibration_weight == 0:
             return training.new_zeros(())
-        m = training.shape[1]
         classes = torch.arange(self.num_classes, device=training.device)[self.classes][part]
-        labels = classes.repeat_interleave(m)
+        labels = self.sizes.labels(classes)
         precision = self.compute.precision
         with torch.autocast(training.device.type, dtype=precision, enabled=precision != torch.float32):
-            images = channels_last(training.flatten(0, 1))
+            images = channels_last(self.sizes.images(training))
             logits = in_chunks(self.pool.classify, images, self.extract.gradient_chunk_size)
         return F.cross_entropy(logits.float(), labels)
 
@@ -367,5 +375,5 @@ class MinMaxStep:
         return self.augment.apply(self.normalize(decoded), draw)
 
     def features_of(self, training: GroupedImages) -> Features:
-        """Features (C, m, d) with gradient."""
-        return self.extract(training.flatten(0, 1)).unflatten(0, training.shape[:2])
+        """Features with gradient, (C, m, d); of unequal classes (M, d), those of the images in use."""
+        return self.sizes.features(self.extract(self.sizes.images(training)))

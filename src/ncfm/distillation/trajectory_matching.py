@@ -26,6 +26,7 @@ from ncfm._utils.seeding import Streams
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSet, normalizer, to_float
 from ncfm.distillation.budget import Budget
+from ncfm.distillation.class_sizes import ClassSizes, EqualSizes, UnequalSizes
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.minmax_step import Player
 from ncfm.distillation.options import DSA, Trajectories
@@ -33,6 +34,7 @@ from ncfm.distillation.result import DistillResult
 from ncfm.distillation.runner import Run
 from ncfm.distillation.unrolling import Gap, Loss, replayed, unrolled
 from ncfm.networks.layout import channels_last
+from ncfm.synthetic.counts import Ipc, as_counts, blackened, in_use, width_of
 from ncfm.synthetic.formation import Formation, stitch
 from ncfm.synthetic.initialization import check_enough, start_images
 from ncfm.synthetic.soft_labels import SoftLabels
@@ -108,6 +110,7 @@ class TrajectoryStep:
         start: where students start.
         formation: of the stored images.
         options: how students train.
+        counts: stored images of each class, if they are unequal.
 
     Raises:
         NcfmError: if a target lies beyond the experts' last epoch.
@@ -125,6 +128,7 @@ class TrajectoryStep:
         start: StartRange,
         formation: Formation,
         options: Trajectories,
+        counts: tuple[int, ...] | None = None,
     ) -> None:
         check_epochs(start, options.matched_epochs, experts.num_epochs)
         self.experts, self.images, self.labels, self.step_size = experts, images, labels, step_size
@@ -133,8 +137,9 @@ class TrajectoryStep:
         self.differentiation = options.differentiation
         stored = images.tensors[0]
         self.normalize = normalizer(experts.statistics, stored.device)
-        per_class = formation.decoded_ipc(stored.shape[1])
-        self.classes = torch.arange(len(stored), device=stored.device).repeat_interleave(per_class)  # (M,)
+        used = formation.decoded_in_use(in_use(counts or (stored.shape[1],) * len(stored), stored.shape[1]))
+        sizes: ClassSizes = EqualSizes(used.shape[1]) if counts is None else UnequalSizes(used, stored.device)
+        self.sizes, self.classes = sizes, sizes.labels(torch.arange(len(stored), device=stored.device))  # (M,)
         self.batch_size = min(options.student_batch_size or len(self.classes), len(self.classes))
         self._iteration = torch.zeros((), dtype=torch.int64)  # finished; the range of starts grows with it
 
@@ -177,7 +182,7 @@ class TrajectoryStep:
         epoch = self.start.draw(int(self._iteration), self.streams["experts"])
         stored, step_size = self.images.tensors[0], self.step_size.tensors[0].detach().exp()
         decoded = self.formation.decode(stored)  # (C, m, c, h, w)
-        training = self.normalize(decoded).flatten(0, 1)
+        training = self.sizes.images(self.normalize(decoded))
         labels = stored.new_zeros(len(self.classes), len(stored)) if self.labels is None else self.labels.tensors[0]
         gap = DIFFERENTIATIONS[self.differentiation](
             self.student_losses(),
@@ -222,7 +227,7 @@ def distill_trajectories(
     real: ImageSet,
     experts: ExpertPool,
     *,
-    ipc: int,
+    ipc: Ipc,
     start: StartRange,
     init: str = "correct",
     label_precision: str | None = "float16",
@@ -243,7 +248,7 @@ def distill_trajectories(
     Args:
         real: the real set; only its training split is used.
         experts: the trajectories; their device is where the work is done.
-        ipc: stored images per class.
+        ipc: stored images per class, or of each class.
         start: epochs of the experts from which students start.
         init: "correct" - as "real" or, with a factor, "mosaic", but of images that the first expert, as it ended,
             classifies correctly; or noise, real, mosaic as in `start_images`.
@@ -266,7 +271,7 @@ def distill_trajectories(
     streams = Streams(seed)
     facts = (real.class_names, real.statistics, formation.factor, formation.mode, formation.bound)
     pixels = _start(real, experts, ipc, formation.factor, init, streams["init"])
-    begun = SyntheticSet(pixels, *facts)
+    begun = SyntheticSet(pixels, *facts, counts=None if isinstance(ipc, int) else ipc)
     images = _adam(begun.images.to(experts.device, copy=True), budget.image_lr)
     labels = None
     if label_precision is not None:
@@ -281,6 +286,7 @@ def distill_trajectories(
         start=start,
         formation=formation,
         options=options,
+        counts=begun.counts,
     )
     run = Run(step, control, late=experts.device.type == "cuda")
     run.play(budget)
@@ -304,12 +310,13 @@ def _logits_of_expert(experts: ExpertPool, images: Tensor) -> Tensor:
     return predict(experts.network, images, statistics=experts.statistics)
 
 
-def _start(real: ImageSet, experts: ExpertPool, ipc: int, factor: int, init: str, generator: Generator) -> Tensor:
+def _start(real: ImageSet, experts: ExpertPool, ipc: Ipc, factor: int, init: str, generator: Generator) -> Tensor:
     """Initial stored images (C, ipc, c, h, w)."""
     if init != "correct":
         return start_images(real, ipc=ipc, factor=factor, init=init, generator=generator)
-    chosen, per_class = [], ipc * factor**2
-    check_enough(real, per_class)
+    counts, width = as_counts(ipc, real.num_classes), width_of(ipc)
+    chosen, per_class = [], width * factor**2
+    check_enough(real, tuple(count * factor**2 for count in counts))
     for index in range(real.num_classes):
         images = real.train.of_class(index)
         images = images[torch.randperm(len(images), generator=generator)]
@@ -321,4 +328,5 @@ def _start(real: ImageSet, experts: ExpertPool, ipc: int, factor: int, init: str
                 break
         found = torch.cat([*right, images])[:per_class]  # a class with too few is filled with others of it
         chosen.append(found[torch.arange(per_class) % len(found)])
-    return stitch(to_float(torch.cat(chosen)), factor).unflatten(0, (real.num_classes, ipc)).cpu().contiguous()
+    mosaics = stitch(to_float(torch.cat(chosen)), factor).unflatten(0, (real.num_classes, width))
+    return blackened(mosaics.cpu().contiguous(), counts)

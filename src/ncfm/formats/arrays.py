@@ -90,7 +90,7 @@ def write_ddranking(content: Content, folder: Path) -> None:
         folder / "README.md",
         (use + _PIXELS).format(
             dataset=repr(name or "..."),
-            ipc=synthetic.decoded_ipc,
+            ipc=round(len(content.images) / synthetic.num_classes),
             size=content.images.shape[-1],
             mean=", ".join(f"{v:g}" for v in statistics.mean),
             std=", ".join(f"{v:g}" for v in statistics.std),
@@ -138,6 +138,6 @@ teacher that it does not have in this mode. `ncfm score` computes the scores.
 """
 
 _PIXELS = """
-`ipc` is the number of training images per class after decoding: DD-Ranking draws as many random real images. Pixels are
-normalised by mean {mean} and standard deviation {std}.
+`ipc` is the number of training images per class after decoding (their rounded mean, if classes are unequal): DD-Ranking
+draws as many random real images. Pixels are normalised by mean {mean} and standard deviation {std}.
 """

@@ -16,6 +16,7 @@ from ncfm.data.channels import in_words
 from ncfm.data.named import NAMED_SETS, SUBSETS
 from ncfm.formats.content import Content
 from ncfm.results.formatting import interval_of, mean_of
+from ncfm.synthetic.counts import in_short
 
 _IMAGENET = "ImageNet's terms of access allow non-commercial research and education only."
 _CIFAR = (
@@ -143,13 +144,14 @@ def _origin(content: Content, data: str) -> Iterable[tuple[str, str]]:
     synthetic, facts = content.synthetic, content.synthetic.facts
     statistics = synthetic.statistics
     side, channels = synthetic.images.shape[-1], synthetic.images.shape[2]
-    decoding = f"{synthetic.mode}, factor {synthetic.factor}: {synthetic.decoded_ipc} per class for training"
+    decoded = in_short(synthetic.decoded_counts)
+    decoding = f"{synthetic.mode}, factor {synthetic.factor}: {decoded} per class for training"
     names = content.class_names
     yield "source data", escape(data)
     yield "classes", ", ".join(map(escape, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
     yield "fingerprint of the training split", escape(facts.get("data_fingerprint", "not recorded"))
     yield "method", escape(" ".join(filter(None, [str(facts.get("method", "unknown")), facts.get("variant")])))
-    yield "images", f"{synthetic.ipc} stored per class, {side} px, {in_words(channels)}"
+    yield "images", f"{in_short(synthetic.stored_counts)} stored per class, {side} px, {in_words(channels)}"
     yield "decoding", decoding
     yield "mean of the training split", ", ".join(f"{v:.4f}" for v in statistics.mean)
     yield "standard deviation of the training split", ", ".join(f"{v:.4f}" for v in statistics.std)

@@ -33,7 +33,7 @@ class Content:
     def of(cls, synthetic: SyntheticSet, *, stored: bool, bits: int, repository: str | None = None) -> Content:
         """The content of a set. Soft labels belong to decoded images; stored mosaics have none."""
         check_pixels(synthetic.images, "The synthetic images")
-        images, labels = synthetic.images.flatten(0, 1), synthetic.stored_labels
+        images, labels = synthetic.stored, synthetic.stored_labels
         if not stored:
             images, labels = synthetic.decoded()
         soft = synthetic.soft_labels

@@ -26,8 +26,9 @@ CARD_FILE = "README.md"
 
 def _write_ncfm(content: Content, folder: Path) -> None:
     """The package's own format, with a picture and a card."""
-    save(content.synthetic, folder, bits=content.bits)
-    save_image_grid(folder / PICTURE_FILE, content.synthetic.images, content.class_names)
+    synthetic = content.synthetic
+    save(synthetic, folder, bits=content.bits)
+    save_image_grid(folder / PICTURE_FILE, synthetic.images, content.class_names, counts=synthetic.counts)
     write_text(folder / CARD_FILE, set_card(content))
 
 

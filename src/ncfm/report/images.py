@@ -8,6 +8,7 @@ from ncfm.report.inline import ANIMATION_SIDE, address, moving, picture, still, 
 from ncfm.report.page import AnimationView, ClassRow, Tile
 from ncfm.report.real_data import RealComparison
 from ncfm.report.run_folder import RunFolder
+from ncfm.synthetic.counts import in_short
 
 MAX_TILES, MAX_TILE_PIXELS = 400, 2**22  # images in the grids, and their pixels
 MAX_STRIPS = 10  # classes with a strip of snapshots
@@ -32,8 +33,8 @@ def class_rows(run: RunFolder, real: RealComparison | None) -> tuple[list[ClassR
                 name,
                 [Tile(address(picture(x)), f"Real image of {name}, {i + 1}") for i, x in enumerate(shown)],
                 [
-                    Tile(address(picture(x)), f"Synthetic image of {name}, {i + 1} of {s.ipc}")
-                    for i, x in enumerate(stored[c, :each])
+                    Tile(address(picture(x)), f"Synthetic image of {name}, {i + 1} of {s.stored_counts[c]}")
+                    for i, x in enumerate(stored[c, : min(each, s.stored_counts[c])])
                 ],
             )
         )
@@ -47,7 +48,7 @@ def class_rows(run: RunFolder, real: RealComparison | None) -> tuple[list[ClassR
     if classes < s.num_classes:
         notes.append(f"The first {classes} of {s.num_classes} classes are shown.")
     if each < s.ipc:
-        notes.append(f"The first {each} of {s.ipc} stored images per class are shown.")
+        notes.append(f"The first {each} of {in_short(s.stored_counts)} stored images per class are shown.")
     return rows, " ".join(notes)
 
 

@@ -97,10 +97,10 @@ def pair_views(real: RealComparison) -> list[PairView]:
     """The synthetic images that are nearest to a real one, near copies first."""
     distance, second = real.pixel.found.distance, real.pixel.found.second
     order = sorted(range(len(distance)), key=lambda i: (not bool(real.copies[i]), float(distance[i])))
-    per_class = max(int((real.labels == 0).sum()), 1)
+    first = real.labels.bincount().cumsum(0) - real.labels.bincount()  # of each class; labels ascend
     views = []
     for i in order[:MAX_PAIRS]:
-        name = f"{real.class_names[int(real.labels[i])]}, training image {i % per_class + 1}"
+        name = f"{real.class_names[int(real.labels[i])]}, training image {i - int(first[real.labels[i]]) + 1}"
         by_pixel, by_feature = (real.class_names[int(labels[i])] for labels in real.nearest_labels)
         views.append(
             PairView(

@@ -162,8 +162,9 @@ def _decoded(synthetic: SyntheticSet) -> tuple[Tensor, Tensor]:
     """Decoded images (M, c, h, w) with labels (M,); of large sets the first ones of every class."""
     decoded = decode(synthetic.images, synthetic.factor, synthetic.mode, synthetic.bound)  # (C, m, c, h, w)
     decoded = decoded[:MAX_QUERIES, : max(MAX_QUERIES // len(decoded), 1)]
+    used = synthetic.decoded_in_use[: len(decoded), : decoded.shape[1]].flatten()
     labels = torch.arange(len(decoded)).repeat_interleave(decoded.shape[1])
-    return decoded.flatten(0, 1).clamp(0, 1), labels
+    return decoded.flatten(0, 1)[used].clamp(0, 1), labels[used]
 
 
 def _nearest_distances(

@@ -111,7 +111,8 @@ def open_run(path: Path) -> RunFolder:
     stored = run.stored or run.facts.get("config", {})
     run.stored = stored if isinstance(stored, dict) else {}
     run.data = run.data or _text(run.facts.get("data"))
-    run.ipc = run.synthetic.ipc if run.synthetic is not None else run.ipc
+    if run.synthetic is not None:  # None for unequal classes
+        run.ipc = run.synthetic.ipc if run.synthetic.counts is None else None
     run.config = run.config or _lenient(run, "settings", lambda: make_config(run.stored), None)
     run.scores = _lenient(run, "accuracy", lambda: read_own_scores(path), [])
     run.metrics = _lenient(run, "curves", lambda: _with_iterations(read_lines(path / METRICS_FILE)), [])

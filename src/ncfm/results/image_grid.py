@@ -21,7 +21,9 @@ LABEL_HEIGHT = 18
 BACKGROUND, INK = (255, 255, 255), (40, 40, 40)
 
 
-def image_grid(images: Tensor, class_names: Sequence[str], *, max_columns: int = 10) -> Image.Image:
+def image_grid(
+    images: Tensor, class_names: Sequence[str], *, max_columns: int = 10, counts: Sequence[int] | None = None
+) -> Image.Image:
     """A picture of a synthetic set: one row per class, or, with one image per class, the classes next to each other.
 
     Args:
@@ -29,6 +31,7 @@ def image_grid(images: Tensor, class_names: Sequence[str], *, max_columns: int =
         class_names: C names, written next to or above the images.
         max_columns: maximum of images per class (or of classes per row). Fewer images per class are shown, the first
             ones, if all classes together would exceed `MOST_PIXELS`.
+        counts: images of each class, if they are unequal.
     """
     classes, ipc = images.shape[:2]
     if ipc == 1:
@@ -42,7 +45,7 @@ def image_grid(images: Tensor, class_names: Sequence[str], *, max_columns: int =
     for row in range(classes):
         top = GAP + row * (tile + GAP)
         draw.text((4, top + tile // 2), class_names[row][:18], fill=INK, font=font, anchor="lm")
-        for column in range(shown):
+        for column in range(shown if counts is None else min(shown, counts[row])):
             canvas.paste(_picture(images[row, column], tile), (margin + column * (tile + GAP), top))
     return canvas
 
@@ -78,10 +81,12 @@ def _picture(image: Tensor, tile: int) -> Image.Image:
     return Image.fromarray(pixels).resize((tile, tile), Image.Resampling.NEAREST)
 
 
-def save_image_grid(path: Path, images: Tensor, class_names: Sequence[str]) -> None:
+def save_image_grid(
+    path: Path, images: Tensor, class_names: Sequence[str], *, counts: Sequence[int] | None = None
+) -> None:
     """Write `image_grid` as PNG, atomically."""
     buffer = io.BytesIO()
-    image_grid(images, class_names).save(buffer, format="PNG")
+    image_grid(images, class_names, counts=counts).save(buffer, format="PNG")
     write_atomically(path, lambda p: _write(p, buffer.getvalue()))
 
 

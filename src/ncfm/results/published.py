@@ -23,10 +23,11 @@ NCFM: dict[tuple[str, int, str], float] = {
 """Top-1 accuracy in percent by data, images per class and network, of sets distilled with a ConvNet (Tables 1 to 3)."""
 
 
-def published(data: str | None, ipc: int | None, network: str) -> float | None:
+def published(data: str | None, ipc: float | None, network: str) -> float | None:
     """Accuracy in percent that the paper reports for NCFM with this evaluation network; None if it reports none."""
     family = "convnet" if network.removeprefix("convnet").removesuffix("-instance").isdigit() else network
-    return NCFM.get((data or "", ipc or 0, family.removesuffix("-instance")))
+    whole = int(ipc) if ipc is not None and ipc == int(ipc) else 0  # no paper has unequal classes
+    return NCFM.get((data or "", whole, family.removesuffix("-instance")))
 
 
 ABLATIONS: dict[tuple[str, str], float] = {

@@ -10,7 +10,7 @@ class AccuracyRow:
     """One row of ``results/accuracy.csv``. Accuracies are fractions."""
 
     dataset: str
-    ipc: int
+    ipc: float  # stored images per class; the mean, if they are unequal
     method: str  # ncfm, mean, random, herding, mosaic, full, ...
     variant: str  # differences from the recipe: gaussian, alpha=1, ...
     network: str
@@ -44,7 +44,7 @@ class ScoreRow:
     """One row of ``results/scores.csv``: DD-Ranking scores of a set. Accuracies are fractions."""
 
     dataset: str
-    ipc: int
+    ipc: float  # stored images per class; the mean, if they are unequal
     method: str
     variant: str
     network: str
@@ -74,7 +74,7 @@ class ContinualRow:
     """One row of ``results/continual.csv``: the accuracy of a memory after a step of class-incremental learning."""
 
     dataset: str
-    ipc: int
+    ipc: float  # stored images per class; the mean, if they are unequal
     method: str  # of the set
     variant: str
     memory: str  # set, random, herding, ...
@@ -100,7 +100,7 @@ class SearchRow:
     """One row of ``results/search.csv``: one network of an architecture search by proxy."""
 
     dataset: str
-    ipc: int
+    ipc: float  # stored images per class; the mean, if they are unequal
     method: str
     variant: str
     network: str
@@ -127,7 +127,7 @@ class LedgerRow:
     name: str  # of the file or folder
     content: str  # hash of the files
     dataset: str
-    ipc: int
+    ipc: float  # stored images per class; the mean, if they are unequal
     method: str
     normalized_by: str  # how its floats were normalised; empty for pixels
     published: float | None  # percent, as the authors report it

@@ -43,6 +43,18 @@ class Formation(Options):
         """Number m of training images per class of ``ipc`` stored ones."""
         return decoded_ipc(ipc, self.factor, self.mode, self.bound)
 
+    def decoded_in_use(self, used: Tensor) -> Tensor:
+        """Which of the decoded images (C, m) come from stored ones that are in use (C, ipc); both booleans."""
+        if self.mode == "bounded" and not bool(used.all()):
+            raise InputError("distill.mode=bounded needs as many images in every class; choose single or multi.")
+        plan = _plan(used.shape[1], self.factor, self.mode, self.bound)
+        start, parts = 0, []
+        for tiles, count in plan:
+            chosen = used if self.mode == "multi" else used[:, start : start + count]
+            start += count
+            parts.append(chosen.repeat_interleave(tiles**2, dim=1))
+        return torch.cat(parts, dim=1)
+
     def check_image_size(self, image_size: int) -> None:
         """Raise NcfmError unless tiles of at least a pixel fit into images of this size."""
         check_factor(image_size, self.factor)

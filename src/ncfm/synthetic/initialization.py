@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from ncfm._utils.checks import InputError, check_at_least, check_known
 from ncfm._utils.options import Options
 from ncfm.data.image_set import ImageSet, draw_class_batches, to_float
+from ncfm.synthetic.counts import Ipc, as_counts, blackened, width_of
 from ncfm.synthetic.formation import Formation, stitch
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
@@ -29,25 +30,25 @@ class Start(Options):
     extend: SyntheticSet | None = None
     """A set whose images come first in each class, see `extended`."""
 
-    def draw(self, real: ImageSet, ipc: int, formation: Formation, generator: Generator) -> SyntheticSet:
+    def draw(self, real: ImageSet, ipc: Ipc, formation: Formation, generator: Generator) -> SyntheticSet:
         """The set to start from.
 
         Raises:
             NcfmError: as `start_images` and `check_extension`.
         """
         images = start_images(real, ipc=ipc, factor=formation.factor, init=self.init, generator=generator)
-        begun = SyntheticSet(
-            images, real.class_names, real.statistics, formation.factor, formation.mode, formation.bound
-        )
+        counts = None if isinstance(ipc, int) else ipc
+        facts = (real.class_names, real.statistics, formation.factor, formation.mode, formation.bound)
+        begun = SyntheticSet(images, *facts, counts=counts)
         return begun if self.extend is None else extended(begun, self.extend)
 
 
-def start_images(real: ImageSet, *, ipc: int, factor: int, init: str, generator: Generator) -> Tensor:
+def start_images(real: ImageSet, *, ipc: Ipc, factor: int, init: str, generator: Generator) -> Tensor:
     """Initial images (C, ipc, c, h, w) in [0, 1].
 
     Args:
         real: the real data; only the training split is used.
-        ipc: stored images per class, at least 1.
+        ipc: stored images per class, at least 1, or of each class: then the places beyond are black.
         factor: tiles per side of a mosaic.
         init: "noise" - uniform; "real" - random real images of the class; "mosaic" - every stored image is stitched
             from factor^2 random real images of the class; "first" - the same from the first images of the class in the
@@ -57,15 +58,17 @@ def start_images(real: ImageSet, *, ipc: int, factor: int, init: str, generator:
     Raises:
         NcfmError: if ipc is below 1, or every class has too few real images.
     """
-    check_at_least(ipc, 1, "ipc (images per class)")
+    counts, width = as_counts(ipc, real.num_classes), width_of(ipc)
+    check_at_least(min(counts), 1, "ipc (images per class)")
     check_known(init, INITS, "init")
-    shape = (real.num_classes, ipc, real.channels, real.image_size, real.image_size)
+    shape = (real.num_classes, width, real.channels, real.image_size, real.image_size)
     if init == "noise":
-        return torch.rand(shape, generator=generator)
+        return blackened(torch.rand(shape, generator=generator), counts)
     tiles = 1 if init == "real" else factor
+    check_enough(real, tuple(count * tiles**2 for count in counts))
     choose = choose_first if init == "first" else choose_random
-    chosen = choose(real, ipc * tiles**2, generator)  # (C, ipc * tiles^2, c, h, w)
-    return stitch(chosen.flatten(0, 1), tiles).unflatten(0, shape[:2]).contiguous()
+    chosen = choose(real, width * tiles**2, generator)  # (C, width * tiles^2, c, h, w)
+    return blackened(stitch(chosen.flatten(0, 1), tiles).unflatten(0, shape[:2]).contiguous(), counts)
 
 
 def extended(start: SyntheticSet, earlier: SyntheticSet) -> SyntheticSet:
@@ -82,7 +85,7 @@ def extended(start: SyntheticSet, earlier: SyntheticSet) -> SyntheticSet:
     check_extension(earlier, start.class_names, tuple(start.images.shape[1:]), start.formation)
     images = start.images.clone()
     images[[start.class_names.index(name) for name in earlier.class_names], : earlier.ipc] = earlier.images
-    return start.with_images(images)
+    return start.with_images(blackened(images, start.stored_counts))
 
 
 def check_extension(
@@ -103,6 +106,8 @@ def check_extension(
     unknown = [name for name in earlier.class_names if name not in class_names]
     if unknown:
         raise InputError(f"The set to extend has classes that are missing from the data: {', '.join(unknown[:5])}.")
+    if earlier.counts is not None:
+        raise InputError("The set to extend has unequal images per class; only sets of equal ones can be extended.")
     ipc, size, own = shape[0], shape[1:], tuple(earlier.images.shape[2:])
     if own != size:
         raise InputError(f"The set to extend has images of (channels, height, width) {own}, the data of {size}.")
@@ -117,31 +122,27 @@ def check_extension(
 def choose_random(real: ImageSet, per_class: int, generator: Generator) -> Tensor:
     """Random training images of every class without replacement, (C, per_class, c, h, w) in [0, 1].
 
-    A class with fewer images repeats them in the drawn order, with a warning.
-
-    Raises:
-        NcfmError: if no class has so many.
+    A class with fewer images repeats them in the drawn order; see `check_enough`.
     """
-    check_enough(real, per_class)
     at = draw_class_batches(real.train, per_class, generator)
     return to_float(real.train.batch(at.flatten())).unflatten(0, at.shape).cpu()
 
 
 def choose_first(real: ImageSet, per_class: int, generator: Generator) -> Tensor:
     """The first training images of every class in the data's order, as from `choose_random`; nothing is drawn."""
-    check_enough(real, per_class)
     at = real.train.offsets[:, None] + torch.arange(per_class) % real.train.counts[:, None]  # (C, per_class)
     return to_float(real.train.batch(at.flatten())).unflatten(0, at.shape).cpu()
 
 
-def check_enough(real: ImageSet, per_class: int) -> None:
-    """Warn about classes with fewer training images than ``per_class``.
+def check_enough(real: ImageSet, needed: Ipc) -> None:
+    """Warn about classes with fewer training images than ``needed`` of each class.
 
     Raises:
         NcfmError: if all have fewer.
     """
-    counts = real.train.counts
-    rare = [real.class_names[i] for i in (counts < per_class).nonzero().flatten().tolist()]
+    counts, per_class = real.train.counts, width_of(needed)
+    fewer = counts < torch.tensor(as_counts(needed, real.num_classes))
+    rare = [real.class_names[i] for i in fewer.nonzero().flatten().tolist()]
     if not rare:
         return
     name, smallest = real.class_names[int(counts.argmin())], int(counts.min())

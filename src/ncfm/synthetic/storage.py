@@ -2,8 +2,8 @@
 
 | file | content |
 |---|---|
-| ``images.safetensors`` | ``images`` (C, ipc, c, h, w), float32 or 8-bit levels, and ``labels`` (C * ipc,) |
-| ``set.json`` | everything else, with a content hash of each tensor file |
+| ``images.safetensors`` | ``images`` (C, ipc, c, h, w), of unequal classes (N, c, h, w), and ``labels`` (N,), sorted |
+| ``set.json`` | everything else, with a content hash of each tensor file, and ``counts`` (C,) of unequal classes |
 | ``labels.safetensors`` | the soft labels, if the set has some |
 | ``whitening.safetensors`` | the ZCA map, if the set was made with one |
 """
@@ -25,11 +25,13 @@ from ncfm._utils.types import Statistics, Whitening
 from ncfm._utils.version import __version__
 from ncfm.data.image_set import to_float, to_uint8
 from ncfm.data.pixels import check_pixels
+from ncfm.synthetic.counts import in_use
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 FORMAT = "ncfm-synthetic-set"
-FORMAT_VERSION = 2  # the highest that is read; written is the lowest possible: 1 for floats, 2 for 8 bits
+# The highest that is read; written is the lowest possible: 1 for floats, 2 for 8 bits, 3 for unequal classes.
+FORMAT_VERSION = 3
 BITS = (32, 8)  # per stored value: float32, or one of 256 levels
 IMAGES_FILE, FACTS_FILE = "images.safetensors", "set.json"
 WHITENING_FILE = "whitening.safetensors"
@@ -57,7 +59,7 @@ def save(synthetic: SyntheticSet, folder: str | Path, *, bits: int = 32) -> Path
     """
     folder = Path(folder)
     check_pixels(synthetic.images, "The synthetic images")
-    images = synthetic.images.detach().cpu()
+    images = (synthetic.images if synthetic.counts is None else synthetic.stored).detach().cpu()
     if check_bits(bits, BITS) == 8:
         images = to_uint8(images)
     facts = _facts(synthetic, images, bits)
@@ -170,7 +172,7 @@ def _facts(synthetic: SyntheticSet, images: Tensor, bits: int) -> dict[str, Any]
     statistics, labels = synthetic.statistics, synthetic.soft_labels
     facts: dict[str, Any] = {
         "format": FORMAT,
-        "version": 2 if bits == 8 else 1,
+        "version": 3 if synthetic.counts is not None else 2 if bits == 8 else 1,
         "versions": {"ncfm": __version__, "torch": torch.__version__},  # of the writer
         "class_names": list(synthetic.class_names),
         "ipc": synthetic.ipc,
@@ -183,6 +185,8 @@ def _facts(synthetic: SyntheticSet, images: Tensor, bits: int) -> dict[str, Any]
         "images_hash": content_hash(images),
         "facts": synthetic.facts,
     }
+    if synthetic.counts is not None:
+        facts["counts"] = list(synthetic.counts)
     if synthetic.scores:
         facts["scores"] = list(synthetic.scores)
     if labels is not None:
@@ -208,8 +212,10 @@ def _from_facts(folder: Path, facts: dict[str, Any]) -> SyntheticSet:
     if facts["statistics"].get("zca"):
         statistics = statistics._replace(whitening=Whitening(**read_tensors(folder / WHITENING_FILE)))
     class_names = tuple(facts["class_names"])
+    images = to_float(images) if images.dtype == torch.uint8 else images
+    counts = tuple(facts["counts"]) if "counts" in facts else None
     found = SyntheticSet(
-        to_float(images) if images.dtype == torch.uint8 else images,
+        images if counts is None else _padded(images, counts),
         class_names,
         statistics,
         facts["factor"],
@@ -218,11 +224,19 @@ def _from_facts(folder: Path, facts: dict[str, Any]) -> SyntheticSet:
         facts["facts"],
         _read_labels(folder, facts["soft_labels"], len(class_names)) if "soft_labels" in facts else None,
         tuple(facts.get("scores", ())),
+        counts,
     )
     labels = stored.get("labels")  # sets of earlier versions have none: labels follow from the shape
     if labels is not None and not torch.equal(labels, found.stored_labels):
         raise RunError(f"{folder / IMAGES_FILE} has labels out of order: damaged or mixed up.")
     return replace(found, scores=(*found.scores, *_scores_of_run(folder, found.scores)))
+
+
+def _padded(stored: Tensor, counts: tuple[int, ...]) -> Tensor:
+    """Stored images (N, c, h, w) as (C, ipc, c, h, w), black in the places that are not in use."""
+    images = stored.new_zeros(len(counts), max(counts), *stored.shape[1:])
+    images[in_use(counts, max(counts))] = stored
+    return images
 
 
 def _read_labels(folder: Path, facts: Mapping[str, Any], num_classes: int) -> SoftLabels:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from ncfm._utils.checks import InputError, check_at_least, check_factor
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import normalize
+from ncfm.synthetic.counts import Ipc, as_counts, in_use
 from ncfm.synthetic.formation import Formation, Mode, decode, decoded_ipc
 from ncfm.synthetic.soft_labels import SoftLabels
 
@@ -20,7 +21,8 @@ from ncfm.synthetic.soft_labels import SoftLabels
 class SyntheticSet:
     """A distilled dataset: a few images per class that replace a whole dataset in training.
 
-    ``images[c, i]`` is the i-th stored image of class c.
+    ``images[c, i]`` is the i-th stored image of class c. Where classes have unequal numbers of images, ipc is the
+    largest, and the places beyond a class's own number are black and not in use.
     """
 
     images: Tensor  # (C, ipc, c, h, w) float32 in [0, 1], as stored
@@ -32,6 +34,7 @@ class SyntheticSet:
     facts: dict[str, Any] = field(default_factory=dict)  # provenance: data, method, configuration, seed
     soft_labels: SoftLabels | None = None  # of the decoded images, in the order of `decoded`
     scores: tuple[dict[str, Any], ...] = ()  # evaluations of these images, in the form of `scores.json`
+    counts: tuple[int, ...] | None = None  # (C,) stored images of each class; None: ipc of every class
 
     def __post_init__(self) -> None:
         if self.images.ndim != 5 or self.images.shape[0] != len(self.class_names):
@@ -39,18 +42,32 @@ class SyntheticSet:
                 f"Expected images of shape (C, ipc, c, h, w) with C = {len(self.class_names)} class names, "
                 f"got {tuple(self.images.shape)}."
             )
+        self._check_counts()
         decoded_ipc(self.ipc, self.factor, self.mode, self.bound)
         for tiles in {self.factor, *(range(1, self.factor) if self.mode != "single" else ())}:
             check_factor(self.images.shape[-1], tiles)
         soft = self.soft_labels
-        if soft is not None and (len(soft), soft.num_classes) != (
-            self.num_classes * self.decoded_ipc,
-            self.num_classes,
-        ):
+        if soft is not None and (len(soft), soft.num_classes) != (self.num_decoded, self.num_classes):
             raise InputError(
-                f"Expected soft labels of {self.num_classes * self.decoded_ipc} decoded images and {self.num_classes} "
-                f"classes, got {len(soft)} of {soft.num_classes}."
+                f"Expected soft labels of {self.num_decoded} decoded images and {self.num_classes} classes, got "
+                f"{len(soft)} of {soft.num_classes}."
             )
+
+    def _check_counts(self) -> None:
+        """Replace equal counts by None, so that one set has one form.
+
+        Raises:
+            NcfmError: for counts of other classes, or another largest one than there are places.
+        """
+        counts = self.counts
+        if counts is None:
+            return
+        if len(counts) != self.num_classes or max(counts) != self.ipc or min(counts) < 1:
+            raise InputError(
+                f"Expected a number of images for each of {self.num_classes} classes, 1 to {self.ipc}, got {counts}."
+            )
+        self.formation.decoded_in_use(in_use(counts, self.ipc))  # whether the mode allows unequal classes
+        object.__setattr__(self, "counts", None if min(counts) == self.ipc else tuple(counts))
 
     @property
     def num_classes(self) -> int:
@@ -64,19 +81,58 @@ class SyntheticSet:
 
     @property
     def ipc(self) -> int:
-        """Stored images per class."""
+        """Stored images per class, the largest number if they are unequal."""
         return self.images.shape[1]
 
     @property
+    def per_class(self) -> Ipc:
+        """Stored images per class, or of each class if they are unequal."""
+        return self.ipc if self.counts is None else self.counts
+
+    @property
+    def stored_counts(self) -> tuple[int, ...]:
+        """Stored images of each class (C,)."""
+        return as_counts(self.per_class, self.num_classes)
+
+    @property
+    def mean_ipc(self) -> float:
+        """Mean of the stored images per class."""
+        return sum(self.stored_counts) / self.num_classes
+
+    @property
     def decoded_ipc(self) -> int:
-        """Training images per class after decoding."""
+        """Training images per class after decoding, the largest number if they are unequal."""
         return decoded_ipc(self.ipc, self.factor, self.mode, self.bound)
 
+    @property
+    def decoded_in_use(self) -> Tensor:
+        """Which decoded images (C, m) are in use, as booleans: all, if the classes are equal."""
+        return self.formation.decoded_in_use(in_use(self.stored_counts, self.ipc))
+
+    @property
+    def decoded_counts(self) -> tuple[int, ...]:
+        """Training images of each class (C,)."""
+        return tuple(self.decoded_in_use.sum(1).tolist())
+
+    @property
+    def num_decoded(self) -> int:
+        """Training images of all classes."""
+        return sum(self.decoded_counts)
+
     def decoded(self) -> LabelledImages:
-        """The images to train on: (C * m, c, h, w) in [0, 1], class by class, with labels (C * m,)."""
+        """The images to train on: (M, c, h, w) in [0, 1], class by class, with labels (M,)."""
         images = decode(self.images, self.factor, self.mode, self.bound)
         labels = torch.arange(self.num_classes, device=images.device).repeat_interleave(images.shape[1])
-        return LabelledImages(images.flatten(0, 1), labels)
+        if self.counts is None:
+            return LabelledImages(images.flatten(0, 1), labels)
+        at = self.decoded_in_use.flatten().nonzero().flatten().to(images.device)
+        return LabelledImages(images.flatten(0, 1)[at], labels[at])
+
+    @property
+    def stored(self) -> Tensor:
+        """The stored images that are in use, (N, c, h, w), class by class as in `stored_labels`."""
+        flat = self.images.flatten(0, 1)
+        return flat if self.counts is None else flat[in_use(self.counts, self.ipc).flatten()]
 
     def dataset(self, *, normalized: bool = True, soft: bool = True) -> TensorDataset:
         """The decoded images as a torch dataset, class by class.
@@ -125,14 +181,14 @@ class SyntheticSet:
     def storage(self) -> float:
         """Stored images per class; soft labels are counted as the number of images that take as many bytes."""
         if self.soft_labels is None:
-            return float(self.ipc)
+            return self.mean_ipc
         equivalents = self.soft_labels.image_equivalents(self.images.shape[2], self.images.shape[-1])
-        return self.ipc + equivalents / self.num_classes
+        return self.mean_ipc + equivalents / self.num_classes
 
     @property
     def stored_labels(self) -> Tensor:
-        """The class of every stored image, (C * ipc,) int64."""
-        return torch.arange(self.num_classes).repeat_interleave(self.ipc)
+        """The class of every stored image, (N,) int64, ascending."""
+        return torch.arange(self.num_classes).repeat_interleave(torch.tensor(self.stored_counts))
 
     def with_images(self, images: Tensor) -> SyntheticSet:
         """The same set with other images of the same shape, without the soft labels and scores of the old images."""

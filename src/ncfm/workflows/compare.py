@@ -18,6 +18,7 @@ from ncfm._utils.locks import sole_user
 from ncfm._utils.progress import Reporter, Silent
 from ncfm._utils.types import Interval, LabelledImages
 from ncfm.config.build import build_protocol, build_targets
+from ncfm.config.distribution_matching import check_counts
 from ncfm.config.loops import loop_of
 from ncfm.config.methods import Method, method_named, read_ablation
 from ncfm.config.pools import TEACHERS, P, PoolSource
@@ -32,6 +33,7 @@ from ncfm.results.files import append_rows
 from ncfm.results.image_grid import save_image_grid
 from ncfm.results.plots import CostPoint
 from ncfm.results.rows import AccuracyRow
+from ncfm.synthetic.counts import Ipc, IpcSpec, Spec, checked_spec, counts_for, mean_of
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import SCORES_FILE, read_scores
 from ncfm.training.teachers import TeacherPool
@@ -102,7 +104,7 @@ def entries(scored: Iterable[Scored]) -> list[Entry]:
 def compare(
     data: str | ImageSet,
     *,
-    ipc: int,
+    ipc: IpcSpec,
     methods: Sequence[str] = ("ncfm", "random", "herding", "mosaic", "full"),
     ablations: Sequence[str] = (),
     seeds: int = 1,
@@ -134,10 +136,10 @@ def compare(
     Raises:
         NcfmError: for unknown methods, ablations, data or settings, or if ``out`` has sets made from other images.
     """
-    check_at_least(ipc, 1, "ipc (images per class)")
+    spec = checked_spec(ipc)
     check_at_least(seeds, 1, "seeds")
     chosen = choose_methods(methods, ablations)
-    config = resolve_config(data, ipc, recipe, settings, seed)
+    config = resolve_config(data, spec, recipe, settings, seed)
     folder = None if out is None else Path(out).expanduser()
     with sole_user(folder):
         images, machine = prepare(data, config, data_dir)
@@ -148,9 +150,12 @@ def compare(
                 shared = {"teachers.seed": config.seed} if own_seed != config.seed else {}
                 own = method.settings_over(config, {**shared, **(settings or {})})
                 place = _folder_of(name, folder, own_seed - config.seed)
-                jobs.append(_Job(name, method, resolve_config(data, ipc, recipe, own, own_seed), place))
+                jobs.append(_Job(name, method, resolve_config(data, spec, recipe, own, own_seed), place))
+        counts = counts_for(spec, images.train.counts)
+        spec = counts if isinstance(counts, int) else spec  # equal classes are one number
         for job in jobs:  # before minutes of work
             if job.method.distils:
+                check_counts(counts, job.config)
                 loop_of(job.config).check(images, job.config, machine)
             if job.place is not None and has_checkpoint(job.place):
                 check_data_of_run(job.place, images)
@@ -160,9 +165,9 @@ def compare(
             if job.same not in made:
                 places = [other.place for other in jobs if other.same == job.same]
                 place = next((place for place in places if place is not None and place.exists()), job.place)
-                made[job.same] = _score(replace(job, place=place), pools, ipc)
+                made[job.same] = _score(replace(job, place=place), pools, spec)
                 if results is not None:
-                    append_rows(Path(results), [accuracy_row(made[job.same], images.name, ipc, job.config)])
+                    append_rows(Path(results), [accuracy_row(made[job.same], images.name, counts, job.config)])
             scored.append(replace(made[job.same], name=job.name))
         return scored
 
@@ -206,13 +211,13 @@ def cost_points(found: Sequence[Entry]) -> list[CostPoint]:
     return points if any(point.is_distilled for point in points) else []
 
 
-def accuracy_row(scored: Scored, dataset: str, ipc: int, config: RunConfig) -> AccuracyRow:
+def accuracy_row(scored: Scored, dataset: str, ipc: Ipc, config: RunConfig) -> AccuracyRow:
     """The results row of a scored method, with the conditions of the measurement."""
     evaluation = scored.evaluation
     looked = config.evaluate.looks or build_protocol(config).looks
     return AccuracyRow(
         dataset=judged_on(dataset, config),
-        ipc=ipc,
+        ipc=mean_of(ipc),
         method=scored.method,
         variant=scored.variant,
         network=evaluation.network,
@@ -285,7 +290,7 @@ class _Made:
     facts: dict[str, Any]  # of `Scored`
 
 
-def _score(job: _Job, pools: _Pools, ipc: int) -> Scored:
+def _score(job: _Job, pools: _Pools, ipc: Spec) -> Scored:
     """Make and evaluate one set, or take what its folder already has."""
     images, machine, reporter, config = pools.images, pools.machine, pools.reporter, job.config
     teachers = pools.get(TEACHERS, config) if config.evaluate.labels == "teacher" else None
@@ -313,26 +318,28 @@ def _score(job: _Job, pools: _Pools, ipc: int) -> Scored:
     return Scored(job.name, job.method.name, made.variant, config.seed, evaluation, **facts)
 
 
-def _selected(job: _Job, selection: Selection, pools: _Pools, ipc: int, teachers: TeacherPool | None) -> _Made:
+def _selected(job: _Job, selection: Selection, pools: _Pools, ipc: Spec, teachers: TeacherPool | None) -> _Made:
     """A selection of real images, with its picture."""
     images, config = pools.images, job.config
     pool = None if selection.needs is None else pools.get(selection.needs, config)
-    chosen = selection.select(images, pool, config, ipc)
+    counts = counts_for(ipc, images.train.counts)
+    chosen = selection.select(images, pool, config, counts)
     if job.place is not None and chosen.synthetic is not None:
-        save_image_grid(job.place / PICTURE_FILE, chosen.synthetic.images, chosen.synthetic.class_names)
+        drawn = chosen.synthetic
+        save_image_grid(job.place / PICTURE_FILE, drawn.images, drawn.class_names, counts=drawn.counts)
     targets = None if teachers is None else build_targets(config, None, teachers)
     named = variant_of(images.name, ipc, config, method=job.method)
     trained = pool or teachers
     return _Made(
         chosen.train,
         targets,
-        selection.protocol(build_protocol(config, targets), images, config, ipc),
+        selection.protocol(build_protocol(config, targets), images, config, counts),
         ",".join(filter(None, [selection.variant, named])),
         {"storage": chosen.storage, "teacher_seconds": None if trained is None else trained.seconds},
     )
 
 
-def _distilled(job: _Job, pools: _Pools, ipc: int, teachers: TeacherPool | None) -> _Made:
+def _distilled(job: _Job, pools: _Pools, ipc: Spec, teachers: TeacherPool | None) -> _Made:
     """A distilled set, continued from what the folder has."""
     images, config, folder = pools.images, job.config, job.place
     source = loop_of(config).needs(config)

@@ -62,7 +62,7 @@ def continual(
     reporter = reporter or Silent()
     pool = loaded.teachers(any(method in BY_TEACHERS for method in methods), reporter)
     memories = {"set": loaded.synthetic.decoded()}
-    memories |= {method: loaded.selection(method, loaded.synthetic.ipc, pool) for method in methods}
+    memories |= {method: loaded.selection(method, loaded.synthetic.per_class, pool) for method in methods}
     found = {name: _learn(loaded, name, memory, steps, reporter) for name, memory in memories.items()}
     if results is not None:
         append_rows(Path(results), _rows(loaded, found, steps))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from ncfm._utils.checks import check_at_least
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.locks import sole_user
 from ncfm._utils.progress import Reporter, Silent
-from ncfm.config.distribution_matching import check_start
+from ncfm.config.distribution_matching import check_counts, check_start
 from ncfm.config.resolve import Settings, check_folder, describe_run, resolve_config
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
+from ncfm.synthetic.counts import IpcSpec, checked_spec, counts_for, width_of
 from ncfm.workflows.changed_data import check_data_of_run
 from ncfm.workflows.extension import check_earlier
 from ncfm.workflows.stages import distill_into, prepare, train_pool
@@ -21,7 +21,7 @@ from ncfm.workflows.stages import distill_into, prepare, train_pool
 def distill(
     data: str | ImageSet,
     *,
-    ipc: int,
+    ipc: IpcSpec,
     recipe: str | None = None,
     settings: Settings | None = None,
     seed: int | None = None,
@@ -34,7 +34,8 @@ def distill(
 
     Args:
         data: a name or path (see `ncfm.data.load_images`), or an `ImageSet`.
-        ipc: images per class in storage.
+        ipc: images per class in storage; or one number for each class, or "proportional:N" for N on average in
+            proportion to the real images, at least 1 each.
         recipe: a recipe's name or path; default ``<data>-ipc<ipc>`` if the package has it; "none" for defaults.
         settings: dotted settings over the recipe, such as ``{"distill.iterations": 500}``.
         seed: random seed; default the recipe's.
@@ -51,13 +52,13 @@ def distill(
 
     >>> result = distill("digits", ipc=1, settings={"distill.iterations": 2})  # doctest: +SKIP
     """
-    check_at_least(ipc, 1, "ipc (images per class)")
-    config = resolve_config(data, ipc, recipe, settings, seed)
+    spec = checked_spec(ipc)
+    config = resolve_config(data, spec, recipe, settings, seed)
     d = config.distill
     check_start(d)
     folder = None if out is None else Path(out).expanduser()
     name = data if isinstance(data, str) else data.name
-    ranks, description = Ranks.here(), describe_run(name, ipc, config)
+    ranks, description = Ranks.here(), describe_run(name, spec, config)
     with contextlib.ExitStack() as held:
         # Before minutes of work, not after. With several ranks the first one holds the folder for all.
         ranks.on_main_process(lambda: held.enter_context(sole_user(folder)))
@@ -65,7 +66,9 @@ def distill(
         images, machine = prepare(data, config, data_dir)
         if folder is not None and resume:
             ranks.on_main_process(lambda: check_data_of_run(folder, images))
-        check_earlier(d, images, ipc)  # before minutes of work, too
+        counts = counts_for(spec, images.train.counts)
+        check_counts(counts, config)
+        check_earlier(d, images, width_of(counts))  # before minutes of work, too
         reporter = reporter or Silent()
         pool = train_pool(images, config, machine, reporter)
-        return distill_into(images, pool, config, machine, ipc=ipc, folder=folder, resume=resume, reporter=reporter)
+        return distill_into(images, pool, config, machine, ipc=spec, folder=folder, resume=resume, reporter=reporter)

@@ -25,6 +25,7 @@ from ncfm.results.files import Conditions, append_rows, read_rows
 from ncfm.results.ledger_entries import LedgerEntry, missing_of, read_entries
 from ncfm.results.published import published as published_by_ncfm
 from ncfm.results.rows import LedgerRow
+from ncfm.synthetic.counts import Ipc, mean_of
 from ncfm.synthetic.storage import load
 from ncfm.workflows.evaluate import evaluate
 from ncfm.workflows.stages import evaluate_images, prepare, train_teachers
@@ -141,19 +142,20 @@ class _Evaluator:
         config = self.config({key: value for key, value in of_data.items() if key != "data.zca"})
         images, machine = prepare(data, config, self.data_dir)
         stored = result.num_images if result.num_stored is None else result.num_stored
-        ipc = max(round(stored / images.num_classes), 1) if own is None else own.ipc
+        ipc: Ipc = max(round(stored / images.num_classes), 1) if own is None else own.per_class
         baselines = {method: self.baseline(method, images, config, machine, ipc) for method in BASELINES}
         network = config.evaluate.network
+        paper = published_by_ncfm(data, ipc if isinstance(ipc, int) else None, network)
         conditions = asdict(Conditions.here(machine.device))
         del conditions["peak_memory_mb"]
         return LedgerRow(
             name=entry.path.name,
             content=content_of(entry.path),
             dataset=data,
-            ipc=ipc,
+            ipc=mean_of(ipc),
             method=entry.method or facts.get("method", ""),
             normalized_by=entry.normalized_by or "",
-            published=entry.published if own is None else entry.published or published_by_ncfm(data, ipc, network),
+            published=entry.published if own is None else entry.published or paper,
             network=network,
             protocol=result.protocol,
             num_runs=len(result.accuracies),
@@ -168,7 +170,7 @@ class _Evaluator:
             **conditions,
         )
 
-    def baseline(self, method: str, images: ImageSet, config: RunConfig, machine: Any, ipc: int) -> EvaluationResult:
+    def baseline(self, method: str, images: ImageSet, config: RunConfig, machine: Any, ipc: Ipc) -> EvaluationResult:
         """Students of real images, as many as a set stores."""
         pool = train_teachers(images, config, machine, self.reporter) if method == "herding" else None
         rng = generator(self.seed, method)

@@ -19,6 +19,7 @@ from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.evaluation import EvaluationResult, Protocol
 from ncfm.results.files import Conditions
+from ncfm.synthetic.counts import Ipc, mean_of
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
@@ -92,8 +93,8 @@ class LoadedSet:
         """The set's soft labels or the teachers, as the configuration uses them; None for hard labels."""
         return build_targets(self.config, self.synthetic.soft_labels, pool)
 
-    def selection(self, method: str, ipc: int, pool: TeacherPool | None, run: int = 0) -> LabelledImages:
-        """Real images that a method selects, ``ipc`` per class; a random method selects others in every run."""
+    def selection(self, method: str, ipc: Ipc, pool: TeacherPool | None, run: int = 0) -> LabelledImages:
+        """Real images that a method selects, as many per class; a random method selects others in every run."""
         rng = generator(self.config.seed, method, *([run] if run else []))
         return select(method, self.images, pool, ipc=ipc, factor=self.config.distill.factor, generator=rng).decoded()
 
@@ -137,7 +138,7 @@ class LoadedSet:
         del conditions["peak_memory_mb"]
         return conditions | {
             "dataset": judged_on(self.data, self.config),
-            "ipc": self.synthetic.ipc,
+            "ipc": mean_of(self.synthetic.per_class),
             "method": self.synthetic.facts.get("method", "unknown"),
             "variant": self.synthetic.facts.get("variant", ""),
             "seed": self.config.seed,

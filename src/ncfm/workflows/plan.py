@@ -16,6 +16,7 @@ from ncfm._utils.device import available_memory, compiled, describe_device, peak
 from ncfm._utils.progress import Reporter, Silent
 from ncfm._utils.seeding import generator
 from ncfm.config.build import build_protocol
+from ncfm.config.distribution_matching import check_counts
 from ncfm.config.loops import Loop, loop_of
 from ncfm.config.pools import TEACHERS, PoolSource
 from ncfm.config.resolve import Settings, resolve_config
@@ -23,6 +24,7 @@ from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.control import RunControl
 from ncfm.networks import on_device
+from ncfm.synthetic.counts import Ipc, IpcSpec, checked_spec, counts_for
 from ncfm.synthetic.initialization import start_images
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.fit import accuracy, fit, steps_per_epoch
@@ -69,7 +71,7 @@ class Plan:
 def plan(
     data: str | ImageSet,
     *,
-    ipc: int,
+    ipc: IpcSpec,
     recipe: str | None = None,
     settings: Settings | None = None,
     seed: int | None = None,
@@ -92,10 +94,12 @@ def plan(
     >>> found = plan("cifar10", ipc=10)  # doctest: +SKIP
     >>> found.seconds, [stage.name for stage in found.stages]  # doctest: +SKIP
     """
-    check_at_least(ipc, 1, "ipc (images per class)")
+    spec = checked_spec(ipc)
     check_at_least(steps, 1, "steps")
-    config = resolve_config(data, ipc, recipe, settings, seed)
+    config = resolve_config(data, spec, recipe, settings, seed)
     images, machine = prepare(data, config, data_dir)
+    counts = counts_for(spec, images.train.counts)
+    check_counts(counts, config)
     free = available_memory(machine.device)
     loop = loop_of(config)
     loop.check(images, config, machine)
@@ -104,11 +108,11 @@ def plan(
         sources.append(TEACHERS)
     reporter = reporter or Silent()
     reporter.begin("timing", 3, unit="stage")
-    distilling, per_pass = _distilling(loop, images, config, machine, ipc, steps)
+    distilling, per_pass = _distilling(loop, images, config, machine, counts, steps)
     reporter.update(1, "distilling")
     trainings = [_training(source, images, config, machine, steps) for source in sources if source.is_trained]
     reporter.update(2, "teachers")
-    evaluation = _evaluation(images, config, machine, ipc, steps)
+    evaluation = _evaluation(images, config, machine, counts, steps)
     reporter.update(3, "students")
     reporter.end()
     return Plan(
@@ -145,7 +149,7 @@ class _Clock:
 
 
 def _distilling(
-    loop: Loop, images: ImageSet, config: RunConfig, machine: Compute, ipc: int, steps: int
+    loop: Loop, images: ImageSet, config: RunConfig, machine: Compute, ipc: Ipc, steps: int
 ) -> tuple[Stage, int | None]:
     clock = _Clock(machine.device)
     few = replace(config.distill, iterations=WARM_UP + steps)
@@ -166,11 +170,12 @@ def _training(source: PoolSource[Any], images: ImageSet, config: RunConfig, mach
     return Stage(source.name, "epoch", missing * recipe.epochs, batches * seconds)
 
 
-def _evaluation(images: ImageSet, config: RunConfig, machine: Compute, ipc: int, steps: int) -> tuple[Stage, ...]:
+def _evaluation(images: ImageSet, config: RunConfig, machine: Compute, ipc: Ipc, steps: int) -> tuple[Stage, ...]:
     protocol = build_protocol(config)
     d = config.distill
     start = start_images(images, ipc=ipc, factor=d.factor, init="noise", generator=generator(0, "plan"))
-    train = SyntheticSet(start, images.class_names, images.statistics, d.factor, d.mode, d.bound).decoded()
+    own = None if isinstance(ipc, int) else ipc
+    train = SyntheticSet(start, images.class_names, images.statistics, d.factor, d.mode, d.bound, counts=own).decoded()
     network = config.evaluate.network
     seconds = _seconds_per_step(network, images, train.images, train.labels, protocol.recipe, machine, steps)
     batches = steps_per_epoch(len(train.images), protocol.recipe)

@@ -15,6 +15,7 @@ from ncfm.evaluation.scores import augmentation_robust_interval, label_robust_in
 from ncfm.evaluation.statistics import Estimate
 from ncfm.results.files import append_rows
 from ncfm.results.rows import ScoreRow
+from ncfm.synthetic.counts import Ipc
 from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
@@ -111,14 +112,15 @@ def score(
     hard = make_config(loaded.config.model_dump(), nest({"evaluate.labels": "hard"}))
     plain = make_config(loaded.config.model_dump(), nest({"evaluate.augment": "none"}))
     storage = max(round(loaded.synthetic.storage), 1)
+    per_class = _with_labels(loaded.synthetic)
     pool = loaded.teachers(loaded.asks_teachers or loaded.targets() is not None, reporter)
     found = {
         "synthetic_hard": _on_set(loaded, pool, hard, "students, hard labels", reporter),
         "synthetic": _on_set(loaded, pool, loaded.config, "students", reporter),
         "synthetic_plain": _on_set(loaded, pool, plain, "students, no augmentation", reporter, cutmix=False),
-        "random": _on_random_images(loaded, pool, loaded.config, storage, "random images", reporter),
+        "random": _on_random_images(loaded, pool, loaded.config, per_class, "random images", reporter),
         "random_plain": _on_random_images(
-            loaded, pool, plain, storage, "random images, no augmentation", reporter, cutmix=False
+            loaded, pool, plain, per_class, "random images, no augmentation", reporter, cutmix=False
         ),
     }
     full = loaded.full_protocol(full_epochs, full_runs or build_protocol(loaded.config).num_runs)
@@ -160,11 +162,19 @@ def _on_set(
     )
 
 
+def _with_labels(synthetic: SyntheticSet) -> Ipc:
+    """Real images per class, or of each class, that take as much space as the set with its soft labels."""
+    if synthetic.counts is None:
+        return max(round(synthetic.storage), 1)
+    labels = round(synthetic.storage - synthetic.mean_ipc)
+    return tuple(count + labels for count in synthetic.counts)
+
+
 def _on_random_images(
     loaded: LoadedSet,
     pool: TeacherPool | None,
     config: RunConfig,
-    storage: int,
+    ipc: Ipc,
     stage: str,
     reporter: Reporter,
     *,
@@ -175,7 +185,7 @@ def _on_random_images(
     results = []
     reporter.begin(stage, runs, unit="student")
     for run in range(runs):
-        chosen, soft = loaded.selection("random", storage, pool, run), loaded.targets(pool)
+        chosen, soft = loaded.selection("random", ipc, pool, run), loaded.targets(pool)
         if isinstance(soft, SoftTargets) and pool is not None:
             soft = soft._replace(log_probabilities=pool.log_probabilities(chosen.images))
         protocol = replace(_protocol(config, soft, cutmix), num_runs=1)

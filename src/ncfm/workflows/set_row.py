@@ -8,6 +8,7 @@ from ncfm.config.resolve import Settings
 from ncfm.config.schema import make_config, nest
 from ncfm.evaluation import EvaluationResult
 from ncfm.results.rows import AccuracyRow
+from ncfm.synthetic.counts import Ipc
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.compare import Scored, accuracy_row
 
@@ -37,7 +38,7 @@ def row_of_set(
     own = synthetic if isinstance(synthetic, SyntheticSet) else None
     facts = {} if own is None else own.facts
     config = make_config(facts.get("config", {}), nest(settings), {} if seed is None else {"seed": seed})
-    ipc, storage = _stored(evaluation) if own is None else (own.ipc, own.storage)
+    ipc, storage = _stored(evaluation) if own is None else (own.per_class, own.storage)
     recorded = Path(str(synthetic)).name if own is None else facts.get("variant", "")
     given = {"normalized_by": normalized_by, "factor": factor}
     recorded = ",".join([recorded, *(f"{name}={value}" for name, value in given.items() if value is not None)])
@@ -53,7 +54,7 @@ def row_of_set(
     return accuracy_row(scored, on or facts.get("data", "unknown"), ipc, config)
 
 
-def _stored(evaluation: EvaluationResult) -> tuple[int, float]:
+def _stored(evaluation: EvaluationResult) -> tuple[Ipc, float]:
     """Images per class and storage of an external set."""
     count = evaluation.num_images if evaluation.num_stored is None else evaluation.num_stored
     per_class = count / len(evaluation.per_class)

@@ -32,6 +32,7 @@ from ncfm.evaluation import evaluate as evaluate_tensors
 from ncfm.networks.registry import is_own
 from ncfm.results.files import Conditions, code_version, command_line, library_versions
 from ncfm.results.image_grid import save_image_grid
+from ncfm.synthetic.counts import Spec, counts_for
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import CONFIG_FILE, SET_FOLDER, save, set_scores_aside
 from ncfm.synthetic.synthetic_set import SyntheticSet
@@ -82,7 +83,7 @@ def distill_into(
     config: RunConfig,
     machine: Compute,
     *,
-    ipc: int,
+    ipc: Spec,
     folder: Path | None,
     resume: bool,
     reporter: Reporter,
@@ -110,8 +111,8 @@ def distill_into(
             i if budget is None else min(int(metrics["seconds"]), math.ceil(budget)), _note(metrics)
         ),
     )
-    earlier = read_earlier(config.distill, images)
-    result = loop_of(config).run(images, pool, config, machine, ipc=ipc, control=control, extend=earlier)
+    counts, earlier = counts_for(ipc, images.train.counts), read_earlier(config.distill, images)
+    result = loop_of(config).run(images, pool, config, machine, ipc=counts, control=control, extend=earlier)
     reporter.end()
     facts = (
         described
@@ -120,9 +121,7 @@ def distill_into(
             "training_images": len(images.train),
             "data_problems": list(images.problems),
             "method": method or usual_method(config.objective.name).name,
-            "variant": (
-                _variant(images.name, ipc, config, described.get(RAISED_AT, [])) if variant is None else variant
-            ),
+            "variant": (_variant(images, ipc, config, described.get(RAISED_AT, [])) if variant is None else variant),
             "iterations": result.iterations,
             "teacher_seconds": round(pool.seconds, 3),
             "distill_seconds": round(result.seconds, 3),
@@ -140,7 +139,7 @@ def distill_into(
 
 
 def _describe(
-    images: ImageSet, config: RunConfig, machine: Compute, ipc: int, folder: Path | None, resume: bool
+    images: ImageSet, config: RunConfig, machine: Compute, ipc: Spec, folder: Path | None, resume: bool
 ) -> dict[str, Any]:
     """What a run is, which data it began with, and when it was given more iterations, written to its folder.
 
@@ -161,16 +160,18 @@ def _versions() -> str:
     return " ".join(f"{name}={version}" for name, version in library_versions().items())
 
 
-def _variant(data: str, ipc: int, config: RunConfig, raised: list[int]) -> str:
-    """The variant of a run, which may have been given more iterations."""
-    return ",".join(filter(None, [variant_of(data, ipc, config), suffix_of_variant(raised, config)]))
+def _variant(images: ImageSet, ipc: Spec, config: RunConfig, raised: list[int]) -> str:
+    """The variant of a run, which may have unequal classes, and have been given more iterations."""
+    counts = counts_for(ipc, images.train.counts)
+    asked = counts if isinstance(counts, int) else ipc  # equal classes are one number
+    return ",".join(filter(None, [variant_of(images.name, asked, config), suffix_of_variant(raised, config)]))
 
 
 def _write(synthetic: SyntheticSet, folder: Path) -> None:
     """The set and its picture."""
     set_scores_aside(synthetic, folder)
     save(synthetic, folder / SET_FOLDER)
-    save_image_grid(folder / PICTURE_FILE, synthetic.images, synthetic.class_names)
+    save_image_grid(folder / PICTURE_FILE, synthetic.images, synthetic.class_names, counts=synthetic.counts)
 
 
 def _note(metrics: Mapping[str, float]) -> str:
