@@ -1207,6 +1207,18 @@ def test_whatever_goes_wrong_is_told_in_a_sentence(monkeypatch, capfd, error, co
     assert err.count("\n") == 1
 
 
+def test_ctrl_c_is_told_in_a_sentence(ncfm_, monkeypatch):
+    """Typer makes an exit of it, without a word."""
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ncfm.describe", stopped)
+    done = ncfm_("data", "digits")
+    assert (done.code, done.out) == (130, "")
+    assert done.err.startswith("ncfm: interrupted. Finished teachers, sets and scores are kept. ")
+
+
 def test_names_that_are_too_long_are_told_so(ncfm_, tmp_path):
     name = "a" * 300
     for command in (("evaluate", name), ("report", name), ("distill", "digits", "--ipc", 1, "--out", tmp_path / name)):

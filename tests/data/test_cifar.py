@@ -120,7 +120,7 @@ def test_cifar100_has_fine_and_coarse_labels(tmp_path):
 
 def test_cifar10_has_no_columns_to_choose(tmp_path):
     folder = write_cifar10(tmp_path / "x")
-    with pytest.raises(InputError, match="pickles of CIFAR-10 have no columns; leave out"):
+    with pytest.raises(InputError, match=r"pickles of CIFAR-10\. It has no columns; leave out"):
         load_images(str(folder), label_column="fine_label")
 
 

@@ -124,5 +124,5 @@ def test_missing_files_are_named(tmp_path):
 
 def test_idx_files_have_no_columns(tmp_path):
     write_idx(tmp_path)
-    with pytest.raises(InputError, match="IDX files have no columns; leave out --image-column and --label-column"):
+    with pytest.raises(InputError, match=r"IDX files\. It has no columns; leave out --image-column and --label-column"):
         load_images(str(tmp_path), label_column="label")

@@ -173,7 +173,7 @@ def test_a_file_of_several_splits_is_refused(tmp_path):
 def test_shards_that_name_their_classes_differently_are_refused(tmp_path):
     write_parquet(tmp_path / "train-0.parquet", PNGS, LABELS)
     write_parquet(tmp_path / "train-1.parquet", PNGS, LABELS, names=CLASSES[::-1])
-    with pytest.raises(NcfmError, match=r"train-0\.parquet and the other files of its split name their classes diff"):
+    with pytest.raises(NcfmError, match=r"got cat, dog, emu in train-0\.parquet and emu, dog, cat in train-1"):
         load_images(str(tmp_path))
 
 
@@ -414,7 +414,7 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 def test_class_folders_without_images_are_refused(tmp_path):
     write_folder(tmp_path, [], [])
-    with pytest.raises(NcfmError, match=r"at least one image in the class folders of .*, got none\."):
+    with pytest.raises(NcfmError, match=r"at least one image in the class folders of .*, got none; convert the files"):
         load_images(str(tmp_path))
 
 
@@ -455,7 +455,7 @@ def test_a_training_folder_among_classes_is_refused(tmp_path):
     """Photos of buses, cars and trains, sorted by day: the days of the trains are no classes."""
     for name in ("bus", "car", "train"):
         write_folder(tmp_path / name, PNGS, LABELS)
-    with pytest.raises(NcfmError, match="train may be the training split, or a class like bus, car; move"):
+    with pytest.raises(NcfmError, match=r"train may be the training split, or a class like bus, car; .* move"):
         load_images(str(tmp_path))
 
 

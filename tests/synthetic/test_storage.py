@@ -76,7 +76,7 @@ def test_save_where_a_file_is_in_the_way(tmp_path):
 
 
 def test_load_a_missing_folder(tmp_path):
-    with pytest.raises(NcfmError, match=r"nowhere does not exist\. `ncfm distill"):
+    with pytest.raises(NcfmError, match=r"Expected a distilled set, but .*nowhere does not exist"):
         load(tmp_path / "nowhere")
 
 

@@ -41,6 +41,7 @@ from ncfm.cli._output import console, errors
 DEBUG = "NCFM_DEBUG"
 INTERNAL_ERROR = 70  # exit code: EX_SOFTWARE of sysexits.h
 PARALLEL = ("distill", "evaluate", "pretrain")  # commands that several ranks can share
+INTERRUPTED = 130  # exit code of a program that is stopped by Ctrl-C, by the custom of shells
 KEPT = "Finished teachers, sets and scores are kept."
 
 COMMANDS = {
@@ -121,13 +122,21 @@ def main() -> None:
                 warnings.showwarning = _ignore_warning
             app()
     except KeyboardInterrupt:
-        errors.print(f"ncfm: interrupted. {KEPT} Run the same command again to resume.", soft_wrap=True)
-        sys.exit(130)
+        _say_interrupted()
+        sys.exit(INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer's answer to Ctrl-C, which says nothing
+            _say_interrupted()
+        raise
     except Exception as error:
         # All ranks are interrupted together; one message is enough.
         if who == "ncfm" or not isinstance(error, ncfm.Interrupted):
             _print_error(who, _message(error))
         _exit(_exit_code(error), at_once=_lost_rank(error))
+
+
+def _say_interrupted() -> None:
+    errors.print(f"ncfm: interrupted. {KEPT} Run the same command again to resume.", soft_wrap=True)
 
 
 def _print_every_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -215,13 +216,15 @@ def _in_threads(work: Callable[[Encoded, int, str], Any], encoded: Sequence[Enco
 
 def _unreadable_message(unreadable: Sequence[str], total: int, place: str) -> str:
     """All unreadable images in one message."""
+    share = math.ceil(1000 * len(unreadable) / total) / 1000  # that allows these
+    allow = f"allow a share of them to be left out (--set data.max_unreadable={share:g})."
     if len(unreadable) == 1:
-        return f"Could not read {unreadable[0]}. Remove or repair it."
+        return f"Could not read {unreadable[0]}. Remove or repair it, or {allow.replace('them', 'images')}"
     lines = "\n".join(f"  - {line}" for line in unreadable[:SHOWN])
     more = f"\n  ... and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
     return (
         f"Could not read {len(unreadable)} of {total} images of {place}:\n{lines}{more}\nRemove or repair them, or "
-        "allow a share of them to be left out (--set data.max_unreadable=0.05)."
+        f"{allow}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from ncfm.data.idx import idx_files
 from ncfm.data.raw import Encoded, RawSplit
 from ncfm.data.split_names import left_unread, shortened, split_of
 from ncfm.data.walk import files_below, files_in, folders_in, printable, remarks_on_files
+
+SORT_THEM = "sort them into a folder per class, or list them with their labels in a file labels.csv (image,label)"
+CONVERT_THEM = "convert the files to images that Pillow reads, such as PNG or JPEG"
 
 
 def read_folder(root: Path, inner: str = "") -> dict[str, RawSplit]:
@@ -52,7 +56,8 @@ def read_folder(root: Path, inner: str = "") -> dict[str, RawSplit]:
     if others and len(chosen) == 1:
         raise InputError(
             f"{root}: {chosen['train'].name} may be the training split, or a class like "
-            f"{shortened([p.name for p in others])}; move the other folders away, or all classes into a folder train."
+            f"{shortened([p.name for p in others])}; choose by --train-split {chosen['train'].name} and --test-split "
+            "NAME, move the other folders away, or move all classes into a folder train."
         )
     read = {split: _read_classes(folder, inner) for split, folder in chosen.items()}
     remarks = left_unread("next to the training folder", (printable(p.name) for p in [*others, *unread]))
@@ -82,8 +87,12 @@ def _read_classes(root: Path, inner: str) -> RawSplit:
     folders = folders_in(root)
     if not folders:
         loose = files_in(root)
-        found = f"found no folders, but {counted(len(loose.images), 'image')}" if loose.images else "found no folders"
+        if loose.images:
+            found = f"found no folders, but {counted(len(loose.images), 'image')}; {SORT_THEM}"
+        else:
+            found = "found no folders; give the path of the folder that has them"
         raise InputError(f"{root}: expected a folder per class (or parquet files), {found}.")
+    _check_no_inner_splits(root, folders)
     images: list[Encoded] = []
     labels: list[int] = []
     files = [files_below(folder) for folder in folders]
@@ -92,6 +101,21 @@ def _read_classes(root: Path, inner: str) -> RawSplit:
         labels += [index] * len(below.images)
     remarks = remarks_on_files(root, zip(folders, files, strict=True), inner)
     return RawSplit(images, labels, tuple(printable(p.name) for p in folders), remarks)
+
+
+def _check_no_inner_splits(root: Path, folders: Sequence[Path]) -> None:
+    """Check that test images do not join the training split because their folders lie below those of the classes.
+
+    Raises:
+        NcfmError: if the folder of every class has one for training and one for testing.
+    """
+    inner = [{_split_of_folder(below): below.name for below in folders_in(folder)} for folder in folders]
+    if all("train" in splits and ("test" in splits or "validation" in splits) for splits in inner):
+        named = ", ".join(f"{printable(folders[0].name)}/{name}" for split, name in inner[0].items() if split)
+        raise InputError(
+            f"{root}: expected the classes below the splits, found splits below every class ({named}); exchange the "
+            f"folders ({inner[0]['train']}/{printable(folders[0].name)})."
+        )
 
 
 def _checked(train: RawSplit, root: Path) -> RawSplit:
@@ -110,8 +134,8 @@ def _checked(train: RawSplit, root: Path) -> RawSplit:
     if not train.images and tables:
         raise InputError(f"{root}: expected a folder per class, but {tables[0]} holds tables; give that path.")
     if not train.images:
-        found = f"; {'; '.join(train.remarks)}" if train.remarks else ""
-        raise InputError(f"Expected at least one image in the class folders of {root}, got none{found}.")
+        found = "; ".join(["got none", *train.remarks, SORT_THEM if files_in(root).images else CONVERT_THEM])
+        raise InputError(f"Expected at least one image in the class folders of {root}, {found}.")
     return train
 
 

@@ -97,6 +97,23 @@ def read_parquets(
     return with_remarks(read, left_unread("next to the training files", assigned.unread))
 
 
+def _common_class_names(paths: Sequence[Path], found: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    """The class names of all files of a split; None if they name none.
+
+    Raises:
+        InputError: if they differ, so that a label would mean one class here and another there.
+    """
+    first = found[0]
+    for path, names in zip(paths, found, strict=True):
+        if names != first:
+            here, there = (shortened(n) if n else "none" for n in (first, names))
+            raise InputError(
+                f"{paths[0].parent}: expected the same class names in all files of a split, got {here} in "
+                f"{paths[0].name} and {there} in {path.name}; write the files again with one list of names."
+            )
+    return first
+
+
 def _read_split(paths: Sequence[Path], columns: tuple[str | None, str | None]) -> RawSplit:
     """One split. Its images are read by row group on access, since they may exceed the memory."""
     files = [_open(path) for path in paths]
@@ -110,9 +127,7 @@ def _read_split(paths: Sequence[Path], columns: tuple[str | None, str | None]) -
                 f"{', '.join(file.schema_arrow.names)}; the files of a split have the same ones."
             )
     labels = [label for path, file in zip(paths, files, strict=True) for label in _labels(path, file, label_name)]
-    class_names, *others = dict.fromkeys(_names_in_schema(file.schema_arrow.metadata, label_name) for file in files)
-    if others:
-        raise InputError(f"{place} and the other files of its split name their classes differently.")
+    class_names = _common_class_names(paths, [_names_in_schema(f.schema_arrow.metadata, label_name) for f in files])
     groups = [
         (path, file, group) for path, file in zip(paths, files, strict=True) for group in range(file.num_row_groups)
     ]

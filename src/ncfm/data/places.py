@@ -58,7 +58,9 @@ def load_place(name: str, place: Path, reading: Reading, wanted: Wanted) -> Imag
     """
     found = find_layout(place, reading)
     if reading.choice.columns != (None, None) and not found.has_columns:
-        raise InputError(f"{place}: {found.layout} have no columns; leave out --image-column and --label-column.")
+        raise InputError(
+            f"{place} is read as: {found.layout}. It has no columns; leave out --image-column and --label-column."
+        )
 
     def read() -> Splits:
         return reading.select(with_remarks(found.read(), reading.remarks))

@@ -92,8 +92,14 @@ def load_images(
     below = "" if Path(name).is_absolute() else f" (relative paths start in {Path.cwd()})"
     raise InputError(
         f"Unknown dataset {name!r}: neither a known name nor an existing folder or file{below}."
-        f"{nearest(name, known_names())} Known: {', '.join(known)}."
+        f"{nearest(name, [*known_names(), *_next_to(name)])} Known: {', '.join(known)}."
     )
+
+
+def _next_to(name: str) -> list[str]:
+    """Paths that a mistyped path may mean: those in the same folder."""
+    folder = Path(name).expanduser().parent
+    return [str(path) for path in folder.iterdir()] if folder.is_dir() else []
 
 
 def known_names() -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from ncfm._utils.checks import InputError
+from ncfm._utils.progress import counted
 from ncfm._utils.types import StoredImages
 from ncfm.data.digests import image_digests
 from ncfm.data.image_set import ImageSet, ImageSplit
@@ -26,7 +27,7 @@ def carve_validation(split: ImageSplit, fraction: float, generator: Generator) -
         The rest, and the held-out part.
 
     Raises:
-        NcfmError: if the fraction is not in (0, 1).
+        NcfmError: if the fraction is not in (0, 1), or no class has two images that differ.
     """
     _check_fraction(fraction)
     held = torch.zeros(len(split), dtype=torch.bool)
@@ -44,7 +45,7 @@ def with_test_split(images: ImageSet, fraction: float) -> ImageSet:
     another run is tested on, although images were added or removed in between. The split is reported in ``problems``.
 
     Raises:
-        NcfmError: if the fraction is not in (0, 1).
+        NcfmError: if the fraction is not in (0, 1), or no class has two images that differ.
     """
     train, test = carve_by_content(images.train, fraction)
     note = (
@@ -69,7 +70,7 @@ def carve_by_content(split: ImageSplit, fraction: float) -> tuple[ImageSplit, Im
         The rest, and the held-out part.
 
     Raises:
-        NcfmError: if the fraction is not in (0, 1).
+        NcfmError: if the fraction is not in (0, 1), or no class has two images that differ.
     """
     _check_fraction(fraction)
     hashes = _hashes(split.images)
@@ -100,7 +101,16 @@ def _hashes(images: StoredImages) -> Tensor:
 
 
 def _parts(split: ImageSplit, held: Tensor) -> tuple[ImageSplit, ImageSplit]:
-    """The images that are not held out, and those that are."""
+    """The images that are not held out, and those that are.
+
+    Raises:
+        InputError: if none is.
+    """
+    if not bool(held.any()):
+        raise InputError(
+            f"Expected a class of two different images, of which one can be held out to test on; got "
+            f"{counted(len(split), 'image')} of {counted(len(split.counts), 'class')}. Add images, or a test split."
+        )
     rest, part = (
         ImageSplit.of(take(split.images, at), split.labels[at], len(split.counts))
         for at in ((~held).nonzero().flatten(), held.nonzero().flatten())

@@ -38,6 +38,11 @@ class Table:
     label_column: str | None
     remarks: tuple[str, ...] = ()  # on what was guessed
 
+    @property
+    def name_columns(self) -> list[str]:
+        """The columns that are called as if they held names of images, the clearest first."""
+        return sorted((name for name in self.columns if _plain(name) in NAME_COLUMNS), key=_rank)
+
     def groups(self, root: Path) -> dict[str, list[dict[str, str]]]:
         """The rows by the values of a column of splits, or all of them by the path of the table below ``root``."""
         column = next((name for name in self.columns if _plain(name) in SPLIT_COLUMNS), None)
@@ -62,7 +67,9 @@ def open_table(path: Path, index: ImageIndex, wanted: tuple[str | None, str | No
     columns = _columns(path)
     named = [wanted[0]] if wanted[0] else sorted((c for c in columns if _plain(c) in NAME_COLUMNS), key=_rank)
     rows = _rows(path) if set(named) & set(columns) else []  # tables of other things may be large
-    image = next((c for c in named if rows and c in columns and (wanted[0] or rows[0][c] in index)), None)
+    image = next(
+        (c for c in named if rows and c in columns and (wanted[0] or any(row[c] in index for row in rows))), None
+    )
     if image is None:
         return Table(path, columns, [], None, None)
     label, remarks = _label_column(path, columns, image, wanted[1])

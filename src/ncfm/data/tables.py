@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from ncfm._utils.checks import InputError
 from ncfm._utils.progress import counted
+from ncfm.data.archives import is_archive
 from ncfm.data.choice import assign_splits, clear_split_of
 from ncfm.data.image_index import ImageIndex
-from ncfm.data.layout import Found, Reading, few_folders, with_remarks
+from ncfm.data.layout import Found, Reading, few_folders, has_folders, is_image, with_remarks
 from ncfm.data.raw import RawSplit
 from ncfm.data.split_names import left_unread, shortened
 from ncfm.data.table_file import SUFFIXES, Table, open_table
@@ -73,16 +74,26 @@ def _check_no_tables(index: ImageIndex, tables: Sequence[Table], reading: Readin
     """Check that tables without images or labels may lie next to class folders.
 
     Raises:
-        NcfmError: if there are no class folders, or columns are chosen.
+        NcfmError: if there are no class folders, columns are chosen, or a table names images and there are none.
     """
     table = tables[0]
     what = "image" if table.image_column is None else "label"
+    if what == "image" and table.name_columns and _has_files_alone(index.root):
+        raise InputError(
+            f"{table.path}: expected the images of column {table.name_columns[0]} next to it, found none; "
+            "give the folder that holds the table and its images."
+        )
     if reading.choice.columns == (None, None) and (what == "image" or len(_class_folders(index.images)) > 1):
         return
     raise InputError(
         f"{table.path}: it is not clear which column holds the {what}s; choose one with --{what}-column NAME "
         f"(columns: {', '.join(table.columns)})."
     )
+
+
+def _has_files_alone(place: Path) -> bool:
+    """Whether a folder has neither folders nor images nor archives, in which a dataset may be."""
+    return not has_folders(place) and not any(is_image(path) or is_archive(path) for path in place.iterdir())
 
 
 def _class_folders(images: Sequence[Path]) -> list[Path]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ncfm._utils.checks import InputError
+from ncfm.data.archives import is_archive
 from ncfm.data.channels import GREY, RGB
 from ncfm.data.image_set import ImageSet
 from ncfm.formats.array_files import LABEL_KEYS, Arrays, partner, read_arrays
@@ -38,6 +39,8 @@ def read_stored(path: Path, real: ImageSet, normalized_by: str | None) -> Stored
     Raises:
         NcfmError: if the file is missing, damaged or of another format.
     """
+    if is_archive(path):
+        raise InputError(f"{path} is an archive; unpack it, and give the folder or file of the set in it.")
     if not path.is_dir() and path.suffix != ".parquet":
         return _from_arrays(path, real, Recorded())
     if not path.exists():

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import InputError, NcfmError, RunError
+from ncfm._utils.checks import InputError, NcfmError, RunError, nearest
 from ncfm._utils.files import content_hash, read_json, read_tensors, write_json, write_tensors
 from ncfm._utils.locks import taking_turns
 from ncfm._utils.types import Statistics, Whitening
@@ -90,11 +90,7 @@ def load(path: str | Path) -> SyntheticSet:
                 f"The run in {folder} is not finished and has no set yet; go on with it: the same `ncfm distill` "
                 "command with --resume."
             )
-        state = "exists but holds none" if folder.is_dir() else "does not exist"
-        raise InputError(
-            f"Expected a synthetic set (a folder with {FACTS_FILE} and {IMAGES_FILE}), "
-            f"but {folder} {state}. `ncfm distill ... --out {folder}` makes one."
-        )
+        raise _no_set(folder)
     facts = read_json(folder / FACTS_FILE)
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise InputError(f"{folder / FACTS_FILE} was not written by ncfm (expected format {FORMAT!r}).")
@@ -102,6 +98,19 @@ def load(path: str | Path) -> SyntheticSet:
         return _from_facts(folder, facts)
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{folder / FACTS_FILE} is damaged: {type(error).__name__} {error}.") from error
+
+
+def _no_set(folder: Path) -> InputError:
+    """Why there is no set at a path."""
+    if not folder.exists():
+        below = "" if folder.is_absolute() else f" (relative paths start in {Path.cwd()})"
+        near = nearest(folder.name, [p.name for p in folder.parent.iterdir()] if folder.parent.is_dir() else [])
+        return InputError(f"Expected a distilled set, but {folder} does not exist{below}.{near}")
+    state = "exists but holds none" if folder.is_dir() else "is a file"
+    return InputError(
+        f"Expected a synthetic set (a folder with {FACTS_FILE} and {IMAGES_FILE}), but {folder} {state}. "
+        "Give the folder that `ncfm distill` wrote (--out), or the set in it."
+    )
 
 
 def is_run(folder: Path) -> bool:
