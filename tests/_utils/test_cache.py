@@ -216,7 +216,7 @@ def test_decoded_images_are_found(tmp_path, own_cache, monkeypatch):
 def test_the_key_of_decoded_images(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     of_content = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of b"abc"
-    parts = ("decoder 3", f"pillow {PIL.__version__}", "('x', 8)", "/".join((tmp_path / "a").parts[-3:]), of_content)
+    parts = ("decoder 4", f"pillow {PIL.__version__}", "('x', 8)", "/".join((tmp_path / "a").parts[-3:]), of_content)
     assert source_key([tmp_path / "a"], "x", 8) == content_hash(*parts)
 
 

@@ -28,7 +28,15 @@ from ncfm.training.fit import (
     recompute_batch_norms,
     steps_per_epoch,
 )
-from ncfm.training.recipe import OPTIMIZERS, SCHEDULES, TrainingRecipe, make_optimizer, schedule_factor
+from ncfm.training.recipe import (
+    OPTIMIZERS,
+    SCHEDULES,
+    TrainingRecipe,
+    make_optimizer,
+    recipe_key,
+    recipe_text,
+    schedule_factor,
+)
 from ncfm.training.targets import make_targets, maybe_cutmix, mixed_loss
 
 RECIPE = TrainingRecipe(epochs=2, optimizer="sgd", lr=0.05, batch_size=32, schedule="cosine")
@@ -682,3 +690,11 @@ def test_channels_last_changes_the_layout_only():
     x = torch.rand(2, 3, 4, 4)
     assert torch.equal(channels_last(x), x)
     assert channels_last(x).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_cached_results_keep_their_names_when_a_setting_is_added():
+    assert recipe_text(RECIPE) == repr(RECIPE).replace(", keep_last=False", "")
+    kept = changed(keep_last=True)
+    assert recipe_text(kept) == repr(kept)
+    assert ("keep_last", True) in recipe_key(kept)
+    assert "keep_last" not in dict(recipe_key(RECIPE))

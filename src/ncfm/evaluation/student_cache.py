@@ -8,7 +8,7 @@ the missing students, and ten students reuse the three of an earlier run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation.protocols import Protocol
 from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets, TeacherTargets
 from ncfm.training.checkpoint import TrainingCheckpoint
+from ncfm.training.recipe import recipe_key
 
 # Raised when a change of the training code makes cached students differ from freshly trained ones.
 CACHE_VERSION = 1
@@ -118,7 +119,7 @@ def students_key(
     facts = {
         "version": CACHE_VERSION,
         "statistics": statistics[:2],
-        "recipe": [(f.name, getattr(protocol.recipe, f.name)) for f in fields(protocol.recipe)],
+        "recipe": recipe_key(protocol.recipe),
         "looks": protocol.looks,
         "soft": (soft.fingerprint, mixing) if isinstance(soft, TeacherTargets) else mixing,
         "network": network,

@@ -18,14 +18,13 @@ from ncfm.formats.normalization import to_pixels
 from ncfm.formats.stored import Stored, read_stored
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.soft_labels import SoftLabels
-from ncfm.synthetic.storage import FACTS_FILE, is_run
+from ncfm.synthetic.storage import has_set, is_run
 
 
 def is_set(path: str | Path) -> bool:
     """Whether `ncfm.load` reads this path, or says why not: a set or run of ncfm, or a path that does not exist."""
     path = Path(path).expanduser()
-    has_set = any((folder / FACTS_FILE).is_file() for folder in (path, path / "synthetic"))
-    return has_set or not path.exists() or is_run(path)
+    return has_set(path) or not path.exists() or is_run(path)
 
 
 def read_external(

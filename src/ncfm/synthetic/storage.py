@@ -113,6 +113,11 @@ def _no_set(folder: Path) -> InputError:
     )
 
 
+def has_set(folder: Path) -> bool:
+    """Whether a folder is a set, or a run folder that has one."""
+    return any((place / FACTS_FILE).is_file() for place in (folder, folder / SET_FOLDER))
+
+
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a run, finished or not."""
     try:

@@ -27,7 +27,7 @@ from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet
 from ncfm.networks.registry import is_own, on_device
 from ncfm.training.fit import batch_norms, fit
-from ncfm.training.recipe import TrainingRecipe
+from ncfm.training.recipe import TrainingRecipe, recipe_text
 from ncfm.training.teachers import network_for
 
 STORED = torch.float16
@@ -177,7 +177,9 @@ def record_experts(
 
 def expert_key(images: ImageSet, network: str, recipe: TrainingRecipe, seed: int, precision: torch.dtype) -> str:
     """Content hash of everything that determines an expert but the machine."""
-    return content_hash(f"expert {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(seed), str(precision))
+    return content_hash(
+        f"expert {CACHE_VERSION}", images.fingerprint, network, recipe_text(recipe), str(seed), str(precision)
+    )
 
 
 def _parse(entry: CacheEntry, shape: tuple[int, int]) -> Trajectory | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +12,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ncfm._utils.checks import check_at_least, check_fraction, check_known
 from ncfm.data.augment import SiameseAugment
+
+LATER = {"keep_last": False}
+"""Settings that were added to `TrainingRecipe`, with the value that is what it was before."""
 
 OPTIMIZERS = ("sgd", "heavy-ball", "adamw")
 
@@ -50,6 +54,17 @@ class TrainingRecipe:
         for name in ("cutmix_probability", "label_smoothing"):
             check_fraction(getattr(self, name), name)
         SiameseAugment(self.augment)
+
+
+def recipe_key(recipe: TrainingRecipe) -> list[tuple[str, Any]]:
+    """Settings and their values, for the names of cached results; those of `LATER` only where they change something."""
+    found = ((f.name, getattr(recipe, f.name)) for f in fields(recipe))
+    return [(name, value) for name, value in found if name not in LATER or value != LATER[name]]
+
+
+def recipe_text(recipe: TrainingRecipe) -> str:
+    """`recipe_key` in the form of a call."""
+    return f"TrainingRecipe({', '.join(f'{name}={value!r}' for name, value in recipe_key(recipe))})"
 
 
 def schedule_factor(schedule: str, progress: float) -> float:

@@ -35,7 +35,7 @@ from ncfm.networks.layout import channels_last
 from ncfm.networks.registry import create_network, is_own, on_device
 from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.fit import fit, predict
-from ncfm.training.recipe import TrainingRecipe
+from ncfm.training.recipe import TrainingRecipe, recipe_text
 
 Weights = dict[str, Tensor]
 EXTRACTORS = ("blended", "trained", "random")
@@ -275,7 +275,7 @@ def _exchange(own: dict[int, Teacher], number: int, module: nn.Module, ranks: Ra
 def teacher_key(images: ImageSet, network: str, recipe: TrainingRecipe, seed: int, precision: torch.dtype) -> str:
     """Content hash of everything that determines a teacher, except the machine."""
     return content_hash(
-        f"teacher {CACHE_VERSION}", images.fingerprint, network, repr(recipe), str(seed), str(precision)
+        f"teacher {CACHE_VERSION}", images.fingerprint, network, recipe_text(recipe), str(seed), str(precision)
     )
 
 

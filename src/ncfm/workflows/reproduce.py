@@ -15,10 +15,9 @@ from ncfm.config.resolve import Settings, check_folder, describe_run, resolve_co
 from ncfm.distillation import Interrupted
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation.statistics import Comparison, compare_summaries
-from ncfm.formats.reading import is_set
 from ncfm.results.files import append_rows
 from ncfm.results.rows import AccuracyRow
-from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, add_scores, load
+from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, add_scores, has_set, load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.distill import distill
 from ncfm.workflows.evaluate import evaluate
@@ -173,7 +172,7 @@ def _distilled(
         NcfmError: if the folder contains another run.
     """
     begun = (out / CONFIG_FILE).is_file()
-    if begun and is_set(out):
+    if begun and has_set(out):
         config = resolve_config(row.data, row.ipc, row.name, settings, seed)
         check_folder(out, describe_run(row.data, row.ipc, config), resume=True)
         return load(out)
