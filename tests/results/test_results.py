@@ -517,3 +517,9 @@ def test_an_accuracy_of_one_student_has_no_deviation():
     assert of_row(three) == ("66.5 ± 0.5", "65.3 to 67.7")
     assert mean_of(0.667, 0.0, float("nan")) == "66.7"
     assert interval_of(float("nan"), float("nan")) == interval_of(None, None) == "-"
+
+
+def test_names_are_drawn_in_their_own_letters():
+    # A font without a letter draws the same box for all of them.
+    pictures = [image_grid(torch.zeros(2, 2, 3, 8, 8), [name, "dog"]) for name in ("Käfer", "Köfer", "Kжfer")]
+    assert len({picture.tobytes() for picture in pictures}) == 3

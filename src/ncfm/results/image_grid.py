@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ TILE = 96  # minimum side of an image in the picture, in pixels
 MOST_PIXELS = 2**19  # of all images in one picture: 512 images of 32 x 32 pixels, a file of 2 MB
 GAP = 4
 LABEL_HEIGHT = 18
+FONT = "mpl-data/fonts/ttf/DejaVuSans.ttf"  # in the folder of matplotlib, which is not imported for it
 BACKGROUND, INK = (255, 255, 255), (40, 40, 40)
 
 
@@ -38,7 +41,7 @@ def image_grid(
         return _side_by_side(images[:, 0], class_names, max_columns)
     shown = min(ipc, max_columns, max(MOST_PIXELS // (classes * images[0, 0, 0].numel()), 1))
     tile = _tile(images.shape[-1])
-    font = ImageFont.load_default(size=13)
+    font = _font()
     margin = 8 + max(int(font.getlength(name[:18])) for name in class_names)
     canvas = Image.new("RGB", (margin + shown * (tile + GAP) + GAP, classes * (tile + GAP) + GAP), BACKGROUND)
     draw = ImageDraw.Draw(canvas)
@@ -57,7 +60,7 @@ def _side_by_side(images: Tensor, class_names: Sequence[str], max_columns: int) 
     cell = tile + LABEL_HEIGHT + GAP
     canvas = Image.new("RGB", (columns * (tile + GAP) + GAP, rows * cell + GAP), BACKGROUND)
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=13)
+    font = _font()
     for index, image in enumerate(images):
         left, top = GAP + index % columns * (tile + GAP), GAP + index // columns * cell
         label = class_names[index]
@@ -66,6 +69,14 @@ def _side_by_side(images: Tensor, class_names: Sequence[str], max_columns: int) 
         draw.text((left + tile // 2, top + LABEL_HEIGHT // 2), label, fill=INK, font=font, anchor="mm")
         canvas.paste(_picture(image, tile), (left, top + LABEL_HEIGHT))
     return canvas
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """A font with the letters of most alphabets, which matplotlib brings: Pillow's own has little beyond ASCII."""
+    found = find_spec("matplotlib")
+    fonts = [Path(place) / FONT for place in (found and found.submodule_search_locations) or []]
+    return ImageFont.truetype(fonts[0], size=12) if fonts and fonts[0].is_file() else ImageFont.load_default(size=13)
 
 
 def _tile(image_size: int) -> int:
