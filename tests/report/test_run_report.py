@@ -300,7 +300,7 @@ def test_a_killed_run_has_a_report_of_how_far_it_is(run):
 
 def test_what_is_no_run_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NcfmError, match="holds neither"):
+    with pytest.raises(NcfmError, match="holds none"):
         write_report(tmp_path / "empty")
     with pytest.raises(NcfmError, match="does not exist"):
         write_report(tmp_path / "none")

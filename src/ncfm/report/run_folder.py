@@ -21,7 +21,7 @@ from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import SNAPSHOTS_FOLDER, Snapshot, read_snapshots
 from ncfm.evaluation import interval
-from ncfm.synthetic.storage import CONFIG_FILE, FACTS_FILE, SCORES_FILE, SET_FOLDER, load, read_scores
+from ncfm.synthetic.storage import CONFIG_FILE, FACTS_FILE, SCORES_FILE, SET_FOLDER, load, no_set, read_scores
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 COMPARISON_FILE = "comparison.json"  # of `ncfm compare`, in the folder above its runs
@@ -100,11 +100,7 @@ def open_run(path: Path) -> RunFolder:
     if not any(
         (path / name).is_file() for name in (CONFIG_FILE, FACTS_FILE, f"{SET_FOLDER}/{FACTS_FILE}", CHECKPOINT_FILE)
     ):
-        state = "holds neither" if path.is_dir() else "does not exist"
-        raise InputError(
-            f"Expected a run folder (with {CONFIG_FILE}) or a synthetic set (with {FACTS_FILE}), but {path} {state}. "
-            "`ncfm distill ... --out RUN` makes one."
-        )
+        raise no_set(path)
     run = RunFolder(path)
     _read_configuration(run)
     _read_images(run)

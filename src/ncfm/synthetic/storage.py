@@ -90,7 +90,7 @@ def load(path: str | Path) -> SyntheticSet:
                 f"The run in {folder} is not finished and has no set yet; go on with it: the same `ncfm distill` "
                 "command with --resume."
             )
-        raise _no_set(folder)
+        raise no_set(folder)
     facts = read_json(folder / FACTS_FILE)
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise InputError(f"{folder / FACTS_FILE} was not written by ncfm (expected format {FORMAT!r}).")
@@ -100,7 +100,7 @@ def load(path: str | Path) -> SyntheticSet:
         raise RunError(f"{folder / FACTS_FILE} is damaged: {type(error).__name__} {error}.") from error
 
 
-def _no_set(folder: Path) -> InputError:
+def no_set(folder: Path) -> InputError:
     """Why there is no set at a path."""
     if not folder.exists():
         below = "" if folder.is_absolute() else f" (relative paths start in {Path.cwd()})"
