@@ -76,7 +76,11 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """A font with the letters of most alphabets, which matplotlib brings: Pillow's own has little beyond ASCII."""
     found = find_spec("matplotlib")
     fonts = [Path(place) / FONT for place in (found and found.submodule_search_locations) or []]
-    return ImageFont.truetype(fonts[0], size=12) if fonts and fonts[0].is_file() else ImageFont.load_default(size=13)
+    if not fonts or not fonts[0].is_file():
+        return ImageFont.load_default(size=13)
+    return ImageFont.truetype(
+        fonts[0], size=12, layout_engine=ImageFont.Layout.BASIC
+    )  # takes any text, also surrogates
 
 
 def _tile(image_size: int) -> int:
