@@ -128,6 +128,26 @@ def gallery_table(sets: Iterable[tuple[str, Mapping[str, Any], int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def transfer_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of adversaries fitted under one teacher: their gap over the fixed one, by extractor."""
+    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for r in rows:
+        found.setdefault((r["form"], r["criterion"]), {})[r["extractor"]] = r
+    extractors = list(dict.fromkeys(name for by_extractor in found.values() for name in by_extractor))
+    lines = [
+        f"| form | criterion | {' | '.join(extractors)} | fits |",
+        f"|---|---|{'---:|' * len(extractors)}---:|",
+    ]
+    for (form, criterion), by_extractor in found.items():
+        cells = [
+            f"{float(by_extractor[name]['ratio_mean']):.2f} ± {float(by_extractor[name]['ratio_std']):.2f}"
+            for name in extractors
+        ]
+        fits = by_extractor[extractors[0]]["fits"]
+        lines.append(f"| {form} | {criterion} | {' | '.join(cells)} | {fits} |")
+    return "\n".join(lines) + "\n"
+
+
 def ledger_table(rows: Iterable[dict[str, str]]) -> str:
     """A Markdown table of published sets that were re-evaluated, with real images at the same storage."""
     lines = [

@@ -268,7 +268,7 @@ def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(2**24)  # 64 MiB: 16,384 pages of 4 KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(min(faults() for _ in range(5)))  # the first ones may still find holes that are too small
+print(min(faults() for _ in range(25)))  # the first ones, up to ten, may still find holes that are too small
 """
 
 
