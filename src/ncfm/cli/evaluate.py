@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,9 +85,7 @@ def command(
     )
     options["changed_data"] = changed_data
     sets = {place: _load(place, on) for place in dict.fromkeys([path, *([against] if against else [])])}
-    own = {place for place, one in sets.items() if isinstance(one, ncfm.SyntheticSet)}
-    # Only external sets are told; if there are none, the options are refused.
-    said = {place: {} if place in own and len(own) < len(sets) else asdict(stored) for place in sets}
+    said = _said_of(sets, stored)
     found: dict[str, list[ncfm.EvaluationResult]] = {place: [] for place in sets}
     chosen_networks: list[str | None] = [*split_names(networks)] or [None]
     for network in chosen_networks:
@@ -104,9 +103,14 @@ def command(
         return
     for place, synthetic in sets.items():
         _print(place, synthetic, found[place], on)
-    if against:
-        for first, second in zip(found[path], found[against], strict=True):
-            say(_difference(first, second))
+    for first, second in zip(found[path], found[against], strict=True) if against else ():
+        say(_difference(first, second))
+
+
+def _said_of(sets: Mapping[str, ncfm.SyntheticSet | str], stored: StoredAs) -> dict[str, dict[str, Any]]:
+    """What is said of each set; of those of ncfm nothing, unless there are no others: then it is refused."""
+    own = {place for place, one in sets.items() if isinstance(one, ncfm.SyntheticSet)}
+    return {place: {} if place in own and len(own) < len(sets) else asdict(stored) for place in sets}
 
 
 def _load(place: str, on: str | None) -> ncfm.SyntheticSet | str:

@@ -111,6 +111,35 @@ def make_players(
     return images, Player(tensors, torch.optim.Adam(tensors, lr=adversary_lr, maximize=True))
 
 
+def _check_together(objective: Objective, num_parts: int, compute: Compute, *, is_equal: bool) -> None:
+    """Check that an objective and the sizes of the classes allow the parts, ranks and compilation of a step.
+
+    Args:
+        objective: what is matched.
+        num_parts: parts of the classes, each a step of its own.
+        compute: ranks and compilation.
+        is_equal: whether all classes have as many images.
+
+    Raises:
+        InputError: if they do not.
+    """
+    if not is_equal and (num_parts > 1 or compute.compile_step):
+        raise InputError(
+            "distill.classes_per_step and machine.compile=step need equal classes; leave them out, or give one "
+            "number as --ipc."
+        )
+    if num_parts > 1 and (compute.compile_step or not compute.ranks.is_single or objective.state()):
+        raise InputError(
+            "distill.classes_per_step is for one process, for objectives without state and without "
+            "machine.compile=step; leave it out to let every step see all classes."
+        )
+    if objective.couples_classes and (num_parts > 1 or not compute.ranks.is_single):
+        raise InputError(
+            "This objective compares each class with the others; run it in one process, without "
+            "distill.classes_per_step."
+        )
+
+
 class MinMaxStep:
     """One iteration of distribution matching; calling the object runs it.
 
@@ -174,21 +203,7 @@ class MinMaxStep:
         self.statistics_rows = max(REAL_CHUNKS * compute.chunk_size // self.num_classes, 1)
         self.ascent_steps = matching.ascent_steps if adversary is not None else 0
         self.parts = _parts(len(self.real.counts), matching.classes_per_step)
-        if counts is not None and (len(self.parts) > 1 or compute.compile_step):
-            raise InputError(
-                "distill.classes_per_step and machine.compile=step need equal classes; leave them out, or give one "
-                "number as --ipc."
-            )
-        if len(self.parts) > 1 and (compute.compile_step or not self.ranks.is_single or objective.state()):
-            raise InputError(
-                "distill.classes_per_step is for one process, for objectives without state and without "
-                "machine.compile=step; leave it out to let every step see all classes."
-            )
-        if objective.couples_classes and (len(self.parts) > 1 or not self.ranks.is_single):
-            raise InputError(
-                "This objective compares each class with the others; run it in one process, without "
-                "distill.classes_per_step."
-            )
+        _check_together(objective, len(self.parts), compute, is_equal=counts is None)
         self.normalize = normalizer(pool.statistics, device)
         recomputed = extraction.batch_norm == "recomputed"
         self.recompute_batch_norms = recomputed and bool(batch_norms(pool.blended))
