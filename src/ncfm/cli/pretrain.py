@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 import ncfm
 from ncfm._utils.progress import counted
 from ncfm.cli._options import Data, Output, Setup, flatten_options
-from ncfm.cli._output import print_json, say
+from ncfm.cli._output import accuracy, print_json, say
 
 
 @flatten_options
@@ -22,6 +23,10 @@ def command(
     ] = None,
     number: Annotated[int | None, typer.Option("--number", "-n", metavar="N", help="Number of teachers.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="Training epochs per teacher.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Also write them to this new folder, for teachers.pool=DIR."),
+    ] = None,
     setup: Setup,
     output: Output,
 ) -> None:
@@ -31,8 +36,30 @@ def command(
     """
     options = setup.arguments(teachers__number=number, teachers__epochs=epochs)
     with output.progress() as reporter:
-        pool = ncfm.pretrain(data, recipe=recipe, reporter=reporter, **options)
+        pool = ncfm.pretrain(data, recipe=recipe, out=out, reporter=reporter, **options)
+    found = {"teachers": len(pool), "seconds": round(pool.seconds, 3)}
     if output.as_json:
-        print_json({"teachers": len(pool), "seconds": round(pool.seconds, 3)})
-    else:
-        say(f"{counted(len(pool), 'teacher')}, trained in {pool.seconds:.0f} s in total.")
+        print_json(found | ({} if out is None else _written(out)))
+        return
+    say(f"{counted(len(pool), 'teacher')}, trained in {pool.seconds:.0f} s in total.")
+    if out is not None:
+        say(f"Wrote {out} ({_written(out)['bytes'] / 1e6:.1f} MB){_accuracy(out)}.", wrap=False)
+        say(f"Distil with them: --set teachers.pool={out}", wrap=False)
+
+
+def _written(out: Path) -> dict[str, Any]:
+    from ncfm.training.pool_files import read_facts
+
+    return {
+        "out": str(out),
+        "bytes": sum(file.stat().st_size for file in out.iterdir()),
+        "accuracies": list(read_facts(out).accuracies),
+    }
+
+
+def _accuracy(out: Path) -> str:
+    """What the teachers reach on the test split, if the data have one."""
+    from ncfm.evaluation.statistics import interval
+
+    found = _written(out)["accuracies"]
+    return f": accuracy {accuracy(interval(found))} % on the test split" if found else ""

@@ -28,6 +28,7 @@ from ncfm.distillation.control import RunControl
 from ncfm.distillation.loggers import import_logger, make_logger
 from ncfm.evaluation import Protocol, get_protocol
 from ncfm.synthetic.soft_labels import SoftLabels, SoftTargets, StudentTargets, TeacherTargets
+from ncfm.training.pool_files import read_pool
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import TeacherPool, pretrain
 
@@ -118,7 +119,9 @@ def build_teachers(
     machine: Compute,
     on_epoch: Callable[[int, int], None] | None = None,
 ) -> TeacherPool:
-    """The pool of teachers, from the cache where possible."""
+    """The pool of teachers: of the folder that the settings name, else from the cache where possible."""
+    if config.teachers.pool is not None:
+        return read_pool(Path(config.teachers.pool), images, network=config.teachers.network, compute=machine)
     return pretrain(
         images,
         network=config.teachers.network,

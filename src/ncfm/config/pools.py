@@ -75,6 +75,8 @@ class Teachers:
 
     def num_missing(self, images: ImageSet, config: RunConfig, machine: Compute) -> int:
         """See `PoolSource`."""
+        if config.teachers.pool is not None:
+            return 0
         recipe, seed, folder = self.recipe(config), teachers_seed(config), cache_dir() / "teachers"
         keys = (
             teacher_key(images, config.teachers.network, recipe, derive_seed(seed, "teachers", i), machine.precision)

@@ -15,6 +15,7 @@ from ncfm.config.methods import SHORT_NAMES, Method, method_of_row, usual_method
 from ncfm.config.more_iterations import RAISED_AT, with_more_iterations
 from ncfm.config.recipes import check_recipe, read_recipe, recipe_names
 from ncfm.config.schema import RunConfig, dotted, make_config, nest
+from ncfm.config.teacher_pools import with_pool
 from ncfm.data.image_set import ImageSet
 from ncfm.data.sources import known_names
 from ncfm.distillation.checkpoint import has_checkpoint
@@ -47,8 +48,14 @@ def resolve_config(
     layer = {} if recipe in (None, "none") else read_recipe(str(recipe))
     if layer:
         check_recipe(str(recipe))
-    seeds = {} if seed is None else {"seed": seed}
-    return make_config(layer, nest(settings or {}), seeds)
+    seeds, given = {} if seed is None else {"seed": seed}, nest(settings or {})
+    return with_pool(make_config(layer, given, seeds), _teachers(given))
+
+
+def _teachers(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The user's settings of section teachers."""
+    found = settings.get("teachers", {})
+    return found if isinstance(found, Mapping) else {}
 
 
 def describe_run(data: str, ipc: Spec, config: RunConfig) -> dict[str, Any]:
@@ -82,10 +89,13 @@ def config_of_set(recorded: Mapping[str, Any], settings: Settings | None, seed: 
         NcfmError: for unknown keys and wrong values, all at once.
     """
     used = {key: value for key, value in recorded.items() if key not in ("objective", "frequencies")}
-    config = make_config(used, nest(settings or {}), {} if seed is None else {"seed": seed})
+    given = nest(settings or {})
+    config = make_config(used, given, {} if seed is None else {"seed": seed})
+    if "pool" in _teachers(given):
+        config = with_pool(config, _teachers(given))
     for setting in NETWORKS:
         section, key = setting.split(".")
-        named = nest(settings or {}).get(section, {})
+        named = given.get(section, {})
         name = getattr(getattr(config, section), key)
         if is_user_code(name) and not (isinstance(named, Mapping) and key in named):
             refused = getattr(config, section).model_copy(update={key: only_recorded(setting, name)})
@@ -168,8 +178,9 @@ def variant_of(
         if changed.get(key) == value:
             del changed[key]
     changed.pop("teachers.seed", None)  # the row has the seed
-    if changed.get("distill.extend"):
-        changed["distill.extend"] = Path(changed["distill.extend"]).name
+    for key in ("distill.extend", "teachers.pool"):
+        if changed.get(key):
+            changed[key] = Path(changed[key]).name
     unequal = [] if isinstance(ipc, int) else [f"ipc={in_words(ipc)}"]
     return ",".join([*words, *(f"{key}={value}" for key, value in changed.items()), *unequal])
 

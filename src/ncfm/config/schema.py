@@ -74,6 +74,8 @@ class DataConfig(_Section):
 class TeachersConfig(_Section):
     """The pool of networks whose features are matched."""
 
+    pool: str | None = Field(None, min_length=1)
+    """Folder of trained teachers, written by ncfm pretrain --out; network, number and training are those recorded."""
     network: str = "convnet"
     """convnet (depth from the image size), convnet4w64-batch, resnet18-batch, ..., timm:NAME, module:maker."""
     number: int = Field(3, ge=1)

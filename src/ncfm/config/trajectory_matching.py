@@ -42,9 +42,14 @@ class TrajectoryMatching:
         """Check what can be checked before experts are trained.
 
         Raises:
-            NcfmError: for several processes, teachers' soft labels, a set to extend, or students that would start too
-                late.
+            NcfmError: for several processes, teachers' soft labels, a pool of teachers, a set to extend, or students
+                that would start too late.
         """
+        if config.teachers.pool is not None:
+            raise InputError(
+                f"{config.objective.name} matches whole trajectories of experts, and teachers.pool has start and "
+                "end of a training only; leave teachers.pool out."
+            )
         if not machine.ranks.is_single:
             raise InputError(f"{config.objective.name} works in one process; start it without torchrun.")
         if config.labels.kind == "soft":

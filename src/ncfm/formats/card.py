@@ -72,10 +72,10 @@ def _facts(content: Content, data: str) -> list[str]:
     """The sections that every card has."""
     synthetic, facts = content.synthetic, content.synthetic.facts
     return [
-        "## Provenance\n\n" + _table(("", ""), _origin(content, data)),
+        "## Provenance\n\n" + markdown_table(("", ""), _origin(content, data)),
         "## Evaluations\n\n" + _scores(synthetic.scores, data),
         _recipe(facts),
-        f"## Licence\n\n{_licence(facts)[1]}",
+        f"## Licence\n\n{licence(facts)[1]}",
         _PAPER if facts.get("method") == "ncfm" else "",
     ]
 
@@ -102,7 +102,7 @@ def _front_matter(facts: Mapping[str, Any], data: str, count: int) -> str:
     size = next((name for limit, name in SIZES if count < limit), "1M<n<10M")
     lines = [
         f"pretty_name: {_quoted(f'{data}, distilled')}",
-        f"license: {_licence(facts)[0]}",
+        f"license: {licence(facts)[0]}",
         "task_categories:\n- image-classification",
         "tags:\n- dataset-distillation\n- synthetic\n- ncfm",
         f"size_categories:\n- {size}",
@@ -121,7 +121,8 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _licence(facts: Mapping[str, Any]) -> tuple[str, str]:
+def licence(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """Licence of the source data that the facts name: the hub's identifier, and a note."""
     unknown = ("unknown", "Not known to ncfm: the terms of the source data apply.")
     return LICENCES.get(str(facts.get("data")), unknown)
 
@@ -174,13 +175,14 @@ def _scores(scores: Sequence[Mapping[str, Any]], data: str) -> str:
         rows.append((*cells, accuracy, interval_of(low, high), str(len(entry["accuracies"]))))
     heads = ("evaluated on", "network", "protocol", "accuracy %", "95 % interval", "networks trained")
     return (
-        _table(heads, rows)
+        markdown_table(heads, rows)
         + "\n\nAccuracy on the real test split after the last epoch of networks trained on the decoded "
         "images alone, before rounding to 8 bits: mean ± standard deviation."
     )
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, of cells that are escaped already."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -147,6 +147,10 @@ class TeacherPool:
             of_teachers.append(torch.log_softmax(self.classify(channels_last(inputs)).float(), dim=1))
         return _mean_distribution(of_teachers)
 
+    def weights(self, index: int) -> tuple[Weights, Weights]:
+        """Weights of teacher number ``index`` before and after its training, on the pool's device."""
+        return self._initial[index], self._trained[index]
+
     @property
     def fingerprints(self) -> list[str]:
         """The `fingerprint` of every teacher, in order."""
