@@ -50,6 +50,7 @@ CASES: dict[str, dict[str, Any]] = {
     "ncfm": {},
     "two moves of each player": {"distill.ascent_steps": 2, "distill.descent_steps": 2},
     "BatchNorm": {"teachers.network": "convnet1w8-batch"},
+    "a sampler per teacher, halves": {"frequencies.per_teacher": True, "frequencies.criterion": "halves"},
     "dsdm (a memory)": {"objective.name": "dsdm"},
 }
 NUM_FEATURES = 2048  # of ConvNet-4 of width 128 on 64 px

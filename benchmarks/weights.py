@@ -27,7 +27,7 @@ from ncfm.config.resolve import resolve_config
 from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.control import RunControl
-from ncfm.distillation.minmax_step import Player
+from ncfm.distillation.players import Player
 from ncfm.results.files import Conditions, append_rows
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.stages import prepare, train_teachers

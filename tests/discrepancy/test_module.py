@@ -16,6 +16,7 @@ from ncfm.discrepancy.frequencies import (
     ScaleMixtureFrequencies,
     StudentTFrequencies,
 )
+from ncfm.discrepancy.halves import criterion_by_halves
 from strategies import normal, rng
 
 D = 3
@@ -220,6 +221,36 @@ def test_a_sampler_of_ones_own_serves(sampler):
     assert module.draw().shape == (16, D)
     assert module.is_learned == any(True for _ in sampler.parameters())
     assert float(module(x, y)) > 0.05
+
+
+@pytest.mark.parametrize("criterion", ["halves", "studentised"])
+@every_learned
+def test_an_ascent_raises_its_criterion_and_leaves_the_loss(family, criterion):
+    x, y = pair()
+    module, plain = (CharacteristicDiscrepancy(D, family, criterion=name) for name in (criterion, "discrepancy"))
+    assert torch.equal(module(x, y, generator=rng(1)), plain(x, y, generator=rng(1)))
+    held = copy.deepcopy(module)
+    of_x, of_y = torch.arange(len(x)) % 2, torch.arange(len(y)) % 2
+    t = held.draw().detach()
+    expected = [criterion_by_halves(criterion, x[of_x == c], y[of_y == c], t) for c in (0, 1)]
+    assert_close(module.ascend(x, y, labels=(of_x, of_y)), torch.stack(expected).mean())
+
+    def now():
+        draws = torch.cat([module.draw(rng(i)).detach() for i in range(4)])
+        return float(criterion_by_halves(criterion, x, y, draws))
+
+    before = now()
+    for _ in range(20):
+        module.ascend(x, y)
+    assert now() > before
+
+
+def test_what_cannot_be_halved_is_refused():
+    module = CharacteristicDiscrepancy(D, "mixture", criterion="halves")
+    with pytest.raises(NcfmError, match="rows to halve"):
+        module.ascend(torch.zeros(1, D), torch.zeros(4, D))
+    with pytest.raises(NcfmError, match="Unknown criterion"):
+        CharacteristicDiscrepancy(D, criterion="noise")
 
 
 # ---------------------------------------------------------------- state and devices

@@ -39,7 +39,7 @@ class Recorder(Callback):
         self.note("on_start")
 
     def after_iteration(self, run, record):
-        assert set(record._asdict()) == {"discrepancy", "calibration", "amplitude", "phase"}
+        assert set(record._asdict()) == {"discrepancy", "calibration", "amplitude", "phase", "criterion"}
         self.note("after_iteration")
 
     def before_save(self, run):

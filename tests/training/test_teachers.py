@@ -283,10 +283,28 @@ def test_extractors_can_be_trained_teachers_as_they_ended():
     assert found == {0.5, 1.5, 2.5}
 
 
+def test_the_extractor_that_was_drawn_is_known():
+    pool, rng = constant_pool(3), generator(0, "draws")
+    assert pool.drawn is None
+    for kind in ("blended", "trained"):
+        for _ in range(10):
+            weight, drawn = weight_of(pool.draw(rng, kind)), pool.drawn
+            assert weight == pytest.approx(drawn.teacher + 0.5 * (1 - drawn.blend), abs=1e-6)
+            assert kind == "blended" or drawn.blend == 0
+    pool.draw_trained(rng)  # for the calibration
+    pool.trained(0)
+    assert pool.drawn is drawn
+    pool.blended_at(1, 0.25)
+    assert pool.drawn == (1, 0.25)
+
+
 def test_extractors_can_be_fresh_networks(images):
     pool = train_pool(images, num_teachers=1)
     rng = generator(0, "draws")
+    pool.draw(rng)
+    rng = generator(0, "draws")
     drawn = [{k: v.clone() for k, v in pool.draw(rng, "random").state_dict().items()} for _ in range(2)]
+    assert pool.drawn is None
     assert not same(*drawn)
     seed = int(torch.randint(2**62, (), generator=generator(0, "draws")))
     assert same(drawn[0], network_for(images, "convnet1w8", seed=seed).state_dict())

@@ -7,23 +7,19 @@ they are trained, and what runs. The objectives are named by `ncfm.distillation.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
-
-from ncfm._utils.checks import InputError, NcfmError, check_known
+from ncfm._utils.checks import InputError
 from ncfm._utils.compute import Compute
-from ncfm._utils.outside import call_with, is_outside, load_callable, named_arguments
-from ncfm._utils.seeding import derive_seed, generator
+from ncfm._utils.outside import is_outside, named_arguments
+from ncfm._utils.seeding import generator
 from ncfm.baselines.rded import rded
 from ncfm.config.build import build_control, build_soft_labels
 from ncfm.config.pools import FRESH_NETWORKS, TEACHERS, PoolSource
-from ncfm.config.schema import DistillConfig, FrequenciesConfig, RunConfig
+from ncfm.config.samplers import build_sampler, check_adversary, made, maker_of
+from ncfm.config.schema import DistillConfig, RunConfig
 from ncfm.data.image_set import ImageSet
-from ncfm.discrepancy.frequencies import SAMPLERS, FrequencySampler, check_sampler
 from ncfm.distillation import DistillResult, distill
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
@@ -51,13 +47,15 @@ class DistributionMatching:
         """Build the objective for a network that is not trained yet, so that its errors come before the training.
 
         Raises:
-            NcfmError: for an objective, a sampler or options that cannot be built, and settings of the start that
-                exclude each other.
+            NcfmError: for an objective, a sampler or options that cannot be built, settings of the adversary that do
+                not fit the data or the extractors, and settings of the start that exclude each other.
         """
         check_start(config.distill)
         own = machine.ranks.share(images.num_classes)
         network = as_network(network_for(images, config.teachers.network, seed=0), config.teachers.network)
-        build_objective(config, network.num_features, own.stop - own.start)
+        objective = build_objective(config, network.num_features, own.stop - own.start)
+        named = named_arguments(maker_of(config.objective.name, OBJECTIVES, "objective"))
+        check_adversary(images, config, objective, named)
 
     def run(
         self,
@@ -76,97 +74,39 @@ class DistributionMatching:
         return replace(result, synthetic=replace(result.synthetic, soft_labels=labels))
 
 
-def _maker(name: str, table: Mapping[str, Callable[..., Any]], what: str) -> Callable[..., Any]:
-    """What makes the objective or sampler of a name; the user's own is imported."""
-    if is_outside(name):
-        with torch.random.fork_rng(devices=[]):  # what the module draws when it is imported changes nothing
-            return load_callable(name, what)
-    return table[check_known(name, table, what)]
-
-
-def _made(
-    make: Callable[..., Any],
-    offered: Mapping[str, Any],
-    options: Mapping[str, Any],
-    *,
-    name: str,
-    what: str,
-    section: str,
-    seed: int,
-) -> Any:
-    """What a maker returns; layers that draw from torch's own generator get their weights from the seed.
-
-    Raises:
-        NcfmError: for arguments that do not fit, and whatever the user's own code or options raise.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive_seed(seed, what, "initial weights"))
-        try:
-            return call_with(make, offered, copy.deepcopy(options), what=f"The {what} {name!r}", section=section)
-        except NcfmError:
-            raise
-        except Exception as error:
-            if not (is_outside(name) or options):
-                raise
-            raise InputError(f"The {what} {name!r} cannot be made: {type(error).__name__}: {error}") from error
-
-
-def build_sampler(config: FrequenciesConfig, num_features: int, seed: int) -> FrequencySampler:
-    """The sampler of a family, or the user's own.
-
-    It is called with those of these keyword arguments that it names: num_features, num_frequencies, scale, spread,
-    fixed_bandwidth, degrees_of_freedom, seed_generator; and with all of ``frequencies.options``.
-
-    Raises:
-        NcfmError: if it cannot be made, or what the user's own returns is no sampler.
-    """
-    offered = {
-        "num_features": num_features,
-        "num_frequencies": config.number,
-        "scale": config.scale,
-        "spread": config.spread,
-        "fixed_bandwidth": config.fixed_bandwidth,
-        "degrees_of_freedom": config.degrees_of_freedom,
-        "seed_generator": generator(seed, "adversary"),
-    }
-    make = _maker(config.family, SAMPLERS, "sampler")
-    sampler: FrequencySampler = _made(
-        make, offered, config.options, name=config.family, what="sampler", section="frequencies", seed=seed
-    )
-    return check_sampler(sampler, config.family, num_features) if is_outside(config.family) else sampler
-
-
 def build_objective(config: RunConfig, num_features: int, num_classes: int) -> Objective:
     """The objective of a name, or the user's own.
 
     It is called with those of these keyword arguments that it names: num_features, num_classes, seed_generator, sampler
-    (as `build_sampler` makes it), and the settings of the section ``objective``; and with all of ``objective.options``.
+    and criterion (of the section ``frequencies``), and the settings of the section ``objective``; and with all of
+    ``objective.options``.
     The user's own is made twice: `check_objective` uses one up.
 
     Raises:
         NcfmError: if it cannot be made, or what the user's own returns is no objective.
     """
     o, seed = config.objective, config.seed
-    make = _maker(o.name, OBJECTIVES, "objective")
+    make = maker_of(o.name, OBJECTIVES, "objective")
 
-    def made() -> Objective:
+    def build() -> Objective:
         offered: dict[str, Any] = {
             "num_features": num_features,
             "num_classes": num_classes,
             "seed_generator": generator(seed, "objective"),
             "sampler": None,
+            "criterion": config.frequencies.criterion,
             **o.model_dump(exclude={"name", "options"}),
         }
         if "sampler" in named_arguments(make):
-            offered["sampler"] = build_sampler(config.frequencies, num_features, seed)
-        objective: Objective = _made(
+            offered["sampler"] = build_sampler(config.frequencies, num_features, seed, config.teachers.number)
+        objective: Objective = made(
             make, offered, o.options, name=o.name, what="objective", section="objective", seed=seed
         )
         return objective
 
     if is_outside(o.name):
-        check_objective(made(), o.name, num_classes, num_features)
-    return made()
+        check_objective(build(), o.name, num_classes, num_features)
+    return build()
 
 
 def check_start(config: DistillConfig) -> None:

@@ -18,6 +18,7 @@ from ncfm._utils.options import descriptions
 from ncfm._utils.outside import is_outside
 from ncfm.data.fitting import Fit
 from ncfm.discrepancy.frequencies import SAMPLERS
+from ncfm.discrepancy.halves import Criterion
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.objectives import OBJECTIVES
@@ -149,6 +150,11 @@ class FrequenciesConfig(_Section):
     """mixture, direct: normalise the scales so that only directions are learned."""
     degrees_of_freedom: int = Field(3, ge=1)
     """student: the fewer, the heavier the tails (1: Cauchy)."""
+    criterion: Criterion = "discrepancy"
+    """What learned frequencies maximise: the discrepancy, which sampling noise raises too; halves: the squared gap from
+    two halves of the real batch, without that noise; studentised: the same in units of its standard deviation."""
+    per_teacher: bool = False
+    """Learned frequencies: one sampler for each teacher, for it and its blends, in place of one for all."""
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -7,6 +7,7 @@ a random stream in its state, and an adversary with its own optimizer.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -24,6 +25,7 @@ from ncfm._utils.seeding import generator as named_generator
 from ncfm._utils.types import Features, Frequencies, Labels, PerGroup
 from ncfm.discrepancy import ncfd
 from ncfm.discrepancy.frequencies import FIXED_SAMPLERS, LEARNED_SAMPLERS, SAMPLERS, FrequencySampler
+from ncfm.discrepancy.halves import CRITERIA, criterion_by_halves
 
 
 class CharacteristicDiscrepancy(nn.Module):
@@ -54,6 +56,9 @@ class CharacteristicDiscrepancy(nn.Module):
         corrected: correct the amplitudes for the sizes of the samples, see `ncfm.discrepancy.modulus`.
         adversary_lr: Adam's learning rate of a learned family.
         chunk_size: rows projected at once, see `ncfm.characteristic_function`.
+        criterion: what `ascend` maximises: "discrepancy", which the noise of finite samples raises too; "halves", the
+            squared gap from two halves of x, which it does not raise; "studentised", the same in units of its standard
+            deviation. The rows of x have to be independent and in random order.
         seed: of the frequencies, and of the adversary's initial weights.
 
     Raises:
@@ -84,6 +89,7 @@ class CharacteristicDiscrepancy(nn.Module):
         corrected: bool = False,
         adversary_lr: float = 1e-3,
         chunk_size: int | None = None,
+        criterion: str = "discrepancy",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -92,6 +98,7 @@ class CharacteristicDiscrepancy(nn.Module):
         check_positive(adversary_lr, "adversary_lr")
         self.num_features, self.amplitude_weight, self.corrected = num_features, amplitude_weight, corrected
         self.adversary_lr, self.chunk_size = adversary_lr, chunk_size
+        self.criterion = check_known(criterion, CRITERIA, "criterion")
         self._generator = named_generator(seed, "frequencies")
         self._optimizer: torch.optim.Optimizer | None = None
         kept, self.sampler = None, None
@@ -139,13 +146,16 @@ class CharacteristicDiscrepancy(nn.Module):
         with _in_full_precision(x):
             with torch.no_grad():
                 t = self.draw(generator).to(x)
-            return self._compare(x, y, t, labels)
+            return _by_class(self._discrepancy, x, y, t, labels)
 
     def ascend(self, x: Features, y: Features, *, labels: tuple[Labels, Labels] | None = None) -> Tensor:
-        """Move the adversary once to where the samples differ more, both frozen; returns the value () before it.
+        """Move the adversary once to where the samples differ more, both frozen.
+
+        Returns:
+            The value () of its criterion before it.
 
         Raises:
-            NcfmError: if nothing is learned, or shapes do not fit.
+            NcfmError: if nothing is learned, shapes do not fit, or there are not two rows of x to halve.
         """
         if not self.is_learned:
             raise InputError(
@@ -154,8 +164,8 @@ class CharacteristicDiscrepancy(nn.Module):
         x, y = self._checked(x.detach(), y.detach())
         optimizer = self._own_optimizer()
         with torch.enable_grad(), _in_full_precision(x):
-            value = self._compare(x, y, self.draw().to(x), labels).mean()
-            tensors = optimizer.param_groups[0]["params"]
+            value = _by_class(self._criterion, x, y, self.draw().to(x), labels).mean()
+            tensors = [p for p in optimizer.param_groups[0]["params"] if p.requires_grad]
             gradients = torch.autograd.grad(value, tensors)
         for tensor, gradient in zip(tensors, gradients, strict=True):
             tensor.grad = gradient
@@ -208,16 +218,36 @@ class CharacteristicDiscrepancy(nn.Module):
         common = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
         return x.to(common), y.to(common)
 
-    def _compare(self, x: Tensor, y: Tensor, t: Tensor, labels: tuple[Tensor, Tensor] | None) -> Tensor:
-        options: dict[str, Any] = {
-            "amplitude_weight": self.amplitude_weight,
-            "corrected": self.corrected,
-            "chunk_size": self.chunk_size,
-        }
-        if labels is None:
-            return ncfd(x, y, t, **options)
-        classes = _common_classes(x, y, *labels)
-        return torch.stack([ncfd(x[labels[0] == c], y[labels[1] == c], t, **options) for c in classes])
+    def _discrepancy(self, x: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        """What `forward` returns, of samples without labels."""
+        return ncfd(
+            x,
+            y,
+            t,
+            amplitude_weight=self.amplitude_weight,
+            corrected=self.corrected,
+            chunk_size=self.chunk_size,
+        )
+
+    def _criterion(self, x: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        """What `ascend` maximises, of samples without labels."""
+        if self.criterion == "discrepancy":
+            return self._discrepancy(x, y, t)
+        return criterion_by_halves(self.criterion, x, y, t, chunk_size=self.chunk_size)
+
+
+def _by_class(
+    compare: Callable[[Tensor, Tensor, Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    t: Tensor,
+    labels: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """A comparison of two samples, or with labels of those of every class, (C,)."""
+    if labels is None:
+        return compare(x, y, t)
+    classes = _common_classes(x, y, *labels)
+    return torch.stack([compare(x[labels[0] == c], y[labels[1] == c], t) for c in classes])
 
 
 def _in_full_precision(x: Tensor) -> contextlib.AbstractContextManager[Any]:

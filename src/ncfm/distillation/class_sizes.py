@@ -141,9 +141,9 @@ class ByGroups:
         for group in self._groups:
             generator.set_state(state)
             found.append(self._objective.measure(*group.features(real, synthetic), generator))
-        discrepancy, amplitude, phase = (self._joined(parts) for parts in zip(*found, strict=True))
+        discrepancy, *parts = (self._joined(values) for values in zip(*found, strict=True))
         assert discrepancy is not None
-        return Measured(discrepancy, amplitude, phase)
+        return Measured(discrepancy, *parts)
 
     def _joined(self, parts: Sequence[Tensor | None]) -> Tensor | None:
         """Values of all classes (C,) from those of the groups; None if they have none."""

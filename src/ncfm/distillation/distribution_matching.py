@@ -7,9 +7,10 @@ from ncfm._utils.seeding import Streams
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
-from ncfm.distillation.minmax_step import MinMaxStep, make_players
+from ncfm.distillation.minmax_step import MinMaxStep
 from ncfm.distillation.objectives import Objective
 from ncfm.distillation.options import Extraction, Matching
+from ncfm.distillation.players import make_players
 from ncfm.distillation.result import DistillResult
 from ncfm.distillation.runner import Run
 from ncfm.synthetic.counts import Ipc

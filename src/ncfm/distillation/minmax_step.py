@@ -18,15 +18,16 @@ from torch.optim import Optimizer
 from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import available_memory
-from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.seeding import Streams
 from ncfm._utils.types import Features, GroupedImages
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSplit, draw_class_batches, normalizer, to_float
+from ncfm.discrepancy.per_teacher import conditioned_samplers
 from ncfm.distillation.class_sizes import ByGroups, ClassSizes, EqualSizes, UnequalSizes
 from ncfm.distillation.diagnosis import Diagnosis, Spectrum
 from ncfm.distillation.objectives import Measured, Objective
 from ncfm.distillation.options import Extraction, Matching
+from ncfm.distillation.players import Player, ascend
 from ncfm.networks.features import FeatureExtractor, in_chunks, kept_bytes_per_image
 from ncfm.networks.layout import channels_last
 from ncfm.synthetic.counts import in_use
@@ -49,26 +50,7 @@ class StepRecord(NamedTuple):
     calibration: Tensor  # () cross-entropy of the synthetic images under a trained teacher; 0 if switched off
     amplitude: Tensor | None = None  # () mean squared amplitude gap over classes and frequencies
     phase: Tensor | None = None  # () the same for phases; None for objectives without these parts
-
-
-class Player:
-    """The tensors that one side updates, with their optimizer.
-
-    Args:
-        tensors: leaves of the graph.
-        optimizer: of exactly these tensors; with ``maximize=True`` for the side that ascends.
-    """
-
-    def __init__(self, tensors: Sequence[Tensor], optimizer: Optimizer) -> None:
-        self.tensors = list(tensors)
-        self.optimizer = optimizer
-
-    def update(self, gradients: Sequence[Tensor]) -> None:
-        """One optimizer step with the given gradients of `tensors`."""
-        for tensor, gradient in zip(self.tensors, gradients, strict=True):
-            tensor.grad = gradient
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+    criterion: Tensor | None = None  # () what the adversary ascends, if it is not the discrepancy; mean over classes
 
 
 def _parts(num_classes: int, classes_per_step: int | None) -> list[slice]:
@@ -82,33 +64,6 @@ def _parts(num_classes: int, classes_per_step: int | None) -> list[slice]:
 def _total(records: Sequence[StepRecord]) -> StepRecord:
     """The means over all classes, from the records of slices, which hold their share of the means."""
     return StepRecord._make(None if values[0] is None else sum(values) for values in zip(*records, strict=True))
-
-
-def ascend(
-    objective: Objective,
-    adversary: Player,
-    real: Features,
-    synthetic: Features,
-    generator: Generator,
-    ranks: Ranks = ALONE,
-) -> Tensor:
-    """One update of the adversary with the images frozen; returns the discrepancies (C,) before it, on this rank."""
-    discrepancy = objective.discrepancy(real.detach(), synthetic.detach(), generator)
-    adversary.update(ranks.sum(torch.autograd.grad(discrepancy.sum(), adversary.tensors)))
-    return discrepancy.detach()
-
-
-def make_players(
-    start: Tensor, objective: Objective, device: torch.device, image_lr: float, adversary_lr: float
-) -> tuple[Player, Player | None]:
-    """The images, which descend, and the adversary, which ascends (None if there is nothing to learn)."""
-    pixels = start.to(device, copy=True).requires_grad_()
-    images = Player([pixels], torch.optim.Adam([pixels], lr=image_lr))
-    objective.to(device)
-    if objective.adversary is None:
-        return images, None
-    tensors = list(objective.adversary.parameters())
-    return images, Player(tensors, torch.optim.Adam(tensors, lr=adversary_lr, maximize=True))
 
 
 def _check_together(objective: Objective, num_parts: int, compute: Compute, *, is_equal: bool) -> None:
@@ -140,6 +95,24 @@ def _check_together(objective: Objective, num_parts: int, compute: Compute, *, i
         )
 
 
+def check_conditioned(extractor: str, *, compile_step: bool) -> None:
+    """Check that extractors are those of teachers, and samplers may change, for samplers conditioned on them.
+
+    Raises:
+        InputError: if not.
+    """
+    if extractor == "random":
+        raise InputError(
+            "A sampler conditioned on the extractor (frequencies.per_teacher) needs teachers, got "
+            "teachers.extractor=random; choose blended or trained."
+        )
+    if compile_step:
+        raise InputError(
+            "machine.compile=step compiles one sampler, not one for each teacher; leave it out, or "
+            "frequencies.per_teacher."
+        )
+
+
 class MinMaxStep:
     """One iteration of distribution matching; calling the object runs it.
 
@@ -149,6 +122,8 @@ class MinMaxStep:
     Several ranks share the classes. Each rank draws the random numbers of all classes and uses those of its own, so
     that the images are updated as in one process. All ranks hold the adversary, and update it with the sum of their
     gradients.
+
+    An adversary that is, or contains, a `ConditionedSampler` is given the extractor of every iteration.
 
     Args:
         real: the training split, uint8, on the device; with several ranks anywhere, with all classes.
@@ -204,6 +179,9 @@ class MinMaxStep:
         self.ascent_steps = matching.ascent_steps if adversary is not None else 0
         self.parts = _parts(len(self.real.counts), matching.classes_per_step)
         _check_together(objective, len(self.parts), compute, is_equal=counts is None)
+        self.conditioned = conditioned_samplers(objective.adversary)
+        if self.conditioned:
+            check_conditioned(extraction.extractor, compile_step=compute.compile_step)
         self.normalize = normalizer(pool.statistics, device)
         recomputed = extraction.batch_norm == "recomputed"
         self.recompute_batch_norms = recomputed and bool(batch_norms(pool.blended))
@@ -267,7 +245,7 @@ class MinMaxStep:
 
     def __call__(self) -> StepRecord:
         """Run one iteration: draw, extract, ascend, descend, clamp."""
-        self.pool.draw(self.streams["teachers"], self.extraction.extractor)
+        self.draw_extractor(self.streams["teachers"])
         stored = self.images.tensors[0]
         drawn = self.augment.draw(self.num_classes, stored.shape[-1], self.streams["augment"])
         real, draw = self.real_features(drawn, self.streams["batches"]), drawn.of(self.classes)
@@ -283,6 +261,13 @@ class MinMaxStep:
         self.objective.remember(real)
         return record
 
+    def draw_extractor(self, generator: Generator) -> None:
+        """Draw the network that extracts the features, and condition the adversary on it."""
+        self.pool.draw(generator, self.extraction.extractor)
+        for sampler in self.conditioned:
+            assert self.pool.drawn is not None  # by `check_conditioned`
+            sampler.condition(*self.pool.drawn)
+
     def diagnose(self) -> Diagnosis | None:
         """Diagnosis of the adversary on new features; None for an objective without frequencies, and for
         unequal classes.
@@ -292,7 +277,7 @@ class MinMaxStep:
         if not self.objective.has_frequencies or isinstance(self.sizes, UnequalSizes):
             return None
         rng, stored = self.streams["diagnosis"], self.images.tensors[0]
-        self.pool.draw(rng, self.extraction.extractor)
+        self.draw_extractor(rng)
         draw = self.augment.draw(self.num_classes, stored.shape[-1], rng)
         with torch.no_grad():
             real = self.real_features(draw, rng)
@@ -325,19 +310,20 @@ class MinMaxStep:
         # its own tensors, and the adversary's optimizer maximises.
         weights = self.matching.matching_weight, self.matching.calibration_weight
         loss = weights[0] * measured.discrepancy.sum() + weights[1] * calibration
-        mine = self.images.tensors
-        theirs = self.adversary.tensors if with_ascent and self.adversary is not None else []
+        mine, theirs = self.images.tensors, self.adversary.active if with_ascent and self.adversary is not None else []
+        if theirs and measured.criterion is not None:
+            loss = loss + weights[0] * measured.criterion.sum()  # of the adversary alone, see `Objective.measure`
         gradients = torch.autograd.grad(loss, [*mine, *theirs])
         self.images.update(gradients[: len(mine)])
-        means = [share * part.detach().mean() for part in measured if part is not None]
+        means = {name: share * v.detach().mean() for name, v in measured._asdict().items() if v is not None}
         # One message for everything that ranks sum. Copies, because a compiled step overwrites its losses.
-        summed = self.ranks.sum([*gradients[len(mine) :], calibration.detach().clone(), *means])
+        summed = self.ranks.sum([*gradients[len(mine) :], calibration.detach().clone(), *means.values()])
         if with_ascent and self.adversary is not None:
             self.adversary.update(summed[: len(theirs)])
         with torch.no_grad():
             mine[0].clamp_(0, 1)
-        calibrated, discrepancy, *parts = summed[len(theirs) :]
-        return StepRecord(discrepancy, calibrated, *parts)
+        calibrated, *values = summed[len(theirs) :]
+        return StepRecord(calibration=calibrated, **dict(zip(means, values, strict=True)))
 
     def _losses_of(
         self, real: Features, draw: AugmentParameters, generator: Generator, part: slice = ALL

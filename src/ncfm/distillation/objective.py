@@ -18,11 +18,12 @@ from ncfm.distillation.diagnosis import Diagnosis, Spectrum
 
 
 class Measured(NamedTuple):
-    """The discrepancy of every class, and its parts if it has some."""
+    """The discrepancy of every class, its parts if it has some, and what the adversary ascends in its place."""
 
     discrepancy: PerGroup  # (C,)
     amplitude: PerGroup | None = None  # (C,) mean squared gap of the amplitudes, without gradient
     phase: PerGroup | None = None  # (C,) the same of the phases
+    criterion: PerGroup | None = None  # (C,) of the adversary; then the discrepancy has no gradient for it
 
 
 class Objective(Protocol):
@@ -51,7 +52,11 @@ class Objective(Protocol):
         ...
 
     def measure(self, real: Features, synthetic: Features, generator: Generator) -> Measured:
-        """The same discrepancy from the same draws, with its parts."""
+        """The same discrepancy from the same draws, with its parts.
+
+        With a criterion the adversary ascends that. Its gradient is for the adversary alone, and that of the
+        discrepancy for the synthetic features alone, so that one backward pass serves both players.
+        """
         ...
 
     def diagnose(self, real: Features, synthetic: Features, generator: Generator) -> Diagnosis | None:
@@ -189,7 +194,7 @@ def _check_value(value: object, name: str, num_classes: int) -> None:
 def _check_gradients(value: Tensor, synthetic: Tensor, adversary: nn.Module | None, name: str) -> None:
     tensors = {"the synthetic features": synthetic}
     if adversary is not None:
-        tensors |= {f"the adversary's {key}": parameter for key, parameter in adversary.named_parameters()}
+        tensors |= {f"the adversary's {key}": p for key, p in adversary.named_parameters() if p.requires_grad}
     for key, tensor in tensors.items():
         gradient = None
         if value.requires_grad and tensor.requires_grad:

@@ -8,30 +8,19 @@ of all.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from ncfm._utils.checks import InputError, check_at_least, check_fraction, check_matrix_pair, check_positive
+from ncfm._utils.checks import InputError, check_at_least, check_fraction, check_positive
 from ncfm._utils.types import Features, PerGroup
-from ncfm.discrepancy import (
-    characteristic_function,
-    covariance_gap,
-    gaussian_mmd,
-    mean_gap,
-    median_bandwidth,
-    paired_gap,
-    parts_from_phi,
-)
-from ncfm.discrepancy.frequencies import FrequencySampler
+from ncfm.discrepancy import covariance_gap, gaussian_mmd, mean_gap, median_bandwidth, paired_gap
+from ncfm.distillation.characteristic_matching import CharacteristicMatching
 from ncfm.distillation.closed_form import EntropicMatching, FisherMatching
-from ncfm.distillation.diagnosis import Diagnosis, Spectrum, diagnose, spectrum
 from ncfm.distillation.objective import (
     Measured,
     NoAdversary,
     NoFrequencies,
-    NoMemory,
     Objective,
     PlainObjective,
     check_objective,
@@ -51,69 +40,6 @@ __all__ = [
     "PointMatching",
     "check_objective",
 ]
-
-
-class CharacteristicMatching(NoMemory):
-    """Neural characteristic function matching: `ncfd` at frequencies that a sampler proposes.
-
-    Args:
-        sampler: of the frequencies; it is the adversary if it has parameters.
-        amplitude_weight: alpha in [0, 1].
-        corrected: correct amplitudes for the sample sizes.
-        chunk_size: rows projected at once, see `characteristic_function`.
-        gradient_rows: real images of a class from which the adversary's gradient is taken; the discrepancy itself is
-            that of all of them. Real batches are drawn in random order, so the gradient has no bias.
-
-    Reference:
-        Wang et al., CVPR 2025, arXiv 2502.20653.
-    """
-
-    couples_classes = False
-    has_frequencies = True
-
-    def __init__(
-        self,
-        sampler: FrequencySampler,
-        *,
-        amplitude_weight: float = 0.5,
-        corrected: bool = False,
-        chunk_size: int | None = None,
-        gradient_rows: int | None = None,
-    ) -> None:
-        check_fraction(amplitude_weight, "amplitude_weight")
-        self.sampler = sampler
-        self.amplitude_weight, self.corrected = amplitude_weight, corrected
-        self.chunk_size, self.gradient_rows = chunk_size, gradient_rows
-        module = cast("nn.Module", sampler)
-        self.adversary = module if any(True for _ in module.parameters()) else None
-
-    def to(self, device: torch.device) -> None:
-        """Move the sampler, learned or not."""
-        cast("nn.Module", self.sampler).to(device)
-
-    def discrepancy(self, real: Features, synthetic: Features, generator: Generator) -> PerGroup:
-        """`ncfd` of every class at the frequencies of one draw, shared by the classes."""
-        return self.measure(real, synthetic, generator).discrepancy
-
-    def measure(self, real: Features, synthetic: Features, generator: Generator) -> Measured:
-        """The same with the gaps of amplitudes and phases."""
-        check_matrix_pair(real, synthetic)
-        t = self.sampler.sample(generator)
-        parts = parts_from_phi(
-            characteristic_function(real, t, chunk_size=self.chunk_size, gradient_rows=self.gradient_rows),
-            characteristic_function(synthetic, t, chunk_size=self.chunk_size),
-            amplitude_weight=self.amplitude_weight,
-            sample_sizes=(real.shape[-2], synthetic.shape[-2]) if self.corrected else None,
-        )
-        return Measured(*parts)
-
-    def diagnose(self, real: Features, synthetic: Features, generator: Generator) -> Diagnosis:
-        """The discrepancy at the sampler's frequencies and at fixed ones, see `ncfm.distillation.diagnosis`."""
-        return diagnose(self.sampler, real, synthetic, generator, amplitude_weight=self.amplitude_weight)
-
-    def spectrum(self, generator: Generator) -> Spectrum:
-        """Lengths and directions of the frequencies of one draw."""
-        return spectrum(self.sampler.sample(generator))
 
 
 class MeanMatching(PlainObjective):
@@ -294,5 +220,6 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
 """The objectives that match distributions of features, by name.
 
 An objective is built with those of these keyword arguments that it names: num_features (d), num_classes (C),
-seed_generator (for initial weights), sampler (of the settings ``frequencies``), and any setting of ``objective``.
+seed_generator (for initial weights), sampler and criterion (of the settings ``frequencies``), and any setting of
+``objective``.
 """

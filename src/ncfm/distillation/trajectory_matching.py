@@ -28,8 +28,8 @@ from ncfm.data.image_set import ImageSet, normalizer, to_float
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.class_sizes import ClassSizes, EqualSizes, UnequalSizes
 from ncfm.distillation.control import RunControl
-from ncfm.distillation.minmax_step import Player
 from ncfm.distillation.options import DSA, Trajectories
+from ncfm.distillation.players import Player
 from ncfm.distillation.result import DistillResult
 from ncfm.distillation.runner import Run
 from ncfm.distillation.unrolling import Gap, Loss, replayed, unrolled

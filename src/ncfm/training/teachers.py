@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -53,6 +53,13 @@ class Teacher:
     seconds: float  # of its training, also of a cached teacher
 
 
+class Drawn(NamedTuple):
+    """The extractor that was drawn: a teacher with a share of its initial weights."""
+
+    teacher: int
+    blend: float  # in [0, 1]
+
+
 class TeacherPool:
     """Trained networks from which every iteration draws its feature extractor.
 
@@ -82,6 +89,7 @@ class TeacherPool:
         self._trained = [_on(t.trained, device) for t in teachers]
         self.seconds = sum(t.seconds for t in teachers)
         self._make_network = make_network
+        self.drawn: Drawn | None = None  # the weights of `blended`; None for those that are of no teacher
         self.blended = _frozen(make_network(0), device)
         self.whole = _frozen(make_network(0), device)
         self.classify = compiled(self.whole, compile_networks)  # logits of the trained teacher that was drawn last
@@ -102,6 +110,7 @@ class TeacherPool:
         if kind == "random":
             seed = int(torch.randint(2**62, (), generator=generator))
             self.blended.load_state_dict(self._make_network(seed).state_dict())
+            self.drawn = None
             return self.blended
         index = int(torch.randint(len(self), (), generator=generator))
         beta = float(torch.rand((), generator=generator)) if kind == "blended" else 0.0
@@ -110,6 +119,7 @@ class TeacherPool:
     def blended_at(self, index: int, beta: float) -> nn.Module:
         """Teacher number ``index`` with ``beta`` of its initial weights: the module of `draw`."""
         blend(self.blended, self._initial[index], self._trained[index], beta)
+        self.drawn = Drawn(index, beta)
         return self.blended
 
     def draw_trained(self, generator: Generator) -> nn.Module:
