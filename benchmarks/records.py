@@ -79,36 +79,17 @@ class CoverageRow:
 
 @dataclass(frozen=True)
 class AdversaryRow:
-    """One row of ``results/adversary.csv``: what an adversary found in images that stand still."""
-
-    dataset: str
-    ipc: int
-    form: str
-    criterion: str  # that it ascended
-    steps: int
-    lr: float
-    gap: float  # squared, of the characteristic functions, on real images that it was not trained on
-    gap_over_fixed: float  # over that at fixed Gaussian frequencies of the same scale
-    modulus_squared: float  # of the real characteristic function at its frequencies
-    frequency_rms: float
-    device: str
-    threads: int
-    command: str
-    commit: str
-    date: str
-
-
-@dataclass(frozen=True)
-class TransferRow:
-    """One row of ``results/transfer.csv``: what an adversary fitted under one teacher is worth under an extractor."""
+    """One row of ``results/adversary.csv``: what a fitted adversary finds under an extractor."""
 
     dataset: str
     ipc: int
     teacher_epochs: int
+    teachers: int  # that turns are drawn from
+    training: str  # under one teacher, or in turns: one sampler for all, or one for each
     form: str
-    criterion: str  # that it ascended, under teacher A
+    criterion: str  # that it ascended
     extractor: str  # A, A blended 0.2, ..., B
-    steps: int
+    steps: int  # for each teacher that is drawn from
     lr: float
     fits: int  # with seeds of their own
     fixed_gap: float  # at fixed Gaussian frequencies, squared, on real images that nothing was trained on
@@ -116,7 +97,7 @@ class TransferRow:
     ratio_std: float
     ratio_low: float  # 95 % interval of the mean
     ratio_high: float
-    modulus_squared: float  # of the real characteristic function at its frequencies
+    modulus_squared: float  # of the real characteristic function at its frequencies, mean over fits
     frequency_rms: float
     device: str
     threads: int

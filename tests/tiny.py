@@ -61,9 +61,9 @@ def random_pool(images, number=2, network=NETWORK):
     return TeacherPool(teachers, make, statistics=images.statistics, device=torch.device("cpu"))
 
 
-def mixture(num_frequencies=64, seed=0):
+def mixture(num_frequencies=64, seed=0, **options):
     """The default objective; its sampler is the adversary."""
-    return CharacteristicMatching(ScaleMixtureFrequencies(WIDTH, num_frequencies, seed_generator=rng(seed)))
+    return CharacteristicMatching(ScaleMixtureFrequencies(WIDTH, num_frequencies, seed_generator=rng(seed)), **options)
 
 
 GROUPS = {

@@ -27,6 +27,7 @@ from ncfm.workflows.rows import COMMITTED, Row
 from tools.tables import (
     Ablated,
     ablation_table,
+    adversary_table,
     faults_table,
     fuzz_table,
     gallery_table,
@@ -42,7 +43,6 @@ from tools.tables import (
     results_table,
     rows_table,
     scaling_table,
-    transfer_table,
     variants_table,
 )
 
@@ -311,7 +311,7 @@ def main() -> None:
         ("docs/explanation/ablations.md", "variants"): variants_table(
             [r for r in on_validation if not is_tuning(r) and not is_of_pools(r)]
         ),
-        ("docs/explanation/ablations.md", "transfer"): transfer_table(read_rows(ROOT / "results" / "transfer.csv")),
+        ("docs/explanation/ablations.md", "adversary"): adversary_table(read_rows(ROOT / "results" / "adversary.csv")),
         ("docs/explanation/gap.md", "gap"): gap_table(switched(latest(of_gap))),
         ("docs/explanation/gap.md", "pools"): variants_table(filter(is_of_pools, on_validation)),
         ("docs/explanation/gap.md", "schedule"): results_table(latest(filter(is_of_schedule, rows))),

@@ -128,24 +128,30 @@ def gallery_table(sets: Iterable[tuple[str, Mapping[str, Any], int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def transfer_table(rows: Iterable[dict[str, str]]) -> str:
-    """A Markdown table of adversaries fitted under one teacher: their gap over the fixed one, by extractor."""
-    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+def adversary_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of fitted adversaries: their gap over that of fixed frequencies, by extractor, with the half
+    width of the interval over fits."""
+    found: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
     for r in rows:
-        found.setdefault((r["form"], r["criterion"]), {})[r["extractor"]] = r
+        key = (r["training"], r["form"], r["criterion"], r["teacher_epochs"], r["fits"])
+        found.setdefault(key, {})[r["extractor"]] = r
     extractors = list(dict.fromkeys(name for by_extractor in found.values() for name in by_extractor))
     lines = [
-        f"| form | criterion | {' | '.join(extractors)} | fits |",
-        f"|---|---|{'---:|' * len(extractors)}---:|",
+        f"| training | form | criterion | {' | '.join(extractors)} | epochs of the teachers | fits |",
+        f"|---|---|---|{'---:|' * len(extractors)}---:|---:|",
     ]
-    for (form, criterion), by_extractor in found.items():
-        cells = [
-            f"{float(by_extractor[name]['ratio_mean']):.2f} ± {float(by_extractor[name]['ratio_std']):.2f}"
-            for name in extractors
-        ]
-        fits = by_extractor[extractors[0]]["fits"]
-        lines.append(f"| {form} | {criterion} | {' | '.join(cells)} | {fits} |")
+    for (training, form, criterion, epochs, fits), by_extractor in found.items():
+        cells = (_with_half_width(by_extractor.get(name)) for name in extractors)
+        lines.append(f"| {training} | {form} | {criterion} | {' | '.join(cells)} | {epochs} | {fits} |")
     return "\n".join(lines) + "\n"
+
+
+def _with_half_width(row: dict[str, str] | None) -> str:
+    """The mean ratio of a row and half the width of its interval; a dash without a row."""
+    if row is None:
+        return "-"
+    half = (float(row["ratio_high"]) - float(row["ratio_low"])) / 2 if row["ratio_high"] else math.nan
+    return f"{float(row['ratio_mean']):.2f}" + ("" if math.isnan(half) else f" ± {half:.2f}")
 
 
 def ledger_table(rows: Iterable[dict[str, str]]) -> str:

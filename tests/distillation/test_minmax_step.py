@@ -510,13 +510,19 @@ def test_the_loop_gives_the_adversary_an_optimizer_that_ascends(images):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # asked by the compiler where a random draw splits the graph
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_compiled_step_is_the_step(images, pool, precision):
+@pytest.mark.parametrize(
+    ("precision", "criterion"),
+    [(torch.float32, "discrepancy"), (torch.bfloat16, "discrepancy"), (torch.float32, "halves")],
+)
+def test_a_compiled_step_is_the_step(images, pool, precision, criterion):
     # The same draws, the same moves: rounding apart, the images and the adversary go the same way.
     if cpp_compiler() is None:
         pytest.skip("no C++ compiler here")
     options = {"factor": 2, "precision": precision}
-    plain, whole = (make_step(images, pool, objective=mixture(), compile_step=on, **options) for on in (False, True))
+    plain, whole = (
+        make_step(images, pool, objective=mixture(criterion=criterion), compile_step=on, **options)
+        for on in (False, True)
+    )
     with kernels.switched_off():
         for _ in range(3):
             expected, found = plain(), whole()
