@@ -124,7 +124,7 @@ def test_every_setting_of_the_pages_exists():
         named += [key for name, line in commands() if name == page.name for key in re.findall(r"--set (\S+?)=", line)]
         known = {n for n in named if n in known_keys() or n.rpartition(".")[0].endswith(".options")}
         wrong = [n for n in named if n.split(".")[0] in sections - {"data"} and n not in known and "(" not in n]
-        files = (".md", ".py", ".html", ".safetensors", ".pt", ".csv")
+        files = (".md", ".py", ".html", ".safetensors", ".pt", ".csv", ".json")
         assert [n for n in wrong if not n.endswith(files)] == [], page
 
 
