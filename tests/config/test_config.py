@@ -284,6 +284,23 @@ def test_every_packaged_recipe_begins_with_its_title():
         assert file.read_text(encoding="utf-8").startswith("# ")
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"teachers.last_epoch": 9, "teachers.extractor": "checkpoint"},
+            r"must be at most teachers\.epochs=4, got 9",
+        ),
+        ({"teachers.blend_high": 0.5, "teachers.extractor": "trained"}, "is for teachers.extractor=blended"),
+        ({"distill.image_weight_decay": 0.1}, "is for distill.image_optimizer=adamw"),
+        ({"distill.num_clusters": 5}, "is for distill.real_batches=clustered"),
+    ],
+)
+def test_settings_of_another_choice_are_refused(settings, message):
+    with pytest.raises(NcfmError, match=message):
+        make_config(nest(settings))
+
+
 def test_a_recipe_extends_another(tmp_path):
     (tmp_path / "base.toml").write_text(
         'extends = "paper"\nseed = 3\n[distill]\nfactor = 1\n[evaluate]\nprotocol = "brief"\nruns = 7\n'
@@ -392,6 +409,7 @@ def test_every_distill_setting_reaches_the_loop(monkeypatch, digits):
     class Pool:
         class blended:  # noqa: N801 - stands for an attribute
             num_features = 8
+            forward_features = object
 
     changes = {"factor": 3, "iterations": 7, "ascent_steps": 4, "init": "noise", "extend": None, "image_lr": 0.5}
     config = make_config({"distill": changes, "teachers": {"extractor": "random"}, "machine": {"diagnose_every": 5}})

@@ -202,6 +202,41 @@ def test_a_drawn_alternative_is_that_operation_alone(prefix):
     assert seen == set(OPERATIONS)
 
 
+def test_groups_can_draw_alternatives_of_their_own():
+    augment, generator = SiameseAugment("dsa:flip_crop|scale|rotate"), rng(3)
+    draw = augment.draw(3000, 32, generator, choose_each=True)
+    shifted = (draw.affine[:, :, 2] != 0).any(1)
+    rotated = draw.affine[:, 0, 1] != 0
+    zoomed = ~rotated & ((draw.affine[:, 0, 0].abs() - 1).abs() > 1e-6)
+    assert int((shifted.int() + rotated.int() + zoomed.int()).max()) == 1  # one at most; a shift can be of 0 pixels
+    for name, one in (("crop", shifted), ("scale", zoomed), ("rotate", rotated)):  # 1000 +- 26, of crops 80 of 81
+        assert abs(int(one.sum()) - 1000) < 130, name
+    assert (draw.affine[:, 0, 0] < 0).any()  # and some are mirrored
+    assert draw.operations == {"flip", "crop", "scale", "rotate"}
+
+
+def test_a_groups_own_alternative_is_that_operation_alone():
+    images, augment = pictures(40, 1, 3, 16, 16), SiameseAugment("color|cutout|flip")
+    draw = augment.draw(40, 16, rng(0), choose_each=True)
+    found = augment.apply(images, draw)
+    for index in range(40):
+        own = draw.of(slice(index, index + 1))
+        name = "cutout" if float(own.cutout[0, 0]) >= 0 else "color" if float(own.contrast) != 1 else "flip"
+        alone = AugmentParameters(
+            frozenset({name}), own.brightness, own.saturation, own.contrast, own.affine, own.cutout
+        )
+        expected = augment.apply(images[index : index + 1], alone)
+        torch.testing.assert_close(found[index : index + 1], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["color_crop_cutout_flip_scale_rotate", "dsa:color_crop_cutout", "none"])
+def test_without_alternatives_each_group_draws_as_ever(strategy):
+    draws = [SiameseAugment(strategy).draw(5, 32, rng(1), choose_each=each) for each in (False, True)]
+    for name in ("brightness", "saturation", "contrast", "affine", "cutout"):
+        assert torch.equal(getattr(draws[0], name), getattr(draws[1], name))
+    assert draws[0].operations == draws[1].operations
+
+
 def test_what_has_no_alternative_is_always_drawn():
     augment, generator = SiameseAugment("color_flip_crop|scale|rotate"), rng(0)
     found = {augment.draw(1, 32, generator).operations for _ in range(60)}

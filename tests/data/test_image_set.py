@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from sklearn.datasets import load_digits
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm.data import ImageSet, ImageSplit, draw_class_batches, load_images, normalize
-from ncfm.data.image_set import channel_statistics, drop_empty_classes, to_float, to_uint8
+from ncfm.data.image_set import channel_statistics, drop_empty_classes, mean_deviation, to_float, to_uint8
 
 COUNTS = (5, 1, 9, 3)
 
@@ -280,3 +282,18 @@ def test_the_first_images_of_every_class_in_the_order_of_the_data():
     assert torch.equal(split.first(10).images, split.images)
     with pytest.raises(NcfmError, match="per_class must be at least 1"):
         split.first(0)
+
+
+def test_the_deviation_of_images_is_the_mean_over_them(digits):
+    images = dataclasses.replace(digits, deviation="images")
+    pixels = digits.train.images.double().div(255).numpy()
+    assert images.statistics.std == pytest.approx(pixels.std(axis=(2, 3), ddof=1).mean(0))
+    assert images.statistics.mean == digits.statistics.mean
+    assert images.statistics.std[0] < digits.statistics.std[0]  # that of all pixels has the differences of images, too
+    assert images.fingerprint != digits.fingerprint
+
+
+def test_a_constant_channel_is_divided_by_one():
+    flat = torch.zeros(3, 2, 4, 4, dtype=torch.uint8)
+    flat[:, 1, :2] = 255
+    assert mean_deviation(flat) == pytest.approx((1.0, (4 / 15) ** 0.5))

@@ -27,6 +27,7 @@ from ncfm.distillation import distribution_matching as loop
 from ncfm.distillation import minmax_step as step
 from ncfm.distillation import runner as running
 from ncfm.distillation.budget import Budget
+from ncfm.distillation.callback import Callback
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE, Checkpoint, Progress
 from ncfm.distillation.history import METRICS_FILE
 from ncfm.distillation.interruption import stop_requests
@@ -135,7 +136,7 @@ def test_a_pool_of_first_images_is_all_that_batches_see(images, pool, monkeypatc
         assert torch.equal(split.of_class(c), images.train.of_class(c)[:3])
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "step", "fifths"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "step", "fifths", "plateau"])
 def test_every_schedule_runs(run, schedule):
     assert run(image_schedule=schedule).iterations == 3
 
@@ -280,6 +281,31 @@ def test_other_ratios_resume_too(run, tmp_path):
         run(folder=tmp_path / "halved", on_iteration=interrupt_at(1), **options)
     run(folder=tmp_path / "halved", resume=True, **options)
     assert same_tensors(tmp_path / "straight", tmp_path / "halved")
+
+
+SWITCHES = (
+    {"image_optimizer": "sgd", "image_lr": 0.1, "calibration_step": "separate", "calibration_reduction": "sum"},
+    {"image_optimizer": "adamw", "image_weight_decay": 0.01, "image_schedule": "plateau", "plateau_patience": 1},
+    {"real_batches": "clustered", "num_clusters": 2, "augment": "dsa:color_crop|scale|cutout"},
+    {"extractor": "checkpoint", "first_epoch": 1},
+    {"extractor": "blended", "blend_high": 0.5, "layers": "all"},
+)
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: ",".join(switch))
+def test_every_switch_resumes(run, tmp_path, switch, own_cache):
+    options = {"iterations": 4, **switch}
+    objective = MeanMatching if "layers" in switch else lambda: mixture(16)
+    straight = run(objective(), folder=tmp_path / "straight", **options)
+    with pytest.raises(Interrupted):
+        run(objective(), folder=tmp_path / "halved", on_iteration=interrupt_at(2), **options)
+    resumed = run(objective(), folder=tmp_path / "halved", resume=True, **options)
+    assert torch.equal(straight.synthetic.images, resumed.synthetic.images)
+    assert same_tensors(tmp_path / "straight", tmp_path / "halved")
+    a, b = (progress_of(tmp_path / name) for name in ("straight", "halved"))
+    for name in ("plateau_best", "plateau_waited", "plateau_factor"):
+        assert a.get(name) == b.get(name)
+    assert ("plateau_best" in a) is (switch.get("image_schedule") == "plateau")
 
 
 def test_a_crash_after_a_checkpoint_loses_only_what_came_after(run, tmp_path):
@@ -470,6 +496,24 @@ def test_patience_survives_an_interruption(run, tmp_path):
     assert resumed.iterations == 5
     assert resumed.stopped_early
     assert run(Scripted(1.0), resume=True, **options).iterations == 5  # and stays stopped
+
+
+class RateSpy(Callback):
+    """Notes the learning rate of every iteration."""
+
+    def __init__(self):
+        self.rates = []
+
+    def after_iteration(self, run, record):
+        self.rates.append(run.step.optimizers()["images_optimizer"].param_groups[0]["lr"])
+
+
+def test_the_plateau_schedule_halves_after_its_patience(run):
+    # The last gain is in iteration 2 (1.9999 is too little), so the third iteration after it exceeds a patience of 2.
+    objective, spy = Scripted(3.0, 2.0, 2.0, 2.0, 2.5, 1.9999, 2.0, 2.0), RateSpy()
+    options = {"image_schedule": "plateau", "plateau_patience": 2, "image_lr": 0.08, "iterations": 8}
+    run(objective, callbacks=(spy,), **options)
+    assert spy.rates == pytest.approx([0.08] * 5 + [0.04] * 3)
 
 
 def test_without_patience_nothing_stops(run):
@@ -743,5 +787,5 @@ def test_calibration_falls(run):
 
 def test_every_sampler_goes_to_the_pools_device(images):
     objective = CharacteristicMatching(GaussianFrequencies(WIDTH, 16))
-    loop.make_players(torch.rand(10, 1, 1, 8, 8), objective, torch.device("meta"), 0.01, 1e-3)
+    loop.make_players(torch.rand(10, 1, 1, 8, 8), objective, torch.device("meta"), Budget(), 1e-3)
     assert objective.sampler.sample(rng(0)).device.type == "meta"

@@ -14,13 +14,15 @@ from ncfm import kernels
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.device import cpp_compiler
 from ncfm._utils.seeding import Streams
-from ncfm.data.image_set import draw_class_batches, to_float
+from ncfm.data.image_set import ImageSplit, draw_class_batches, to_float
 from ncfm.discrepancy import ROOT_EPSILON
 from ncfm.discrepancy.frequencies import GaussianFrequencies
 from ncfm.distillation import Player, ascend
 from ncfm.distillation import distribution_matching as loop
 from ncfm.distillation import minmax_step as step
+from ncfm.distillation.budget import Budget
 from ncfm.distillation.objectives import CharacteristicMatching, CovarianceMatching, MeanMatching
+from ncfm.training.clusters import cluster_classes
 from oracles_step import iteration_loop
 from strategies import rng
 from tiny import WIDTH, Frozen, Recorder, distill, few, make_step, mixture, random_pool
@@ -500,7 +502,7 @@ def test_a_schedule_of_the_images_leaves_the_adversarys_rate(images, pool, monke
 def test_the_loop_gives_the_adversary_an_optimizer_that_ascends(images):
     objective = mixture(16)
     start = torch.rand(10, 1, 1, 8, 8)
-    pixels, adversary = loop.make_players(start, objective, torch.device("cpu"), 0.01, 1e-3)
+    pixels, adversary = loop.make_players(start, objective, torch.device("cpu"), Budget(), 1e-3)
     assert isinstance(pixels, Player)
     assert adversary.optimizer.param_groups[0]["maximize"]
     assert not pixels.optimizer.param_groups[0]["maximize"]
@@ -533,3 +535,132 @@ def test_a_compiled_step_is_the_step(images, pool, precision, criterion):
     assert float(moved.detach().abs().mean()) < (1e-3 if precision == torch.float32 else 5e-3)
     for a, b in zip(plain.adversary.tensors, whole.adversary.tensors, strict=True):
         assert_close(a, b, rtol=1e-2, atol=1e-3 if precision == torch.float32 else 5e-3)
+
+
+# --- switches: extractors, weights, batches -----------------------------------------------------------------
+
+
+def classes_apart(played, draw):
+    """Gradient of the images (C, ipc, c, h, w) by the sum over classes of their mean cross-entropy, class by class."""
+    pixels = played.images.tensors[0]
+    total = 0.0
+    for label in range(len(pixels)):
+        seen = played.training_images(draw.of(slice(label, label + 1)), slice(label, label + 1))[0]
+        logits = played.pool.whole(seen)
+        total = total - logits.log_softmax(1)[:, label].mean()
+    return torch.autograd.grad(total, pixels)[0]
+
+
+@pytest.mark.parametrize("num_classes", [4, 10])
+def test_a_summed_calibration_weighs_a_class_alike_whatever_their_number(digits, num_classes):
+    keep = torch.arange(num_classes)
+    split = few(digits).train
+    at = torch.isin(split.labels, keep).nonzero().flatten()
+    data = few(digits)
+    images = type(data)(
+        "some", ImageSplit.of(split.images[at], split.labels[at], num_classes), None, data.class_names[:num_classes]
+    )
+    pool = random_pool(data)  # of ten classes
+    flat = {"objective": MeanMatching(), "matching_weight": 0.0, "calibration_reduction": "sum", "player": Frozen}
+    played = make_step(images, pool, ipc=2, augment="none", **flat)
+    played()
+    found = played.images.gradients[0][0]
+    draw = played.augment.draw(num_classes, 8, rng(0))
+    assert_close(found, classes_apart(played, draw), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("counts", [None, (2, 1) * 5])
+def test_a_sum_of_equal_classes_is_their_mean_times_their_number(images, pool, counts):
+    gradients = {}
+    for reduction, weight in (("mean", 10.0), ("sum", 1.0)):
+        played = make_step(
+            images,
+            pool,
+            ipc=2,
+            objective=MeanMatching(),
+            player=Frozen,
+            matching_weight=0.0,
+            calibration_weight=weight,
+            calibration_reduction=reduction,
+            **({} if counts is None else {"counts": counts}),
+        )
+        played()
+        gradients[reduction] = played.images.gradients[0][0]
+    same = torch.allclose(gradients["mean"], gradients["sum"], rtol=1e-4, atol=1e-7)
+    assert same is (counts is None)  # of unequal classes each image counts alike in one, each class in the other
+
+
+def test_a_separate_calibration_is_an_update_of_its_own(make):
+    played = make(player=Frozen, objective=MeanMatching(), calibration_step="separate", calibration_weight=2.0)
+    record = played()
+    matching, calibration = (gradients[0] for gradients in played.images.gradients)
+    plain = make(player=Frozen, objective=MeanMatching(), calibration_weight=0.0)
+    plain()
+    assert_close(matching, plain.images.gradients[0][0])
+    # By hand: the mean over all images, under the extractor's own teacher, with the draw of the stream "calibration".
+    draw = played.augment.draw(10, 8, Streams(0)["calibration"], choose_each=True)
+    played.pool.trained(played.pool.drawn.teacher)
+    assert_close(calibration, 2.0 * classes_apart(played, draw) / 10, rtol=1e-4, atol=1e-7)
+    loss = played.calibrate(played.training_images(draw))
+    assert float(record.calibration) == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_a_separate_calibration_takes_its_steps_class_by_class_too(make):
+    options = {"player": Frozen, "objective": MeanMatching(), "calibration_step": "separate"}
+    whole, parts = make(**options), make(**options, classes_per_step=3)
+    records = whole(), parts()
+    assert len(whole.images.gradients) == 2
+    assert len(parts.images.gradients) == 8  # four parts, once for each term
+    assert_close(sum(g[0] for g in parts.images.gradients[4:]), whole.images.gradients[1][0], rtol=1e-4, atol=1e-7)
+    assert_close(records[0].calibration, records[1].calibration)
+
+
+def test_a_fresh_network_is_calibrated_by_a_random_teacher(make):
+    played = make(extractor="random", calibration_step="separate")
+    assert torch.isfinite(played().calibration)
+    assert played.pool.drawn is None
+
+
+def test_every_class_draws_an_alternative_of_its_own(make):
+    played = make(augment="flip_crop|scale|rotate")
+    draw = played._draw_augmentation(rng(0))
+    kinds = {tuple(row) for row in (draw.affine[:, :, 2].abs() > 1e-6).any(1).int()[:, None].tolist()}
+    assert len(kinds) == 2  # some classes are shifted, others are not
+    assert torch.isfinite(played().discrepancy)
+
+
+def test_clustered_batches_have_an_image_of_each_cluster(digits, own_cache, monkeypatch):
+    data, seen = few(digits, 12), []
+    features_at = step.MinMaxStep._features_at
+    monkeypatch.setattr(
+        step.MinMaxStep, "_features_at", lambda self, at, draw: (seen.append(at), features_at(self, at, draw))[1]
+    )
+    pool = random_pool(data)
+    options = {"real_batches": "clustered", "real_batch_per_class": 6, "num_clusters": 3, "cluster_space": "pixels"}
+    distill(data, pool, MeanMatching(), ipc=1, iterations=3, chunk_size=1000, **options)
+    clusters = cluster_classes(data, pool, space="pixels", number=3, generator=Streams(0)["clusters"])
+    assert len(seen) == 3
+    for at in seen:
+        found = clusters[at].sort(dim=1).values
+        for c in range(10):
+            own = clusters[c * 12 : (c + 1) * 12].bincount().clamp(max=2)  # two of each, if it has two
+            assert found[c].bincount(minlength=3).ge(own).all()
+
+
+def test_all_layers_are_matched_together(images):
+    network = "convnet2w8"
+    pool = random_pool(images, network=network)
+    played = make_step(images, pool, objective=MeanMatching(), layers="all", player=Frozen)
+    record = played()
+    assert played.extract.num_features == 2 * pool.blended.num_features
+    assert torch.isfinite(record.discrepancy)
+    assert float(played.images.gradients[0][0].abs().max()) > 0
+
+
+@pytest.mark.parametrize("extraction", [{"blend_high": 0.5}, {"blend_low": 0.3, "blend_high": 0.4}])
+def test_the_range_of_blends_reaches_the_pool(make, monkeypatch, extraction):
+    played, seen = make(**extraction), []
+    monkeypatch.setattr(played.pool, "blended_at", lambda index, beta: seen.append(beta))
+    for _ in range(30):
+        played.draw_extractor(played.streams["teachers"])
+    assert extraction.get("blend_low", 0.0) <= min(seen) < max(seen) <= extraction["blend_high"]

@@ -162,3 +162,56 @@ def test_another_network_with_features_is_accepted():
     x = images_of(3)
     found = FeatureExtractor(Foreign(), normalize=False)(x)
     assert torch.equal(found, x.flatten(1)[:, :2])
+
+
+# --- the features of all blocks -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["convnet2w8", "convnet3w8-batch", "resnet10w8"])
+def test_the_last_block_has_the_networks_features(name):
+    built, x = network(name), images_of(3)
+    blocks = built.block_features(x)
+    assert [block.shape[1] for block in blocks] == built.block_widths
+    torch.testing.assert_close(blocks[-1], built.forward_features(x))
+
+
+def test_a_blocks_map_is_averaged_to_the_grid_of_the_last():
+    built, x = network("convnet2w8"), images_of(2)
+    first = built.blocks[:4](x)  # (2, 8, 4, 4); the last map has 2 pixels per side
+    by_hand = torch.stack([first[:, :, i : i + 2, j : j + 2].mean((2, 3)) for i in (0, 2) for j in (0, 2)], dim=2)
+    torch.testing.assert_close(built.block_features(x)[0], by_hand.flatten(1), rtol=1e-5, atol=1e-6)
+
+
+def test_every_block_counts_the_same_and_the_whole_has_norm_one():
+    x = images_of(4)
+    extractor = FeatureExtractor(network("convnet2w8"), layers="all")
+    features = extractor(x)
+    assert features.shape == (4, extractor.num_features)
+    for part in features.split(extractor.widths, dim=1):
+        torch.testing.assert_close(part.square().sum(1), torch.full((4,), 0.5))
+    plain = FeatureExtractor(network("convnet2w8"), layers="all", normalize=False)(x)
+    torch.testing.assert_close(plain, torch.cat(network("convnet2w8").block_features(x), dim=1))
+
+
+def test_one_block_is_the_last():
+    x = images_of(3)
+    found, usual = (FeatureExtractor(network("convnet1w8"), layers=layers)(x) for layers in ("all", "last"))
+    torch.testing.assert_close(found, usual)
+
+
+def test_chunks_of_all_blocks_change_nothing():
+    x = images_of(7)
+    extractor = FeatureExtractor(network("convnet2w8"), layers="all", chunk_size=3)
+    torch.testing.assert_close(extractor.without_gradient(x), extractor(x), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mlp1w8", "vgg11w8"])
+def test_a_network_without_block_features_is_told(name):
+    built = create_network(name, channels=1, num_classes=3, image_size=32, seed=0)
+    with pytest.raises(NcfmError, match=r"teachers\.layers=all.*take a convnet or a resnet"):
+        FeatureExtractor(built, layers="all")
+
+
+def test_unknown_layers_are_told():
+    with pytest.raises(NcfmError, match="Did you mean 'last'"):
+        FeatureExtractor(network(), layers="lst")

@@ -165,6 +165,13 @@ def test_bounded_with_a_wide_bound_is_single(f):
 # ---------------------------------------------------------------- errors
 
 
+def test_nearest_takes_every_factor_th_pixel():
+    images = torch.arange(4 * 16.0).reshape(4, 1, 4, 4)
+    mosaic = stitch(images, 2, "nearest")[0, 0]
+    for image, (row, column) in zip(images, [(0, 0), (0, 2), (2, 0), (2, 2)], strict=True):
+        assert torch.equal(mosaic[row : row + 2, column : column + 2], image[0, ::2, ::2])
+
+
 @pytest.mark.parametrize("function", [cut, stitch])
 def test_more_tiles_than_pixels(function):
     with pytest.raises(NcfmError, match=r"factor must lie in 1\.\.6, the image size, got 7"):

@@ -12,6 +12,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import cache_dir
 from ncfm.cli.main import main
 from ncfm.results.formatting import duration
+from ncfm.training.teachers import network_for
 from ncfm.workflows import plan as planning
 from tiny import SETTINGS, few
 
@@ -143,3 +144,18 @@ def test_the_command_prints_json(monkeypatch, capsys):
 )
 def test_durations_as_people_say_them(seconds, expected):
     assert duration(seconds) == expected
+
+
+def test_the_disk_for_checkpoints_of_teachers_is_predicted(images):
+    settings = SETTINGS | {"teachers.number": 2, "teachers.epochs": 5, "teachers.extractor": "checkpoint"}
+    found = planning.plan(images, ipc=1, settings=settings, steps=1)
+    network = network_for(images, SETTINGS["teachers.network"], seed=0)
+    weights = sum(p.numel() for p in network.parameters())
+    assert found.checkpoints_mb == pytest.approx(2 * 4 * 4 * weights / 2**20)  # four epochs of each between its ends
+    assert planning.plan(images, ipc=1, settings=SETTINGS, steps=1).checkpoints_mb == 0
+
+
+def test_a_plan_neither_clusters_nor_writes(images, own_cache):
+    settings = SETTINGS | {"distill.real_batches": "clustered", "distill.num_clusters": 2}
+    planning.plan(images, ipc=1, settings=settings, steps=1)
+    assert not list(own_cache.rglob("*.safetensors"))

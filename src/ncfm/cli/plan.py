@@ -52,3 +52,5 @@ def _print(found: ncfm.Plan, title: str) -> None:
         f"Peak memory: {found.peak_memory_mb:.0f} MiB ({free} available before); {passes}. "
         f"On {found.device}, {counted(found.threads, 'thread')}."
     )
+    if found.checkpoints_mb:
+        say(f"Checkpoints of the teachers: {found.checkpoints_mb:.1f} MiB on disk, in the cache.")

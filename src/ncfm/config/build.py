@@ -91,6 +91,8 @@ def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | N
         # Not the run's seed: every run and every evaluation must hold out the same images.
         rest, held = carve_validation(images.train, config.data.validation, generator(0, "validation"))
         images = replace(images, name=f"{images.name}@validation", train=rest, test=held)
+    if config.data.deviation != "pixels":
+        images = replace(images, deviation=config.data.deviation)
     return replace(images, whitened=True) if config.data.zca else images
 
 
@@ -130,6 +132,7 @@ def build_teachers(
         seed=config.seed if config.teachers.seed is None else config.teachers.seed,
         compute=machine,
         on_epoch=on_epoch,
+        record=config.teachers.extractor == "checkpoint",
     )
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
+
 from ncfm._utils.checks import InputError
 from ncfm._utils.compute import Compute
 from ncfm._utils.outside import is_outside, named_arguments
@@ -26,6 +28,7 @@ from ncfm.distillation.control import RunControl
 from ncfm.distillation.objectives import OBJECTIVES, Objective, check_objective
 from ncfm.distillation.options import Extraction, Matching
 from ncfm.networks.base import as_network
+from ncfm.networks.features import feature_widths
 from ncfm.synthetic.counts import Ipc, width_of
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import Start
@@ -52,8 +55,9 @@ class DistributionMatching:
         """
         check_start(config.distill)
         own = machine.ranks.share(images.num_classes)
-        network = as_network(network_for(images, config.teachers.network, seed=0), config.teachers.network)
-        objective = build_objective(config, network.num_features, own.stop - own.start)
+        network = network_for(images, config.teachers.network, seed=0)
+        as_network(network, config.teachers.network)  # names it in the message
+        objective = build_objective(config, _width(network, config), own.stop - own.start)
         named = named_arguments(maker_of(config.objective.name, OBJECTIVES, "objective"))
         check_adversary(images, config, objective, named)
 
@@ -151,10 +155,15 @@ def build_start(
     d = config.distill
     check_start(d)
     if d.init != "rded":
-        return Start(d.init, extend)
+        return Start(d.init, extend, d.shrink)
     drawn = generator(config.seed, "rded")
     crops = rded(images, pool, ipc=width_of(ipc), factor=d.factor, generator=drawn, decode=True)
-    return Start("mosaic", replace(crops, mode=d.mode, bound=d.bound))
+    return Start("mosaic", replace(crops, mode=d.mode, bound=d.bound), d.shrink)
+
+
+def _width(network: nn.Module, config: RunConfig) -> int:
+    """Number of features that are matched."""
+    return sum(feature_widths(network, config.teachers.layers))
 
 
 def run_distillation(
@@ -172,12 +181,12 @@ def run_distillation(
     return distill(
         images,
         pool,
-        build_objective(config, int(pool.blended.num_features), own.stop - own.start),  # type: ignore[arg-type]
+        build_objective(config, _width(pool.blended, config), own.stop - own.start),
         ipc=ipc,
         formation=Formation.of(d),
         start=build_start(images, pool, config, ipc, extend),
         matching=Matching.of(d),
-        extraction=Extraction(config.teachers.extractor, config.teachers.batch_norm),
+        extraction=Extraction.of(config.teachers),
         budget=Budget.of(d),
         compute=machine,
         control=build_control(config, control, machine.ranks),

@@ -60,13 +60,13 @@ def raised_at(folder: Path, description_file: str, config: RunConfig) -> list[in
 
 def suffix_of_variant(raised: list[int], config: RunConfig) -> str:
     """What the variant in results says of a run whose images depend on when its iterations were raised."""
-    depends = raised and config.distill.image_schedule != "constant"
+    depends = raised and config.distill.lr_depends_on_length
     return f"{RAISED_AT}={'+'.join(map(str, raised))}" if depends else ""
 
 
 def _explain_schedule(budget: Budget, planned: int, progress: Progress) -> None:
-    """Warn that the learning rate changes, unless it is constant."""
-    if budget.image_schedule == "constant":
+    """Warn that the learning rate changes, unless it does not depend on the number of iterations."""
+    if not budget.lr_depends_on_length:
         return
     last = Progress(iteration=progress.iteration - 1)
     before = Budget(planned, None, budget.image_lr, budget.image_schedule).lr_at(last)

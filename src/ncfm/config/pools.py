@@ -11,6 +11,7 @@ from ncfm._utils.seeding import derive_seed
 from ncfm.config.build import build_teacher_recipe, build_teachers, teachers_seed
 from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
+from ncfm.training.epoch_states import EpochStates
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import TeacherPool, teacher_key, untrained_pool
 
@@ -82,7 +83,10 @@ class Teachers:
             teacher_key(images, config.teachers.network, recipe, derive_seed(seed, "teachers", i), machine.precision)
             for i in range(self.count(config))
         )
-        return sum(not (folder / f"{key}.safetensors").exists() for key in keys)
+        epochs = recipe.epochs if config.teachers.extractor == "checkpoint" else 0
+        return sum(
+            not (folder / f"{key}.safetensors").exists() or not EpochStates(key, epochs).are_there for key in keys
+        )
 
     def obtain(
         self, images: ImageSet, config: RunConfig, machine: Compute, on_epoch: OnEpoch | None = None
@@ -93,7 +97,11 @@ class Teachers:
     def untrained(self, images: ImageSet, config: RunConfig, machine: Compute) -> TeacherPool:
         """See `PoolSource`."""
         return untrained_pool(
-            images, config.teachers.network, device=machine.device, compile_networks=machine.compile_networks
+            images,
+            config.teachers.network,
+            epochs=config.teachers.epochs,
+            device=machine.device,
+            compile_networks=machine.compile_networks,
         )
 
 

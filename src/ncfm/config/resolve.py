@@ -171,7 +171,8 @@ def variant_of(
     changed: dict[str, Any] = {
         key: own.get(key)
         for key in dict.fromkeys([*own, *base])
-        if (key.startswith(sections) or key in (*NUMERICS, "data.zca", "data.fit")) and own.get(key) != base.get(key)
+        if (key.startswith(sections) or key in (*NUMERICS, "data.zca", "data.fit", "data.deviation"))
+        and own.get(key) != base.get(key)
     }
     words = [word for (key, value), word in SHORT_NAMES.items() if changed.get(key) == value]
     for (key, value), _ in SHORT_NAMES.items():

@@ -8,9 +8,9 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from ncfm._utils.checks import InputError, check_known, nearest
@@ -56,6 +56,9 @@ class DataConfig(_Section):
     stretch."""
     zca: bool = False
     """Show networks ZCA-whitened images (up to 36 px in colour); the distilled images stay ordinary ones."""
+    deviation: Literal["pixels", "images"] = "pixels"
+    """Standard deviation by which networks are shown images: of all pixels, or the mean of that of each image, as in
+    the published code (CIFAR-10: 0.247, 0.243, 0.262 or 0.202, 0.199, 0.201)."""
     max_unreadable: float = Field(0.01, ge=0, lt=1)
     """Share of images that may be unreadable; they are left out and listed. More fail the run."""
     test_fraction: float = Field(0.2, gt=0, lt=1)
@@ -93,10 +96,31 @@ class TeachersConfig(_Section):
     """Probability that a batch is mixed."""
     seed: int | None = Field(None, ge=0)
     """Of their weights and training; default: the run's. Runs of several seeds can share teachers."""
-    extractor: Literal["blended", "trained", "random"] = Extraction.extractor
-    """What matches features: a teacher blended between its start and its end, one at its end, a fresh network."""
+    extractor: Literal["blended", "trained", "random", "checkpoint"] = Extraction.extractor
+    """What matches features: a teacher blended between its start and its end, one at its end, a fresh network, or one
+    as it was after an epoch of its training."""
     batch_norm: Literal["recomputed", "blended"] = Extraction.batch_norm
     """Of a BatchNorm extractor: statistics from the iteration's real images, or blended as its weights are."""
+    blend_low: float = Field(Extraction.blend_low, ge=0, le=1)
+    """blended: least share of the initial weights; the share is uniform between it and blend_high."""
+    blend_high: float = Field(Extraction.blend_high, ge=0, le=1)
+    """blended: largest share of the initial weights."""
+    first_epoch: int = Field(Extraction.first_epoch, ge=0)
+    """checkpoint: first epoch that is drawn; 0 is before the training."""
+    last_epoch: int | None = Field(Extraction.last_epoch, ge=0)
+    """checkpoint: last epoch that is drawn; default the end of the training."""
+    layers: Literal["last", "all"] = Extraction.layers
+    """Features that are matched: of the last block, or of all blocks (convnet, resnet)."""
+
+    @model_validator(mode="after")
+    def _check_extraction(self) -> Self:
+        """Refuse settings of an extractor that is not the chosen one."""
+        Extraction.of(self)
+        if self.last_epoch is not None and self.last_epoch > self.epochs:
+            raise InputError(
+                f"teachers.last_epoch must be at most teachers.epochs={self.epochs}, got {self.last_epoch}."
+            )
+        return self
 
 
 class ObjectiveConfig(_Section):
@@ -164,6 +188,8 @@ class DistillConfig(Matching, Formation, Budget):
     init: Literal["noise", "real", "mosaic", "first", "rded"] = Start.init
     """mosaic, real: of random images; first: mosaics of a class's first images; rded: of the crops that the teachers
     find most realistic."""
+    shrink: Literal["area", "nearest"] = Start.shrink
+    """mosaic, first: how images become tiles: a pixel is a mean of theirs, or one of them (published code)."""
     extend: str | None = None
     """A set, its run folder, or an external set, whose images the start has first in each class; init makes the
     others."""
@@ -361,6 +387,8 @@ _DISTILL = (
     *("augment", "real_batch_per_class"),
     *("real_pool_per_class", "image_lr", "image_schedule", "adversary_lr", "ascent_steps", "descent_steps"),
     *("classes_per_step", "matching_weight", "calibration_weight", "normalize_features", "early_stop_patience"),
+    *("shrink", "real_batches", "num_clusters", "cluster_space", "calibration_reduction", "calibration_step"),
+    *("image_optimizer", "image_momentum", "image_weight_decay", "plateau_patience"),
 )
 
 

@@ -37,7 +37,7 @@ ROTATE = 15.0  # degrees, uniform in +-ROTATE
 class AugmentParameters:
     """One draw for each of G groups."""
 
-    operations: frozenset[str]  # that were drawn; the values of others are those of no change
+    operations: frozenset[str]  # that any group has drawn; the values of others are those of no change
     brightness: Tensor  # (G,) added
     saturation: Tensor  # (G,) factor
     contrast: Tensor  # (G,) factor
@@ -72,10 +72,11 @@ class SiameseAugment:
 
     Args:
         strategy: operations joined by ``_``, among color, crop, cutout, flip, scale, rotate, all of which are applied;
-            of operations joined by ``|`` only one is applied, drawn again for every draw and the same for all groups,
-            as in ``color_flip_crop|scale|rotate``. "none" for no change. With the prefix ``dsa:`` the distributions are
-            exactly those of the published code: zooms uniform in [1 / SCALE, SCALE] in place of log-uniform, and shifts
-            uniform over whole pixels, where rounding halves the probability of the two largest.
+            of operations joined by ``|`` only one is applied, drawn again for every draw, as in
+            ``color_flip_crop|scale|rotate``: the same for all groups, or one for each. "none" for no change. With the
+            prefix ``dsa:`` the distributions are exactly those of the published code: zooms uniform in [1 / SCALE,
+            SCALE] in place of log-uniform, and shifts uniform over whole pixels, where rounding halves the probability
+            of the two largest.
 
     Raises:
         NcfmError: for an unknown operation.
@@ -93,26 +94,31 @@ class SiameseAugment:
         self.strategy, self.published = strategy, body != strategy
         self.operations = frozenset(itertools.chain.from_iterable(self.parts))
 
-    def draw(self, num_groups: int, image_size: int, generator: Generator) -> AugmentParameters:
-        """Draw the parameters of ``num_groups`` groups.
+    def draw(
+        self, num_groups: int, image_size: int, generator: Generator, *, choose_each: bool = False
+    ) -> AugmentParameters:
+        """Draw the parameters of ``num_groups`` groups; with ``choose_each`` every group has an alternative of its own.
 
         The generator advances by the same amount for every strategy without alternatives, so that switching off one
         operation does not change the draws of the others. Everything is drawn on the CPU.
         """
         u = torch.rand(11, num_groups, generator=generator)  # uniform in [0, 1), one row per parameter
-        chosen = frozenset(_one_of(part, generator) for part in self.parts)
-        on = {name: name in chosen for name in OPERATIONS}
+        chosen = [_one_of(part, num_groups if choose_each else 1, generator) for part in self.parts]
+        on = {name: torch.zeros(num_groups, dtype=torch.bool) for name in OPERATIONS}
+        for part, places in zip(self.parts, chosen, strict=True):
+            for place, name in enumerate(part):
+                on[name] |= places == place
         one = torch.ones(num_groups)
         shift = self._shift(u[3:5], image_size) * on["crop"]  # (2, G) pixels
-        zoom = self._zoom(u[5:7]) if on["scale"] else torch.ones(2, num_groups)
+        zoom = torch.where(on["scale"], self._zoom(u[5:7]), one)
         angle = (2 * u[7] - 1) * math.radians(ROTATE) * on["rotate"]
         mirror = torch.where((u[8] < 0.5) & on["flip"], -one, one)
-        centre = torch.floor(u[9:11] * (image_size + 1)).T if on["cutout"] else torch.full((num_groups, 2), -1.0)
+        centre = torch.where(on["cutout"], torch.floor(u[9:11] * (image_size + 1)), -one).T
         return AugmentParameters(
-            operations=chosen,
+            operations=self.operations if choose_each else frozenset(n for n in OPERATIONS if bool(on[n].any())),
             brightness=(u[0] - 0.5) * BRIGHTNESS * on["color"],
-            saturation=SATURATION * u[1] if on["color"] else one,
-            contrast=1 + (2 * u[2] - 1) * CONTRAST if on["color"] else one,
+            saturation=torch.where(on["color"], SATURATION * u[1], one),
+            contrast=torch.where(on["color"], 1 + (2 * u[2] - 1) * CONTRAST, one),
             affine=_affine(shift * 2 / image_size, zoom, angle, mirror),
             cutout=centre,
         )
@@ -157,11 +163,11 @@ class SiameseAugment:
         return self.apply(images[:, None], self.draw(len(images), images.shape[-1], generator))[:, 0]
 
 
-def _one_of(alternatives: Sequence[str], generator: Generator) -> str:
-    """One of the alternatives; nothing is drawn if there is no choice."""
+def _one_of(alternatives: Sequence[str], times: int, generator: Generator) -> Tensor:
+    """Places (times,) among the alternatives, each as likely; nothing is drawn if there is no choice."""
     if len(alternatives) == 1:
-        return alternatives[0]
-    return alternatives[int(torch.randint(len(alternatives), (), generator=generator))]
+        return torch.zeros(times, dtype=torch.int64)
+    return torch.randint(len(alternatives), (times,), generator=generator)
 
 
 def _affine(shift: Tensor, zoom: Tensor, angle: Tensor, mirror: Tensor) -> Tensor:

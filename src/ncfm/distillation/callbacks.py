@@ -36,6 +36,30 @@ class EarlyStopping(Callback):
             p.best, p.best_iteration = p.smoothed, p.iteration
 
 
+PLATEAU_GAIN = 1e-4  # relative improvement that counts, that of PyTorch's ReduceLROnPlateau
+PLATEAU_FACTOR = 0.5
+
+
+class PlateauSchedule(Callback):
+    """The learning rate of the schedule "plateau": halved where the discrepancy has not fallen for long enough.
+
+    Follows the discrepancy of each iteration without smoothing, as the published NCFM does its loss
+    (gszfwsb/NCFM, ``condenser/Condenser.py``: ReduceLROnPlateau, factor 0.5, patience 500).
+    """
+
+    def after_iteration(self, run: Run, record: Record) -> None:
+        """Compare with the best, and halve."""
+        if run.budget.image_schedule != "plateau":
+            return
+        value, p = float(next(iter(record._asdict().values()))), run.progress  # waits for the device
+        if math.isfinite(value) and (p.plateau_best is None or value < p.plateau_best * (1 - PLATEAU_GAIN)):
+            p.plateau_best, p.plateau_waited = value, 0
+        else:
+            p.plateau_waited += 1
+        if p.plateau_waited > run.budget.plateau_patience:
+            p.plateau_factor, p.plateau_waited = p.plateau_factor * PLATEAU_FACTOR, 0
+
+
 class AdversaryWatch(Callback):
     """Compares the adversary's frequencies with those of the start, and warns once if they have collapsed."""
 

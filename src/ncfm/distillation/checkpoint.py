@@ -26,6 +26,8 @@ from ncfm.training.checkpoint import optimizer_tensors, restore_optimizer
 CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE = "state.safetensors", "state-before.safetensors"
 DAMAGED = ".damaged"  # appended to the name of a checkpoint that is set aside
 FORMAT = "ncfm-state-1"
+LATER = {"plateau_best": None, "plateau_waited": 0, "plateau_factor": 1.0}
+"""Fields that were added to `Progress`: they are written only where they differ from what they were before."""
 KEYS_ON_DISK = {"rolled_back": "taken_back"}  # fields of `Progress` that have another name in the file
 
 
@@ -41,10 +43,14 @@ class Progress:
     peak_memory_mb: float = 0.0  # used by iterations, in addition to what the process held before them
     rolled_back: int = 0  # iterations that were not finite, see `Guard`
     spectrum: list[float] | None = None  # of the adversary's first frequencies, see `ncfm.distillation.diagnosis`
+    plateau_best: float | None = None  # lowest discrepancy so far, for the schedule "plateau"
+    plateau_waited: int = 0  # iterations since then, or since the learning rate was halved
+    plateau_factor: float = 1.0  # of the learning rate
 
     def to_json(self) -> str:
         """The text in a checkpoint."""
-        return json.dumps({KEYS_ON_DISK.get(name, name): value for name, value in asdict(self).items()})
+        written = {name: value for name, value in asdict(self).items() if name not in LATER or value != LATER[name]}
+        return json.dumps({KEYS_ON_DISK.get(name, name): value for name, value in written.items()})
 
     @classmethod
     def from_json(cls, text: str) -> Progress:

@@ -33,6 +33,10 @@ class ClassSizes(Protocol):
         """The class (M,) of each image in use, of the part's classes (C,)."""
         ...
 
+    def mean_of_classes(self, values: Tensor) -> Tensor:
+        """The mean () over classes of the mean of a class's images, of values (M,) of the images in use."""
+        ...
+
 
 class EqualSizes:
     """As many images in every class.
@@ -55,6 +59,10 @@ class EqualSizes:
     def labels(self, classes: Tensor) -> Labels:
         """Each class m times."""
         return classes.repeat_interleave(self.per_class)
+
+    def mean_of_classes(self, values: Tensor) -> Tensor:
+        """The mean of all."""
+        return values.mean()
 
 
 class UnequalSizes:
@@ -80,6 +88,10 @@ class UnequalSizes:
     def labels(self, classes: Tensor) -> Labels:
         """Each class as many times as it has images."""
         return classes.repeat_interleave(self._counts)
+
+    def mean_of_classes(self, values: Tensor) -> Tensor:
+        """Each image counts the reciprocal of the number of its class's images."""
+        return (values / self._counts.repeat_interleave(self._counts)).sum() / len(self._counts)
 
 
 class _Group:

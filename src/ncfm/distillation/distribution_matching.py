@@ -5,6 +5,7 @@ from __future__ import annotations
 from ncfm._utils.compute import Compute
 from ncfm._utils.seeding import Streams
 from ncfm.data.image_set import ImageSet
+from ncfm.data.strata import Strata
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.minmax_step import MinMaxStep
@@ -16,6 +17,7 @@ from ncfm.distillation.runner import Run
 from ncfm.synthetic.counts import Ipc
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import Start
+from ncfm.training.clusters import cluster_classes
 from ncfm.training.teachers import TeacherPool
 
 
@@ -65,7 +67,7 @@ def distill(
     begun = start.draw(real, ipc, formation, streams["init"])
     ranks, pool_size = compute.ranks, matching.real_pool_per_class
     own = begun.images[ranks.share(real.num_classes)]
-    images, adversary = make_players(own, objective, device, budget.image_lr, matching.adversary_lr)
+    images, adversary = make_players(own, objective, device, budget, matching.adversary_lr)
     drawn_from = real.train if pool_size is None else real.train.first(pool_size)
     step = MinMaxStep(
         drawn_from.to(device) if ranks.is_single else drawn_from,
@@ -78,8 +80,16 @@ def distill(
         matching=matching,
         extraction=extraction,
         compute=compute,
+        strata=clustered(real, pool, matching, streams) if matching.real_batches == "clustered" else None,
         counts=None if begun.counts is None else begun.counts[ranks.share(real.num_classes)],
     )
     run = Run(step, control, late=device.type == "cuda", ranks=ranks, num_classes=real.num_classes)
     run.play(budget)
     return run.result(begun.with_images(run.images().cpu().clone()), begun)
+
+
+def clustered(real: ImageSet, pool: TeacherPool, matching: Matching, streams: Streams) -> Strata:
+    """The clusters of every class of the training split, over which real batches are drawn evenly."""
+    number = matching.num_clusters or matching.real_batch_per_class
+    labels = cluster_classes(real, pool, space=matching.cluster_space, number=number, generator=streams["clusters"])
+    return Strata(real.train, labels)

@@ -22,6 +22,7 @@ from ncfm._utils.seeding import Streams
 from ncfm._utils.types import Features, GroupedImages
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSplit, draw_class_batches, normalizer, to_float
+from ncfm.data.strata import Strata
 from ncfm.discrepancy.per_teacher import conditioned_samplers
 from ncfm.distillation.class_sizes import ByGroups, ClassSizes, EqualSizes, UnequalSizes
 from ncfm.distillation.diagnosis import Diagnosis, Spectrum
@@ -137,6 +138,7 @@ class MinMaxStep:
         matching: batches, updates and weights; one augmentation draw per class serves its real and its synthetic half.
         extraction: the network that extracts the features, drawn for each iteration.
         counts: stored images of each class of the rank, if they are unequal; None: all of them.
+        strata: clusters of the training split over which real batches are drawn evenly; None: uniformly.
         compute: device, precision, passes, and the ranks that share the classes. Passes with gradient hold all
             synthetic images, or what fits into `MEMORY_SHARE` of the free memory, unless it says otherwise.
 
@@ -158,6 +160,7 @@ class MinMaxStep:
         extraction: Extraction,
         compute: Compute,
         counts: tuple[int, ...] | None = None,
+        strata: Strata | None = None,
     ) -> None:
         self.ranks, self.num_classes = compute.ranks, len(real.counts)
         self.classes = self.ranks.share(self.num_classes)
@@ -167,6 +170,12 @@ class MinMaxStep:
         self.first_image = int(real.offsets[self.classes][0])
         self.pool, self.streams = pool, streams
         self.formation, self.matching, self.extraction, self.compute = formation, matching, extraction, compute
+        self.strata = strata
+        # The discrepancy is summed over classes; the calibration is a mean over them unless it is summed too.
+        self.calibration_weight = matching.calibration_weight * (
+            self.num_classes if matching.calibration_reduction == "sum" else 1
+        )
+        self.calibrates_apart = matching.calibration_step == "separate" and matching.calibration_weight > 0
         self.augment = SiameseAugment(matching.augment)
         stored = images.tensors[0]
         used = formation.decoded_in_use(in_use(counts or (stored.shape[1],) * len(stored), stored.shape[1]))
@@ -188,6 +197,7 @@ class MinMaxStep:
         self.extract = FeatureExtractor(
             pool.blended,
             normalize=matching.normalize_features,
+            layers=extraction.layers,
             precision=compute.precision,
             chunk_size=compute.chunk_size,
             compile_network=compute.compile_networks,
@@ -241,13 +251,13 @@ class MinMaxStep:
     @property
     def can_be_repeated(self) -> bool:
         """Whether an iteration can be repeated: in one process, or if ranks communicate only at its end."""
-        return self.ranks.is_single or (self.matching.descent_steps == 1 and self.ascent_steps <= 1)
+        once = self.matching.descent_steps == 1 and self.ascent_steps <= 1 and not self.calibrates_apart
+        return self.ranks.is_single or once
 
     def __call__(self) -> StepRecord:
         """Run one iteration: draw, extract, ascend, descend, clamp."""
         self.draw_extractor(self.streams["teachers"])
-        stored = self.images.tensors[0]
-        drawn = self.augment.draw(self.num_classes, stored.shape[-1], self.streams["augment"])
+        drawn = self._draw_augmentation(self.streams["augment"])
         real, draw = self.real_features(drawn, self.streams["batches"]), drawn.of(self.classes)
         together = self.ascent_steps == self.matching.descent_steps == 1
         if self.adversary is not None and self.ascent_steps and not together:
@@ -258,15 +268,22 @@ class MinMaxStep:
         for _ in range(self.matching.descent_steps):
             records = [self.descend(real, draw, part, with_ascent=together) for part in self.parts]
         record = records[0] if len(records) == 1 else _total(records)
+        if self.calibrates_apart:
+            record = record._replace(calibration=self.descend_apart())
         self.objective.remember(real)
         return record
 
     def draw_extractor(self, generator: Generator) -> None:
         """Draw the network that extracts the features, and condition the adversary on it."""
-        self.pool.draw(generator, self.extraction.extractor)
+        e = self.extraction
+        self.pool.draw(generator, e.extractor, blend=(e.blend_low, e.blend_high), epochs=(e.first_epoch, e.last_epoch))
         for sampler in self.conditioned:
             assert self.pool.drawn is not None  # by `check_conditioned`
             sampler.condition(*self.pool.drawn)
+
+    def _draw_augmentation(self, generator: Generator) -> AugmentParameters:
+        """An augmentation for every class, on all ranks."""
+        return self.augment.draw(self.num_classes, self.images.tensors[0].shape[-1], generator, choose_each=True)
 
     def diagnose(self) -> Diagnosis | None:
         """Diagnosis of the adversary on new features; None for an objective without frequencies, and for
@@ -276,9 +293,9 @@ class MinMaxStep:
         """
         if not self.objective.has_frequencies or isinstance(self.sizes, UnequalSizes):
             return None
-        rng, stored = self.streams["diagnosis"], self.images.tensors[0]
+        rng = self.streams["diagnosis"]
         self.draw_extractor(rng)
-        draw = self.augment.draw(self.num_classes, stored.shape[-1], rng)
+        draw = self._draw_augmentation(rng)
         with torch.no_grad():
             real = self.real_features(draw, rng)
             synthetic = self.features_of(self.training_images(draw.of(self.classes)))
@@ -301,18 +318,18 @@ class MinMaxStep:
         share of the means.
         """
         real, draw = real[part], draw.of(part)
-        if self.matching.calibration_weight:
+        if self.matching.calibration_weight and not self.calibrates_apart:
             self.pool.draw_trained(self.streams["calibration"])
         measured, calibration = self._losses(real, draw, self.streams["frequencies"], part)
         share = len(real) / self.num_classes  # of a mean over all classes
         calibration = share * calibration
         # The calibration does not depend on the adversary, so one loss serves both players: each takes the gradient of
         # its own tensors, and the adversary's optimizer maximises.
-        weights = self.matching.matching_weight, self.matching.calibration_weight
-        loss = weights[0] * measured.discrepancy.sum() + weights[1] * calibration
+        loss = self.matching.matching_weight * measured.discrepancy.sum() + self.calibration_weight * calibration
         mine, theirs = self.images.tensors, self.adversary.active if with_ascent and self.adversary is not None else []
         if theirs and measured.criterion is not None:
-            loss = loss + weights[0] * measured.criterion.sum()  # of the adversary alone, see `Objective.measure`
+            # Of the adversary alone, see `Objective.measure`.
+            loss = loss + self.matching.matching_weight * measured.criterion.sum()
         gradients = torch.autograd.grad(loss, [*mine, *theirs])
         self.images.update(gradients[: len(mine)])
         means = {name: share * v.detach().mean() for name, v in measured._asdict().items() if v is not None}
@@ -325,6 +342,29 @@ class MinMaxStep:
         calibrated, *values = summed[len(theirs) :]
         return StepRecord(calibration=calibrated, **dict(zip(means, values, strict=True)))
 
+    def descend_apart(self) -> Tensor:
+        """One more update of the images, by the calibration alone, with an augmentation of its own; the loss before it.
+
+        The teacher is that of the iteration's extractor, or a random one if the extractor is no teacher.
+
+        Reference:
+            Hansong-Zhang/DANCE, ``DANCE.py``, after "inter-class view"; gszfwsb/NCFM, ``condenser/compute_loss.py``.
+        """
+        draw, total = self._draw_augmentation(self.streams["calibration"]).of(self.classes), torch.zeros(())
+        if self.pool.drawn is None:
+            self.pool.draw_trained(self.streams["calibration"])
+        else:
+            self.pool.trained(self.pool.drawn.teacher)
+        for part in self.parts:
+            own = draw.of(part)
+            share = len(own.brightness) / self.num_classes
+            loss = share * self.calibrate(self.training_images(own, part), part)
+            self.images.update(torch.autograd.grad(self.calibration_weight * loss, self.images.tensors))
+            total = total.to(loss.device) + loss.detach()
+            with torch.no_grad():
+                self.images.tensors[0].clamp_(0, 1)
+        return self.ranks.sum([total])[0]
+
     def _losses_of(
         self, real: Features, draw: AugmentParameters, generator: Generator, part: slice = ALL
     ) -> tuple[Measured, Tensor]:
@@ -332,24 +372,29 @@ class MinMaxStep:
         classes: all that has a gradient."""
         training = self.training_images(draw, part)
         measured = self.objective.measure(real, self.features_of(training), generator)
-        return measured, self.calibrate(training, part)
+        jointly = self.matching.calibration_weight > 0 and not self.calibrates_apart
+        return measured, self.calibrate(training, part) if jointly else training.new_zeros(())
 
     def calibrate(self, training: GroupedImages, part: slice = ALL) -> Tensor:
         """Cross-entropy of augmented synthetic images (C, m, c, h, w) under the trained teacher drawn last."""
-        if self.matching.calibration_weight == 0:
-            return training.new_zeros(())
         classes = torch.arange(self.num_classes, device=training.device)[self.classes][part]
         labels = self.sizes.labels(classes)
         precision = self.compute.precision
         with torch.autocast(training.device.type, dtype=precision, enabled=precision != torch.float32):
             images = channels_last(self.sizes.images(training))
             logits = in_chunks(self.pool.classify, images, self.extract.gradient_chunk_size)
+        if self.matching.calibration_reduction == "sum":
+            return self.sizes.mean_of_classes(F.cross_entropy(logits.float(), labels, reduction="none"))
         return F.cross_entropy(logits.float(), labels)
 
     @torch.no_grad()
     def real_features(self, draw: AugmentParameters, generator: Generator) -> Features:
         """Features (C, n, d) of a fresh random real batch, augmented by the draw of all classes; no gradient."""
-        at = draw_class_batches(self.whole, self.matching.real_batch_per_class, generator)
+        number = self.matching.real_batch_per_class
+        if self.strata is None:
+            at = draw_class_batches(self.whole, number, generator)
+        else:
+            at = self.strata.draw(number, generator).to(self.whole.labels.device, non_blocking=True)
         if self.recompute_batch_norms:
             # Every batch has images of all classes, on every rank: a part of them has other statistics.
             first = self._real_images(self.whole, at[:, : self.statistics_rows], draw).transpose(0, 1)

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.types import Features, PerGroup
+from ncfm.distillation.budget import Budget
 from ncfm.distillation.objective import Objective
 
 
@@ -58,11 +59,11 @@ def ascend(
 
 
 def make_players(
-    start: Tensor, objective: Objective, device: torch.device, image_lr: float, adversary_lr: float
+    start: Tensor, objective: Objective, device: torch.device, budget: Budget, adversary_lr: float
 ) -> tuple[Player, Player | None]:
     """The images, which descend, and the adversary, which ascends (None if there is nothing to learn)."""
     pixels = start.to(device, copy=True).requires_grad_()
-    images = Player([pixels], torch.optim.Adam([pixels], lr=image_lr))
+    images = Player([pixels], budget.optimizer(pixels))
     objective.to(device)
     if objective.adversary is None:
         return images, None

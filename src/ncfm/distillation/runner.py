@@ -20,7 +20,13 @@ from ncfm._utils.device import give_back_memory, measure_peak_memory
 from ncfm._utils.distributed import ALONE, LostRank, Ranks
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.callback import Callback
-from ncfm.distillation.callbacks import AdversaryWatch, EarlyStopping, MetricsLogging, ProgressReport
+from ncfm.distillation.callbacks import (
+    AdversaryWatch,
+    EarlyStopping,
+    MetricsLogging,
+    PlateauSchedule,
+    ProgressReport,
+)
 from ncfm.distillation.checkpoint import Progress, load_checkpoint
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.history import History, Measured
@@ -61,7 +67,12 @@ class Run:
         """All callbacks. The user's see the metrics of an iteration, and their files precede the checkpoint."""
         control = self.control
         logging = MetricsLogging(control.logger, late=late)
-        callbacks = [EarlyStopping(), MetricsFile(control.log_every), DiagnosisFile(control.diagnose_every)]
+        callbacks = [
+            EarlyStopping(),
+            PlateauSchedule(),
+            MetricsFile(control.log_every),
+            DiagnosisFile(control.diagnose_every),
+        ]
         if control.folder is not None:
             callbacks.append(TakeSnapshots(control.folder))
         callbacks.append(logging)

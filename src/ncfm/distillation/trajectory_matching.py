@@ -272,7 +272,8 @@ def distill_trajectories(
     facts = (real.class_names, real.statistics, formation.factor, formation.mode, formation.bound)
     pixels = _start(real, experts, ipc, formation.factor, init, streams["init"])
     begun = SyntheticSet(pixels, *facts, counts=None if isinstance(ipc, int) else ipc)
-    images = _adam(begun.images.to(experts.device, copy=True), budget.image_lr)
+    stored = begun.images.to(experts.device, copy=True).detach().requires_grad_()
+    images = Player([stored], budget.optimizer(stored))
     labels = None
     if label_precision is not None:
         labels = _adam(_logits_of_expert(experts, begun.decoded().images).to(experts.device), options.label_lr)

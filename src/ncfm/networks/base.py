@@ -36,6 +36,32 @@ class FeatureNetwork(nn.Module, ABC):
         return logits
 
 
+class BlockNetwork(Network, Protocol):
+    """A network whose blocks have features of their own."""
+
+    block_widths: list[int]
+    """Number of features of every block."""
+
+    def block_features(self, images: Tensor) -> list[Tensor]:
+        """Flat feature vectors (n, d) of every block, (n, c, h, w) -> a list; the last are `forward_features`."""
+        ...
+
+
+def as_block_network(module: nn.Module) -> BlockNetwork:
+    """View a module as a `BlockNetwork`.
+
+    Raises:
+        NcfmError: if it lacks ``block_features``.
+    """
+    has_blocks = callable(getattr(module, "block_features", None)) and hasattr(module, "block_widths")
+    if not (offers_features(module) and has_blocks):
+        raise InputError(
+            "The features of all blocks (teachers.layers=all) need a network with block_features and block_widths, and "
+            f"{type(module).__name__} has none; take a convnet or a resnet (teachers.network), or teachers.layers=last."
+        )
+    return cast("BlockNetwork", module)
+
+
 def offers_features(module: nn.Module) -> bool:
     """Whether a module has ``forward_features`` and ``num_features``."""
     return callable(getattr(module, "forward_features", None)) and hasattr(module, "num_features")

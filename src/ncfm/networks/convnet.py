@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncfm import kernels
@@ -73,14 +74,27 @@ class ConvNet(FeatureNetwork):
             ]
         self.blocks = nn.Sequential(*blocks)
         self.num_features = width * (image_size >> depth) ** 2
+        self.block_widths = [self.num_features] * depth
         self.classifier = nn.Linear(self.num_features, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Feature vectors of normalised images: (n, c, h, w) -> (n, d)."""
         for at in range(0, len(self.blocks), LAYERS_OF_BLOCK):
-            convolution, norm, relu, pool = (self.blocks[at + i] for i in range(LAYERS_OF_BLOCK))
-            images = _block(images, convolution, norm, relu, pool)
+            images = self._block(images, at)
         return torch.flatten(images, 1)
+
+    def block_features(self, images: Tensor) -> list[Tensor]:
+        """Feature vectors (n, d) of every block, its map averaged to the grid of the last one's; that comes last."""
+        maps = []
+        for at in range(0, len(self.blocks), LAYERS_OF_BLOCK):
+            images = self._block(images, at)
+            maps.append(images)
+        return [torch.flatten(F.adaptive_avg_pool2d(found, (images.shape[2], images.shape[3])), 1) for found in maps]
+
+    def _block(self, x: Tensor, at: int) -> Tensor:
+        """The block whose first layer is number ``at``."""
+        convolution, norm, relu, pool = (self.blocks[at + i] for i in range(LAYERS_OF_BLOCK))
+        return _block(x, convolution, norm, relu, pool)
 
 
 def _block(x: Tensor, convolution: nn.Module, norm: nn.Module, relu: nn.Module, pool: nn.Module) -> Tensor:

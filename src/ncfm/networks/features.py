@@ -10,10 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ncfm._utils.checks import check_known
 from ncfm._utils.device import compiled
 from ncfm._utils.types import Features
+from ncfm.networks.base import as_block_network
 from ncfm.networks.layout import channels_last
 from ncfm.networks.registry import as_network
+
+LAYERS = ("last", "all")
 
 
 class FeatureExtractor:
@@ -22,6 +26,8 @@ class FeatureExtractor:
     Args:
         network: offers ``forward_features`` and ``num_features``. Its weights may be replaced in place between calls.
         normalize: divide every feature vector by its Euclidean norm.
+        layers: "last" - the network's features; "all" - those of its L blocks, one after the other. Each block's vector
+            is normalised by itself and divided by sqrt(L): every block counts the same, and the whole has norm 1.
         precision: of the forward pass; the features come back in float32.
         chunk_size: images per pass without gradient. Bounds memory, and on a CPU keeps the activations of a pass in
             cache.
@@ -30,7 +36,7 @@ class FeatureExtractor:
         compile_network: whether to compile the forward pass.
 
     Raises:
-        NcfmError: if the network lacks ``forward_features`` or ``num_features``.
+        NcfmError: if the network lacks ``forward_features`` or ``num_features``, or ``block_features`` for "all".
     """
 
     def __init__(
@@ -38,22 +44,31 @@ class FeatureExtractor:
         network: nn.Module,
         *,
         normalize: bool = True,
+        layers: str = "last",
         precision: torch.dtype = torch.float32,
         chunk_size: int = 64,
         gradient_chunk_size: int | None = None,
         compile_network: bool = False,
     ) -> None:
-        self.num_features = as_network(network).num_features
+        self.widths = feature_widths(network, layers)
+        self.num_features = sum(self.widths)
         self.gradient_chunk_size = gradient_chunk_size
         self.normalize, self.precision, self.chunk_size = normalize, precision, chunk_size
-        self._forward: Callable[..., Any] = compiled(_FeaturesOnly(network), compile_network)
+        self._forward: Callable[..., Any] = compiled(
+            _FeaturesOnly(network) if layers == "last" else _AllBlocks(network), compile_network
+        )
 
     def __call__(self, images: Tensor) -> Features:
         """Features (n, d) of images (n, c, h, w), with gradients to the images."""
         with torch.autocast(images.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
             features = in_chunks(self._forward, channels_last(images), self.gradient_chunk_size)
         features = features.float()
-        return F.normalize(features, dim=-1) if self.normalize else features
+        if not self.normalize:
+            return features
+        if len(self.widths) == 1:
+            return F.normalize(features, dim=-1)
+        parts = [F.normalize(part, dim=-1) for part in features.split(self.widths, dim=-1)]
+        return torch.cat(parts, dim=-1) / len(parts) ** 0.5
 
     @torch.no_grad()
     def without_gradient(self, images: Tensor) -> Features:
@@ -96,6 +111,27 @@ def kept_bytes_per_image(forward: Callable[..., Any], image: Tensor) -> int:
         return sum(sizes.values())
 
     return max(kept(torch.cat([image, image])) - kept(image), 1)
+
+
+def feature_widths(network: nn.Module, layers: str) -> list[int]:
+    """Number of features of each block that is matched: of the last one, or of all; see `FeatureExtractor`.
+
+    Raises:
+        NcfmError: for unknown layers, or a network without features, or without those of its blocks for "all".
+    """
+    check_known(layers, LAYERS, "layers")
+    return [as_network(network).num_features] if layers == "last" else list(as_block_network(network).block_widths)
+
+
+class _AllBlocks(nn.Module):
+    """A module whose forward pass is ``block_features``, one block after the other, for the compiler."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat(as_block_network(self.network).block_features(images), dim=1)
 
 
 class _FeaturesOnly(nn.Module):

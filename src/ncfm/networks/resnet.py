@@ -67,11 +67,20 @@ class ResNet(FeatureNetwork):
                 inside = width << stage
         self.blocks = nn.Sequential(*blocks)
         self.num_features = inside
+        self.block_widths = [width << stage for stage, number in enumerate(STAGES[depth]) for _ in range(number)]
         self.classifier = nn.Linear(inside, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Feature vectors of normalised images: (n, c, h, w) -> (n, d)."""
         return self.blocks(self.stem(images)).mean((2, 3))
+
+    def block_features(self, images: Tensor) -> list[Tensor]:
+        """Feature vectors (n, channels) of every basic block: the means over the pixels of its map."""
+        maps, x = [], self.stem(images)
+        for block in self.blocks:
+            x = block(x)
+            maps.append(x.mean((2, 3)))
+        return maps
 
 
 class BasicBlock(nn.Module):

@@ -23,6 +23,8 @@ from ncfm._utils.types import GroupedImages, Images
 Mode = Literal["single", "multi", "bounded"]
 MODES: tuple[str, ...] = get_args(Mode)
 
+Shrink = Literal["area", "nearest"]
+
 
 @dataclass(frozen=True)
 class Formation(Options):
@@ -89,12 +91,14 @@ def cut(images: Images, factor: int) -> Images:
     return F.interpolate(together, size=(h, w), mode="bilinear", align_corners=False)
 
 
-def stitch(images: Images, factor: int) -> Images:
-    """Shrink images (area mean) and arrange factor^2 of them in each mosaic: what `cut` takes apart.
+def stitch(images: Images, factor: int, shrink: Shrink = "area") -> Images:
+    """Shrink images and arrange factor^2 of them in each mosaic: what `cut` takes apart.
 
     Args:
         images: (n * factor^2, c, h, w).
         factor: tiles per side, at most h and w.
+        shrink: "area" - a pixel of a tile is the mean of those that it covers; "nearest" - it is one of them, as in the
+            published code of IDC, DANCE and NCFM (``F.interpolate`` without a mode).
 
     Returns:
         (n, c, h, w).
@@ -112,7 +116,7 @@ def stitch(images: Images, factor: int) -> Images:
     mosaics = images.new_empty(total // factor**2, c, h, w)
     for i, (rows, columns) in enumerate(_grid(h, w, factor)):
         size = (rows.stop - rows.start, columns.stop - columns.start)
-        mosaics[..., rows, columns] = F.interpolate(groups[:, i], size=size, mode="area")
+        mosaics[..., rows, columns] = F.interpolate(groups[:, i], size=size, mode=shrink)
     return mosaics
 
 

@@ -14,7 +14,7 @@ from ncfm._utils.checks import InputError, check_at_least, check_known
 from ncfm._utils.options import Options
 from ncfm.data.image_set import ImageSet, draw_class_batches, to_float
 from ncfm.synthetic.counts import Ipc, as_counts, blackened, width_of
-from ncfm.synthetic.formation import Formation, stitch
+from ncfm.synthetic.formation import Formation, Shrink, stitch
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 Init = Literal["noise", "real", "mosaic", "first"]
@@ -29,6 +29,8 @@ class Start(Options):
     """See `start_images`."""
     extend: SyntheticSet | None = None
     """A set whose images come first in each class, see `extended`."""
+    shrink: Shrink = "area"
+    """How images become the tiles of mosaics, see `stitch`."""
 
     def draw(self, real: ImageSet, ipc: Ipc, formation: Formation, generator: Generator) -> SyntheticSet:
         """The set to start from.
@@ -36,14 +38,18 @@ class Start(Options):
         Raises:
             NcfmError: as `start_images` and `check_extension`.
         """
-        images = start_images(real, ipc=ipc, factor=formation.factor, init=self.init, generator=generator)
+        images = start_images(
+            real, ipc=ipc, factor=formation.factor, init=self.init, generator=generator, shrink=self.shrink
+        )
         counts = None if isinstance(ipc, int) else ipc
         facts = (real.class_names, real.statistics, formation.factor, formation.mode, formation.bound)
         begun = SyntheticSet(images, *facts, counts=counts)
         return begun if self.extend is None else extended(begun, self.extend)
 
 
-def start_images(real: ImageSet, *, ipc: Ipc, factor: int, init: str, generator: Generator) -> Tensor:
+def start_images(
+    real: ImageSet, *, ipc: Ipc, factor: int, init: str, generator: Generator, shrink: Shrink = "area"
+) -> Tensor:
     """Initial images (C, ipc, c, h, w) in [0, 1].
 
     Args:
@@ -54,6 +60,7 @@ def start_images(real: ImageSet, *, ipc: Ipc, factor: int, init: str, generator:
             from factor^2 random real images of the class; "first" - the same from the first images of the class in the
             data's order, as in the published code.
         generator: draws the images, without replacement within a class.
+        shrink: of the images to tiles, see `stitch`.
 
     Raises:
         NcfmError: if ipc is below 1, or every class has too few real images.
@@ -68,7 +75,7 @@ def start_images(real: ImageSet, *, ipc: Ipc, factor: int, init: str, generator:
     check_enough(real, tuple(count * tiles**2 for count in counts))
     choose = choose_first if init == "first" else choose_random
     chosen = choose(real, width * tiles**2, generator)  # (C, width * tiles^2, c, h, w)
-    return blackened(stitch(chosen.flatten(0, 1), tiles).unflatten(0, shape[:2]).contiguous(), counts)
+    return blackened(stitch(chosen.flatten(0, 1), tiles, shrink).unflatten(0, shape[:2]).contiguous(), counts)
 
 
 def extended(start: SyntheticSet, earlier: SyntheticSet) -> SyntheticSet:

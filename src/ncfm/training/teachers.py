@@ -5,7 +5,8 @@ The feature extractor of an iteration is a teacher whose weights are blended bet
 stage of training.
 
 Reference:
-    Zhang et al., "DANCE: Dual-View Distribution Alignment for Dataset Condensation", IJCAI 2024 (blending);
+    Zhang et al., "DANCE: Dual-View Distribution Alignment for Dataset Condensation", IJCAI 2024 (blending, of
+    parameters by l ~ U(0, 1): Hansong-Zhang/DANCE, ``DANCE.py``);
     Wang et al., "Dataset Distillation with Neural Characteristic Function", CVPR 2025, arXiv 2502.20653 (pool of 20).
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ncfm._utils.cache import CacheEntry
-from ncfm._utils.checks import check_at_least, check_known
+from ncfm._utils.checks import InputError, check_at_least, check_known
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import compiled
 from ncfm._utils.distributed import Ranks
@@ -34,11 +35,11 @@ from ncfm.data.image_set import ImageSet
 from ncfm.networks.layout import channels_last
 from ncfm.networks.registry import create_network, is_own, on_device
 from ncfm.training.checkpoint import TrainingCheckpoint
+from ncfm.training.epoch_states import EpochStates, Weights
 from ncfm.training.fit import fit, predict
 from ncfm.training.recipe import TrainingRecipe, recipe_text
 
-Weights = dict[str, Tensor]
-EXTRACTORS = ("blended", "trained", "random")
+EXTRACTORS = ("blended", "trained", "random", "checkpoint")
 
 # Raised when a change of the training code makes cached teachers differ from freshly trained ones.
 CACHE_VERSION = 1
@@ -51,13 +52,19 @@ class Teacher:
     initial: Weights  # parameters and buffers, by name
     trained: Weights
     seconds: float  # of its training, also of a cached teacher
+    between: tuple[Weights, ...] = ()  # after each of its epochs but the last, if they were recorded
+
+    @property
+    def states(self) -> tuple[Weights, ...]:
+        """Its weights from the start to the end, those of epochs in between where they were recorded."""
+        return (self.initial, *self.between, self.trained)
 
 
 class Drawn(NamedTuple):
-    """The extractor that was drawn: a teacher with a share of its initial weights."""
+    """The extractor that was drawn: a teacher with a share of its initial weights, or at a stage of its training."""
 
     teacher: int
-    blend: float  # in [0, 1]
+    blend: float  # in [0, 1]; of a checkpoint the share of the epochs that are left
 
 
 class TeacherPool:
@@ -87,6 +94,7 @@ class TeacherPool:
         self.statistics = statistics
         self._initial = [_on(t.initial, device) for t in teachers]
         self._trained = [_on(t.trained, device) for t in teachers]
+        self._states = [t.states for t in teachers]  # where they are: on the CPU, mapped from files if cached
         self.seconds = sum(t.seconds for t in teachers)
         self._make_network = make_network
         self.drawn: Drawn | None = None  # the weights of `blended`; None for those that are of no teacher
@@ -97,14 +105,27 @@ class TeacherPool:
     def __len__(self) -> int:
         return len(self._trained)
 
-    def draw(self, generator: Generator, kind: str = "blended") -> nn.Module:
+    def draw(
+        self,
+        generator: Generator,
+        kind: str = "blended",
+        *,
+        blend: tuple[float, float] = (0.0, 1.0),
+        epochs: tuple[int, int | None] = (0, None),
+    ) -> nn.Module:
         """The extractor of one iteration: the same module each time, with other weights.
 
         Args:
             generator: draws teacher and weights.
             kind: of `EXTRACTORS`. "blended" is a random teacher, its weights and buffers (BatchNorm statistics) blended
-                by beta ~ U(0, 1); integer buffers are the trained ones. "trained" is a random trained teacher.
-                "random" is a network with new random weights, as in DM; no teacher contributes.
+                by beta ~ U(low, high); integer buffers are the trained ones. "trained" is a random trained teacher.
+                "checkpoint" is a random teacher after a random epoch of its training; it needs teachers that were
+                recorded. "random" is a network with new random weights, as in DM; no teacher contributes.
+            blend: low and high.
+            epochs: first and last epoch of "checkpoint", both included; 0 is before the first, None the end.
+
+        Raises:
+            NcfmError: for an unknown kind, or epochs that the teachers do not have.
         """
         check_known(kind, EXTRACTORS, "extractor")
         if kind == "random":
@@ -113,8 +134,31 @@ class TeacherPool:
             self.drawn = None
             return self.blended
         index = int(torch.randint(len(self), (), generator=generator))
-        beta = float(torch.rand((), generator=generator)) if kind == "blended" else 0.0
+        if kind == "checkpoint":
+            first, last = self._epochs(epochs)
+            return self.after_epoch(index, first + int(torch.randint(last - first + 1, (), generator=generator)))
+        beta = (
+            blend[0] + (blend[1] - blend[0]) * float(torch.rand((), generator=generator)) if kind == "blended" else 0.0
+        )
         return self.blended_at(index, beta)
+
+    def _epochs(self, epochs: tuple[int, int | None]) -> tuple[int, int]:
+        """The first and last of a range of epochs, which must lie within the recorded ones."""
+        end = min(map(len, self._states)) - 1
+        first, last = epochs[0], end if epochs[1] is None else epochs[1]
+        if not 0 <= first <= last <= end:
+            raise InputError(
+                f"Expected a range of epochs within 0..{end}, which the teachers have recorded, got {first}..{last}; "
+                "change teachers.first_epoch and teachers.last_epoch, or train longer (teachers.epochs)."
+            )
+        return first, last
+
+    def after_epoch(self, index: int, epoch: int) -> nn.Module:
+        """Teacher number ``index`` after an epoch of its training (0: before the first): the module of `draw`."""
+        states = self._states[index]
+        self.blended.load_state_dict(states[epoch])
+        self.drawn = Drawn(index, 1 - epoch / (len(states) - 1))
+        return self.blended
 
     def blended_at(self, index: int, beta: float) -> nn.Module:
         """Teacher number ``index`` with ``beta`` of its initial weights: the module of `draw`."""
@@ -200,12 +244,21 @@ def network_for(images: ImageSet, name: str, *, seed: int) -> nn.Module:
 
 
 def untrained_pool(
-    images: ImageSet, network: str, *, number: int = 1, device: torch.device, compile_networks: bool = False
+    images: ImageSet,
+    network: str,
+    *,
+    number: int = 1,
+    epochs: int = 1,
+    device: torch.device,
+    compile_networks: bool = False,
 ) -> TeacherPool:
     """A pool of random weights, for plans and benchmarks: an iteration takes as long as with trained weights."""
     weights = [network_for(images, network, seed=seed).state_dict() for seed in range(2 * number)]
     return TeacherPool(
-        [Teacher(weights[2 * i], weights[2 * i + 1], 0.0) for i in range(number)],
+        [
+            Teacher(weights[2 * i], weights[2 * i + 1], 0.0, (weights[2 * i],) * max(epochs - 1, 0))
+            for i in range(number)
+        ],
         lambda seed: network_for(images, network, seed=seed),
         statistics=images.statistics,
         device=device,
@@ -223,6 +276,7 @@ def pretrain(
     compute: Compute | None = None,
     cache: Path | None = None,
     on_epoch: Callable[[int, int], None] | None = None,
+    record: bool = False,
 ) -> TeacherPool:
     """Train a pool of teachers on the training split, or take them from the cache.
 
@@ -241,6 +295,8 @@ def pretrain(
         cache: folder of the cache; default ``~/.cache/ncfm/teachers``.
         on_epoch: called with (teacher, finished epochs) after each epoch; not for a cached teacher. An exception of it
             ends the training, which the next call resumes.
+        record: keep the weights after every epoch, for extractors that are checkpoints. A teacher that was cached
+            without them is trained again.
 
     Raises:
         NcfmError: if ``num_teachers`` is below 1, or training diverges.
@@ -253,15 +309,25 @@ def pretrain(
     for index in compute.ranks.mine(num_teachers):
         own_seed = derive_seed(seed, "teachers", index)
         entry = CacheEntry("teachers", teacher_key(images, network, recipe, own_seed, compute.precision), cache)
+        states = EpochStates(entry.key, recipe.epochs if record else 0, cache, is_cached=is_own(network))
         teacher = entry.read(partial(_parse, names=module.state_dict().keys())) if is_own(network) else None
-        if teacher is None:
-            module.load_state_dict(network_for(images, network, seed=own_seed).state_dict())
+        between = states.find(module)
+        if teacher is None or between is None:
             checkpoint = TrainingCheckpoint(entry.checkpoint_path) if is_own(network) else None
-            teacher = _train(images, module, forward, recipe, seed, index, compute.precision, on_epoch, checkpoint)
+            note = partial(_after_epoch, index=index, module=module, states=states, on_epoch=on_epoch)
+            training = partial(_train, images, module, forward, recipe, seed, index, compute.precision, note)
+            fresh = network_for(images, network, seed=own_seed).state_dict()
+            module.load_state_dict(fresh)
+            teacher = training(checkpoint)
+            between = states.find(module)
+            if between is None:  # resumed after an epoch whose state is gone
+                module.load_state_dict(fresh)
+                teacher = training(None)
+                between = states.find(module)
             _write(entry, teacher, asdict(recipe) | {"network": network, "data": images.name})
-        own[index] = teacher
+        own[index] = replace(teacher, between=tuple(between or ()))
     return TeacherPool(
-        _exchange(own, num_teachers, module, compute.ranks),
+        _exchange(own, num_teachers, module, compute.ranks, num_between=max(recipe.epochs - 1, 0) if record else 0),
         lambda seed: network_for(images, network, seed=seed),
         statistics=images.statistics,
         device=compute.device,
@@ -269,8 +335,23 @@ def pretrain(
     )
 
 
-def _exchange(own: dict[int, Teacher], number: int, module: nn.Module, ranks: Ranks) -> list[Teacher]:
-    """All teachers, from the ranks that trained them; ``module`` has their architecture."""
+def _after_epoch(
+    epoch: int,
+    index: int,
+    module: nn.Module,
+    states: EpochStates,
+    on_epoch: Callable[[int, int], None] | None,
+) -> None:
+    """Store the state of a teacher after an epoch, if states are recorded, and report the epoch."""
+    states.note(epoch, module)
+    if on_epoch is not None:
+        on_epoch(index, epoch)
+
+
+def _exchange(
+    own: dict[int, Teacher], number: int, module: nn.Module, ranks: Ranks, *, num_between: int = 0
+) -> list[Teacher]:
+    """All teachers with their recorded states, from the ranks that trained them; ``module`` has the architecture."""
     if ranks.is_single:
         return [own[index] for index in range(number)]
     seconds: dict[str, float] = {}
@@ -278,8 +359,9 @@ def _exchange(own: dict[int, Teacher], number: int, module: nn.Module, ranks: Ra
         seconds |= of_rank
     teachers = []
     for index in range(number):
-        teacher = own.get(index) or Teacher(_copy(module), _copy(module), seconds[str(index)])
-        for weights in (teacher.initial, teacher.trained):
+        blank = tuple(_copy(module) for _ in range(0 if index in own else num_between))
+        teacher = own.get(index) or Teacher(_copy(module), _copy(module), seconds[str(index)], blank)
+        for weights in teacher.states:
             # By name: a file has them in another order than a network.
             ranks.broadcast([weights[name] for name in sorted(weights)], source=index % ranks.count)
         teachers.append(teacher)
@@ -301,7 +383,7 @@ def _train(
     seed: int,
     index: int,
     precision: torch.dtype,
-    on_epoch: Callable[[int, int], None] | None,
+    after_epoch: Callable[[int], None],
     checkpoint: TrainingCheckpoint | None,
 ) -> Teacher:
     initial = _copy(module)
@@ -315,7 +397,7 @@ def _train(
         generator=generator(seed, "teachers", index, "training"),
         forward=forward,
         precision=precision,
-        after_epoch=None if on_epoch is None else lambda epoch: on_epoch(index, epoch),
+        after_epoch=after_epoch,
         checkpoint=checkpoint,
     )
     seconds = time.perf_counter() - began + (0.0 if checkpoint is None else checkpoint.earlier)

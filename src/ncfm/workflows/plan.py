@@ -27,6 +27,7 @@ from ncfm.networks import on_device
 from ncfm.synthetic.counts import Ipc, IpcSpec, checked_spec, counts_for
 from ncfm.synthetic.initialization import start_images
 from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.training.epoch_states import bytes_of_states
 from ncfm.training.fit import accuracy, fit, steps_per_epoch
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import network_for
@@ -61,6 +62,7 @@ class Plan:
     images_per_pass: int | None  # synthetic images in one pass with gradient; None if all fit into one
     device: str
     threads: int
+    checkpoints_mb: float = 0.0  # on disk, of the teachers' checkpoints, if extractors are drawn from them
 
     @property
     def seconds(self) -> float:
@@ -122,7 +124,17 @@ def plan(
         images_per_pass=per_pass,
         device=describe_device(machine.device),
         threads=torch.get_num_threads(),
+        checkpoints_mb=_checkpoints_mb(images, config),
     )
+
+
+def _checkpoints_mb(images: ImageSet, config: RunConfig) -> float:
+    """MiB on disk of the weights that all teachers keep of their epochs; 0 if none are kept."""
+    teachers = config.teachers
+    if teachers.extractor != "checkpoint":
+        return 0.0
+    network = network_for(images, teachers.network, seed=0)
+    return teachers.number * bytes_of_states(network, teachers.epochs) / 2**20
 
 
 class _Clock:
@@ -152,7 +164,7 @@ def _distilling(
     loop: Loop, images: ImageSet, config: RunConfig, machine: Compute, ipc: Ipc, steps: int
 ) -> tuple[Stage, int | None]:
     clock = _Clock(machine.device)
-    few = replace(config.distill, iterations=WARM_UP + steps)
+    few = replace(config.distill, iterations=WARM_UP + steps, real_batches="random", num_clusters=None)
     short = config.model_copy(update={"distill": few, "machine": config.machine.model_copy(update={"log": None})})
     networks = loop.needs(config).untrained(images, config, machine)
     control = RunControl(on_iteration=clock.tick, log_every=10**9)
