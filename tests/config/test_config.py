@@ -284,6 +284,17 @@ def test_every_packaged_recipe_begins_with_its_title():
         assert file.read_text(encoding="utf-8").startswith("# ")
 
 
+def test_the_recipe_of_dance_is_that_of_its_authors():
+    # Hansong-Zhang/DANCE; the files stand next to the settings.
+    config = make_config(read_recipe("cifar10-ipc10-dance"))
+    d, t = config.distill, config.teachers
+    assert (d.iterations, d.real_batch_per_class, d.augment, d.init) == (10000, 128, "dsa:color_crop_cutout", "first")
+    assert (d.image_optimizer, d.image_lr, d.image_momentum, d.image_schedule) == ("sgd", 0.1, 0.5, "constant")
+    assert (d.calibration_step, d.calibration_reduction, d.normalize_features) == ("separate", "sum", False)
+    assert (t.number, t.epochs, t.optimizer, t.lr, t.batch_size) == (5, 60, "heavy-ball", 0.01, 64)
+    assert (config.objective.name, config.evaluate.protocol, config.data.deviation) == ("mean", "dance-2024", "images")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

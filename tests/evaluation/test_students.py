@@ -105,6 +105,15 @@ def test_the_protocol_of_dsa_is_that_of_its_authors():
     assert (r.augment, r.keep_last) == ("dsa:color|crop|cutout|flip|scale|rotate", True)
 
 
+def test_the_protocol_of_dance_is_that_of_its_authors():
+    # Hansong-Zhang/DANCE: arguments/arg_condense.py, train.py, misc/augment.py.
+    p = get_protocol("dance-2024")
+    r = p.recipe
+    assert (r.epochs, r.optimizer, r.lr, r.batch_size, r.schedule) == (1500, "heavy-ball", 0.01, 64, "step")
+    assert (r.momentum, r.weight_decay, r.cutmix_probability) == (0.9, 5e-4, 0.5)
+    assert (r.augment, r.keep_last, p.looks) == ("dsa:color_flip_crop|scale|rotate", True, 6)
+
+
 def test_the_first_form_of_the_papers_protocol_stays():
     # Rows were made under it.
     p = get_protocol("ncfm-2025")

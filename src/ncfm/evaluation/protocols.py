@@ -89,6 +89,28 @@ PROTOCOLS = {
             num_runs=5,
             looks=1,
         ),
+        # Zhang et al., "DANCE: Dual-View Distribution Alignment for Dataset Condensation", IJCAI 2024, as published
+        # (Hansong-Zhang/DANCE). SGD 0.01 with momentum 0.9, weight decay 5e-4 and batches of 64, all of them kept
+        # (arguments/arg_condense.py, data.py: MultiEpochsDataLoader); 1500 epochs, tested every 250
+        # (arg_condense.py: epochs, epoch_eval_interval); 0.2 of the rate from 2/3 on and 0.04 from 5/6 on (train.py);
+        # colour and flip of every image, and one of crop, scale and rotate a batch (arg_condense.py: cutout gives way
+        # to CutMix; misc/augment.py: single_aug); CutMix in half of the batches. That is IDC's evaluator, too.
+        # Normalised by the mean of the images' deviations: data.deviation=images.
+        Protocol(
+            "dance-2024",
+            TrainingRecipe(
+                epochs=1500,
+                optimizer="heavy-ball",
+                lr=0.01,
+                batch_size=64,
+                schedule="step",
+                augment=NCFM_AUGMENT,
+                cutmix_probability=0.5,
+                keep_last=True,
+            ),
+            num_runs=3,
+            looks=6,
+        ),
         # The two under which earlier rows were made: all operations are composed on every image, and the last batch is
         # dropped. Kept so that these rows can be made again.
         Protocol(
