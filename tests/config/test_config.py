@@ -303,6 +303,7 @@ def test_the_recipe_of_dance_is_that_of_its_authors():
             r"must be at most teachers\.epochs=4, got 9",
         ),
         ({"teachers.blend_high": 0.5, "teachers.extractor": "trained"}, "is for teachers.extractor=blended"),
+        ({"teachers.pool": "x", "teachers.extractor": "checkpoint"}, "teachers.pool has its start and its end only"),
         ({"distill.image_weight_decay": 0.1}, "is for distill.image_optimizer=adamw"),
         ({"distill.num_clusters": 5}, "is for distill.real_batches=clustered"),
     ],

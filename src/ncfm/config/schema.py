@@ -116,6 +116,11 @@ class TeachersConfig(_Section):
     def _check_extraction(self) -> Self:
         """Refuse settings of an extractor that is not the chosen one."""
         Extraction.of(self)
+        if self.pool is not None and self.extractor == "checkpoint":
+            raise InputError(
+                "teachers.extractor=checkpoint needs the epochs of a training, and teachers.pool has its start and its "
+                "end only; leave teachers.pool out, or choose another extractor."
+            )
         if self.last_epoch is not None and self.last_epoch > self.epochs:
             raise InputError(
                 f"teachers.last_epoch must be at most teachers.epochs={self.epochs}, got {self.last_epoch}."

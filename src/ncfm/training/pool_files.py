@@ -20,7 +20,8 @@ from ncfm._utils.compute import Compute
 from ncfm._utils.files import content_hash, read_json, read_tensors, write_json, write_tensors
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet
-from ncfm.training.teachers import Teacher, TeacherPool, Weights, network_for
+from ncfm.training.epoch_states import Weights
+from ncfm.training.teachers import Teacher, TeacherPool, network_for
 
 FACTS_FILE = "teachers.json"
 WEIGHTS_FILE = "teachers.safetensors"
