@@ -111,6 +111,7 @@ def test_methods_come_before_variants_named_by_their_ablation():
         ("[variants.x]\n'distill.iterations' = { twice = 2 }", "distill.iterations"),
         ("[variants]\nx = 1", "expected settings of variant 'x'"),
         ("[variants", "Could not read"),
+        ("[variants.x]\n'data.deviation' = 'images'", "data.deviation cannot vary, since the variants"),
     ],
 )
 def test_wrong_ablations_are_told(tmp_path, text, message):

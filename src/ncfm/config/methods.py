@@ -219,6 +219,12 @@ def read_ablation(name: str) -> dict[str, Method]:
             raise InputError(f'{path}: expected settings of variant {label!r}, such as "distill.factor" = 1.')
         multiples = {key: value["times"] for key, value in settings.items() if _is_multiple(value)}
         plain = {key: value for key, value in settings.items() if key not in multiples}
+        of_data = [key for key in settings if key.startswith("data.")]
+        if of_data:
+            raise InputError(
+                f"{path}, variant {label!r}: {of_data[0]} cannot vary, since the variants of a comparison share their "
+                f"images; give it to a comparison of its own (--set {of_data[0]}=...)."
+            )
         objective = plain.get("objective.name")
         row = base if objective is None else usual_method(str(objective))  # rows of another objective have its name
         method = Method(row.name, label, {**base.settings, **plain}, base.selection, multiples)
