@@ -60,7 +60,8 @@ def command(
         typer.Option(
             "--protocol",
             metavar="P",
-            help="Training protocol: quick, brief, ncfm-2025-v2, dsa-2021; of earlier rows ncfm-2025, dc-2021.",
+            help="Training protocol: quick, brief, ncfm-2025-v2, dsa-2021, dance-2024; of earlier rows ncfm-2025, "
+            "dc-2021.",
         ),
     ] = None,
     stored: StoredAs,
