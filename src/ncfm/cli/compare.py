@@ -29,7 +29,7 @@ METHODS_HELP = (
 )
 ABLATION_HELP = (
     "Ablations: adversary, alpha, bandwidth, calibration, correction, discrepancy, factor, family, fast, frequencies, "
-    "gap, minmax, normalisation, pool, ratio, switches, teachers, weight; or paths ending in .toml."
+    "gap, minmax, normalisation, pool, ratio, switches, teachers, trial, weight; or paths ending in .toml."
 )
 
 
