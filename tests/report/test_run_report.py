@@ -284,6 +284,14 @@ def test_a_set_alone_has_a_report(run, tmp_path):
     assert not (run / SET_FOLDER / REPORT_FILE).exists()
 
 
+def test_a_set_of_the_gallery_has_a_report_with_its_own_scores(tmp_path):
+    path = write_report("gallery:digits-ipc1", out=tmp_path / "report.html", with_data=False).path
+    text = " ".join(Seen(path.read_text(encoding="utf-8")).texts)
+    assert "92.8" in text
+    assert 'ncfm.load("gallery:digits-ipc1")' in text
+    assert "ncfm evaluate gallery:digits-ipc1" in text
+
+
 def test_a_killed_run_has_a_report_of_how_far_it_is(run):
     shutil.rmtree(run / SET_FOLDER)
     (run / SCORES_FILE).unlink()

@@ -74,7 +74,13 @@ Recipe = Annotated[
         help="Recipe name or .toml file; default DATA-ipcN if it exists; 'none' = built-in defaults.",
     ),
 ]
-SetPath = Annotated[str, typer.Argument(metavar="SET", help="A distilled set, or the run folder that contains it.")]
+SetPath = Annotated[
+    str,
+    typer.Argument(
+        metavar="SET",
+        help="A distilled set, or the run folder that contains it; gallery:NAME; or hf:OWNER/NAME.",
+    ),
+]
 On = Annotated[
     str | None,
     typer.Option("--on", metavar="DATA", help="Real dataset; default: the one that the set was distilled from."),

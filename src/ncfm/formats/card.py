@@ -16,6 +16,7 @@ from ncfm.data.channels import in_words
 from ncfm.data.named import NAMED_SETS, SUBSETS
 from ncfm.formats.content import Content
 from ncfm.results.formatting import interval_of, mean_of
+from ncfm.synthetic.addresses import SET_FOLDER
 from ncfm.synthetic.counts import in_short
 
 _IMAGENET = "ImageNet's terms of access allow non-commercial research and education only."
@@ -137,7 +138,9 @@ def _loading(content: Content) -> str:
     return (
         "```python\nfrom datasets import load_dataset\n\n"
         f'data = load_dataset("{place}", split="train")\nimage, label = data[0]["image"], data[0]["label"]\n```\n\n'
-        f'Images are 8-bit, class by class; `data.features["label"].names` are the classes.{soft}'
+        f'Images are 8-bit, class by class; `data.features["label"].names` are the classes.{soft}\n\n'
+        f'`ncfm.load("{f"hf:{place}" if content.repository else place}")` reads the set itself from '
+        f"`{SET_FOLDER}/`: the stored images, how they are decoded, and its scores."
     )
 
 

@@ -30,7 +30,7 @@ from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.evaluation import EvaluationResult, interval
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.results.files import append_rows
-from ncfm.results.image_grid import save_image_grid
+from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.results.plots import CostPoint
 from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.counts import Ipc, IpcSpec, Spec, checked_spec, counts_for, mean_of

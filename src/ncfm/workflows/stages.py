@@ -31,7 +31,7 @@ from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
 from ncfm.networks.registry import is_own
 from ncfm.results.files import Conditions, code_version, command_line, library_versions
-from ncfm.results.image_grid import save_image_grid
+from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.synthetic.counts import Spec, counts_for
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import CONFIG_FILE, SET_FOLDER, save, set_scores_aside
