@@ -29,7 +29,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 demo: install
-	$(BIN)/ncfm compare digits --ipc 1 --methods ncfm,random,herding,mosaic,full --out runs/demo
+	$(BIN)/ncfm demo
 
 lint: install-dev ## style, types, import contract
 	$(BIN)/ruff check .

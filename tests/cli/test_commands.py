@@ -42,6 +42,7 @@ from ncfm.workflows import stages as runs
 from tiny import SETTINGS
 
 COMMANDS = [
+    "demo",
     "distill",
     "evaluate",
     "compare",
@@ -514,6 +515,46 @@ def test_ablations_and_seeds_share_teachers(ncfm_, tmp_path):
     assert [row["accuracy_mean"] for row in json.loads(again.out)] == [
         pytest.approx(float(row["accuracy_mean"]), rel=1e-5) for row in found
     ]
+
+
+def test_the_demo_compares_the_digits(ncfm_, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = ncfm_("demo", *sets())
+    assert done.code == 0, done.err
+    assert "Handwritten digits, 1 image per class" in done.out
+    methods = ["ncfm", "random", "herding", "mosaic", "full"]
+    assert [line.split()[0] for line in done.out.splitlines() if line.split()[:1] and line.split()[0] in methods] == methods
+    assert "Next, your own images: ncfm distill FOLDER --ipc 10" in done.out
+    folder = tmp_path / "runs" / "demo"
+    assert {"comparison.json", "comparison.csv", "comparison.png", "costs.png"} <= {p.name for p in folder.iterdir()}
+    again = json.loads(ncfm_("demo", "--json", *sets()).out)  # the same folder: nothing is trained again
+    assert [row["name"] for row in again] == methods
+
+
+def test_a_comparison_prints_a_table_to_paste(ncfm_, tmp_path):
+    options = ["digits", "--ipc", 1, "--recipe", "none", "--methods", "random,herding", "--out", tmp_path / "all"]
+    latex = ncfm_("compare", *options, *sets(), "--table", "latex").out
+    first, *_, last = latex.splitlines()
+    assert (first, last) == (r"\begin{table}", r"\end{table}")
+    (row,) = (line for line in latex.splitlines() if line.strip().startswith("random"))
+    rows = json.loads(ncfm_("compare", *options, *sets(), "--json").out)
+    spread = f"{100 * rows[0]['accuracy_mean']:.1f} $\\pm$ {100 * rows[0]['accuracy_std']:.1f}"
+    assert row.split(" & ")[:2] == ["    random", spread]
+    assert r"method & accuracy \% & 95 \% interval & stored per class" in latex
+    markdown = ncfm_("compare", *options, *sets(), "--table", "markdown").out
+    assert "| method | accuracy % | 95 % interval | stored per class | distil s | iter. s | MiB |" in markdown
+    assert f"| random | {spread.replace('$', '').replace(chr(92) + 'pm', '±')} |" in markdown
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--table", "html"], "Unknown form of a table 'html'.*latex, markdown"), (["--table", "latex", "--json"], "both")],
+)
+def test_another_table_is_refused_before_the_work(ncfm_, tmp_path, options, words):
+    done = ncfm_("compare", "digits", "--ipc", 1, "--out", tmp_path / "all", *options)
+    assert (done.code, done.out) == (2, "")
+    assert re.search(words, " ".join(done.err.split()))
+    assert not (tmp_path / "all").exists()
 
 
 def test_what_comes_to_the_same_is_made_once_whatever_its_name(ncfm_, tmp_path):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 import ncfm
+from ncfm.cli import _completion
 
 if TYPE_CHECKING:
     from ncfm.cli._progress import BarReporter
@@ -61,6 +62,7 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
+        autocompletion=_completion.datasets,
         help="Dataset: digits, fashion-mnist, cifar10, cifar100, tiny-imagenet, imagenette, ..., hf:OWNER/NAME, or a "
         "path of a file, folder or archive; or MODULE:CALLABLE for your own code.",
     ),
@@ -71,6 +73,7 @@ Recipe = Annotated[
         "--recipe",
         "-r",
         metavar="R",
+        autocompletion=_completion.recipes,
         help="Recipe name or .toml file; default DATA-ipcN if it exists; 'none' = built-in defaults.",
     ),
 ]

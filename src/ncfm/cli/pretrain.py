@@ -9,6 +9,7 @@ import typer
 
 import ncfm
 from ncfm._utils.progress import counted
+from ncfm.cli._completion import recipes
 from ncfm.cli._options import Data, Output, Setup, flatten_options
 from ncfm.cli._output import accuracy, print_json, say
 
@@ -19,7 +20,13 @@ def command(
     *,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", "-r", metavar="R", help="Recipe name or .toml file; default: built-in defaults."),
+        typer.Option(
+            "--recipe",
+            "-r",
+            metavar="R",
+            autocompletion=recipes,
+            help="Recipe name or .toml file; default: built-in defaults.",
+        ),
     ] = None,
     number: Annotated[int | None, typer.Option("--number", "-n", metavar="N", help="Number of teachers.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="Training epochs per teacher.")] = None,
