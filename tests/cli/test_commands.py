@@ -93,6 +93,7 @@ def test_distill_writes_a_run_folder(ncfm_, tmp_path):
     assert done.code == 0, done.err
     assert f"ncfm evaluate {out}" in done.out
     assert "Distilled 10 classes x 1 image (4 per class after decoding) in 2 iterations" in done.out
+    assert re.search(r"Features of 1 teacher, \d+\.\d % on the test split", done.out)
     assert files_of(out) == [
         "config.json",
         *(f"film/000000{i}.safetensors" for i in range(3)),
@@ -648,7 +649,8 @@ def test_pretrained_teachers_are_found(ncfm_, tmp_path, own_cache, monkeypatch):
     assert len(list((own_cache / "teachers").glob("*.safetensors"))) == 2
     monkeypatch.setattr(teachers, "fit", lambda *a, **k: pytest.fail("trained again"))
     assert ncfm_(*distill(tmp_path / "run")).code == 0
-    assert "2 teachers, trained in " in ncfm_("pretrain", "digits", *sets(), "--number", 2).out
+    done = ncfm_("pretrain", "digits", *sets(), "--number", 2)
+    assert re.search(r"2 teachers, \d+\.\d % on the test split \(.*\); trained in ", " ".join(done.out.split()))
 
 
 # --- recipes ------------------------------------------------------------------------------------------------

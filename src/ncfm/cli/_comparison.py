@@ -55,7 +55,9 @@ def caption_of(entries: list[Entry]) -> str:
     """What the numbers are."""
     seeds = max(len(entry.scored) for entry in entries)
     over = counted(seeds, "seed") if seeds > 1 else "students"
-    return f"Accuracy after the last epoch on the real test split; same recipe for all; intervals over {over}."
+    known = [entry.first.teacher_accuracy for entry in entries if entry.first.teacher_accuracy is not None]
+    teachers = f" Teachers: {100 * known[0]:.1f} %." if known else ""
+    return f"Accuracy after the last epoch on the real test split; same recipe for all; intervals over {over}.{teachers}"
 
 
 def rows_of(entries: list[Entry]) -> list[list[str]]:

@@ -41,14 +41,17 @@ def command(
 
     Example: `ncfm pretrain digits --number 3`
     """
+    from ncfm.training.teacher_accuracy import teachers_in_words
+
     options = setup.arguments(teachers__number=number, teachers__epochs=epochs)
     with output.progress() as reporter:
         pool = ncfm.pretrain(data, recipe=recipe, out=out, reporter=reporter, **options)
-    found = {"teachers": len(pool), "seconds": round(pool.seconds, 3)}
+    found = {"teachers": len(pool), "seconds": round(pool.seconds, 3), "accuracies": list(pool.accuracies)}
     if output.as_json:
         print_json(found | ({} if out is None else _written(out)))
         return
-    say(f"{counted(len(pool), 'teacher')}, trained in {pool.seconds:.0f} s in total.")
+    said = teachers_in_words(pool.accuracies) or counted(len(pool), "teacher")  # no accuracy without a test split
+    say(f"{said}; trained in {pool.seconds:.0f} s in total.")
     if out is not None:
         say(f"Wrote {out} ({_written(out)['bytes'] / 1e6:.1f} MB){_accuracy(out)}.", wrap=False)
         say(f"Distil with them: --set teachers.pool={out}", wrap=False)

@@ -18,6 +18,7 @@ from ncfm.formats.content import Content
 from ncfm.results.formatting import interval_of, mean_of
 from ncfm.synthetic.addresses import SET_FOLDER
 from ncfm.synthetic.counts import in_short
+from ncfm.training.teacher_accuracy import teachers_in_words
 
 _IMAGENET = "ImageNet's terms of access allow non-commercial research and education only."
 _CIFAR = (
@@ -159,10 +160,18 @@ def _origin(content: Content, data: str) -> Iterable[tuple[str, str]]:
     yield "decoding", decoding
     yield "mean of the training split", ", ".join(f"{v:.4f}" for v in statistics.mean)
     yield "standard deviation of the training split", ", ".join(f"{v:.4f}" for v in statistics.std)
+    yield from _teachers(facts)
     yield "seed", escape(facts.get("config", {}).get("seed", "not recorded"))
     yield "command", escape(facts.get("command", "not recorded"))
     yield "commit of ncfm", escape(facts.get("code", "not recorded"))
     yield "exported by", f"ncfm {__version__}"
+
+
+def _teachers(facts: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """The accuracy of the teachers, if the set records it."""
+    found = facts.get("teacher_accuracies")
+    if isinstance(found, list) and found:
+        yield "teachers", teachers_in_words(found)
 
 
 def _scores(scores: Sequence[Mapping[str, Any]], data: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from statistics import fmean
 
 from ncfm._utils.checks import NcfmError
 from ncfm.config.resolve import resolve_config
@@ -11,6 +12,7 @@ from ncfm.report.page import Fact
 from ncfm.report.run_folder import RunFolder, setting_text
 from ncfm.results.formatting import duration, percent, spaced
 from ncfm.results.published import published
+from ncfm.training.teacher_accuracy import teachers_in_words
 
 
 def accuracy_fact(run: RunFolder) -> Fact | None:
@@ -55,6 +57,9 @@ def headline_facts(run: RunFolder) -> list[Fact]:
     teachers = run.facts.get("teacher_seconds")
     if isinstance(teachers, (int, float)) and teachers > 0:
         found.append(Fact("Time to train teachers", duration(teachers), "once; later runs use the cache"))
+    accuracies = run.facts.get("teacher_accuracies")
+    if isinstance(accuracies, list) and accuracies:
+        found.append(Fact("Accuracy of teachers", f"{100 * fmean(accuracies):.1f} %", teachers_in_words(accuracies)))
     memory = run.facts.get("distill_memory_mb")
     if isinstance(memory, (int, float)) and memory > 0:
         found.append(Fact("Memory of iterations", f"{memory:,.0f} MiB", "peak, without data and program"))

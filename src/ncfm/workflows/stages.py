@@ -61,6 +61,7 @@ def obtain(source: PoolSource[P], images: ImageSet, config: RunConfig, machine: 
     epochs = source.recipe(config).epochs
     reporter.begin(source.name, epochs * source.count(config), unit="epoch")
     networks = source.obtain(images, config, machine, on_epoch=lambda i, epoch: reporter.update(i * epochs + epoch))
+    source.measure(networks, images)
     reporter.end()
     return networks
 
@@ -124,6 +125,7 @@ def distill_into(
             "variant": (_variant(images, ipc, config, described.get(RAISED_AT, [])) if variant is None else variant),
             "iterations": result.iterations,
             "teacher_seconds": round(pool.seconds, 3),
+            **({"teacher_accuracies": list(pool.accuracies)} if pool.accuracies else {}),
             "distill_seconds": round(result.seconds, 3),
             "distill_memory_mb": round(result.peak_memory_mb, 1),
             "command": command_line(),
