@@ -21,7 +21,7 @@ from ncfm.config.schema import RunConfig, dotted, make_config, parse_setting
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import SNAPSHOTS_FOLDER, Snapshot, read_snapshots
-from ncfm.evaluation import interval
+from ncfm.evaluation.statistics import accuracy_interval
 from ncfm.synthetic.storage import CONFIG_FILE, FACTS_FILE, SCORES_FILE, SET_FOLDER, load, no_set, read_scores
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
@@ -242,7 +242,7 @@ def read_comparison(path: Path) -> list[Score]:
 def _over_seeds(group: Sequence[Score]) -> Score:
     if len(group) == 1:
         return group[0]
-    spread = interval([score.mean for score in group])
+    spread = accuracy_interval([score.mean for score in group])
     first = group[0]
     return Score(first.name, first.network, first.protocol, spread.mean, spread.std, spread.low, spread.high)
 

@@ -27,8 +27,9 @@ from ncfm.config.schema import RunConfig
 from ncfm.config.selections import Selection
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.checkpoint import has_checkpoint
-from ncfm.evaluation import EvaluationResult, interval
+from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation import Protocol as EvaluationProtocol
+from ncfm.evaluation.statistics import accuracy_interval
 from ncfm.results.files import append_rows
 from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.results.plots import CostPoint
@@ -86,7 +87,7 @@ class Entry:
         over its students."""
         if len(self.scored) == 1:
             return self.first.evaluation.interval
-        return interval([scored.evaluation.accuracy_mean for scored in self.scored])
+        return accuracy_interval([scored.evaluation.accuracy_mean for scored in self.scored])
 
     def median(self, name: str) -> float | None:
         """Of a number of `Scored`, over the seeds; None if it has no value."""

@@ -26,7 +26,7 @@ from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
 from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.distillation.control import RunControl
-from ncfm.evaluation import EvaluationResult, StudentCache, interval, students_key
+from ncfm.evaluation import EvaluationResult, StudentCache, students_key
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
 from ncfm.networks.registry import is_own
@@ -275,7 +275,7 @@ def train_students(
 
 def scores(evaluation: EvaluationResult) -> dict[str, Any]:
     """An evaluation as plain numbers for JSON."""
-    spread = interval(evaluation.accuracies)
+    spread = evaluation.interval
     return {
         "accuracy_mean": spread.mean,
         "accuracy_std": spread.std,
