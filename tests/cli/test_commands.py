@@ -171,7 +171,7 @@ def test_warnings_are_told_in_one_line(ncfm_, tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         done = ncfm_(*distill(tmp_path / "run"))
-    assert done.err.splitlines() == ["ncfm: twins [two] in the set", "ncfm: enough"]
+    assert done.err.splitlines() == ["Warning: twins [two] in the set", "Warning: enough"]
 
 
 def test_the_default_folder_is_named_after_data_and_ipc(ncfm_, tmp_path, monkeypatch):
@@ -524,7 +524,9 @@ def test_the_demo_compares_the_digits(ncfm_, tmp_path, monkeypatch):
     assert done.code == 0, done.err
     assert "Handwritten digits, 1 image per class" in done.out
     methods = ["ncfm", "random", "herding", "mosaic", "full"]
-    assert [line.split()[0] for line in done.out.splitlines() if line.split()[:1] and line.split()[0] in methods] == methods
+    assert [
+        line.split()[0] for line in done.out.splitlines() if line.split()[:1] and line.split()[0] in methods
+    ] == methods
     assert "Next, your own images: ncfm distill FOLDER --ipc 10" in done.out
     folder = tmp_path / "runs" / "demo"
     assert {"comparison.json", "comparison.csv", "comparison.png", "costs.png"} <= {p.name for p in folder.iterdir()}
@@ -549,7 +551,10 @@ def test_a_comparison_prints_a_table_to_paste(ncfm_, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [(["--table", "html"], "Unknown form of a table 'html'.*latex, markdown"), (["--table", "latex", "--json"], "both")],
+    [
+        (["--table", "html"], "Unknown form of a table 'html'.*latex, markdown"),
+        (["--table", "latex", "--json"], "both"),
+    ],
 )
 def test_another_table_is_refused_before_the_work(ncfm_, tmp_path, options, words):
     done = ncfm_("compare", "digits", "--ipc", 1, "--out", tmp_path / "all", *options)

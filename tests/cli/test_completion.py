@@ -15,8 +15,8 @@ from ncfm.results.text_tables import TABLES
 
 def test_the_names_are_those_of_the_package():
     assert sorted(_completion.DATASETS) == sorted(known_names())
-    assert _completion.FORMATS == tuple(FORMATS)
-    assert _completion.TABLES == tuple(TABLES)
+    assert tuple(FORMATS) == _completion.FORMATS
+    assert tuple(TABLES) == _completion.TABLES
     assert _completion.recipes("") == ["none", *recipe_names()]
 
 
@@ -37,7 +37,9 @@ def test_a_shell_is_offered_what_fits(typed, offered):
         "try:\n    main()\nfinally:\n    print('loaded:', [n for n in ('torch', 'numpy') if n in sys.modules])"
     )
     asked = {"_NCFM_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
-    done = subprocess.run([sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True, check=False
+    )
     *found, loaded = done.stdout.splitlines()
     assert set(filter(None, found)) == offered, done.stderr
     assert loaded == "loaded: []"

@@ -27,5 +27,5 @@ def test_markdown_keeps_its_columns():
 
 
 def test_an_unknown_form_is_refused():
-    with pytest.raises(InputError, match="Unknown form of a table 'Latex'. Did you mean 'latex'"):
+    with pytest.raises(InputError, match=r"Unknown form of a table 'Latex'\. Did you mean 'latex'"):
         check_table("Latex")

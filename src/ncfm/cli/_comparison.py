@@ -57,7 +57,9 @@ def caption_of(entries: list[Entry]) -> str:
     over = counted(seeds, "seed") if seeds > 1 else "students"
     known = [entry.first.teacher_accuracy for entry in entries if entry.first.teacher_accuracy is not None]
     teachers = f" Teachers: {100 * known[0]:.1f} %." if known else ""
-    return f"Accuracy after the last epoch on the real test split; same recipe for all; intervals over {over}.{teachers}"
+    return (
+        f"Accuracy after the last epoch on the real test split; same recipe for all; intervals over {over}.{teachers}"
+    )
 
 
 def rows_of(entries: list[Entry]) -> list[list[str]]:

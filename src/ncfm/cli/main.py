@@ -245,9 +245,9 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print the warnings of this package in one line; those of other packages are for developers."""
+    """Print the warnings of this package in one line, which does not begin like an error; others are for developers."""
     if issubclass(category, UserWarning) and Path(__file__).parents[1] in Path(filename).parents:
-        errors.print(f"[bold yellow]ncfm:[/] {_escape(str(message))}", highlight=False, soft_wrap=True)
+        errors.print(f"[bold yellow]Warning:[/] {_escape(str(message))}", highlight=False, soft_wrap=True)
 
 
 def _escape(text: str) -> str:

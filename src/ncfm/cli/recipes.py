@@ -15,7 +15,9 @@ from ncfm.cli._output import print_json, say
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
 
-Name = Annotated[str, typer.Argument(metavar="RECIPE", autocompletion=recipes, help="Recipe name, or a path ending in .toml.")]
+Name = Annotated[
+    str, typer.Argument(metavar="RECIPE", autocompletion=recipes, help="Recipe name, or a path ending in .toml.")
+]
 
 
 @app.command("list")

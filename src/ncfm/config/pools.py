@@ -51,7 +51,7 @@ class PoolSource(Protocol[P_co]):
         """The networks, from the cache where possible, else trained."""
         ...
 
-    def measure(self, networks: Any, images: ImageSet, on_network: Callable[[int], None] | None = None) -> None:
+    def measure(self, networks: Any, images: ImageSet) -> None:
         """Measure the accuracies of trained networks on the test split, where they are asked for."""
         ...
 
@@ -95,9 +95,9 @@ class Teachers:
         """See `PoolSource`."""
         return build_teachers(images, config, machine, on_epoch)
 
-    def measure(self, networks: Any, images: ImageSet, on_network: Callable[[int], None] | None = None) -> None:
+    def measure(self, networks: Any, images: ImageSet) -> None:
         """See `PoolSource`."""
-        networks.accuracies = teacher_accuracies(networks, images, on_teacher=on_network)
+        networks.accuracies = teacher_accuracies(networks, images)
 
     def untrained(self, images: ImageSet, config: RunConfig, machine: Compute) -> TeacherPool:
         """See `PoolSource`."""
@@ -134,7 +134,7 @@ class FreshNetworks:
         """See `PoolSource`."""
         return TEACHERS.untrained(images, config, machine)
 
-    def measure(self, networks: Any, images: ImageSet, on_network: Callable[[int], None] | None = None) -> None:
+    def measure(self, networks: Any, images: ImageSet) -> None:
         """See `PoolSource`: there is nothing to measure."""
 
     def untrained(self, images: ImageSet, config: RunConfig, machine: Compute) -> TeacherPool:

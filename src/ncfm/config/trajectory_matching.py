@@ -108,7 +108,7 @@ class Experts:
         """See `PoolSource`."""
         return build_experts(images, config, machine, on_epoch)
 
-    def measure(self, networks: Any, images: ImageSet, on_network: Callable[[int], None] | None = None) -> None:
+    def measure(self, networks: Any, images: ImageSet) -> None:
         """See `PoolSource`: experts are matched in every epoch, and none of them is measured."""
 
     def untrained(self, images: ImageSet, config: RunConfig, machine: Compute) -> ExpertPool:

@@ -111,7 +111,8 @@ def _download(place: str, below: str = "") -> Path:
     except Exception as error:  # the library raises many kinds, from many layers below it
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InputError(
-            f"Could not load {place} from the Hugging Face hub ({type(error).__name__}: {reason}). Check the name, the network, and the token of "
-            "a private repository (HF_TOKEN); or download the folder elsewhere and give its path."
+            f"Could not load {place} from the Hugging Face hub ({type(error).__name__}: {reason}). Check the name, the "
+            "network, and the token of a private repository (HF_TOKEN); or download the folder elsewhere and give its "
+            "path."
         ) from error
     return Path(folder) / below

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ncfm._utils.cache import CacheEntry
@@ -14,13 +14,7 @@ from ncfm.training.teachers import TeacherPool
 KIND = "teacher-accuracies"  # folder of the cache
 
 
-def teacher_accuracies(
-    pool: TeacherPool,
-    images: ImageSet,
-    *,
-    cache: Path | None = None,
-    on_teacher: Callable[[int], None] | None = None,
-) -> tuple[float, ...]:
+def teacher_accuracies(pool: TeacherPool, images: ImageSet, *, cache: Path | None = None) -> tuple[float, ...]:
     """Accuracy of every trained teacher on the test split, a fraction; () if there is no test split.
 
     The test split has no influence on the training of the teachers, nor on the distillation.
@@ -29,7 +23,6 @@ def teacher_accuracies(
         pool: the teachers.
         images: the real set.
         cache: folder of the cache; default ``~/.cache/ncfm/teacher-accuracies``.
-        on_teacher: called with the number of finished teachers, if they are not all in the cache.
     """
     if images.test is None:
         return ()
@@ -39,8 +32,6 @@ def teacher_accuracies(
         if known[index] is None:
             known[index] = _measured(pool, index, images.test)
             entry.write(facts={"accuracy": known[index]})
-            if on_teacher is not None:
-                on_teacher(index + 1)
     return tuple(value for value in known if value is not None)
 
 

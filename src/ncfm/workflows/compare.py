@@ -31,10 +31,10 @@ from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation.statistics import accuracy_interval
 from ncfm.results.files import append_rows
-from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.results.plots import CostPoint
 from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.counts import Ipc, IpcSpec, Spec, checked_spec, counts_for, mean_of
+from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import SCORES_FILE, read_scores
 from ncfm.training.teachers import TeacherPool

@@ -31,8 +31,8 @@ from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
 from ncfm.networks.registry import is_own
 from ncfm.results.files import Conditions, code_version, command_line, library_versions
-from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.synthetic.counts import Spec, counts_for
+from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import CONFIG_FILE, SET_FOLDER, save, set_scores_aside
 from ncfm.synthetic.synthetic_set import SyntheticSet
@@ -59,8 +59,13 @@ def obtain(source: PoolSource[P], images: ImageSet, config: RunConfig, machine: 
     if not source.is_trained:
         return source.obtain(images, config, machine)
     epochs = source.recipe(config).epochs
-    reporter.begin(source.name, epochs * source.count(config), unit="epoch")
-    networks = source.obtain(images, config, machine, on_epoch=lambda i, epoch: reporter.update(i * epochs + epoch))
+    count = source.count(config)
+
+    def report(index: int, epoch: int) -> None:
+        reporter.update(index * epochs + epoch, f"{source.name.removesuffix('s')} {index + 1} of {count}")
+
+    reporter.begin(source.name, epochs * count, unit="epoch")
+    networks = source.obtain(images, config, machine, on_epoch=report)
     source.measure(networks, images)
     reporter.end()
     return networks
