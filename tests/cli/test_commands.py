@@ -171,7 +171,7 @@ def test_warnings_are_told_in_one_line(ncfm_, tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         done = ncfm_(*distill(tmp_path / "run"))
-    assert done.err.splitlines() == ["Warning: twins [two] in the set", "Warning: enough"]
+    assert done.err.splitlines() == ["Warning: twins [two] in the set", "ncfm: enough"]
 
 
 def test_the_default_folder_is_named_after_data_and_ipc(ncfm_, tmp_path, monkeypatch):
