@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-minimum test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu planned faults fuzz ranks soak clean
+.PHONY: help install install-dev demo test test-minimum test-slow lint format docs figures dist image results ablations bench bench-scaling bench-peers bench-memory bench-gpu planned faults fuzz ranks soak clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -71,10 +71,13 @@ figures: install ## draw the pictures of docs/explanation/method.md and ablation
 	$(BIN)/python tools/figures.py
 	$(BIN)/python -m tools.adversary_figure
 
-dist: install-dev ## wheel and source archive in dist/, tried out of an empty folder
+dist: install-dev ## wheel and source archive in dist/, tried out of an empty folder: gallery, demo, notebook
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/python tools/check_dist.py dist
+
+image: dist ## a container image for CPUs from the wheel, see Dockerfile
+	docker build --tag ncfm .
 
 results: install ## rewrite the tables of README and docs from the files under results/
 	$(BIN)/python -m tools.readme_tables
