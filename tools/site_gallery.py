@@ -14,6 +14,7 @@ from tools.site_tables import data_name
 
 ROOT = Path(__file__).parents[1]
 PICTURE, FACTS, CARD = "images.png", "set.json", "README.md"
+SHOWN = 10  # class names
 
 
 def sets() -> Iterator[tuple[Path, Mapping[str, Any]]]:
@@ -37,17 +38,18 @@ def _section(folder: Path, facts: Mapping[str, Any]) -> str:
     name, stored = folder.name, sum(path.stat().st_size for path in _loaded(folder))
     return (
         f"### {name}\n\n"
-        f"![Stored images of {name}](gallery/{name}.png){{ .set loading=lazy }}\n\n"
+        f"[![Stored images of {name}](gallery/{name}.png){{ .set loading=lazy }}](gallery/{name}.png)\n\n"
         f"{_accuracy(facts)}\n\n"
-        f'```python\nsynthetic = ncfm.load("gallery:{name}")\n```\n\n'
-        f"[Download {name}.zip](gallery/{name}.zip) ({stored / 1e6:.1f} MB of pixels and facts, with a card)"
+        f'```python\nncfm.load("gallery:{name}")\n```\n\n'
+        f"[Download {name}.zip](gallery/{name}.zip) ({stored / 1e3:,.0f} kB of pixels and facts, with a card)"
     )
 
 
 def _accuracy(facts: Mapping[str, Any]) -> str:
     """What is stored, and the accuracies of the networks trained on it."""
     images, per_class = len(facts["class_names"]) * facts["ipc"], "image" if facts["ipc"] == 1 else "images"
-    what = f"{images} images ({facts['ipc']} {per_class} per class), method {facts['facts']['method']}."
+    names = ", ".join(facts["class_names"][:SHOWN]) + (", ..." if len(facts["class_names"]) > SHOWN else "")
+    what = f"{images} images ({facts['ipc']} {per_class} per class: {names}), method {facts['facts']['method']}."
     scores = [
         f"**{mean_of(s['accuracy_mean'], s['accuracy_std'], s['accuracy_low'])} %**, 95 % interval "
         f"{interval_of(s['accuracy_low'], s['accuracy_high'])} ({len(s['accuracies'])} x {s['network']}, "

@@ -6,13 +6,13 @@ import shlex
 from statistics import fmean
 
 from ncfm._utils.checks import NcfmError
+from ncfm._utils.progress import counted
 from ncfm.config.resolve import resolve_config
 from ncfm.config.schema import dotted
 from ncfm.report.page import Fact
 from ncfm.report.run_folder import RunFolder, setting_text
 from ncfm.results.formatting import duration, percent, spaced
 from ncfm.results.published import published
-from ncfm.training.teacher_accuracy import teachers_in_words
 
 
 def accuracy_fact(run: RunFolder) -> Fact | None:
@@ -59,7 +59,9 @@ def headline_facts(run: RunFolder) -> list[Fact]:
         found.append(Fact("Time to train teachers", duration(teachers), "once; later runs use the cache"))
     accuracies = run.facts.get("teacher_accuracies")
     if isinstance(accuracies, list) and accuracies:
-        found.append(Fact("Accuracy of teachers", f"{100 * fmean(accuracies):.1f} %", teachers_in_words(accuracies)))
+        reach = f", {percent(min(accuracies))} to {percent(max(accuracies))}" if len(accuracies) > 1 else ""
+        note = f"{counted(len(accuracies), 'teacher')} on the test split{reach}"
+        found.append(Fact("Accuracy of teachers", f"{percent(fmean(accuracies))} %", note))
     memory = run.facts.get("distill_memory_mb")
     if isinstance(memory, (int, float)) and memory > 0:
         found.append(Fact("Memory of iterations", f"{memory:,.0f} MiB", "peak, without data and program"))
