@@ -51,6 +51,7 @@ def briefly(monkeypatch, tmp_path):
 def test_the_pages_with_examples_are_all_found():
     found = {str(page.relative_to(DOCS)) for page in RUNNING}
     assert found == {
+        "index.md",
         "tutorials/first-dataset.md",
         "tutorials/own-images.md",
         "how-to/choose-objective.md",

@@ -67,7 +67,7 @@ class _Left(ProgressColumn):
 class _Note(ProgressColumn):
     """The remark about the last unit, such as its loss."""
 
-    def render(self, task: Task) -> _WholeParts:  # type: ignore[override]  # rich renders any renderable
+    def render(self, task: Task) -> _WholeParts:
         return _WholeParts(task.fields["note"])
 
 
