@@ -67,8 +67,9 @@ $(VENV)/installed-docs: $(VENV)/installed
 	$(INSTALL) -e ".[docs]"
 	@touch $@
 
-figures: install ## draw the pictures of docs/explanation/method.md and ablations.md again
+figures: install ## draw the pictures of docs/explanation/ again
 	$(BIN)/python tools/figures.py
+	$(BIN)/python -m tools.row_figures
 	$(BIN)/python -m tools.adversary_figure
 
 dist: install-dev ## wheel and source archive in dist/, tried out of an empty folder: gallery, demo, notebook
