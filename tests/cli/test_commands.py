@@ -129,6 +129,8 @@ def test_distill_as_json(ncfm_, tmp_path):
     done = ncfm_(*distill(tmp_path / "run", "--json", "--iterations", 3))
     found = json.loads(done.out)
     assert found.pop("seconds") >= 0
+    (accuracy,) = found.pop("teacher_accuracies")
+    assert 0 < accuracy < 1
     assert found == {
         "out": str(tmp_path / "run"),
         "classes": 10,
@@ -153,7 +155,7 @@ def test_progress_goes_to_standard_error(ncfm_, tmp_path):
 def test_a_log_has_few_lines_and_no_control_codes(ncfm_, tmp_path):
     done = ncfm_(*distill(tmp_path / "run"))
     assert len(done.err.splitlines()) == 4  # begin and end of two stages
-    assert len(done.out.splitlines()) == 2
+    assert len(done.out.splitlines()) == 3
     assert all(character == "\n" or character.isprintable() for character in done.err + done.out)
     assert "distilling: done in 0:00:0" in done.err
     assert " s/it, " in done.err

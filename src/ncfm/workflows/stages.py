@@ -62,7 +62,8 @@ def obtain(source: PoolSource[P], images: ImageSet, config: RunConfig, machine: 
     count = source.count(config)
 
     def report(index: int, epoch: int) -> None:
-        reporter.update(index * epochs + epoch, f"{source.name.removesuffix('s')} {index + 1} of {count}")
+        note = f"{source.name.removesuffix('s')} {index + 1} of {count}" if count > 1 else ""
+        reporter.update(index * epochs + epoch, note)
 
     reporter.begin(source.name, epochs * count, unit="epoch")
     networks = source.obtain(images, config, machine, on_epoch=report)
