@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-minimum test-slow lint format docs figures dist results ablations bench bench-scaling bench-peers bench-memory bench-gpu planned faults fuzz ranks soak clean
+.PHONY: help install install-dev demo test test-minimum test-slow lint format docs figures dist image results ablations bench bench-scaling bench-peers bench-memory bench-gpu planned faults fuzz ranks soak clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -29,7 +29,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 demo: install
-	$(BIN)/ncfm compare digits --ipc 1 --methods ncfm,random,herding,mosaic,full --out runs/demo
+	$(BIN)/ncfm demo
 
 lint: install-dev ## style, types, import contract
 	$(BIN)/ruff check .
@@ -67,14 +67,18 @@ $(VENV)/installed-docs: $(VENV)/installed
 	$(INSTALL) -e ".[docs]"
 	@touch $@
 
-figures: install ## draw the pictures of docs/explanation/method.md and ablations.md again
+figures: install ## draw the pictures of docs/explanation/ again
 	$(BIN)/python tools/figures.py
+	$(BIN)/python -m tools.row_figures
 	$(BIN)/python -m tools.adversary_figure
 
-dist: install-dev ## wheel and source archive in dist/, tried out of an empty folder
+dist: install-dev ## wheel and source archive in dist/, tried out of an empty folder: gallery, demo, notebook
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/python tools/check_dist.py dist
+
+image: dist ## a container image for CPUs from the wheel, see Dockerfile
+	docker build --tag ncfm .
 
 results: install ## rewrite the tables of README and docs from the files under results/
 	$(BIN)/python -m tools.readme_tables

@@ -1,11 +1,12 @@
 """Try a wheel as somebody gets it: ``python tools/check_dist.py dist``.
 
 The wheel is installed into a new environment that borrows only the dependencies of this one (nothing is downloaded),
-and runs in an empty folder, far from the source.
+and runs in an empty folder, far from the source: a set of the gallery, ``ncfm demo`` and the notebook, both shortened.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -21,10 +22,29 @@ import ncfm, pathlib, sys
 from ncfm.config.recipes import recipe_names
 from ncfm.kernels import library
 assert str(pathlib.Path(ncfm.__file__).parent).startswith(sys.prefix), ncfm.__file__
-synthetic = ncfm.load(sys.argv[1])
+synthetic = ncfm.load("gallery:cifar10-ipc10")
 print(len(synthetic.class_names), *synthetic.decoded().images.shape[1:])
 print(len(recipe_names()))
 """
+NOTEBOOK = """
+import functools, json, sys
+import ncfm
+for name in ("distill", "evaluate", "compare"):
+    setattr(ncfm, name, functools.partial(getattr(ncfm, name), settings=json.loads(sys.argv[2])))
+with open(sys.argv[1], encoding="utf-8") as file:
+    cells = [cell for cell in json.load(file)["cells"] if cell["cell_type"] == "code"]
+scope = {}
+for cell in cells:
+    exec(compile("".join(cell["source"]), "quickstart.ipynb", "exec"), scope)
+print(len(cells), "cells")
+"""
+SHORT = {  # of a run in seconds
+    "teachers.number": 1,
+    "teachers.epochs": 1,
+    "distill.iterations": 2,
+    "evaluate.epochs": 2,
+    "evaluate.runs": 1,
+}
 
 
 def data_files() -> set[str]:
@@ -70,8 +90,17 @@ def check(wheel: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         scripts = installed(wheel, Path(folder) / "fresh")
         version = run(scripts / "ncfm", "--version", cwd=Path(folder))
-        used = run(scripts / "python", "-c", SMOKE, ROOT / "gallery" / "cifar10-ipc10", cwd=Path(folder))
-    return f"{version}\n{used}"
+        used = run(scripts / "python", "-c", SMOKE, cwd=Path(folder))
+        demo = run(scripts / "ncfm", "demo", "--json", *settings(SHORT), cwd=Path(folder))
+        notebook = ROOT / "examples" / "quickstart.ipynb"
+        cells = run(scripts / "python", "-c", NOTEBOOK, notebook, json.dumps(SHORT), cwd=Path(folder))
+    methods = ", ".join(row["name"] for row in json.loads(demo))
+    return f"{version}\n{used}\n{methods}\n{cells.splitlines()[-1]}"
+
+
+def settings(values: dict[str, int]) -> list[str]:
+    """Settings as options of a command."""
+    return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from ncfm import CharacteristicDiscrepancy
 from ncfm.discrepancy import amplitude_gap, characteristic_function, ncfd, phase_gap, root_mean_gap
 
 REAL, SYNTHETIC, AMPLITUDE, PHASE, NOISE = "#1f5fa8", "#c8691c", "#3c8a4e", "#8a4fa3", "#7a7a7a"
+WIDTH = 4.8  # inches: text of 10 points is 10 pixels high where a page is 390 pixels wide
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 
@@ -25,23 +26,31 @@ def rng(seed: int) -> Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def new(columns: int, rows: int = 1, *, height: float = 2.6) -> tuple[Figure, list]:
-    """A figure of a page's width and its panels, row by row."""
-    figure = Figure(figsize=(9, height * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False)
-    return figure, [axis for row in panels for axis in row]
+def new(number: int, *, height: float = 2.4) -> tuple[Figure, list]:
+    """A figure of two columns, whose text is readable on a telephone, and its panels, row by row.
+
+    Of an odd number the last place stays empty.
+    """
+    rows = -(-number // 2)
+    figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
+    panels = [axis for row in figure.subplots(rows, 2, squeeze=False) for axis in row]
+    for axis in panels[number:]:
+        axis.set_axis_off()
+    return figure, panels[:number]
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure, without the version that would differ from machine to machine."""
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    for axis in figure.axes:
+        axis.title.set_fontsize(10)
+    figure.savefig(path, dpi=160, metadata={"Software": None})
 
 
 def draw_cloud(axis, real: Tensor, synthetic: Tensor, title: str, reach: float = 3.2) -> None:
     """Two clouds in the plane."""
     axis.scatter(*real.T.tolist(), s=5, color=REAL, alpha=0.45, linewidths=0, label="real")
     axis.scatter(*synthetic.T.tolist(), s=9, color=SYNTHETIC, alpha=0.9, linewidths=0, label="synthetic")
-    axis.set_title(title, fontsize=9)
+    axis.set_title(title, fontsize=10)
     axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
 
 
@@ -54,21 +63,20 @@ def terms(folder: Path) -> None:
     others = {
         "shifted": torch.randn(1500, 2, generator=rng(4)) + torch.tensor([1.2, 0.0]),
         "wider": 1.6 * torch.randn(1500, 2, generator=rng(5)),
-        "two parts, same mean and variance": two,
+        "two parts, same moments": two,
     }
     length = torch.linspace(0.05, 4.5, 90)
     along = torch.stack([length, torch.zeros_like(length)], dim=1)  # frequencies along the first axis
-    figure, panels = new(3, 2)
+    figure, panels = new(6)
     for i, (title, synthetic) in enumerate(others.items()):
-        draw_cloud(panels[i], real[:400], synthetic[:400], title, 4.2)
+        draw_cloud(panels[2 * i], real[:400], synthetic[:400], title, 4.2)
         phi_x, phi_y = (characteristic_function(z, along) for z in (real, synthetic))
-        axis = panels[3 + i]
+        axis = panels[2 * i + 1]
         axis.plot(length, amplitude_gap(phi_x, phi_y), color=AMPLITUDE, label="amplitude term")
         axis.plot(length, phase_gap(phi_x, phi_y), color=PHASE, linestyle="--", label="phase term")
-        axis.set(xlabel="length of t, along the first axis", ylim=(-0.02, 0.62))
-    panels[0].legend(loc="upper left", fontsize=7, markerscale=2)
-    panels[3].legend(fontsize=8)
-    panels[3].set_ylabel("gap at t")
+        axis.set(xlabel="length of t", ylabel="gap at t", ylim=(-0.02, 0.72))
+    panels[0].legend(loc="upper left", fontsize=8, markerscale=2)
+    panels[1].legend(fontsize=9)
     save(figure, folder / "method-terms.png")
 
 
@@ -100,13 +108,13 @@ def matching(folder: Path) -> None:
     real, start = spiral(2000, 0), 0.3 * torch.randn(80, 2, generator=rng(1)) + torch.tensor([0.8, -0.9])
     stops = (0, 30, 100, 600)
     held = CharacteristicDiscrepancy(2, num_frequencies=2000, scale=2.0, redraw=False, seed=7)
-    figure, panels = new(4, height=2.5)
+    figure, panels = new(4)
     for axis, step, points in zip(panels, stops, match(real, start, 0.5, stops), strict=True):
         draw_cloud(axis, real, points, f"step {step}: NCFD {float(held(real, points)):.3f}")
-    panels[0].legend(loc="upper left", fontsize=7, markerscale=2)
+    panels[0].legend(loc="upper left", fontsize=8, markerscale=2)
     save(figure, folder / "method-matching.png")
-    figure, panels = new(3, height=3.1)
-    names = {0.0: "phase only (alpha = 0)", 0.5: "both (alpha = 0.5)", 1.0: "amplitude only (alpha = 1)"}
+    figure, panels = new(3)
+    names = {0.0: "phase only (α = 0)", 0.5: "both (α = 0.5)", 1.0: "amplitude only (α = 1)"}
     for axis, (weight, name) in zip(panels, names.items(), strict=True):
         draw_cloud(axis, real, match(real, start, weight, (600,))[0], name)
     save(figure, folder / "method-alpha.png")
@@ -114,7 +122,7 @@ def matching(folder: Path) -> None:
 
 def frequencies(folder: Path) -> None:
     """Where to look: the information ends where the sampling noise begins, and an adversary finds the direction."""
-    figure, panels = new(3, height=3.0)
+    figure, panels = new(3, height=2.6)
     d, n, m = 64, 256, 40
     sizes = torch.logspace(-1.0, 0.9, 24)
     unit = torch.randn(2000, d, generator=rng(0)) / math.sqrt(d)  # rows of norm about 1
@@ -123,14 +131,14 @@ def frequencies(folder: Path) -> None:
     z = torch.randn(512, d, generator=rng(3))
     axis = panels[0]
     for rows, color, style, name in (
-        (other, SYNTHETIC, "-", "another law"),
-        (same, NOISE, "--", "the same law: noise"),
+        (other, SYNTHETIC, "-", "another\ndistribution"),
+        (same, NOISE, "--", "the same:\nnoise"),
     ):
         gaps = [float(root_mean_gap(unit[:n], rows, float(s) * z).square()) for s in sizes]
         axis.plot(sizes, gaps, color=color, linestyle=style, label=name)
     modulus = [float(characteristic_function(unit, float(s) * z).real.abs().mean()) for s in sizes]
-    axis.set(xscale="log", xlabel="scale of t", title="mean squared gap", ylim=(-0.003, 0.1))
-    axis.legend(fontsize=8, loc="upper left")
+    axis.set(xscale="log", xlabel="scale of t", title="mean squared gap", ylim=(-0.003, 0.15))
+    axis.legend(fontsize=9, loc="upper left")
     panels[1].plot(sizes, modulus, color=REAL)
     panels[1].set(xscale="log", xlabel="scale of t", title="modulus of the real Phi", ylim=(0, 1.05))
 
@@ -147,8 +155,8 @@ def frequencies(folder: Path) -> None:
     axis.scatter(*before.T.tolist(), s=6, color=NOISE, alpha=0.6, linewidths=0, label=f"before: NCFD {value:.3f}")
     label = f"after: NCFD {float(ncfd(x, y, after)):.3f}"
     axis.scatter(*after.T.tolist(), s=6, color=AMPLITUDE, alpha=0.8, linewidths=0, label=label)
-    axis.set(title="learned frequencies, 2-D", aspect="equal", xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), xticks=[], yticks=[])
-    axis.legend(fontsize=7, loc="upper left", markerscale=2)
+    axis.set(title="learned frequencies, 2-D", aspect="equal", xlim=(-2.4, 2.4), ylim=(-1.8, 3.0), xticks=[], yticks=[])
+    axis.legend(fontsize=8, loc="upper left", markerscale=2)
     save(figure, folder / "method-frequencies.png")
 
 

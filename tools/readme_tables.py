@@ -10,7 +10,7 @@ import csv
 import io
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ncfm.results.files import latest, read_rows
 from ncfm.results.formatting import duration, machine_of
 from ncfm.workflows import rows as table_rows
 from ncfm.workflows.rows import COMMITTED, Row
+from tools.site_tables import glance_table, grouped_tables, home_table
 from tools.tables import (
     Ablated,
     ablation_table,
@@ -192,13 +193,6 @@ def switched(rows: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def together(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """The rows sorted by dataset and images per class, and otherwise as in the file."""
-    rows = list(rows)
-    data = list(dict.fromkeys(row["dataset"] for row in rows))
-    return sorted(rows, key=lambda row: (data.index(row["dataset"]), float(row["ipc"])))
-
-
 def with_time(recipe: str, planned: dict[str, str] | None) -> str:
     """A recipe that has not been run, with the predicted time in its header; any other unchanged."""
     lines = recipe.splitlines(keepends=True)
@@ -236,9 +230,17 @@ README_ROWS = (
 )
 
 
-def overview(rows: list[dict[str, str]]) -> Iterator[tuple[str, dict[str, str], float | None, dict[str, str] | None]]:
-    """The README's rows, each with the paper's accuracy and the last row of random images under the same conditions."""
-    for name in README_ROWS:
+HOME_ROWS = ("cifar10-ipc10", "imagenette-ipc1", "fashion-mnist-ipc10")
+
+
+def overview(
+    rows: list[dict[str, str]], names: Sequence[str] = README_ROWS
+) -> Iterator[tuple[str, dict[str, str], float | None, dict[str, str] | None]]:
+    """Rows of the README or of the site's first page, each with the paper's accuracy and the last row of random images.
+
+    Random images are those under the same conditions.
+    """
+    for name in names:
         of, own = table_rows.find_row(name), table_rows.committed_row(name)
         assert own is not None, name
         wanted = (of.data, str(of.ipc), "random", own["network"], own["protocol"])
@@ -287,7 +289,11 @@ def main() -> None:
     tables = {
         ("README.md", "results"): overview_table(overview(rows)),
         ("CONTRIBUTING.md", "layers"): layers(),
-        ("docs/results.md", "recipes"): results_table(together(latest(plain(rows)))),
+        ("docs/index.md", "home"): home_table(
+            (name, row, random) for name, row, _, random in overview(rows, HOME_ROWS)
+        ),
+        ("docs/results.md", "glance"): glance_table(latest(plain(rows))),
+        ("docs/results.md", "recipes"): grouped_tables(latest(plain(rows))),
         ("docs/results.md", "results"): results_table(rows),
         ("gallery/README.md", "sets"): gallery_table(gallery()),
         ("docs/how-to/reproduce.md", "rows"): rows_table(

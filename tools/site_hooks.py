@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import html
 import inspect
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from griffe import Docstring, Extension, Object
 from latex2mathml.converter import convert
+from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 from typer.main import get_command
 
 import ncfm
 from ncfm.cli.main import app
 from ncfm.config.schema import RunConfig
+from tools.site_gallery import gallery_files, gallery_page
 
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
 BLOCK = re.compile(r"^( *)\.\. math:: *(.*(?:\n(?:\1 +\S.*|\s*(?=\n\1 +\S)))*)", re.MULTILINE)
@@ -102,7 +105,27 @@ def functions_list() -> str:
     return "\n\n".join(f"::: {thing.__module__}.{thing.__qualname__}" for thing in found)
 
 
-LISTS = {"settings": settings_list, "commands": commands_list, "functions": functions_list}
+LISTS = {
+    "settings": settings_list,
+    "commands": commands_list,
+    "functions": functions_list,
+    "gallery": gallery_page,
+}
+REPOSITORY = "NCFM_REPOSITORY"  # environment variable with the address that pages link to
+
+
+def on_config(config: Any, **_: Any) -> Any:
+    """MkDocs' hook: the link to the repository, if its address is given."""
+    if os.environ.get(REPOSITORY):
+        config.repo_url, config.repo_name = os.environ[REPOSITORY], "Repository"
+    return config
+
+
+def on_files(files: Files, config: Any, **_: Any) -> Files:
+    """MkDocs' hook: add the pictures and archives of the gallery."""
+    for place, content in gallery_files():
+        files.append(File.generated(config, place, content=content))
+    return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from benchmarks.records import COUNTED, DRAWS, MESSAGE
 
 from ncfm.evaluation import interval
+from ncfm.evaluation.statistics import accuracy_interval
 from ncfm.results.formatting import duration, interval_of, machine_of, mean_of, of_row, part_of
 from ncfm.results.published import ABLATIONS, published
 
@@ -348,7 +349,7 @@ def ablation_table(variants: Sequence[Ablated], usual: dict[int, float]) -> str:
         "|---|---|---:|:---:|---:|:---:|---:|",
     ]
     for v in variants:
-        own = interval(list(v.accuracies.values()))
+        own = accuracy_interval(list(v.accuracies.values()))
         gap = interval([value - usual[seed] for seed, value in v.accuracies.items() if seed in usual])
         same = all(usual.get(seed) == value for seed, value in v.accuracies.items())
         less = "-" if same else f"{100 * gap.mean:+.1f}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ncfm.evaluation import EvaluationResult
     from ncfm.evaluation.continual import ContinualResult
     from ncfm.evaluation.search import SearchResult
-    from ncfm.formats import export
+    from ncfm.formats import export, push_to_hub
     from ncfm.synthetic.storage import load, save
     from ncfm.synthetic.synthetic_set import SyntheticSet
     from ncfm.workflows.compare import compare
@@ -74,6 +74,7 @@ __all__ = [
     "ncfd",
     "plan",
     "pretrain",
+    "push_to_hub",
     "reproduce",
     "save",
     "score",
@@ -91,7 +92,7 @@ _HOMES = {
     "ncfm.evaluation": ("EvaluationResult",),
     "ncfm.evaluation.continual": ("ContinualResult",),
     "ncfm.evaluation.search": ("SearchResult",),
-    "ncfm.formats": ("export",),
+    "ncfm.formats": ("export", "push_to_hub"),
     "ncfm.synthetic.storage": ("load", "save"),
     "ncfm.synthetic.synthetic_set": ("SyntheticSet",),
     "ncfm.workflows.compare": ("compare",),

@@ -42,6 +42,7 @@ from ncfm.workflows import stages as runs
 from tiny import SETTINGS
 
 COMMANDS = [
+    "demo",
     "distill",
     "evaluate",
     "compare",
@@ -92,6 +93,7 @@ def test_distill_writes_a_run_folder(ncfm_, tmp_path):
     assert done.code == 0, done.err
     assert f"ncfm evaluate {out}" in done.out
     assert "Distilled 10 classes x 1 image (4 per class after decoding) in 2 iterations" in done.out
+    assert re.search(r"Features of 1 teacher, \d+\.\d % on the test split", done.out)
     assert files_of(out) == [
         "config.json",
         *(f"film/000000{i}.safetensors" for i in range(3)),
@@ -127,6 +129,8 @@ def test_distill_as_json(ncfm_, tmp_path):
     done = ncfm_(*distill(tmp_path / "run", "--json", "--iterations", 3))
     found = json.loads(done.out)
     assert found.pop("seconds") >= 0
+    (accuracy,) = found.pop("teacher_accuracies")
+    assert 0 < accuracy < 1
     assert found == {
         "out": str(tmp_path / "run"),
         "classes": 10,
@@ -151,7 +155,7 @@ def test_progress_goes_to_standard_error(ncfm_, tmp_path):
 def test_a_log_has_few_lines_and_no_control_codes(ncfm_, tmp_path):
     done = ncfm_(*distill(tmp_path / "run"))
     assert len(done.err.splitlines()) == 4  # begin and end of two stages
-    assert len(done.out.splitlines()) == 2
+    assert len(done.out.splitlines()) == 3
     assert all(character == "\n" or character.isprintable() for character in done.err + done.out)
     assert "distilling: done in 0:00:0" in done.err
     assert " s/it, " in done.err
@@ -169,7 +173,7 @@ def test_warnings_are_told_in_one_line(ncfm_, tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         done = ncfm_(*distill(tmp_path / "run"))
-    assert done.err.splitlines() == ["ncfm: twins [two] in the set", "ncfm: enough"]
+    assert done.err.splitlines() == ["Warning: twins [two] in the set", "ncfm: enough"]
 
 
 def test_the_default_folder_is_named_after_data_and_ipc(ncfm_, tmp_path, monkeypatch):
@@ -516,6 +520,51 @@ def test_ablations_and_seeds_share_teachers(ncfm_, tmp_path):
     ]
 
 
+def test_the_demo_compares_the_digits(ncfm_, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = ncfm_("demo", *sets())
+    assert done.code == 0, done.err
+    assert "Handwritten digits, 1 image per class" in done.out
+    methods = ["ncfm", "random", "herding", "mosaic", "full"]
+    assert [
+        line.split()[0] for line in done.out.splitlines() if line.split()[:1] and line.split()[0] in methods
+    ] == methods
+    assert "Next, your own images: ncfm distill FOLDER --ipc 10" in done.out
+    folder = tmp_path / "runs" / "demo"
+    assert {"comparison.json", "comparison.csv", "comparison.png", "costs.png"} <= {p.name for p in folder.iterdir()}
+    again = json.loads(ncfm_("demo", "--json", *sets()).out)  # the same folder: nothing is trained again
+    assert [row["name"] for row in again] == methods
+
+
+def test_a_comparison_prints_a_table_to_paste(ncfm_, tmp_path):
+    options = ["digits", "--ipc", 1, "--recipe", "none", "--methods", "random,herding", "--out", tmp_path / "all"]
+    latex = ncfm_("compare", *options, *sets(), "--table", "latex").out
+    first, *_, last = latex.splitlines()
+    assert (first, last) == (r"\begin{table}", r"\end{table}")
+    (row,) = (line for line in latex.splitlines() if line.strip().startswith("random"))
+    rows = json.loads(ncfm_("compare", *options, *sets(), "--json").out)
+    spread = f"{100 * rows[0]['accuracy_mean']:.1f} $\\pm$ {100 * rows[0]['accuracy_std']:.1f}"
+    assert row.split(" & ")[:2] == ["    random", spread]
+    assert r"method & accuracy \% & 95 \% interval & stored per class" in latex
+    markdown = ncfm_("compare", *options, *sets(), "--table", "markdown").out
+    assert "| method | accuracy % | 95 % interval | stored per class | distil s | iter. s | MiB |" in markdown
+    assert f"| random | {spread.replace('$', '').replace(chr(92) + 'pm', '±')} |" in markdown
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--table", "html"], "Unknown form of a table 'html'.*latex, markdown"),
+        (["--table", "latex", "--json"], "both"),
+    ],
+)
+def test_another_table_is_refused_before_the_work(ncfm_, tmp_path, options, words):
+    done = ncfm_("compare", "digits", "--ipc", 1, "--out", tmp_path / "all", *options)
+    assert (done.code, done.out) == (2, "")
+    assert re.search(words, " ".join(done.err.split()))
+    assert not (tmp_path / "all").exists()
+
+
 def test_what_comes_to_the_same_is_made_once_whatever_its_name(ncfm_, tmp_path):
     rows, own, other = tmp_path / "rows.csv", tmp_path / "own.toml", tmp_path / "other.toml"
     own.write_text('[variants.plain]\n[variants.default]\n"distill.descent_steps" = 1\n')
@@ -607,7 +656,8 @@ def test_pretrained_teachers_are_found(ncfm_, tmp_path, own_cache, monkeypatch):
     assert len(list((own_cache / "teachers").glob("*.safetensors"))) == 2
     monkeypatch.setattr(teachers, "fit", lambda *a, **k: pytest.fail("trained again"))
     assert ncfm_(*distill(tmp_path / "run")).code == 0
-    assert "2 teachers, trained in " in ncfm_("pretrain", "digits", *sets(), "--number", 2).out
+    done = ncfm_("pretrain", "digits", *sets(), "--number", 2)
+    assert re.search(r"2 teachers, \d+\.\d % on the test split \(.*\); trained in ", " ".join(done.out.split()))
 
 
 # --- recipes ------------------------------------------------------------------------------------------------

@@ -100,7 +100,8 @@ def test_no_function_has_more_than_twelve_parameters_or_sixty_lines(path):
 
 # --- the commands and the functions --------------------------------------------------------------------------
 
-FUNCTIONS = {name: getattr(ncfm, {"report": "write_report", "data": "describe"}.get(name, name)) for name in COMMANDS}
+ELSEWHERE = {"report": "write_report", "data": "describe", "demo": "compare"}
+FUNCTIONS = {name: getattr(ncfm, ELSEWHERE.get(name, name)) for name in COMMANDS}
 # Options that are called differently: settings by name, and what only a command line has.
 OTHERWISE = {"as_json", "quiet", "set_", "device", "seed"}
 

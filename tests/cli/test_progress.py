@@ -61,9 +61,92 @@ def test_a_terminal_has_a_bar_with_time_and_note(shown, monkeypatch):
     run(now, steps=30)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
     assert "30/30 iterations" in text
-    assert "left" in text
     assert "discrepancy 0.0333, 1 s/it, 20 MiB" in text
     assert "done in" not in text
+
+
+NOTE = "discrepancy 0.1736, 0.432 s/it, 887 MiB"
+
+
+def seen(reporter, width):
+    """The bars as a terminal of this width shows them now."""
+    screen = io.StringIO()
+    Console(file=screen, width=width).print(reporter._bars.get_renderable())
+    return [line.rstrip() for line in screen.getvalue().splitlines()]
+
+
+def halfway(shown, width, first, second, note):
+    """The bars of a finished stage and of one in its middle, 20 s a unit."""
+    _, now = shown(True, width=width)
+    with BarReporter() as reporter:
+        for (stage, total, unit), done in ((first, first[1]), (second, second[1] // 2)):
+            reporter.begin(stage, total, unit)
+            for i in range(1, done + 1):
+                now[0] += 20
+                reporter.update(i, note if done < total else "")
+            if done == total:
+                reporter.end()
+        return seen(reporter, width)
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (60, ["teachers   12/12 epochs         0:04:00", "distilling 100/200 iterations   0:33:20 left"]),
+        (
+            80,
+            [
+                "teachers   ━━━━━━━━ 12/12 epochs         0:04:00",
+                "distilling ━━━━     100/200 iterations   0:33:20 left discrepancy 0.1736",
+            ],
+        ),
+        (
+            100,
+            [
+                "teachers   ━━━━━━━━━━━━ 12/12 epochs         0:04:00",
+                "distilling ━━━━━━       100/200 iterations   0:33:20 left " + NOTE,
+            ],
+        ),
+    ],
+)
+def test_the_bars_at_three_widths(shown, width, lines):
+    found = halfway(shown, width, ("teachers", 12, "epoch"), ("distilling", 200, "iteration"), NOTE)
+    assert [re.sub(" +", " ", line) for line in found] == [re.sub(" +", " ", line) for line in lines]
+    assert all(len(line) <= width for line in found)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_numbers_are_whole_whatever_the_name(shown, width):
+    long = "evaluating entropic: a name of many words"
+    found = halfway(shown, width, ("teachers", 1200, "epoch"), (long, 9000, "iteration"), NOTE)
+    assert all(len(line) <= width for line in found)
+    assert "1200/1200 epochs" in found[0]
+    assert "4500/9000 iterations" in found[1]
+    assert "25:00:00 left" in found[1]
+    assert found[1].startswith("evaluating")
+
+
+def test_no_time_is_guessed_from_two_units(shown):
+    _, now = shown(True)
+    with BarReporter() as reporter:
+        reporter.begin("distilling", 200, "iteration")
+        for i in (1, 2, 3, 4):
+            now[0] += 60
+            reporter.update(i)
+            assert ("left" in seen(reporter, 100)[0]) == (i >= 3)
+
+
+def test_a_resumed_run_is_not_taken_for_a_fast_one(shown):
+    screen, now = shown(False)
+    with BarReporter() as reporter:
+        reporter.begin("distilling", 1000, "iteration")
+        for i in range(900, 913):
+            now[0] += 10
+            reporter.update(i)
+    assert screen.getvalue().splitlines()[1:] == [
+        "distilling: 905 of 1000, 0:15:50 left",
+        "distilling: 911 of 1000, 0:14:50 left",
+    ]
 
 
 def test_a_narrow_terminal_cuts_the_note_and_nothing_else(shown, monkeypatch):
@@ -73,7 +156,7 @@ def test_a_narrow_terminal_cuts_the_note_and_nothing_else(shown, monkeypatch):
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).splitlines()[-1]
     assert last.startswith("distilling")
     assert "30/30 iterations" in last
-    assert "discrepancy …" in last or "discrepancy 0" in last
+    assert "discrepancy 0.0333" in last  # a part of the note, whole
     assert len(last.rstrip()) <= 70
 
 

@@ -17,7 +17,7 @@ from ncfm.distillation import Budget, Callback, Interrupted, Run, RunControl
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import METRICS_FILE
 from ncfm.distillation.snapshots import snapshot_iterations
-from ncfm.results.image_grid import save_image_grid
+from ncfm.synthetic.image_grid import save_image_grid
 from tiny import few, make_step, random_pool
 
 HOOKS = ("on_start", "after_iteration", "before_save", "on_save", "on_end", "close")

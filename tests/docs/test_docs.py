@@ -51,6 +51,7 @@ def briefly(monkeypatch, tmp_path):
 def test_the_pages_with_examples_are_all_found():
     found = {str(page.relative_to(DOCS)) for page in RUNNING}
     assert found == {
+        "index.md",
         "tutorials/first-dataset.md",
         "tutorials/own-images.md",
         "how-to/choose-objective.md",
@@ -146,7 +147,7 @@ def test_every_page_is_in_the_navigation():
 
 def test_every_page_lies_in_one_of_the_four_parts():
     assert {path.name for path in DOCS.iterdir() if path.is_dir()} == {*PARTS, "images"}
-    assert {page.name for page in DOCS.glob("*.md")} == {"index.md", "results.md"}
+    assert {page.name for page in DOCS.glob("*.md")} == {"index.md", "results.md", "gallery.md"}
 
 
 @pytest.mark.parametrize("page", [*PAGES, *OTHERS[2:]], ids=lambda page: str(page.relative_to(ROOT)))

@@ -3,9 +3,11 @@ touched."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import shlex
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -23,7 +25,7 @@ import ncfm
 from ncfm._utils import files as _files
 from ncfm._utils.checks import NcfmError, RunError
 from ncfm._utils.types import Statistics
-from ncfm.data.image_set import ImageSet, ImageSplit, to_uint8
+from ncfm.data.image_set import ImageSet, ImageSplit, to_float, to_uint8
 from ncfm.formats import FORMATS, export, hub
 from ncfm.formats import writing as formats
 from ncfm.formats.card import dataset_card, escape
@@ -593,3 +595,30 @@ def test_the_packages_own_folder_has_a_card_and_a_picture(tmp_path):
     assert "| quick | 50.0 | - | 1 |" in card  # of one student
     with Image.open(place / "images.png") as picture:
         assert picture.size[0] >= chosen.ipc * chosen.images.shape[-1]
+
+
+def test_a_set_is_uploaded_with_what_loads_it(monkeypatch):
+    # The upload of `push_to_hub`, kept: what `ncfm.load("hf:...")` and `load_dataset` read, and a card that says so.
+    kept = {}
+
+    class Hub(FakeHub):
+        def upload_folder(self, *, folder_path, **options):
+            super().upload_folder(**options)
+            kept.update({str(p.relative_to(folder_path)): p.read_bytes() for p in Path(folder_path).rglob("*.*")})
+
+    api = Hub()
+    monkeypatch.setattr(hub, "hub_api", lambda: api)
+    assert ncfm.push_to_hub(made(), "me/set", private=False) == "https://huggingface.co/datasets/me/set"
+    assert api.asked[0] == ("create", "me/set", {"repo_type": "dataset", "private": False, "exist_ok": True})
+    assert {"README.md", "data/train-00000-of-00001.parquet", "synthetic/set.json"} <= set(kept)
+    assert b'`ncfm.load("hf:me/set")`' in kept["README.md"]
+    assert b'load_dataset("me/set", split="train")' in kept["README.md"]
+
+
+def test_an_8_bit_set_is_uploaded_with_8_bits(tmp_path):
+    exact = made()
+    rounded = dataclasses.replace(exact, images=to_float(to_uint8(exact.images)))
+    for name, chosen, bits in (("exact", exact, 32), ("rounded", rounded, 8)):
+        place = export(chosen, tmp_path / name, to="hf").path
+        assert json.loads((place / "synthetic" / "set.json").read_text())["bits"] == bits
+        assert torch.equal(ncfm.load(place).images, chosen.images)

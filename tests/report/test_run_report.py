@@ -253,6 +253,36 @@ def test_what_is_missing_is_reported(run, gone, said, section):
     assert written.missing[section].replace("`", "").replace(" ", "") in seen.text.replace(" ", "")
 
 
+@pytest.mark.parametrize(
+    ("gone", "anchor"),
+    [
+        (SCORES_FILE, "accuracy"),
+        (METRICS_FILE, "curves"),
+        (DIAGNOSIS_FILE, "frequencies"),
+        (SNAPSHOTS_FOLDER, "evolution"),
+    ],
+)
+def test_empty_sections_are_left_out(run, gone, anchor):
+    def sections(seen):
+        linked = {a["href"][1:] for a in seen.all("a")} - {"main", "animation"}
+        assert linked == {s["id"] for s in seen.all("section") if s.get("id")} - {"summary", "left-out"}
+        return linked
+
+    before = sections(page_of(run))
+    assert {"features", "copies"}.isdisjoint(before)  # without the data
+    shutil.rmtree(run / gone) if (run / gone).is_dir() else (run / gone).unlink()
+    assert sections(page_of(run)) == before - {anchor}
+
+
+def test_the_accuracy_of_the_teachers_is_a_fact(run):
+    facts = read_json(run / SET_FOLDER / "set.json")
+    (value,) = facts["facts"]["teacher_accuracies"]
+    assert f"Accuracy of teachers {100 * value:.1f} % 1 teacher" in page_of(run).text
+    del facts["facts"]["teacher_accuracies"]  # as in earlier versions
+    write_json(run / SET_FOLDER / "set.json", facts)
+    assert "Accuracy of teachers" not in page_of(run).text
+
+
 @pytest.mark.parametrize("name", [SCORES_FILE, METRICS_FILE, DIAGNOSIS_FILE, CONFIG_FILE])
 @pytest.mark.parametrize("content", ["{", "[1, 2]", '{"a": 1}', "[]", "null", '[{"accuracy_mean": "x"}]\n'])
 def test_what_is_damaged_is_left_out(run, name, content):
@@ -282,6 +312,14 @@ def test_a_set_alone_has_a_report(run, tmp_path):
     seen = page_of(run / SET_FOLDER, out=tmp_path / "set.html")
     assert "Time to distil" in seen.text
     assert not (run / SET_FOLDER / REPORT_FILE).exists()
+
+
+def test_a_set_of_the_gallery_has_a_report_with_its_own_scores(tmp_path):
+    path = write_report("gallery:digits-ipc1", out=tmp_path / "report.html", with_data=False).path
+    text = " ".join(Seen(path.read_text(encoding="utf-8")).texts)
+    assert "92.8" in text
+    assert 'ncfm.load("gallery:digits-ipc1")' in text
+    assert "ncfm evaluate gallery:digits-ipc1" in text
 
 
 def test_a_killed_run_has_a_report_of_how_far_it_is(run):
@@ -441,6 +479,9 @@ def test_a_whole_report_has_the_real_data(run):
     assert "Compared with all 1,343 real training images" in seen.text
     assert len([i for i in seen.all("img") if i["alt"].startswith("Real image of")]) == 100
     assert len(seen.all("option")) == 11
+    assert (
+        len([p for p in seen.all("path") if p.get("class") in {f"synthetic s{i}" for i in range(10)}]) >= 10
+    )  # legend
 
 
 def test_stored_and_cut_out_again():
@@ -469,4 +510,6 @@ def test_to_distil_writes_a_first_report(tmp_path):
     command = ["distill", "digits", "--ipc", "1", "--recipe", "none", "--out", str(tmp_path / "run"), "-q", *settings]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
-    assert "not measured" in Seen((tmp_path / "run" / REPORT_FILE).read_text(encoding="utf-8")).text
+    seen = Seen((tmp_path / "run" / REPORT_FILE).read_text(encoding="utf-8"))
+    assert "The set has not been evaluated yet: run" in seen.text
+    assert "Accuracy on the real test split" not in seen.text  # no empty card

@@ -97,7 +97,7 @@ def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
     """
     if choice == "on":
         if device.type == "cpu" and cpp_compiler() is None:
-            print("ncfm: no C++ compiler found, networks run eagerly (slower, same result).", file=sys.stderr)
+            print("Warning: no C++ compiler found, networks run eagerly (slower, same result).", file=sys.stderr)
             return False
         return True
     if choice == "off":

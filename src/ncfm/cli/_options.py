@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 import ncfm
+from ncfm.cli import _completion
 
 if TYPE_CHECKING:
     from ncfm.cli._progress import BarReporter
@@ -61,6 +62,7 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
+        autocompletion=_completion.datasets,
         help="Dataset: digits, fashion-mnist, cifar10, cifar100, tiny-imagenet, imagenette, ..., hf:OWNER/NAME, or a "
         "path of a file, folder or archive; or MODULE:CALLABLE for your own code.",
     ),
@@ -71,10 +73,17 @@ Recipe = Annotated[
         "--recipe",
         "-r",
         metavar="R",
+        autocompletion=_completion.recipes,
         help="Recipe name or .toml file; default DATA-ipcN if it exists; 'none' = built-in defaults.",
     ),
 ]
-SetPath = Annotated[str, typer.Argument(metavar="SET", help="A distilled set, or the run folder that contains it.")]
+SetPath = Annotated[
+    str,
+    typer.Argument(
+        metavar="SET",
+        help="A distilled set, or the run folder that contains it; gallery:NAME; or hf:OWNER/NAME.",
+    ),
+]
 On = Annotated[
     str | None,
     typer.Option("--on", metavar="DATA", help="Real dataset; default: the one that the set was distilled from."),

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import ncfm
-from ncfm._utils.progress import counted
+from ncfm.cli._comparison import print_comparison, text_table, write_files
+from ncfm.cli._completion import tables
 from ncfm.cli._options import Output, Problem, Results, Runs, Setup, flatten_options, split_names
-from ncfm.cli._output import accuracy, console, print_json, say, table
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from ncfm.workflows.compare import Entry, Scored
+from ncfm.cli._output import print_json
 
 DEFAULT = "ncfm,random,herding,mosaic,full"
-PLOT_FILE = "comparison.png"
-LISTED = 8  # pictures of sets that are listed one by one
 
 # The names are not imported: `--help` must not wait for PyTorch. A test compares them.
 METHODS_HELP = (
@@ -54,6 +48,16 @@ def command(
     runs: Runs = None,
     setup: Setup,
     results: Results = None,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            "--table",
+            metavar="FORM",
+            autocompletion=tables,
+            help="Print the table as text to paste: latex (package booktabs) or markdown.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     output: Output,
 ) -> None:
     """Compare methods at the same storage, with the same students and the same recipe.
@@ -62,9 +66,13 @@ def command(
 
     Example: `ncfm compare digits --ipc 1 --ablation alpha --seeds 3`
 
+    Example: `ncfm compare digits --ipc 1 --table latex > table.tex`
+
     The same command resumes an interrupted comparison: it keeps the finished sets and scores in the folder. The folder
-    contains one run folder per method, comparison.json, comparison.csv, and a plot of accuracy against time and memory.
+    contains one run folder per method, comparison.json, comparison.csv, a bar chart of the accuracies with their
+    intervals (comparison.png), and a plot of accuracy against time and memory (costs.png).
     """
+    _check_table(table, output)
     out = out or problem.folder("compare-")
     if methods is None:
         methods = "" if ablation else DEFAULT
@@ -81,67 +89,21 @@ def command(
             reporter=reporter,
             **setup.arguments(evaluate__runs=runs, distill__seconds=None if minutes is None else 60 * minutes),
         )
-    entries = _write(scored, out, problem.title)
+    entries = write_files(scored, out, problem.title)
     if output.as_json:
         print_json([one.as_dict() for one in scored])
+    elif table is not None:
+        typer.echo(text_table(table, problem.title, entries))
+    else:
+        print_comparison(problem.title, entries, out)
+
+
+def _check_table(table: str | None, output: Output) -> None:
+    """Check the form of the table before hours of work."""
+    if table is None:
         return
-    console.print(_table(problem.title, entries))
-    pictures = _pictures(out)
-    if pictures:
-        say(f"Pictures: {', '.join(pictures)}", wrap=False)
+    from ncfm.results.text_tables import check_table
 
-
-def _write(scored: list[Scored], out: Path, title: str) -> list[Entry]:
-    """Write the files of a comparison; return its results by method."""
-    from ncfm._utils.files import write_json
-    from ncfm.results.plots import plot_costs
-    from ncfm.workflows.compare import cost_points, entries, write_csv
-
-    write_json(out / "comparison.json", [one.as_dict() for one in scored])
-    write_csv(out / "comparison.csv", scored)
-    found = entries(scored)
-    points = cost_points(found)
-    if points:
-        plot_costs(points, out / PLOT_FILE, title)
-    return found
-
-
-def _pictures(out: Path) -> list[str]:
-    """The plot and the pictures of the sets, as a pattern if there are many."""
-    from ncfm.workflows.stages import PICTURE_FILE
-
-    plot = [str(out / PLOT_FILE)] if (out / PLOT_FILE).is_file() else []
-    of_sets = [place / PICTURE_FILE for place in sorted(out.iterdir()) if (place / PICTURE_FILE).is_file()]
-    return plot + ([str(picture) for picture in of_sets] if len(of_sets) <= LISTED else [f"{out}/*/{PICTURE_FILE}"])
-
-
-def _table(title: str, entries: list[Entry]) -> Table:
-    from ncfm.results.formatting import interval_of
-
-    seeds = max(len(entry.scored) for entry in entries)
-    over = counted(seeds, "seed") if seeds > 1 else "students"
-    made = table(
-        "method",
-        *("accuracy %", "95 % interval", "stored\nper class", "distil\ns", "iter.\ns", "MiB"),
-        title=title,
-        caption=f"Accuracy after the last epoch on the real test split; same recipe for all; intervals over {over}.",
-        fold=True,
-    )
-    for entry in entries:
-        first, spread = entry.first, entry.interval
-        variant = ", ".join(part for part in first.variant.split(",") if "=" not in part)  # settings hold for all rows
-        name = first.name if ": " in first.name else first.method + (f" ({variant})" if variant else "")
-        made.add_row(
-            name + (" (teacher)" if "teacher" in first.evaluation.protocol else ""),
-            accuracy(spread),
-            interval_of(spread.low, spread.high),
-            f"{first.storage:.4g}",
-            _or_dash(entry.median("distill_seconds"), ".0f"),
-            _or_dash(entry.median("seconds_per_iteration"), ".3g"),
-            _or_dash(entry.median("distill_memory_mb"), ".0f"),
-        )
-    return made
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+    check_table(table)
+    if output.as_json:
+        raise ncfm.InputError("--table and --json both print the results; leave out one of them.")

@@ -92,16 +92,21 @@ def _as_dict(result: ncfm.DistillResult, out: Path) -> dict[str, object]:
         "decoded_ipc": list(synthetic.decoded_counts) if synthetic.counts else synthetic.decoded_ipc,
         "iterations": result.iterations,
         "seconds": round(result.seconds, 3),
+        "teacher_accuracies": synthetic.facts.get("teacher_accuracies", []),
         "stopped_early": result.stopped_early,
     }
 
 
 def _print(result: ncfm.DistillResult, out: Path) -> None:
     from ncfm.synthetic.counts import in_short
+    from ncfm.training.teacher_accuracy import teachers_in_words
     from ncfm.workflows.report import REPORT_FILE
     from ncfm.workflows.stages import PICTURE_FILE
 
     synthetic = result.synthetic
+    teachers = teachers_in_words(synthetic.facts.get("teacher_accuracies", []))
+    if teachers:
+        say(f"Features of {teachers}.")
     stored = counted(synthetic.ipc, "image") if synthetic.counts is None else f"{in_short(synthetic.counts)} images"
     say(
         f"Distilled {synthetic.num_classes} classes x {stored} ({in_short(synthetic.decoded_counts)} per "

@@ -41,7 +41,8 @@ def command(
         str,
         typer.Argument(
             metavar="SET",
-            help="A distilled set or its run folder; or any dataset: image folder, .parquet, .npz, .pt, .safetensors.",
+            help="A distilled set or its run folder; gallery:NAME; hf:OWNER/NAME; or any dataset: image folder, "
+            ".parquet, .npz, .pt, .safetensors.",
         ),
     ],
     *,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import ncfm
+from ncfm.cli._completion import formats
 from ncfm.cli._options import AsJson, SetPath, flatten_options
 from ncfm.cli._output import print_json, say
 
@@ -25,7 +26,12 @@ def command(
     *,
     to: Annotated[
         str,
-        typer.Option("--to", metavar="FORMAT", help="ncfm, hf, parquet, png, npz, pt, ddranking; or MODULE:CALLABLE."),
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            autocompletion=formats,
+            help="ncfm, hf, parquet, png, npz, pt, ddranking; or MODULE:CALLABLE.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="PATH", help="File or folder to write; must not exist.")],
     stored: Annotated[

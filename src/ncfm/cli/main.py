@@ -23,6 +23,7 @@ from ncfm.cli import (
     compare,
     continual,
     data,
+    demo,
     diagnose,
     distill,
     evaluate,
@@ -45,6 +46,7 @@ INTERRUPTED = 130  # exit code of a program that is stopped by Ctrl-C, by the cu
 KEPT = "Finished teachers, sets and scores are kept."
 
 COMMANDS = {
+    "demo": demo.command,
     "distill": distill.command,
     "evaluate": evaluate.command,
     "export": export.command,
@@ -63,7 +65,6 @@ COMMANDS = {
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -94,7 +95,10 @@ def root(
         bool, typer.Option("--debug", help="Show tracebacks.", callback=_show_tracebacks, is_eager=True)
     ] = False,
 ) -> None:
-    """Distil an image-classification dataset into a few synthetic images per class, and evaluate the result."""
+    """Distil an image-classification dataset into a few synthetic images per class, and evaluate the result.
+
+    Begin with `ncfm demo`. `ncfm --install-completion` lets the shell complete commands, options and names.
+    """
     if context.invoked_subcommand not in PARALLEL and not _is_alone():
         raise ncfm.InputError(
             f"ncfm {context.invoked_subcommand} runs in one process; start it without torchrun. Commands that several "
@@ -241,9 +245,9 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print the warnings of this package in one line; those of other packages are for developers."""
+    """Print the warnings of this package in one line, which does not begin like an error; others are for developers."""
     if issubclass(category, UserWarning) and Path(__file__).parents[1] in Path(filename).parents:
-        errors.print(f"[bold yellow]ncfm:[/] {_escape(str(message))}", highlight=False, soft_wrap=True)
+        errors.print(f"[bold yellow]Warning:[/] {_escape(str(message))}", highlight=False, soft_wrap=True)
 
 
 def _escape(text: str) -> str:

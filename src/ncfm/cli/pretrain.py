@@ -9,6 +9,7 @@ import typer
 
 import ncfm
 from ncfm._utils.progress import counted
+from ncfm.cli._completion import recipes
 from ncfm.cli._options import Data, Output, Setup, flatten_options
 from ncfm.cli._output import accuracy, print_json, say
 
@@ -19,7 +20,13 @@ def command(
     *,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", "-r", metavar="R", help="Recipe name or .toml file; default: built-in defaults."),
+        typer.Option(
+            "--recipe",
+            "-r",
+            metavar="R",
+            autocompletion=recipes,
+            help="Recipe name or .toml file; default: built-in defaults.",
+        ),
     ] = None,
     number: Annotated[int | None, typer.Option("--number", "-n", metavar="N", help="Number of teachers.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="Training epochs per teacher.")] = None,
@@ -34,14 +41,17 @@ def command(
 
     Example: `ncfm pretrain digits --number 3`
     """
+    from ncfm.training.teacher_accuracy import teachers_in_words
+
     options = setup.arguments(teachers__number=number, teachers__epochs=epochs)
     with output.progress() as reporter:
         pool = ncfm.pretrain(data, recipe=recipe, out=out, reporter=reporter, **options)
-    found = {"teachers": len(pool), "seconds": round(pool.seconds, 3)}
+    found = {"teachers": len(pool), "seconds": round(pool.seconds, 3), "accuracies": list(pool.accuracies)}
     if output.as_json:
         print_json(found | ({} if out is None else _written(out)))
         return
-    say(f"{counted(len(pool), 'teacher')}, trained in {pool.seconds:.0f} s in total.")
+    said = teachers_in_words(pool.accuracies) or counted(len(pool), "teacher")  # no accuracy without a test split
+    say(f"{said}; trained in {pool.seconds:.0f} s in total.")
     if out is not None:
         say(f"Wrote {out} ({_written(out)['bytes'] / 1e6:.1f} MB){_accuracy(out)}.", wrap=False)
         say(f"Distil with them: --set teachers.pool={out}", wrap=False)

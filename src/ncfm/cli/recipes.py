@@ -9,12 +9,15 @@ import typer
 
 import ncfm
 from ncfm._utils.progress import counted
+from ncfm.cli._completion import recipes
 from ncfm.cli._options import AsJson
 from ncfm.cli._output import print_json, say
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy and check recipes.")
 
-Name = Annotated[str, typer.Argument(metavar="RECIPE", help="Recipe name, or a path ending in .toml.")]
+Name = Annotated[
+    str, typer.Argument(metavar="RECIPE", autocompletion=recipes, help="Recipe name, or a path ending in .toml.")
+]
 
 
 @app.command("list")

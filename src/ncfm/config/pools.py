@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ncfm._utils.compute import Compute
 from ncfm._utils.files import cache_dir
@@ -13,6 +13,7 @@ from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.training.epoch_states import EpochStates
 from ncfm.training.recipe import TrainingRecipe
+from ncfm.training.teacher_accuracy import teacher_accuracies
 from ncfm.training.teachers import TeacherPool, teacher_key, untrained_pool
 
 OnEpoch = Callable[[int, int], None]
@@ -49,6 +50,10 @@ class PoolSource(Protocol[P_co]):
 
     def obtain(self, images: ImageSet, config: RunConfig, machine: Compute, on_epoch: OnEpoch | None = None) -> P_co:
         """The networks, from the cache where possible, else trained."""
+        ...
+
+    def measure(self, networks: Any, images: ImageSet) -> None:
+        """Measure the accuracies of trained networks on the test split, where they are asked for."""
         ...
 
     def untrained(self, images: ImageSet, config: RunConfig, machine: Compute) -> P_co:
@@ -94,6 +99,10 @@ class Teachers:
         """See `PoolSource`."""
         return build_teachers(images, config, machine, on_epoch)
 
+    def measure(self, networks: Any, images: ImageSet) -> None:
+        """See `PoolSource`."""
+        networks.accuracies = teacher_accuracies(networks, images)
+
     def untrained(self, images: ImageSet, config: RunConfig, machine: Compute) -> TeacherPool:
         """See `PoolSource`."""
         return untrained_pool(
@@ -132,6 +141,9 @@ class FreshNetworks:
     ) -> TeacherPool:
         """See `PoolSource`."""
         return TEACHERS.untrained(images, config, machine)
+
+    def measure(self, networks: Any, images: ImageSet) -> None:
+        """See `PoolSource`: there is nothing to measure."""
 
     def untrained(self, images: ImageSet, config: RunConfig, machine: Compute) -> TeacherPool:
         """See `PoolSource`."""

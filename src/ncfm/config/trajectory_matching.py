@@ -6,6 +6,7 @@ Here is all that happens for them: the experts that they need, what is checked b
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -106,6 +107,9 @@ class Experts:
     ) -> ExpertPool:
         """See `PoolSource`."""
         return build_experts(images, config, machine, on_epoch)
+
+    def measure(self, networks: Any, images: ImageSet) -> None:
+        """See `PoolSource`: experts are matched in every epoch, and none of them is measured."""
 
     def untrained(self, images: ImageSet, config: RunConfig, machine: Compute) -> ExpertPool:
         """See `PoolSource`: one expert, on a line between two random networks, so that no target is its start."""

@@ -24,7 +24,7 @@ class Callback(Protocol):
     A picture of all images every 100 iterations:
 
     >>> from ncfm.distillation import RunControl
-    >>> from ncfm.results.image_grid import save_image_grid
+    >>> from ncfm.synthetic.image_grid import save_image_grid
     >>> class Pictures(Callback):
     ...     def __init__(self, folder, class_names, every=100):
     ...         self.folder, self.class_names, self.every = folder, class_names, every

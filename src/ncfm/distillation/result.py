@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
@@ -17,7 +17,7 @@ class DistillResult:
     iterations: int
     seconds: float  # of distilling; a resumed run counts all its parts
     stopped_early: bool
-    history: list[dict[str, float]]  # the logged metrics
+    history: list[dict[str, float]] = field(repr=False)  # the logged metrics
     images_per_pass: int | None  # synthetic images in a pass with gradient; None if all at once
     peak_memory_mb: float  # used by the iterations, in addition to what the process held before them
     rolled_back: int = 0  # iterations with a value that was not finite

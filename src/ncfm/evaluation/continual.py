@@ -22,7 +22,7 @@ from ncfm._utils.checks import InputError
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Interval, LabelledImages
 from ncfm.data.image_set import ImageSplit
-from ncfm.evaluation.statistics import interval
+from ncfm.evaluation.statistics import accuracy_interval
 from ncfm.evaluation.students import EvaluationResult
 
 TrainAndTest = Callable[[LabelledImages, ImageSplit, int, int], EvaluationResult]
@@ -39,13 +39,13 @@ class ContinualResult:
     @property
     def curve(self) -> tuple[Interval, ...]:
         """Mean, standard deviation and 95 % interval over runs after each step."""
-        return tuple(interval(step) for step in self.accuracies)
+        return tuple(accuracy_interval(step) for step in self.accuracies)
 
     @property
     def average(self) -> Interval:
         """Mean over the steps, with its interval over runs."""
         runs = len(self.accuracies[0])
-        return interval([sum(step[i] for step in self.accuracies) / len(self.accuracies) for i in range(runs)])
+        return accuracy_interval([sum(step[i] for step in self.accuracies) / len(self.accuracies) for i in range(runs)])
 
 
 def class_order(num_classes: int, run: int, seed: int) -> Tensor:

@@ -68,6 +68,45 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean, std, mean - half, mean + half)
 
 
+def accuracy_interval(values: Sequence[float]) -> Interval:
+    """`interval` of accuracies, with ends in [0, 1].
+
+    Student's t interval holds wherever it stays within [0, 1]; of few students near an end it may not. Then its ends
+    are those of the t interval of the logit of the mean,
+
+        logit(m) +- t(0.975; n - 1) s / (sqrt(n) m (1 - m)),    logit(m) = log(m / (1 - m)),
+
+    transformed back, where the error of the logit is that of the mean by the delta method.
+
+    Args:
+        values: accuracies of n students; fractions.
+
+    Raises:
+        NcfmError: for no values, or values that are not fractions.
+
+    Reference: Agresti, "Categorical Data Analysis", 3rd edition, 2013, section 3.1 (delta method, logit intervals).
+
+    >>> found = accuracy_interval([0.98, 1.0])
+    >>> f"{found.mean:.2f}, from {found.low:.3f} to {found.high:.4f}"
+    '0.99, from 0.000 to 1.0000'
+    """
+    check_accuracies(values, "values")
+    return within_unit(interval(values), len(values))
+
+
+def within_unit(spread: Interval, number: int) -> Interval:
+    """An interval of the mean of ``number`` accuracies as `accuracy_interval` returns it, from its mean and spread."""
+    mean = spread.mean
+    if math.isnan(spread.low) or (spread.low >= 0 and spread.high <= 1) or not 0 < mean < 1:
+        return spread
+    from scipy.stats import t as student_t  # slow to import
+
+    half = float(student_t.ppf(0.975, number - 1)) * spread.std / (math.sqrt(number) * mean * (1 - mean))
+    logit = math.log(mean / (1 - mean))
+    low, high = ((1 + math.tanh((logit + shift) / 2)) / 2 for shift in (-half, half))  # the logistic function
+    return spread._replace(low=low, high=high)
+
+
 def compare_runs(a: Sequence[float], b: Sequence[float], *, paired: bool = True) -> Comparison:
     """Whether the students of set A are better than those of set B: difference, 95 % interval and p value.
 

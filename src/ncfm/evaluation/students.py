@@ -22,7 +22,7 @@ from ncfm.data.one_class import check_one_class
 from ncfm.data.pixels import MOST_NORMALISED
 from ncfm.evaluation.classification import confusion_matrix, expected_calibration_error, per_class_accuracy
 from ncfm.evaluation.protocols import Protocol
-from ncfm.evaluation.statistics import interval
+from ncfm.evaluation.statistics import accuracy_interval, interval
 from ncfm.evaluation.student_cache import Student, StudentCache
 from ncfm.networks.registry import create_network, on_device
 from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
@@ -55,8 +55,8 @@ class EvaluationResult:
 
     @property
     def interval(self) -> Interval:
-        """Mean, standard deviation and 95 % t interval of the last-epoch accuracies."""
-        return interval(self.accuracies)
+        """Mean, standard deviation and 95 % interval of the last-epoch accuracies, see `accuracy_interval`."""
+        return accuracy_interval(self.accuracies)
 
     @property
     def accuracy_mean(self) -> float:

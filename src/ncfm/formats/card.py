@@ -16,7 +16,9 @@ from ncfm.data.channels import in_words
 from ncfm.data.named import NAMED_SETS, SUBSETS
 from ncfm.formats.content import Content
 from ncfm.results.formatting import interval_of, mean_of
+from ncfm.synthetic.addresses import SET_FOLDER
 from ncfm.synthetic.counts import in_short
+from ncfm.training.teacher_accuracy import teachers_in_words
 
 _IMAGENET = "ImageNet's terms of access allow non-commercial research and education only."
 _CIFAR = (
@@ -137,7 +139,9 @@ def _loading(content: Content) -> str:
     return (
         "```python\nfrom datasets import load_dataset\n\n"
         f'data = load_dataset("{place}", split="train")\nimage, label = data[0]["image"], data[0]["label"]\n```\n\n'
-        f'Images are 8-bit, class by class; `data.features["label"].names` are the classes.{soft}'
+        f'Images are 8-bit, class by class; `data.features["label"].names` are the classes.{soft}\n\n'
+        f'`ncfm.load("{f"hf:{place}" if content.repository else place}")` reads the set itself from '
+        f"`{SET_FOLDER}/`: the stored images, how they are decoded, and its scores."
     )
 
 
@@ -156,10 +160,18 @@ def _origin(content: Content, data: str) -> Iterable[tuple[str, str]]:
     yield "decoding", decoding
     yield "mean of the training split", ", ".join(f"{v:.4f}" for v in statistics.mean)
     yield "standard deviation of the training split", ", ".join(f"{v:.4f}" for v in statistics.std)
+    yield from _teachers(facts)
     yield "seed", escape(facts.get("config", {}).get("seed", "not recorded"))
     yield "command", escape(facts.get("command", "not recorded"))
     yield "commit of ncfm", escape(facts.get("code", "not recorded"))
     yield "exported by", f"ncfm {__version__}"
+
+
+def _teachers(facts: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """The accuracy of the teachers, if the set records it."""
+    found = facts.get("teacher_accuracies")
+    if isinstance(found, list) and found:
+        yield "teachers", teachers_in_words(found)
 
 
 def _scores(scores: Sequence[Mapping[str, Any]], data: str) -> str:

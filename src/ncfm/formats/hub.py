@@ -1,12 +1,15 @@
-"""Upload of an exported folder to the Hugging Face hub: only on request, with the user's own token."""
+"""Upload of a set to the Hugging Face hub: only on request, with the user's own token."""
 
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
 from ncfm._utils.checks import InputError, RunError
+from ncfm.formats.writing import export
+from ncfm.synthetic.synthetic_set import SyntheticSet
 
 
 class HubApi(Protocol):
@@ -46,15 +49,45 @@ def hub_api() -> HubApi:
     return api
 
 
-def push(folder: Path, repository: str, api: HubApi) -> str:
-    """Upload a folder that `write_hf` filled; a new repository is private. Returns its address.
+def push_to_hub(
+    synthetic: SyntheticSet | str | Path, repository: str, *, private: bool = True, stored: bool = False
+) -> str:
+    """Upload a set to the Hugging Face hub, from where ``ncfm.load("hf:owner/name")`` reads it.
+
+    The repository has the set as `ncfm.save` writes it, the decoded images as a table that the ``datasets`` library and
+    the hub's viewer read, and a card. `ncfm export SET --to hf --out FOLDER` writes the same folder, to look at first.
+
+    Args:
+        synthetic: the set, its folder, or its run folder.
+        repository: ``owner/name``; its files of the same names are replaced.
+        private: whether a new repository is private.
+        stored: have the stored mosaics in the table, in place of decoded images.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        NcfmError: for another form of name, or without a token (``HF_TOKEN`` or ``hf auth login``).
+        RunError: if the hub rejects it.
+
+    >>> push_to_hub("runs/cifar10-ipc10", "owner/cifar10-distilled")  # doctest: +SKIP
+    """
+    check_repository(repository)
+    api = hub_api()
+    with tempfile.TemporaryDirectory(prefix="ncfm-hub-") as place:
+        done = export(synthetic, Path(place) / "hf", to="hf", stored=stored, repository=repository)
+        return push(done.path, repository, api, private=private)
+
+
+def push(folder: Path, repository: str, api: HubApi, *, private: bool = True) -> str:
+    """Upload a folder that `write_hf` filled; a new repository is private by default. Returns its address.
 
     Raises:
         RunError: if the hub rejects it.
     """
     check_repository(repository)
     try:
-        api.create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
+        api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
         api.upload_folder(
             repo_id=repository,
             folder_path=str(folder),

@@ -12,6 +12,7 @@ from ncfm.formats.class_names import unique_names
 from ncfm.formats.content import Content
 from ncfm.formats.export_facts import export_facts
 from ncfm.formats.png import png_bytes, write_index
+from ncfm.synthetic.storage import SET_FOLDER, exact_bits, save
 
 FACTS_KEY = b"ncfm"  # in the metadata of the schema: the values of `export_facts`
 DATA_FILE = "data/train-00000-of-00001.parquet"  # the hub's own layout
@@ -50,8 +51,9 @@ def write_parquet(content: Content, path: Path) -> None:
 
 
 def write_hf(content: Content, folder: Path) -> None:
-    """A dataset in the layout of the hub: the table below ``data/``, and a card."""
+    """A dataset in the layout of the hub: the table below ``data/``, a card, and the set itself for `ncfm.load`."""
     (folder / DATA_FILE).parent.mkdir()
     write_parquet(content, folder / DATA_FILE)
+    save(content.synthetic, folder / SET_FOLDER, bits=exact_bits(content.synthetic.images))
     write_text(folder / "README.md", dataset_card(content))
     write_index(content, folder)

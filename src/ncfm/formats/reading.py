@@ -16,13 +16,16 @@ from ncfm.formats.external import WHOLE, External
 from ncfm.formats.label_arrays import Use, read_labels, soft_labels
 from ncfm.formats.normalization import to_pixels
 from ncfm.formats.stored import Stored, read_stored
+from ncfm.synthetic.addresses import is_address
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.storage import has_set, is_run
 
 
 def is_set(path: str | Path) -> bool:
-    """Whether `ncfm.load` reads this path, or says why not: a set or run of ncfm, or a path that does not exist."""
+    """Whether `ncfm.load` reads this path, or says why not: a set or run of ncfm, an address of one, or no path."""
+    if is_address(path):
+        return True
     path = Path(path).expanduser()
     return has_set(path) or not path.exists() or is_run(path)
 

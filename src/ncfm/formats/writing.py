@@ -16,7 +16,7 @@ from ncfm.formats.export_facts import CLASSES_FILE, CLASSES_FORMAT
 from ncfm.formats.outside import outside_format
 from ncfm.formats.parquet import write_hf, write_parquet
 from ncfm.formats.png import write_png
-from ncfm.results.image_grid import save_image_grid
+from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.synthetic.storage import FACTS_FILE, FORMAT, check_bits, load, save
 from ncfm.synthetic.synthetic_set import SyntheticSet
 

@@ -35,7 +35,8 @@ def load() -> ctypes.CDLL | None:
     command = cpp_compiler()
     if command is None:
         print(
-            "ncfm: no C++ compiler found, networks run on PyTorch's operators (slower, same result).", file=sys.stderr
+            "Warning: no C++ compiler found, networks run on PyTorch's operators (slower, same result).",
+            file=sys.stderr,
         )
         return None
     try:
@@ -43,7 +44,8 @@ def load() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError, RunError) as error:
         reason = getattr(error, "stderr", "") or str(error)
         print(
-            f"ncfm: the CPU kernels could not be built, networks run without them (slower): {reason}", file=sys.stderr
+            f"Warning: the CPU kernels could not be built, networks run without them (slower): {reason}",
+            file=sys.stderr,
         )
         return None
     return loops

@@ -23,15 +23,13 @@ def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealComparison
     chart_of_features, features_note = (None, "") if real is None else nearest.feature_map(real)
     verdict, has_copies = ("", False) if real is None else nearest.verdict(run, real)
     animation = pictures.animation_view(run)
-    name = run.path.resolve().name
-    place = name if run.path.is_absolute() else str(run.path)  # without folders of this machine
     return Page(
-        title=name,
+        title=run.name,
         lead=_lead(run),
         accuracy=summary.accuracy_fact(run),
         facts=summary.headline_facts(run),
-        load=f"import ncfm\n\nimages, labels = ncfm.load({json.dumps(place)}).decoded()",
-        evaluate=shlex.join(["ncfm", "evaluate", place, "--runs", "5"]),
+        load=f"import ncfm\n\nimages, labels = ncfm.load({json.dumps(run.place)}).decoded()",
+        evaluate=shlex.join(["ncfm", "evaluate", run.place, "--runs", "5"]),
         rows=rows,
         rows_note=rows_note,
         animation=animation,

@@ -20,6 +20,16 @@ from markupsafe import Markup
 from ncfm.report.charts import Chart
 
 TEMPLATES = Path(__file__).parent / "templates"
+SECTIONS = (
+    ("images", "Images"),
+    ("evolution", "Evolution"),
+    ("curves", "Curves"),
+    ("frequencies", "Frequencies"),
+    ("accuracy", "Accuracy"),
+    ("features", "Features"),
+    ("copies", "Copies"),
+    ("provenance", "Provenance"),
+)
 
 
 class Fact(NamedTuple):
@@ -80,7 +90,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Page:
-    """Content of the report. Empty sections are replaced by the sentence that ``missing`` has for them."""
+    """Content of the report. Empty sections are left out; ``missing`` has the reasons, which stand at the end."""
 
     title: str
     lead: str
@@ -112,6 +122,29 @@ class Page:
     reproduce_command: str = ""  # from the settings
     missing: Mapping[str, str] = field(default_factory=dict)
     written_by: str = ""
+
+    def has(self, section: str) -> bool:
+        """Whether a section has content."""
+        content = {
+            "images": self.rows,
+            "evolution": self.animation,
+            "curves": self.curves,
+            "frequencies": self.frequencies,
+            "accuracy": self.scores,
+            "features": self.map,
+            "copies": self.verdict,
+        }
+        return bool(content.get(section, True))
+
+    @property
+    def sections(self) -> list[tuple[str, str]]:
+        """Anchors and names of the sections that have content."""
+        return [(anchor, name) for anchor, name in SECTIONS if self.has(anchor)]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why sections are left out, each once."""
+        return list(dict.fromkeys(self.missing.values()))
 
 
 def with_code(text: str) -> Markup:

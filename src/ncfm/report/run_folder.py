@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from ncfm.config.schema import RunConfig, dotted, make_config, parse_setting
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import SNAPSHOTS_FOLDER, Snapshot, read_snapshots
-from ncfm.evaluation import interval
+from ncfm.evaluation.statistics import accuracy_interval
 from ncfm.synthetic.storage import CONFIG_FILE, FACTS_FILE, SCORES_FILE, SET_FOLDER, load, no_set, read_scores
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
@@ -58,6 +59,7 @@ class RunFolder:
     """A finished or interrupted run, or a set without its run."""
 
     path: Path
+    address: str = ""  # of a set on the hub or in the gallery, whose path is no name for people
     data: str | None = None
     ipc: int | None = None
     config: RunConfig | None = None
@@ -71,6 +73,16 @@ class RunFolder:
     diagnoses: list[dict[str, Any]] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)  # sentences by section
+
+    @property
+    def name(self) -> str:
+        """The last part of its address or path."""
+        return re.split("[:/]", self.address)[-1] if self.address else self.path.resolve().name
+
+    @property
+    def place(self) -> str:
+        """Its address or path, without folders of this machine."""
+        return self.address or (self.name if self.path.is_absolute() else str(self.path))
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -110,7 +122,7 @@ def open_run(path: Path) -> RunFolder:
     if run.synthetic is not None:  # None for unequal classes
         run.ipc = run.synthetic.ipc if run.synthetic.counts is None else None
     run.config = run.config or _lenient(run, "settings", lambda: make_config(run.stored), None)
-    run.scores = _lenient(run, "accuracy", lambda: read_own_scores(path), [])
+    run.scores = _lenient(run, "accuracy", lambda: read_own_scores(path), []) or _stored_scores(run)
     run.metrics = _lenient(run, "curves", lambda: _with_iterations(read_lines(path / METRICS_FILE)), [])
     run.diagnoses = _lenient(run, "frequencies", lambda: _with_iterations(read_lines(path / DIAGNOSIS_FILE)), [])
     run.snapshots = _lenient(run, "snapshots", lambda: read_snapshots(path), [])
@@ -195,7 +207,16 @@ def _note_missing(run: RunFolder) -> None:
 
 def read_own_scores(path: Path, name: str = "") -> list[Score]:
     """The evaluations of a run folder that have an accuracy."""
-    return [s for s in (_score(name or path.name, entry) for entry in read_scores(path / SCORES_FILE)) if s is not None]
+    return _with_accuracy(name or path.name, read_scores(path / SCORES_FILE))
+
+
+def _stored_scores(run: RunFolder) -> list[Score]:
+    """The evaluations that are stored with a set, which has them also without its run."""
+    return [] if run.synthetic is None else _with_accuracy(run.path.name, run.synthetic.scores)
+
+
+def _with_accuracy(name: str, entries: Sequence[Mapping[str, Any]]) -> list[Score]:
+    return [score for score in (_score(name, entry) for entry in entries) if score is not None]
 
 
 def read_comparison(path: Path) -> list[Score]:
@@ -221,7 +242,7 @@ def read_comparison(path: Path) -> list[Score]:
 def _over_seeds(group: Sequence[Score]) -> Score:
     if len(group) == 1:
         return group[0]
-    spread = interval([score.mean for score in group])
+    spread = accuracy_interval([score.mean for score in group])
     first = group[0]
     return Score(first.name, first.network, first.protocol, spread.mean, spread.std, spread.low, spread.high)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from statistics import fmean
 
 from ncfm._utils.checks import NcfmError
+from ncfm._utils.progress import counted
 from ncfm.config.resolve import resolve_config
 from ncfm.config.schema import dotted
 from ncfm.report.page import Fact
@@ -55,6 +57,11 @@ def headline_facts(run: RunFolder) -> list[Fact]:
     teachers = run.facts.get("teacher_seconds")
     if isinstance(teachers, (int, float)) and teachers > 0:
         found.append(Fact("Time to train teachers", duration(teachers), "once; later runs use the cache"))
+    accuracies = run.facts.get("teacher_accuracies")
+    if isinstance(accuracies, list) and accuracies:
+        reach = f", {percent(min(accuracies))} to {percent(max(accuracies))}" if len(accuracies) > 1 else ""
+        note = f"{counted(len(accuracies), 'teacher')} on the test split{reach}"
+        found.append(Fact("Accuracy of teachers", f"{percent(fmean(accuracies))} %", note))
     memory = run.facts.get("distill_memory_mb")
     if isinstance(memory, (int, float)) and memory > 0:
         found.append(Fact("Memory of iterations", f"{memory:,.0f} MiB", "peak, without data and program"))

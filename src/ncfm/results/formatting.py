@@ -25,7 +25,7 @@ def mean_of(mean: float, std: float, low: float | None) -> str:
 def interval_of(low: float | None, high: float | None) -> str:
     """A 95 % interval of an accuracy in percent; - for none.
 
-    Student's t does not know that an accuracy lies in [0, 1]: what is beyond is cut off.
+    Rows of earlier versions may have ends outside [0, 1], which are cut off.
 
     >>> interval_of(0.653, 0.677), interval_of(-0.12, 0.3), interval_of(None, None)
     ('65.3 to 67.7', '0.0 to 30.0', '-')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 COLORS = ("#1f5fa8", "#c8691c", "#3c8a4e", "#8a4fa3", "#7a7a7a", "#b03a48")
 MARKERS = ("o", "s", "^", "D", "v", "P")  # distinguishable without colours
+NARROW = 5.2  # inches of a figure whose text is readable on a telephone, 390 pixels wide
+TITLE_WIDTH = 52  # characters of a title in a line
+NAME_WIDTH = 22  # characters of a name in a line next to its bar
 COST_RANGE = 4.0  # minimum ratio of the ends of a cost axis: costs under an equal time budget hardly differ
 
 
@@ -46,12 +50,42 @@ def plot_search(found: SearchResult, path: Path, title: str) -> None:
     edge = min(xs) + 0.75 * (max(xs) - min(xs))
     for x, y, name in zip(xs, ys, found.networks, strict=True):  # names near the edge point inwards
         aside, side = (4, "left") if x <= edge else (-4, "right")
-        axis.annotate(name, (x, y), xytext=(aside, 3), textcoords="offset points", fontsize=6, alpha=0.8, ha=side)
+        axis.annotate(name, (x, y), xytext=(aside, 3), textcoords="offset points", fontsize=8, alpha=0.8, ha=side)
     rho = found.correlation.spearman
     axis.set_xlabel("accuracy, trained on the set, %")
     axis.set_ylabel("accuracy, trained on the full split, %")
     axis.legend(loc="lower right")
     _save(figure, path, f"{title}: rank correlation {rho.value:.2f} ({rho.low:.2f} to {rho.high:.2f})")
+
+
+def plot_accuracies(methods: Mapping[str, Interval], path: Path, title: str) -> None:
+    """A bar for each method by its accuracy, the highest first, with its 95 % interval and its value.
+
+    Training on the full split, which is no method of distillation, has another colour.
+    """
+    from matplotlib.figure import Figure
+
+    ordered = sorted(methods.items(), key=lambda item: item[1].mean)  # the last one is drawn on top
+    figure = Figure(figsize=(NARROW, 1.1 + 0.42 * len(ordered)), layout="constrained")
+    axis = figure.subplots()
+    colors = [COLORS[4] if name == "full" else COLORS[0] for name, _ in ordered]
+    axis.barh(range(len(ordered)), [100 * spread.mean for _, spread in ordered], color=colors, height=0.62)
+    for row, (_, spread) in enumerate(ordered):
+        mean, low, high = (100 * value for value in (spread.mean, spread.low, spread.high))
+        end = mean if math.isnan(low) else high
+        if not math.isnan(low):
+            reach = [[mean - low], [high - mean]]
+            axis.errorbar([mean], [row], xerr=reach, color="black", capsize=3, linewidth=1.2)
+        axis.text(end + 1.2, row, f"{mean:.1f}", va="center", fontsize=10)
+    names = [textwrap.fill(name, NAME_WIDTH) for name, _ in ordered]
+    axis.set_yticks(range(len(ordered)), names, parse_math=False)
+    axis.set_xlim(0, 112)  # room for the value of a bar of 100 %
+    axis.set_xticks(range(0, 101, 20))
+    axis.set_xlabel("accuracy on the real test split, % (95 % interval)")
+    axis.grid(True, axis="x", alpha=0.25)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    _save(figure, path, title)
 
 
 class CostPoint(NamedTuple):
@@ -75,7 +109,7 @@ def plot_costs(points: Sequence[CostPoint], path: Path, title: str) -> None:
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure, axes = _figure(columns=2)
+    figure, axes = _figure(rows=2)
     for axis, cost, label in zip(axes, ("seconds", "memory_mb"), ("seconds to distil", "MiB at most"), strict=True):
         for i, point in enumerate(points):
             mean, low, high = (100 * value for value in (point.accuracy.mean, point.accuracy.low, point.accuracy.high))
@@ -100,8 +134,8 @@ def plot_costs(points: Sequence[CostPoint], path: Path, title: str) -> None:
         stretch = max(math.sqrt(COST_RANGE * low / high), 1)
         axis.set_xlim(low / stretch, high * stretch)
         axis.set_xlabel(label)
-    axes[0].set_ylabel("accuracy, %")
-    axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        axis.set_ylabel("accuracy, %")
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=2)
     _save(figure, path, title)
 
 
@@ -111,19 +145,20 @@ NAMED_CLASSES = 30  # maximum of class names on an axis; more classes have numbe
 def plot_diagnosis(entries: Sequence[Mapping[str, Any]], path: Path, title: str, class_names: Sequence[str]) -> None:
     """The learned frequencies of an adversary over the iterations, compared with fixed ones.
 
-    Four panels over the iterations: NCFD and the excess over sampling noise (means over classes, bands from the lowest
-    class to the highest), the modulus of the real characteristic function with the learned bandwidths, and the share of
-    the amplitude. Below them NCFD and the share of the amplitude by class, at the last diagnosis.
+    The first four panels are over the iterations: NCFD and the excess over sampling noise (means over classes, bands
+    from the lowest class to the highest), the modulus of the real characteristic function with the learned
+    bandwidths, and the share of the amplitude. Below them NCFD and the share of the amplitude by class, at the last
+    diagnosis.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 10.5), layout="constrained")
-    axes = figure.subplots(3, 2)
+    figure = Figure(figsize=(NARROW, 15), layout="constrained")
+    axes = figure.subplots(6, 1)
     at = [entry["iteration"] for entry in entries]
     panels = {"discrepancy": "NCFD", "excess": "squared gap over sampling noise"}
     panels |= {"modulus": "modulus of Phi_x", "amplitude_share": "share of the amplitude"}
     kinds = (("learned", "-", COLORS[0], MARKERS[0]), ("fixed", "--", COLORS[1], MARKERS[1]))
-    for axis, (field, label) in zip(axes[:2].flat, panels.items(), strict=True):
+    for axis, (field, label) in zip(axes[:4], panels.items(), strict=True):
         for kind, line, color, _ in kinds:
             values = [entry[f"{kind}.{field}"] for entry in entries]
             axis.plot(at, [sum(v) / len(v) for v in values], line, color=color, label=kind)
@@ -131,10 +166,10 @@ def plot_diagnosis(entries: Sequence[Mapping[str, Any]], path: Path, title: str,
         axis.set_xlabel("iteration")
         axis.set_ylabel(label)
         axis.grid(True, alpha=0.25)
-    axes[0, 0].legend()
-    axes[0, 1].axhline(1.0, color="#7a7a7a", linewidth=1)
-    _plot_bandwidths(axes[1, 0].twinx(), at, [entry["learned.bandwidths"] for entry in entries])
-    for axis, field in zip(axes[2], ("discrepancy", "amplitude_share"), strict=True):
+    axes[0].legend()
+    axes[1].axhline(1.0, color="#7a7a7a", linewidth=1)
+    _plot_bandwidths(axes[2].twinx(), at, [entry["learned.bandwidths"] for entry in entries])
+    for axis, field in zip(axes[4:], ("discrepancy", "amplitude_share"), strict=True):
         for kind, _, color, marker in kinds:
             values = entries[-1][f"{kind}.{field}"]
             axis.plot(range(len(values)), values, marker, color=color, label=kind)
@@ -155,16 +190,16 @@ def _plot_bandwidths(axis: Axes, at: Sequence[int], spectra: Sequence[Sequence[f
     axis.set_ylim(bottom=0)
 
 
-def _figure(columns: int = 1) -> tuple[Figure, list[Axes]]:
+def _figure(rows: int = 1) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure  # slow to import; without pyplot no window system is needed
 
-    figure = Figure(figsize=(7 if columns == 1 else 10, 4.5), layout="constrained")
-    axes = list(figure.subplots(1, columns, sharey=True, squeeze=False)[0])
+    figure = Figure(figsize=(NARROW, 3.6 * rows), layout="constrained")
+    axes = [row[0] for row in figure.subplots(rows, 1, squeeze=False)]
     for axis in axes:
         axis.grid(True, alpha=0.25)
     return figure, axes
 
 
 def _save(figure: Figure, path: Path, title: str) -> None:
-    figure.suptitle(title)
+    figure.suptitle(textwrap.fill(title, TITLE_WIDTH), fontsize=11)
     write_atomically(path, lambda p: figure.savefig(p, dpi=120, format="png"))

@@ -25,6 +25,9 @@ from ncfm._utils.types import Statistics, Whitening
 from ncfm._utils.version import __version__
 from ncfm.data.image_set import to_float, to_uint8
 from ncfm.data.pixels import check_pixels
+from ncfm.synthetic.addresses import FACTS_FILE as FACTS_FILE
+from ncfm.synthetic.addresses import SET_FOLDER as SET_FOLDER
+from ncfm.synthetic.addresses import check_no_address, local_folder
 from ncfm.synthetic.counts import in_use
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
@@ -33,10 +36,10 @@ FORMAT = "ncfm-synthetic-set"
 # The highest that is read; written is the lowest possible: 1 for floats, 2 for 8 bits, 3 for unequal classes.
 FORMAT_VERSION = 3
 BITS = (32, 8)  # per stored value: float32, or one of 256 levels
-IMAGES_FILE, FACTS_FILE = "images.safetensors", "set.json"
+IMAGES_FILE = "images.safetensors"
 WHITENING_FILE = "whitening.safetensors"
 LABELS_FILE = "labels.safetensors"
-SET_FOLDER, SCORES_FILE, CONFIG_FILE = "synthetic", "scores.json", "config.json"  # in a run folder
+SCORES_FILE, CONFIG_FILE = "scores.json", "config.json"  # in a run folder
 
 
 def save(synthetic: SyntheticSet, folder: str | Path, *, bits: int = 32) -> Path:
@@ -57,6 +60,7 @@ def save(synthetic: SyntheticSet, folder: str | Path, *, bits: int = 32) -> Path
     Raises:
         NcfmError: if values are not finite or outside [0, 1], or the folder cannot be written.
     """
+    check_no_address(folder, "upload with ncfm.push_to_hub, or save to a folder")
     folder = Path(folder)
     check_pixels(synthetic.images, "The synthetic images")
     images = (synthetic.images if synthetic.counts is None else synthetic.stored).detach().cpu()
@@ -74,14 +78,22 @@ def save(synthetic: SyntheticSet, folder: str | Path, *, bits: int = 32) -> Path
 
 
 def load(path: str | Path) -> SyntheticSet:
-    """Read a set from its folder, or from the run folder that holds it as ``synthetic/``.
+    """Read a set from its folder, from the run folder that holds it as ``synthetic/``, or from an address.
 
     A set in a run folder gets the scores of the run in addition to those stored with it.
 
+    Args:
+        path: a folder; ``hf:owner/name`` for a set that `ncfm.push_to_hub` uploaded; ``gallery:name`` for one of the
+            gallery, see `ncfm.synthetic.addresses`.
+
     Raises:
-        NcfmError: if there is no set, its run is not finished, it is damaged, or another program wrote it.
+        NcfmError: if there is no set, its run is not finished, it is damaged, or another program wrote it; if an
+            address is unknown or cannot be reached.
+
+    >>> load("gallery:digits-ipc1")
+    SyntheticSet(digits: 10 classes x 1 image, 1 x 8 x 8 px; method ncfm)
     """
-    folder = Path(path).expanduser()
+    folder = local_folder(path)
     if not (folder / FACTS_FILE).is_file() and (folder / SET_FOLDER / FACTS_FILE).is_file():
         folder = folder / SET_FOLDER
     if not (folder / FACTS_FILE).is_file():
@@ -179,6 +191,12 @@ def check_bits(bits: int, possible: Sequence[int]) -> int:
     if bits not in possible:
         raise InputError(f"bits of a pixel must be {' or '.join(map(str, possible))}, got {bits}.")
     return bits
+
+
+def exact_bits(images: Tensor) -> int:
+    """The fewest bits per value that store images (..., c, h, w) in [0, 1] without an error: 8 or 32."""
+    stored = images.detach().cpu()
+    return 8 if torch.equal(to_float(to_uint8(stored)), stored) else 32
 
 
 def _facts(synthetic: SyntheticSet, images: Tensor, bits: int) -> dict[str, Any]:

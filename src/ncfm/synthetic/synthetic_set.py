@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
+from PIL.Image import Image
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -13,11 +14,13 @@ from ncfm._utils.checks import InputError, check_at_least, check_factor
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import normalize
 from ncfm.synthetic.counts import Ipc, as_counts, in_use
+from ncfm.synthetic.display import as_html, show_picture, summary
 from ncfm.synthetic.formation import Formation, Mode, decode, decoded_ipc
+from ncfm.synthetic.image_grid import image_grid
 from ncfm.synthetic.soft_labels import SoftLabels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SyntheticSet:
     """A distilled dataset: a few images per class that replace a whole dataset in training.
 
@@ -176,6 +179,25 @@ class SyntheticSet:
         check_at_least(batch_size, 1, "batch_size")
         data = self.dataset(normalized=normalized, soft=soft)
         return DataLoader(data, batch_size, shuffle=shuffle, generator=generator, **options)
+
+    def __repr__(self) -> str:
+        return f"SyntheticSet({summary(self)})"
+
+    def _repr_html_(self) -> str:
+        """The set in a notebook: its picture and a summary."""
+        return as_html(self)
+
+    def picture(self) -> Image:
+        """A picture of the stored images with the names of their classes; ``picture().save("set.png")`` writes it."""
+        return image_grid(self.images.detach(), self.class_names, counts=self.counts)
+
+    def show(self) -> None:
+        """Show `picture`: in the notebook that runs this, or in the system's viewer of images.
+
+        Raises:
+            NcfmError: if there is neither.
+        """
+        show_picture(self.picture(), self)
 
     @property
     def storage(self) -> float:

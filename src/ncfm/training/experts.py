@@ -69,6 +69,7 @@ class ExpertPool:
         self.shapes = {name: value.shape for name, value in network.named_parameters()}
         self.sizes = [shape.numel() for shape in self.shapes.values()]
         self.seconds = math.fsum(t.seconds for t in trajectories)
+        self.accuracies: tuple[float, ...] = ()  # as those of a `TeacherPool`; experts are not measured
 
     def __len__(self) -> int:
         return len(self.trajectories)

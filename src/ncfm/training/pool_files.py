@@ -150,13 +150,15 @@ def read_pool(folder: Path, images: ImageSet, *, network: str, compute: Compute)
     expected = network_for(images, network, seed=0).state_dict()
     teachers = _read_teachers(folder, facts, expected)
     own = images.statistics
-    return TeacherPool(
+    pool = TeacherPool(
         teachers,
         lambda seed: network_for(images, network, seed=seed),
         statistics=Statistics(facts.mean, facts.std, own.whitening),
         device=compute.device,
         compile_networks=compute.compile_networks,
     )
+    pool.accuracies = facts.accuracies
+    return pool
 
 
 def _check_fit(folder: Path, facts: PoolFacts, images: ImageSet, network: str) -> None:

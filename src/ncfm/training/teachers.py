@@ -96,6 +96,7 @@ class TeacherPool:
         self._trained = [_on(t.trained, device) for t in teachers]
         self._states = [t.states for t in teachers]  # where they are: on the CPU, mapped from files if cached
         self.seconds = sum(t.seconds for t in teachers)
+        self.accuracies: tuple[float, ...] = ()  # on the test split, of each trained teacher; () until measured
         self._make_network = make_network
         self.drawn: Drawn | None = None  # the weights of `blended`; None for those that are of no teacher
         self.blended = _frozen(make_network(0), device)

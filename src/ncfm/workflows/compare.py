@@ -27,13 +27,14 @@ from ncfm.config.schema import RunConfig
 from ncfm.config.selections import Selection
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.checkpoint import has_checkpoint
-from ncfm.evaluation import EvaluationResult, interval
+from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation import Protocol as EvaluationProtocol
+from ncfm.evaluation.statistics import accuracy_interval
 from ncfm.results.files import append_rows
-from ncfm.results.image_grid import save_image_grid
 from ncfm.results.plots import CostPoint
 from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.counts import Ipc, IpcSpec, Spec, checked_spec, counts_for, mean_of
+from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import SCORES_FILE, read_scores
 from ncfm.training.teachers import TeacherPool
@@ -52,6 +53,7 @@ class Scored:
     evaluation: EvaluationResult
     storage: float  # stored images per class, soft labels counted as images
     teacher_seconds: float | None  # training of teachers or experts; None if none are needed
+    teacher_accuracy: float | None = None  # mean of the teachers on the test split; None if there are none
     distill_seconds: float | None = None
     iterations: int | None = None
     distill_memory_mb: float | None = None  # peak of the iterations, in addition to the data and the program
@@ -85,7 +87,7 @@ class Entry:
         over its students."""
         if len(self.scored) == 1:
             return self.first.evaluation.interval
-        return interval([scored.evaluation.accuracy_mean for scored in self.scored])
+        return accuracy_interval([scored.evaluation.accuracy_mean for scored in self.scored])
 
     def median(self, name: str) -> float | None:
         """Of a number of `Scored`, over the seeds; None if it has no value."""
@@ -189,7 +191,7 @@ def choose_methods(methods: Sequence[str], ablations: Sequence[str]) -> dict[str
 CSV_COLUMNS = (
     *("name", "method", "variant", "seed", "accuracy_mean", "accuracy_std", "accuracy_low", "accuracy_high"),
     *("storage", "num_images", "iterations", "distill_seconds", "seconds_per_iteration", "distill_memory_mb"),
-    *("teacher_seconds", "network", "protocol"),
+    *("teacher_seconds", "teacher_accuracy", "network", "protocol"),
 )
 
 
@@ -335,7 +337,7 @@ def _selected(job: _Job, selection: Selection, pools: _Pools, ipc: Spec, teacher
         targets,
         selection.protocol(build_protocol(config, targets), images, config, counts),
         ",".join(filter(None, [selection.variant, named])),
-        {"storage": chosen.storage, "teacher_seconds": None if trained is None else trained.seconds},
+        {"storage": chosen.storage, **_facts_of(trained)},
     )
 
 
@@ -363,10 +365,20 @@ def _distilled(job: _Job, pools: _Pools, ipc: Spec, teachers: TeacherPool | None
         )
     targets = build_targets(config, result.synthetic.soft_labels, teachers)
     facts = {
-        "teacher_seconds": pool.seconds if source.is_trained else None,
+        **_facts_of(pool if source.is_trained else None),
         "distill_seconds": result.seconds,
         "iterations": result.iterations,
         "distill_memory_mb": result.peak_memory_mb,
         "storage": result.synthetic.storage,
     }
     return _Made(result.synthetic.decoded(), targets, build_protocol(config, targets), variant, facts)
+
+
+def _facts_of(pool: Any) -> dict[str, Any]:
+    """Time and accuracy of the networks that a method used; None for none."""
+    if pool is None:
+        return {"teacher_seconds": None}
+    return {
+        "teacher_seconds": pool.seconds,
+        "teacher_accuracy": statistics.fmean(pool.accuracies) if pool.accuracies else None,
+    }

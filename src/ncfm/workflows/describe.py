@@ -9,7 +9,7 @@ from ncfm.config.resolve import Settings
 from ncfm.config.schema import make_config, nest
 from ncfm.data import summary
 from ncfm.data.image_set import ImageSet
-from ncfm.results.image_grid import save_image_grid
+from ncfm.synthetic.image_grid import save_image_grid
 
 
 def describe(

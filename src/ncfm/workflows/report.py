@@ -18,6 +18,7 @@ from ncfm.report.make_page import make_page
 from ncfm.report.page import render
 from ncfm.report.real_data import RealComparison, check_same_data, compare_images
 from ncfm.report.run_folder import RunFolder, Score, open_run, read_comparison, read_own_scores
+from ncfm.synthetic.addresses import check_no_address, is_address, local_folder
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.changed_data import check_data_of_set
 from ncfm.workflows.stages import prepare, train_teachers
@@ -51,7 +52,7 @@ def write_report(
     detection need the real data and a teacher of the run's recipe, which is trained if the cache has none.
 
     Args:
-        run: the folder.
+        run: the folder, or an address of a set such as ``gallery:cifar10-ipc10``, which needs ``out``.
         on: the real data; default: those that the set was distilled from.
         out: HTML file; default ``report.html`` in the folder.
         against: evaluated run folders to compare with, where network and protocol are the same.
@@ -70,9 +71,12 @@ def write_report(
     >>> written = write_report("runs/digits-ipc1", with_data=False)  # doctest: +SKIP
     >>> written.path, written.missing  # doctest: +SKIP
     """
-    folder = Path(run).expanduser()
+    if out is None:
+        check_no_address(run, "give the file of the report with out (--out report.html)")
+    folder = local_folder(run)
     opened = open_run(folder)
-    others = _others(opened, [Path(place).expanduser() for place in against])
+    opened.address = str(run) if is_address(run) else ""
+    others = _others(opened, [local_folder(place) for place in against])
     real = _real(opened, on, with_data, changed_data, settings, device, data_dir, reporter or Silent())
     path = folder / REPORT_FILE if out is None else Path(out).expanduser()
     write_text(path, render(make_page(opened, others, real)))

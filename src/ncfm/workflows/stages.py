@@ -26,13 +26,13 @@ from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
 from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.distillation.control import RunControl
-from ncfm.evaluation import EvaluationResult, StudentCache, interval, students_key
+from ncfm.evaluation import EvaluationResult, StudentCache, students_key
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import evaluate as evaluate_tensors
 from ncfm.networks.registry import is_own
 from ncfm.results.files import Conditions, code_version, command_line, library_versions
-from ncfm.results.image_grid import save_image_grid
 from ncfm.synthetic.counts import Spec, counts_for
+from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import CONFIG_FILE, SET_FOLDER, save, set_scores_aside
 from ncfm.synthetic.synthetic_set import SyntheticSet
@@ -59,8 +59,15 @@ def obtain(source: PoolSource[P], images: ImageSet, config: RunConfig, machine: 
     if not source.is_trained:
         return source.obtain(images, config, machine)
     epochs = source.recipe(config).epochs
-    reporter.begin(source.name, epochs * source.count(config), unit="epoch")
-    networks = source.obtain(images, config, machine, on_epoch=lambda i, epoch: reporter.update(i * epochs + epoch))
+    count = source.count(config)
+
+    def report(index: int, epoch: int) -> None:
+        note = f"{source.name.removesuffix('s')} {index + 1} of {count}" if count > 1 else ""
+        reporter.update(index * epochs + epoch, note)
+
+    reporter.begin(source.name, epochs * count, unit="epoch")
+    networks = source.obtain(images, config, machine, on_epoch=report)
+    source.measure(networks, images)
     reporter.end()
     return networks
 
@@ -124,6 +131,7 @@ def distill_into(
             "variant": (_variant(images, ipc, config, described.get(RAISED_AT, [])) if variant is None else variant),
             "iterations": result.iterations,
             "teacher_seconds": round(pool.seconds, 3),
+            **({"teacher_accuracies": list(pool.accuracies)} if pool.accuracies else {}),
             "distill_seconds": round(result.seconds, 3),
             "distill_memory_mb": round(result.peak_memory_mb, 1),
             "command": command_line(),
@@ -273,7 +281,7 @@ def train_students(
 
 def scores(evaluation: EvaluationResult) -> dict[str, Any]:
     """An evaluation as plain numbers for JSON."""
-    spread = interval(evaluation.accuracies)
+    spread = evaluation.interval
     return {
         "accuracy_mean": spread.mean,
         "accuracy_std": spread.std,
