@@ -8,8 +8,8 @@ import torch
 import ncfm
 from ncfm._utils.checks import InputError
 from ncfm.config.resolve import config_of_set, resolve_config
+from ncfm.training.fit import accuracy
 from ncfm.training.pool_files import FACTS_FILE, read_facts
-from ncfm.workflows import pretrain as workflow
 from tiny import NETWORK, SETTINGS, few
 
 
@@ -37,10 +37,11 @@ def test_the_pool_that_is_returned_is_the_one_in_the_folder(images, tmp_path):
 
 def test_facts_have_the_accuracy_of_the_stored_weights(folder, images):
     pool, facts = ncfm.pretrain(images, settings={"teachers.pool": str(folder)}), read_facts(folder)
-    test = images.test
     for index, stored in enumerate(facts.accuracies):
-        logits = workflow.accuracy(pool.trained(index), test.images, test.labels, statistics=pool.statistics)
-        assert stored == logits
+        assert stored == accuracy(
+            pool.trained(index), images.test.images, images.test.labels, statistics=pool.statistics
+        )
+    assert pool.accuracies == facts.accuracies
     assert facts.seconds == pytest.approx(pool.seconds, abs=2e-3)
 
 
@@ -142,5 +143,6 @@ def test_the_command_writes_a_pool_and_says_how_to_use_it(ncfm_, tmp_path):
     done = ncfm_("pretrain", "digits", "--out", str(out), *settings)
     assert done.code == 0, done.err
     assert f"Distil with them: --set teachers.pool={out}" in done.out
-    assert "MB): accuracy " in done.out
+    assert "1 teacher, " in done.out
+    assert " % on the test split" in done.out
     assert len(read_facts(out).accuracies) == 1

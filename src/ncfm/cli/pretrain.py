@@ -11,7 +11,7 @@ import ncfm
 from ncfm._utils.progress import counted
 from ncfm.cli._completion import recipes
 from ncfm.cli._options import Data, Output, Setup, flatten_options
-from ncfm.cli._output import accuracy, print_json, say
+from ncfm.cli._output import print_json, say
 
 
 @flatten_options
@@ -53,23 +53,9 @@ def command(
     said = teachers_in_words(pool.accuracies) or counted(len(pool), "teacher")  # no accuracy without a test split
     say(f"{said}; trained in {pool.seconds:.0f} s in total.")
     if out is not None:
-        say(f"Wrote {out} ({_written(out)['bytes'] / 1e6:.1f} MB){_accuracy(out)}.", wrap=False)
+        say(f"Wrote {out} ({_written(out)['bytes'] / 1e6:.1f} MB).", wrap=False)
         say(f"Distil with them: --set teachers.pool={out}", wrap=False)
 
 
 def _written(out: Path) -> dict[str, Any]:
-    from ncfm.training.pool_files import read_facts
-
-    return {
-        "out": str(out),
-        "bytes": sum(file.stat().st_size for file in out.iterdir()),
-        "accuracies": list(read_facts(out).accuracies),
-    }
-
-
-def _accuracy(out: Path) -> str:
-    """What the teachers reach on the test split, if the data have one."""
-    from ncfm.evaluation.statistics import interval
-
-    found = _written(out)["accuracies"]
-    return f": accuracy {accuracy(interval(found))} % on the test split" if found else ""
+    return {"out": str(out), "bytes": sum(file.stat().st_size for file in out.iterdir())}

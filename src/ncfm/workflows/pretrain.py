@@ -16,9 +16,9 @@ from ncfm.config.teacher_pools import DETERMINING
 from ncfm.data.image_set import ImageSet
 from ncfm.formats.teacher_card import teacher_card
 from ncfm.results.files import code_version, command_line, library_versions
-from ncfm.training.fit import accuracy
-from ncfm.training.pool_files import PoolFacts, in_16_bits, read_pool, write_teachers
-from ncfm.training.teachers import Teacher, TeacherPool, network_for
+from ncfm.training.pool_files import PoolFacts, in_16_bits, read_facts, read_pool, write_teachers
+from ncfm.training.teacher_accuracy import teacher_accuracies
+from ncfm.training.teachers import TeacherPool, network_for
 from ncfm.workflows.stages import prepare, train_teachers
 
 CARD_FILE = "README.md"
@@ -57,7 +57,9 @@ def pretrain(
     if out is None:
         return pool
     machine.ranks.on_main_process(lambda: write_pool(Path(out), pool, images, config, machine))
-    return read_pool(Path(out), images, network=config.teachers.network, compute=machine)
+    written = read_pool(Path(out), images, network=config.teachers.network, compute=machine)
+    written.accuracies = read_facts(Path(out)).accuracies
+    return written
 
 
 def _check_out(out: Path, config: RunConfig) -> None:
@@ -75,6 +77,12 @@ def write_pool(out: Path, pool: TeacherPool, images: ImageSet, config: RunConfig
         RunError: if the folder cannot be written.
     """
     teachers = in_16_bits(pool)
+    stored = TeacherPool(
+        teachers,
+        lambda seed: network_for(images, config.teachers.network, seed=seed),
+        statistics=pool.statistics,
+        device=machine.device,
+    )
     facts = PoolFacts(
         data=images.name,
         fingerprint=images.fingerprint,
@@ -86,7 +94,7 @@ def write_pool(out: Path, pool: TeacherPool, images: ImageSet, config: RunConfig
         whitened=images.whitened,
         training={key: getattr(config.teachers, key) for key in DETERMINING} | {"seed": teachers_seed(config)},
         seconds=round(pool.seconds, 3),
-        accuracies=accuracies_on_test(teachers, pool, images, config),
+        accuracies=teacher_accuracies(stored, images),
         provenance={
             "command": command_line(),
             "code": code_version(),
@@ -101,17 +109,3 @@ def write_pool(out: Path, pool: TeacherPool, images: ImageSet, config: RunConfig
         write_text(folder / CARD_FILE, teacher_card(facts, sum(p.stat().st_size for p in folder.iterdir())))
 
     write_folder(out, fill)
-
-
-def accuracies_on_test(
-    teachers: list[Teacher], pool: TeacherPool, images: ImageSet, config: RunConfig
-) -> tuple[float, ...]:
-    """Accuracy of every teacher on the test split, with the given weights; nothing if the data have none."""
-    if images.test is None:
-        return ()
-    network = network_for(images, config.teachers.network, seed=0).to(next(pool.whole.parameters()).device)
-    found = []
-    for teacher in teachers:
-        network.load_state_dict(teacher.trained)
-        found.append(accuracy(network, images.test.images, images.test.labels, statistics=pool.statistics))
-    return tuple(found)
