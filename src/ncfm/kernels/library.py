@@ -1,4 +1,4 @@
-"""Compilation and loading of the loops in `cpu.cpp`."""
+"""Compilation and loading of the loops in `cpu/`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ncfm._utils.checks import RunError
 from ncfm._utils.device import cpp_compiler
 from ncfm._utils.files import cache_dir, write_atomically
 
-SOURCE = Path(__file__).with_name("cpu.cpp")
+SOURCES = Path(__file__).with_name("cpu")  # loops.cpp and its headers
 # -O3 contracts a * b + c by itself; flags that reorder sums (-ffast-math) are not allowed.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared", "-w")
 SECONDS_TO_BUILD = 120
@@ -64,9 +64,10 @@ def available() -> bool:
 
 
 def _built(command: list[str]) -> Path:
-    """Path of the library for this source, compiler and processor; built if it does not exist."""
+    """Path of the library for these sources, this compiler and processor; built if it does not exist."""
     version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    parts = (SOURCE.read_text(encoding="utf-8"), *FLAGS, *command, version, platform.machine(), _processor())
+    sources = [path.read_text(encoding="utf-8") for path in sorted(SOURCES.iterdir()) if path.suffix in (".h", ".cpp")]
+    parts = (*sources, *FLAGS, *command, version, platform.machine(), _processor())
     path = cache_dir() / "kernels" / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.so"
     if not path.exists():
         write_atomically(path, lambda temporary: _compile(command, temporary))
@@ -75,7 +76,7 @@ def _built(command: list[str]) -> Path:
 
 def _compile(command: list[str], output: Path) -> None:
     subprocess.run(
-        [*command, *FLAGS, str(SOURCE), "-o", str(output)],
+        [*command, *FLAGS, str(SOURCES / "loops.cpp"), "-o", str(output)],
         capture_output=True,
         text=True,
         check=True,

@@ -1,0 +1,63 @@
+// Registers, panels of channels, and memory: what all loops are written with.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <type_traits>
+
+// Floats of a register, and rows of a matrix product whose sums fit into the registers with two vectors each. Machines
+// with AVX-512 have 32 registers of 16 floats; with AVX2 16 of 8. Elsewhere the compiler makes 8 of what there is.
+#ifdef __AVX512F__
+static const int64_t LANES = 16, ROWS = 12;
+#else
+static const int64_t LANES = 8, ROWS = 6;
+#endif
+static const int64_t HALF = 8;  // channels are a multiple of this: a last panel of 16 may be half full
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+
+// Loops over registers: unrolled early, so that no sum goes through memory.
+#define UNROLL _Pragma("GCC unroll 16")
+
+// The first WIDTH lanes; the others are zero.
+template <int64_t WIDTH = LANES>
+static inline vec load(const float *p) {
+    vec v = {};
+    std::memcpy(&v, p, sizeof(float) * WIDTH);
+    return v;
+}
+
+template <int64_t WIDTH = LANES>
+static inline void store(float *p, vec v) {
+    std::memcpy(p, &v, sizeof(float) * WIDTH);
+}
+
+static inline int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
+
+// Call body(width, at) for each panel of channels. The width, LANES or for a last half panel HALF, is a constant to the
+// compiler.
+template <typename Body>
+static inline void each_panel(int64_t channels, Body body) {
+    int64_t at = 0;
+    for (; at + LANES <= channels; at += LANES) body(std::integral_constant<int64_t, LANES>(), at);
+    if (at < channels) body(std::integral_constant<int64_t, HALF>(), at);
+}
+
+// An array whose vectors do not cross cache lines. It is not filled: to write memory twice takes time.
+template <typename T>
+struct Buffer {
+    T *data;
+
+    explicit Buffer(int64_t size) : data(static_cast<T *>(std::aligned_alloc(64, parts(size * sizeof(T), 64) * 64))) {
+        if (size && !data) throw std::bad_alloc();
+    }
+    ~Buffer() { std::free(data); }
+    Buffer(const Buffer &) = delete;
+    Buffer &operator=(const Buffer &) = delete;
+
+    operator T *() const { return data; }
+};
