@@ -194,9 +194,7 @@ def test_same_bits_twice():
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-@needs_kernels
-@pytest.mark.parametrize("shape", [(7, 16, 16, 3, 24), (37, 16, 16, 16, 24), (67, 4, 4, 24, 16), (3, 9, 13, 40, 8)])
-def test_the_same_bits_for_any_number_of_threads(shape):
+def assert_same_bits_for_any_number_of_threads(shape):
     tensors = problem(*shape)
     before = torch.get_num_threads()
     outcomes = []
@@ -207,6 +205,51 @@ def test_the_same_bits_for_any_number_of_threads(shape):
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for other in outcomes[1:] for a, b in zip(outcomes[0], other, strict=True))
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", [(7, 16, 16, 3, 24), (37, 16, 16, 16, 24), (67, 4, 4, 24, 16), (3, 9, 13, 40, 8)])
+def test_the_same_bits_for_any_number_of_threads(shape):
+    assert_same_bits_for_any_number_of_threads(shape)
+
+
+@pytest.fixture
+def in_bfloat16():
+    if not kernels.multiplies_in(torch.bfloat16):
+        pytest.skip("no products of bfloat16 numbers here")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        yield
+
+
+BFLOAT16_ERRORS = (8e-3, 2e-2, 2e-2, 2e-2, 2e-2)  # of the output, and of the gradients of x, weight, gamma and beta
+
+
+@pytest.mark.parametrize("shape", [*SHAPES[4:], (5, 6, 6, 16, 40)])
+def test_bfloat16_products_are_within_their_rounding(shape, in_bfloat16):
+    x, weight, bias, gamma, beta = problem(*shape)
+    # With a large beta the rectifier lets everything pass: near 0 its gradient would jump with the rounding.
+    tensors = [x, weight, bias, gamma, beta + 20]
+    found = values_and_gradients(kernels.block, tensors, torch.float32)
+    expected = values_and_gradients(reference_block, tensors, torch.float64)
+    scale = [expected[0].std() / expected[0].norm() * expected[0].numel() ** 0.5, 1, 1, 1, 1]
+    del found[3], expected[3]  # the bias
+    for a, b, part, tolerance in zip(found, expected, scale, BFLOAT16_ERRORS, strict=True):
+        assert (a.double() - b).norm() / b.norm() < tolerance * part
+    assert any((a.double() - b).norm() / b.norm() > 1e-4 for a, b in zip(found, expected, strict=True))
+
+
+def test_bfloat16_errs_at_most_three_times_as_much_as_direct_convolution(in_bfloat16):
+    tensors = problem(8, 16, 16, 128, 128)
+    expected = values_and_gradients(reference_block, tensors, torch.float64)
+    direct = values_and_gradients(reference_block, tensors, torch.float32)  # in the autocast
+    found = values_and_gradients(kernels.block, tensors, torch.float32)
+    for i, (a, b, c) in enumerate(zip(found, direct, expected, strict=True)):
+        assert i == 3 or (a.double() - c).norm() < 3 * (b.double() - c).norm()
+
+
+@pytest.mark.parametrize("shape", [(37, 16, 16, 16, 24), (67, 4, 4, 24, 16), (3, 9, 13, 40, 8)])
+def test_bfloat16_gives_the_same_bits_for_any_number_of_threads(shape, in_bfloat16):
+    assert_same_bits_for_any_number_of_threads(shape)
 
 
 @needs_kernels
@@ -229,6 +272,9 @@ def test_where_they_serve():
     assert not kernels.usable(torch.zeros(2, 16, 8, 8, device="meta"), 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not kernels.usable(x, 8)
+        assert kernels.block_usable(x, 8) == kernels.multiplies_in(torch.bfloat16)
+    assert kernels.multiplies_in(torch.float32)
+    assert not kernels.multiplies_in(torch.float16)
     assert kernels.block_usable(x, 8)
     with kernels.differentiated_twice():
         assert kernels.usable(x, 8)

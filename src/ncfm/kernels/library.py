@@ -16,8 +16,19 @@ from ncfm._utils.device import cpp_compiler
 from ncfm._utils.files import cache_dir, write_atomically
 
 SOURCES = Path(__file__).with_name("cpu")  # loops.cpp and its headers
-# -O3 contracts a * b + c by itself; flags that reorder sums (-ffast-math) are not allowed.
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared", "-w")
+# -O3 contracts a * b + c by itself; flags that reorder sums (-ffast-math) are not allowed. Predictive commoning keeps
+# pixels for the next step of a loop in registers that the sums need.
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-predictive-commoning",
+    "-fopenmp",
+    "-fPIC",
+    "-shared",
+    "-w",
+)
 SECONDS_TO_BUILD = 120
 
 
@@ -61,6 +72,12 @@ def enable(on: bool) -> None:
 def available() -> bool:
     """Whether the compiled loops are switched on and available, building them if needed."""
     return _enabled and load() is not None
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the compiled loops have products of bfloat16 numbers (with AVX512-BF16)."""
+    loops = load() if _enabled else None
+    return loops is not None and bool(loops.multiplies_bfloat16())
 
 
 def _built(command: list[str]) -> Path:

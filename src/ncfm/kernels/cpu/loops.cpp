@@ -14,17 +14,19 @@
 #include "thin.h"
 #include "winograd.h"
 
-static Filters<float> filters_of(const float *weight, Sizes s) {
-    return Filters<float>(weight, s.c, s.k, 9, 9 * s.c);
+template <typename T = float>
+static Filters<T> filters_of(const float *weight, Sizes s) {
+    return Filters<T>(weight, s.c, s.k, 9, 9 * s.c);
 }
 
-static Filters<float> swapped_filters_of(const float *weight, Sizes s) {
-    return Filters<float>(weight, s.k, s.c, 9 * s.c, 9);
+template <typename T = float>
+static Filters<T> swapped_filters_of(const float *weight, Sizes s) {
+    return Filters<T>(weight, s.k, s.c, 9 * s.c, 9);
 }
 
 extern "C" {
 
-// ---- Many channels, by tiles ---------------------------------------------------------------------------------------
+// ---- Many channels, by tiles ----------------------------------------------------------------------------------------
 
 void winograd_convolve(const float *x, const float *weight, float *y, int64_t n, int64_t h, int64_t w, int64_t c,
                        int64_t k) {
@@ -32,7 +34,7 @@ void winograd_convolve(const float *x, const float *weight, float *y, int64_t n,
     const Filters<float> filters = filters_of(weight, s);
 #pragma omp parallel
     {
-        Workspace<float> space(c);
+        Workspace<Float32> space(c);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < n; i += s.images())
             by_tiles<false>(x + i * s.area() * c, filters, y + i * s.area() * k, std::min(s.images(), n - i), s, space);
@@ -46,7 +48,7 @@ void winograd_to_input(const float *g, const float *weight, float *dx, int64_t n
     const Filters<float> filters = swapped_filters_of(weight, s);
 #pragma omp parallel
     {
-        Workspace<float> space(k);
+        Workspace<Float32> space(k);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < n; i += s.images())
             by_tiles<true>(g + i * s.area() * k, filters, dx + i * s.area() * c, std::min(s.images(), n - i),
@@ -66,63 +68,77 @@ void winograd_to_weight(const float *x, const float *g, float *dw, int64_t n, in
 // The convolution, instance norm, ReLU and pooling: out[n][h/2][w/2][k], mean and rstd [n][k]; the convolution's output
 // is kept in y unless that is null.
 void winograd_block(const float *x, const float *weight, const float *gamma, const float *beta, float *y, float *out,
-                    float *mean, float *rstd, int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, float eps) {
+                    float *mean, float *rstd, int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, float eps,
+                    int64_t bfloat16) {
     const Sizes s = {h, w, c, k};
     const int64_t pooled = (h / 2) * (w / 2);
-    const Filters<float> filters = filters_of(weight, s);
+    with_products(bfloat16, [&](auto kind) {
+        using Kind = decltype(kind);
+        const auto filters = filters_of<typename Kind::Packed>(weight, s);
 #pragma omp parallel
-    {
-        Workspace<float> space(c);
-        Buffer<float> own(y ? 0 : s.images() * s.area() * k);
+        {
+            Workspace<Kind> space(c);
+            Buffer<float> own(y ? 0 : s.images() * s.area() * k);
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < n; i += s.images()) {
-            const int64_t images = std::min(s.images(), n - i);
-            float *between = y ? y + i * s.area() * k : own.data;
-            by_tiles<false>(x + i * s.area() * c, filters, between, images, s, space);
-            for (int64_t j = i; j < i + images; j++)
-                norm_relu_pool({between + (j - i) * s.area() * k, k, h, w}, k, {gamma, beta, mean + j * k, rstd + j * k},
-                               eps, out + j * pooled * k, k);
+            for (int64_t i = 0; i < n; i += s.images()) {
+                const int64_t images = std::min(s.images(), n - i);
+                float *between = y ? y + i * s.area() * k : own.data;
+                by_tiles<false>(x + i * s.area() * c, filters, between, images, s, space);
+                for (int64_t j = i; j < i + images; j++)
+                    norm_relu_pool({between + (j - i) * s.area() * k, k, h, w}, k,
+                                   {gamma, beta, mean + j * k, rstd + j * k}, eps, out + j * pooled * k, k);
+            }
         }
-    }
+    });
 }
 
 // Gradients of winograd_block for g[n][h/2][w/2][k]: of its input (dx) and of the weight (dw), null if not wanted, and
 // by image of gamma and beta, [n][k].
 void winograd_block_backward(const float *g, const float *x, const float *y, const float *weight, const float *gamma,
                              const float *beta, float *mean, float *rstd, float *dx, float *dw, float *dgamma,
-                             float *dbeta, int64_t n, int64_t h, int64_t w, int64_t c, int64_t k) {
+                             float *dbeta, int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, int64_t bfloat16) {
     const Sizes s = {h, w, c, k};
     const int64_t pooled = (h / 2) * (w / 2), threads = omp_get_max_threads();
-    // Images taken at a time: the tiles that a weight's gradient holds, an even number.
-    const int64_t step = threads * std::max<int64_t>(HELD * BLOCK / s.tiles(), 1) * 2;
-    const Filters<float> filters = swapped_filters_of(weight, s);
-    std::optional<WeightGradient<float>> gradient;
-    if (dw) gradient.emplace(s, threads);
-    Buffer<float> dy(std::min(step, n) * s.area() * k);
+    const int64_t step = 4 * threads * s.images();  // images whose dy is in memory, or in the last-level cache
+    with_products(bfloat16, [&](auto kind) {
+        using Kind = decltype(kind);
+        const auto filters = swapped_filters_of<typename Kind::Packed>(weight, s);
+        std::optional<WeightGradient<typename Kind::Packed>> gradient;
+        if (dw) gradient.emplace(s, threads);
+        Buffer<float> dy(std::min(step, n) * s.area() * k);
 #pragma omp parallel
-    {
-        Workspace<float> space(k);
-        for (int64_t first = 0; first < n; first += step) {
-            const int64_t last = std::min(first + step, n);
+        {
+            Workspace<Kind> space(k);
+            for (int64_t first = 0; first < n; first += step) {
+                const int64_t last = std::min(first + step, n);
 #pragma omp for schedule(static)
-            for (int64_t i = first; i < last; i += s.images()) {
-                const int64_t images = std::min(s.images(), last - i);
-                float *between = dy + (i - first) * s.area() * k;
-                for (int64_t j = i; j < i + images; j++)
-                    norm_relu_pool_backward(g + j * pooled * k, k, {y + j * s.area() * k, k, h, w}, k,
-                                            {gamma, beta, mean + j * k, rstd + j * k},
-                                            between + (j - i) * s.area() * k, k, dgamma + j * k, dbeta + j * k);
-                if (dx) by_tiles<true>(between, filters, dx + i * s.area() * c, images, s.swapped(), space);
+                for (int64_t i = first; i < last; i += s.images()) {
+                    const int64_t images = std::min(s.images(), last - i);
+                    float *between = dy + (i - first) * s.area() * k;
+                    for (int64_t j = i; j < i + images; j++)
+                        norm_relu_pool_backward(g + j * pooled * k, k, {y + j * s.area() * k, k, h, w}, k,
+                                                {gamma, beta, mean + j * k, rstd + j * k},
+                                                between + (j - i) * s.area() * k, k, dgamma + j * k, dbeta + j * k);
+                    if (dx) by_tiles<true>(between, filters, dx + i * s.area() * c, images, s.swapped(), space);
+                }
+                if (dw) gradient->add(x + first * s.area() * c, dy, last - first);
             }
-            if (dw) gradient->add(x + first * s.area() * c, dy, last - first);
         }
-    }
-    if (dw) gradient->finish(dw);
+        if (dw) gradient->finish(dw);
+    });
 }
 
-// ---- Few channels, directly ----------------------------------------------------------------------------------------
+// Whether the argument bfloat16 makes a difference.
+int64_t multiplies_bfloat16() {
+    bool found = false;
+    with_products(true, [&](auto kind) { found = sizeof(typename decltype(kind)::Rows) == 2; });
+    return found;
+}
 
-void thin_convolve(const float *x, const float *weight, float *y, int64_t n, int64_t h, int64_t w, int64_t c, int64_t k) {
+// ---- Few channels, directly -----------------------------------------------------------------------------------------
+
+void thin_convolve(const float *x, const float *weight, float *y, int64_t n, int64_t h, int64_t w, int64_t c,
+                   int64_t k) {
     const ThinSizes s = {h, w, c, k};
     const ThinFilters filters(weight, s);
 #pragma omp parallel
@@ -141,7 +157,8 @@ void thin_convolve(const float *x, const float *weight, float *y, int64_t n, int
     }
 }
 
-void thin_to_input(const float *g, const float *weight, float *dx, int64_t n, int64_t h, int64_t w, int64_t c, int64_t k) {
+void thin_to_input(const float *g, const float *weight, float *dx, int64_t n, int64_t h, int64_t w, int64_t c,
+                   int64_t k) {
     const ThinSizes s = {h, w, c, k};
     const ThinFilters filters(weight, s);
 #pragma omp parallel
@@ -184,7 +201,7 @@ void thin_to_weight(const float *x, const float *g, float *dw, int64_t n, int64_
 
 // As winograd_block; a slice of the convolution's output is made at a time, and none are kept.
 void thin_block(const float *x, const float *weight, const float *gamma, const float *beta, const float *, float *out,
-                float *mean, float *rstd, int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, float eps) {
+                float *mean, float *rstd, int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, float eps, int64_t) {
     const ThinSizes s = {h, w, c, k};
     const int64_t pooled = (h / 2) * (w / 2);
     const ThinFilters filters(weight, s);
@@ -199,7 +216,8 @@ void thin_block(const float *x, const float *weight, const float *gamma, const f
             for (int64_t at = 0; at < k; at += SLICE) {
                 const Slice slice(at, k);
                 thin_convolve_slice(image, filters, slice, y);
-                norm_relu_pool({y, slice.stride, h, w}, slice.channels, norm.from(at), eps, out + i * pooled * k + at, k);
+                norm_relu_pool({y, slice.stride, h, w}, slice.channels, norm.from(at), eps, out + i * pooled * k + at,
+                               k);
             }
         }
     }
@@ -207,8 +225,8 @@ void thin_block(const float *x, const float *weight, const float *gamma, const f
 
 // As winograd_block_backward; the convolution's output is made again.
 void thin_block_backward(const float *g, const float *x, const float *, const float *weight, const float *gamma,
-                         const float *beta, float *mean, float *rstd, float *dx, float *dw, float *dgamma, float *dbeta, int64_t n,
-                         int64_t h, int64_t w, int64_t c, int64_t k) {
+                         const float *beta, float *mean, float *rstd, float *dx, float *dw, float *dgamma, float *dbeta,
+                         int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, int64_t) {
     const ThinSizes s = {h, w, c, k};
     const int64_t pooled = (h / 2) * (w / 2), width = whole(k);
     const ThinFilters filters(weight, s);

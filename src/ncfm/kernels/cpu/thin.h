@@ -1,5 +1,5 @@
-// Convolution 3x3 of few channels (a first layer), too thin for tiles: directly, for one image and a slice of its output
-// channels at a time.
+// Convolution 3x3 of few channels (a first layer), too thin for tiles: directly, for one image and a slice of its
+// output channels at a time.
 //
 // Taps are in the order (row, column, channel), so that those of a row are consecutive in an image with a border.
 
@@ -53,7 +53,7 @@ struct ThinFilters {
     }
 };
 
-// ---- Inner loops: products of scalars and vectors, COUNT x VECS sums in registers ---------------------------------------
+// ---- Inner loops: products of scalars and vectors, COUNT x VECS sums in registers -----------------------------------
 
 // out[p][VECS] = sum over taps of pixel times filter, for COUNT neighbouring pixels p of C channels.
 template <int C, int VECS, int COUNT>
@@ -61,13 +61,15 @@ static inline void thin_pixels(const float *corner, int64_t line, int64_t channe
                                float *out, int64_t stride) {
     const int64_t c = C ? C : channels;  // known to the compiler for grey and RGB
     vec sum[COUNT][VECS] = {};
-    for (int64_t i = 0; i < 3; i++)
-        for (int64_t tap = 0; tap < 3 * c; tap++, f += width) {
+    for (int64_t i = 0; i < 3; i++, corner += line) {
+        const float *pixel = corner;
+        for (int64_t tap = 0; tap < 3 * c; tap++, pixel++, f += width) {
             vec filter[VECS];
             UNROLL for (int v = 0; v < VECS; v++) filter[v] = load(f + v * LANES);
             UNROLL for (int p = 0; p < COUNT; p++)
-                UNROLL for (int v = 0; v < VECS; v++) sum[p][v] += corner[i * line + tap + p * c] * filter[v];
+                UNROLL for (int v = 0; v < VECS; v++) sum[p][v] += pixel[p * c] * filter[v];
         }
+    }
     UNROLL for (int p = 0; p < COUNT; p++)
         UNROLL for (int v = 0; v < VECS; v++) store(out + p * stride + v * LANES, sum[p][v]);
 }
@@ -105,19 +107,12 @@ static inline void thin_spread(const float *g, int64_t stride, int64_t channels,
         UNROLL for (int v = 0; v < VECS; v++) store(out + p * taps + v * LANES, sum[p][v]);
 }
 
-// Call body(count) with a number up to ROWS as a constant.
-template <int64_t COUNT = ROWS, typename Body>
-static inline void with_count(int64_t count, Body body) {
-    if (count == COUNT) return body(std::integral_constant<int64_t, COUNT>());
-    if constexpr (COUNT > 1) with_count<COUNT - 1>(count, body);
-}
-
 // Call body(count, first) for even parts of some rows that fit into the registers; the count is a constant.
 template <typename Body>
 static inline void each_part(int64_t rows, Body body) {
     for (int64_t first = 0, left = parts(rows, ROWS); left > 0; left--) {
         const int64_t count = parts(rows - first, left);
-        with_count(count, [&](auto known) { body(known, first); });
+        with_count<ROWS>(count, [&](auto known) { body(known, first); });
         first += count;
     }
 }
@@ -130,7 +125,7 @@ static inline void each_pair(int64_t width, Body body) {
     if (at < width) body(std::integral_constant<int, 1>(), at);
 }
 
-// ---- A slice of an image's output channels, or of their gradients: y[pixels][stride] ------------------------------------
+// ---- A slice of an image's output channels, or of their gradients: y[pixels][stride] --------------------------------
 
 struct Slice {
     int64_t at, channels, stride;  // the first, how many, and these in whole panels

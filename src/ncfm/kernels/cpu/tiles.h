@@ -1,8 +1,8 @@
 // Winograd F(4x4, 3x3): the maps between a tile of an image and its 36 positions.
 //
 // y = A^T [(G g G^T) . (B^T d B)] A for the 6x6 span d around a tile of 4x4 outputs and a 3x3 filter g. The polynomial
-// behind it is evaluated at 0, a, -a, b, -b and infinity. With a = 2/3, b = 3/2 rounding is amplified half as much as at
-// the usual 1 and 2, and a b = 1 saves multiplications.
+// behind it is evaluated at 0, a, -a, b, -b and infinity. With a = 2/3, b = 3/2 rounding is amplified half as much as
+// at the usual 1 and 2, and a b = 1 saves multiplications.
 
 #pragma once
 
@@ -13,7 +13,7 @@ static const float A1 = 2.f / 3, A2 = 4.f / 9, A3 = 8.f / 27, B1 = 1.5f, B2 = 2.
 static const float AB = A2 + B2;
 static const float GA = 1 / (2 * A2 * (A2 - B2)), GB = 1 / (2 * B2 * (B2 - A2));
 
-// ---- The one-dimensional transforms and their transposes -----------------------------------------------------------
+// ---- The one-dimensional transforms and their transposes ------------------------------------------------------------
 //
 // Each yields its elements in pairs that share terms: out[ROWS[pair][0]] and out[ROWS[pair][1]].
 
@@ -120,8 +120,8 @@ struct FilterTransposed {  // g = G^T u; of the last pair only the first is an e
     }
 };
 
-// T block T^T: `read(i, j)` returns an element of the block, `write(i, j, element)` takes one of the result. Two rows of
-// T block are in registers at a time: all would not fit. What several pairs of rows need is read again.
+// T block T^T: `read(i, j)` returns an element of the block, `write(i, j, element)` takes one of the result. Two rows
+// of T block are in registers at a time: all would not fit. What several pairs of rows need is read again.
 template <typename T, int PAIR = 0, typename Read, typename Write>
 static inline void both_ways(Read read, Write write) {
     vec half[2][T::IN];
@@ -141,7 +141,7 @@ static inline void both_ways(Read read, Write write) {
     if constexpr (2 * (PAIR + 1) < T::OUT) both_ways<T, PAIR + 1>(read, write);
 }
 
-// ---- Tiles and positions -------------------------------------------------------------------------------------------
+// ---- Tiles and positions --------------------------------------------------------------------------------------------
 
 static inline int64_t tiles_per(int64_t pixels) { return parts(pixels, TILE); }
 
@@ -156,13 +156,17 @@ struct Positions {
     int64_t stride() const { return tiles * LANES + 64 / (int64_t)sizeof(T); }
     int64_t panel_stride() const { return POSITIONS * stride(); }
     int64_t size() const { return panels * panel_stride(); }
-    T *at(int64_t position, int64_t panel, int64_t tile) const {
-        return data + panel * panel_stride() + position * stride() + tile * LANES;
+    T *at(int64_t position, int64_t panel) const { return data + panel * panel_stride() + position * stride(); }
+
+    // Fill the positions of a tile with zeros.
+    void clear(int64_t tile) const {
+        for (int64_t panel = 0; panel < panels; panel++)
+            for (int64_t p = 0; p < POSITIONS; p++) put_row(at(p, panel), tile, vec{});
     }
 };
 
-// Where the SIDE x SIDE pixels of a tile's output, or with SIDE = SPAN of its input, lie in an image of h x w pixels of c
-// channels. Pixels outside are at `outside`.
+// Where the SIDE x SIDE pixels of a tile's output, or with SIDE = SPAN of its input, lie in an image of h x w pixels of
+// c channels. Pixels outside are at `outside`.
 template <int SIDE, typename Float>
 struct Window {
     Float *at[SIDE][SIDE];
@@ -178,13 +182,13 @@ struct Window {
     }
 };
 
-// ---- The four maps, for the panel of a tile's channels from `channel` on ------------------------------------------------
+// ---- The four maps, for the panel of a tile's channels from `channel` on --------------------------------------------
 
 // v = B^T d B of the span d around a tile.
 template <int64_t WIDTH, typename T>
-static inline void spread(const Window<SPAN, const float> &d, int64_t channel, T *v, int64_t stride) {
+static inline void spread(const Window<SPAN, const float> &d, int64_t channel, T *v, int64_t stride, int64_t tile) {
     both_ways<SpanTransform>([&](int i, int j) { return load<WIDTH>(d.at[i][j] + channel); },
-                             [&](int i, int j, vec to) { store(v + (i * SPAN + j) * stride, to); });
+                             [&](int i, int j, vec to) { put_row(v + (i * SPAN + j) * stride, tile, to); });
 }
 
 // The transpose: B v B^T is added to the span, as neighbouring spans overlap.
@@ -206,7 +210,8 @@ static inline void gather(const float *m, int64_t stride, const Window<TILE, flo
 
 // The transpose: m = A y A^T.
 template <int64_t WIDTH, typename T>
-static inline void gather_transposed(const Window<TILE, const float> &y, int64_t channel, T *m, int64_t stride) {
+static inline void gather_transposed(const Window<TILE, const float> &y, int64_t channel, T *m, int64_t stride,
+                                     int64_t tile) {
     both_ways<ProductTransposed>([&](int i, int j) { return load<WIDTH>(y.at[i][j] + channel); },
-                                 [&](int i, int j, vec to) { store(m + (i * SPAN + j) * stride, to); });
+                                 [&](int i, int j, vec to) { put_row(m + (i * SPAN + j) * stride, tile, to); });
 }

@@ -36,6 +36,13 @@ static inline void store(float *p, vec v) {
     std::memcpy(p, &v, sizeof(float) * WIDTH);
 }
 
+// Call body(count) with a number from 1 to MOST as a constant to the compiler.
+template <int64_t MOST, typename Body>
+static inline void with_count(int64_t count, Body body) {
+    if (count == MOST) return body(std::integral_constant<int64_t, MOST>());
+    if constexpr (MOST > 1) with_count<MOST - 1>(count, body);
+}
+
 static inline int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
 
 // Call body(width, at) for each panel of channels. The width, LANES or for a last half panel HALF, is a constant to the
@@ -61,3 +68,60 @@ struct Buffer {
 
     operator T *() const { return data; }
 };
+
+// ---- Rows of a panel, [rows][LANES]: the operands of matrix products ------------------------------------------------
+
+static inline void put_row(float *panel, int64_t row, vec v) { store(panel + row * LANES, v); }
+
+struct Float32 {
+    using Rows = float;    // of scalars
+    using Packed = float;  // of vectors
+};
+
+#ifdef __AVX512BF16__
+
+#include <immintrin.h>
+
+struct bf16 {
+    uint16_t bits;
+};
+
+// Rows in pairs, [rows / 2][LANES][2], for the instruction that adds two products.
+struct paired {
+    uint16_t bits;
+};
+
+typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
+typedef uint32_t wholes __attribute__((vector_size(4 * LANES)));
+
+static inline halves rounded(vec v) { return (halves)_mm512_cvtneps_pbh((__m512)v); }
+
+static inline void put_row(bf16 *panel, int64_t row, vec v) {
+    const halves to = rounded(v);
+    std::memcpy(panel + row * LANES, &to, sizeof to);
+}
+
+static inline void put_row(paired *panel, int64_t row, vec v) {
+    const wholes wide = __builtin_convertvector(rounded(v), wholes);
+    paired *to = panel + row / 2 * 2 * LANES;
+    row % 2 ? _mm512_mask_storeu_epi16(to, 0xaaaaaaaa, (__m512i)(wide << 16))
+            : _mm512_mask_storeu_epi16(to, 0x55555555, (__m512i)wide);
+}
+
+struct BFloat16 {
+    using Rows = bf16;
+    using Packed = paired;
+};
+
+#endif
+
+// Call body(kind) for the kind of products: the one place that knows what the processor has. Rows and pairs have the
+// layout of AMX tiles, too.
+template <typename Body>
+static inline void with_products(bool bfloat16, Body body) {
+#ifdef __AVX512BF16__
+    if (bfloat16) return body(BFloat16());
+#endif
+    (void)bfloat16;
+    body(Float32());
+}

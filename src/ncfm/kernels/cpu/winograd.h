@@ -40,25 +40,24 @@ struct Filters {
                 for (int64_t lane = 0; lane < width; lane++)
                     for (int64_t tap = 0; tap < 9; tap++)
                         filter[tap / 3][tap % 3][lane] = first[lane * column_stride + tap];
-                T *to = at(0, panel) + row * LANES;
-                both_ways<FilterTransform>([&](int i, int j) { return filter[i][j]; },
-                                           [&](int i, int j, vec u) { store(to + (i * SPAN + j) * stride(), u); });
+                T *to = data + panel * depth * LANES;
+                const auto put = [&](int i, int j, vec u) { put_row(to + (i * SPAN + j) * stride(), row, u); };
+                both_ways<FilterTransform>([&](int i, int j) { return filter[i][j]; }, put);
             }
     }
 
     int64_t stride() const { return depth * columns * LANES + 64 / (int64_t)sizeof(T); }  // as that of Positions
     const T *at(int64_t position, int64_t panel) const { return data + position * stride() + panel * depth * LANES; }
-    T *at(int64_t position, int64_t panel) { return data + position * stride() + panel * depth * LANES; }
 };
 
-// ---- Images to images ----------------------------------------------------------------------------------------------
+// ---- Images to images -----------------------------------------------------------------------------------------------
 
 // A thread's memory: the positions of a block, and its products with a pair of panels of filters.
-template <typename T>
+template <typename Kind>
 struct Workspace {
-    Positions<T> positions;
+    Positions<typename Kind::Rows> positions;
     Positions<float> products;
-    Buffer<T> own_positions;
+    Buffer<typename Kind::Rows> own_positions;
     Buffer<float> own_products;
 
     explicit Workspace(int64_t c)
@@ -97,11 +96,10 @@ static void to_positions(const float *x, Sizes s, Block block, const Positions<T
     const Windows<BACK ? TILE : SPAN, const float> windows(x, s, s.c, block);
     each_panel(s.c, [&](auto width, int64_t at) {
         for (int64_t i = 0; i < block.count; i++) {
-            T *to = v.at(0, at / LANES, i);
             if constexpr (BACK)
-                gather_transposed<width>(windows.of[i], at, to, v.stride());
+                gather_transposed<width>(windows.of[i], at, v.at(0, at / LANES), v.stride(), i);
             else
-                spread<width>(windows.of[i], at, to, v.stride());
+                spread<width>(windows.of[i], at, v.at(0, at / LANES), v.stride(), i);
         }
     });
 }
@@ -115,7 +113,7 @@ static void to_pixels(const Positions<float> &m, const OutputWindows<BACK> &wind
                       int64_t channels) {
     each_panel(channels, [&](auto width, int64_t at) {
         for (int64_t i = 0; i < tiles; i++) {
-            const float *from = m.at(0, at / LANES, i);
+            const float *from = m.at(0, at / LANES) + i * LANES;
             if constexpr (BACK)
                 spread_transposed<width>(from, m.stride(), windows.of[i], first + at);
             else
@@ -126,8 +124,9 @@ static void to_pixels(const Positions<float> &m, const OutputWindows<BACK> &wind
 
 // Convolve some images x[images][h][w][c] to y[images][h][w][k], or with BACK, by filters of swapped sides, take the
 // gradient x of a convolution's output to that of its input.
-template <bool BACK, typename T>
-static void by_tiles(const float *x, const Filters<T> &f, float *y, int64_t images, Sizes s, Workspace<T> &space) {
+template <bool BACK, typename Kind>
+static void by_tiles(const float *x, const Filters<typename Kind::Packed> &f, float *y, int64_t images, Sizes s,
+                     Workspace<Kind> &space) {
     const int64_t tiles = images * s.tiles();
     if (BACK) std::memset(y, 0, sizeof(float) * images * s.area() * s.k);
     for (int64_t first = 0; first < tiles; first += BLOCK) {
@@ -137,20 +136,19 @@ static void by_tiles(const float *x, const Filters<T> &f, float *y, int64_t imag
         for (int64_t at = 0; at < s.k; at += PAIR) {
             const int64_t channels = std::min(PAIR, s.k - at);
             for (int64_t p = 0; p < POSITIONS; p++)
-                times_panels(space.positions.at(p, 0, 0), block.count, space.positions.panel_stride(), f.depth,
-                             f.at(p, at / LANES), panels(channels), space.products.at(p, 0, 0));
+                times_panels(space.positions.at(p, 0), block.count, space.positions.panel_stride(), f.depth,
+                             f.at(p, at / LANES), panels(channels), space.products.at(p, 0),
+                             space.products.panel_stride());
             to_pixels<BACK>(space.products, windows, block.count, at, channels);
         }
     }
 }
 
-// ---- Images to filters -----------------------------------------------------------------------------------------------
+// ---- Images to filters ----------------------------------------------------------------------------------------------
 //
 // The gradient of the filters is, by position, a sum over the tiles of all images. Threads share the positions: each
 // maps some tiles, and then sums some rows of the gradient over the tiles of all threads. Each sum runs in the order of
 // the tiles, however many threads there are.
-
-static const int64_t HELD = 4;  // blocks a thread maps before the products: a gradient is loaded once for them
 
 template <typename T>
 class WeightGradient {
@@ -159,7 +157,7 @@ class WeightGradient {
     WeightGradient(Sizes s, int64_t threads)
         : s(s),
           width(panels(s.k) * LANES),
-          held(HELD * threads),
+          held(threads),
           inputs(held * positions(s.c, nullptr).size()),
           outputs(held * positions(s.k, nullptr).size()),
           sums(POSITIONS * stride()) {
@@ -176,11 +174,16 @@ class WeightGradient {
                 const Block block = {i * BLOCK, std::min(BLOCK, tiles - i * BLOCK)};
                 to_positions<false>(x, s, block, input(i - first));
                 to_positions<true>(g, s.swapped(), block, output(i - first));
+                if (block.count % Multiply<T>::DEPTH) {
+                    input(i - first).clear(block.count);
+                    output(i - first).clear(block.count);
+                }
             }
 #pragma omp for collapse(2) schedule(static)
             for (int64_t p = 0; p < POSITIONS; p++)
                 for (int64_t panel = 0; panel < panels(s.c); panel++)
-                    add_rows(p, panel, std::min(tiles - first * BLOCK, held * BLOCK));
+                    for (int64_t i = first; i < last; i++)
+                        add_rows(p, panel, input(i - first), output(i - first), std::min(BLOCK, tiles - i * BLOCK));
         }
     }
 
@@ -201,7 +204,7 @@ class WeightGradient {
 
    private:
     Sizes s;
-    int64_t width, held;
+    int64_t width, held;  // floats of a row; blocks that are mapped before the products, one by each thread
     Buffer<T> inputs, outputs;  // positions of blocks
     Buffer<float> sums;         // [36][c][k], filled up to panels
 
@@ -210,21 +213,16 @@ class WeightGradient {
     Positions<T> input(int64_t i) const { return positions(s.c, inputs + i * positions(s.c, nullptr).size()); }
     Positions<T> output(int64_t i) const { return positions(s.k, outputs + i * positions(s.k, nullptr).size()); }
 
-    // The rows of one panel of c, for all of k.
-    void add_rows(int64_t p, int64_t panel, int64_t tiles) {
-        const int64_t stride = output(0).panel_stride();
-        float *rows = sums + p * this->stride() + panel * LANES * width;
-        for (int64_t at = 0; at < panels(s.k);) {
-            const int64_t vecs = std::min<int64_t>(panels(s.k) - at, 2);
-            for (int64_t row = 0; row < LANES; row += HALF)
-                for (int64_t i = 0; i * BLOCK < tiles; i++) {
-                    const T *v = input(i).at(p, panel, 0) + row, *d = output(i).at(p, at, 0);
-                    float *out = rows + row * width + at * LANES;
-                    const int64_t count = std::min(BLOCK, tiles - i * BLOCK);
-                    vecs == 2 ? add_columns_times_rows<HALF, 2>(v, d, stride, count, out, width)
-                              : add_columns_times_rows<HALF, 1>(v, d, stride, count, out, width);
-                }
-            at += vecs;
-        }
+    // The rows of one panel of c, for all of k and a block of tiles.
+    void add_rows(int64_t p, int64_t panel, const Positions<T> &v, const Positions<T> &d, int64_t tiles) {
+        for (int64_t at = 0; at < d.panels; at += GRADIENT_PANELS)
+            for (int64_t row = 0; row < LANES; row += GRADIENT_ROWS) {
+                float *out = sums + p * stride() + (panel * LANES + row) * width + at * LANES;
+                const T *columns = v.at(p, panel) + row * Multiply<T>::DEPTH;
+                with_count<GRADIENT_PANELS>(std::min(d.panels - at, GRADIENT_PANELS), [&](auto vecs) {
+                    add_columns_times_rows<GRADIENT_ROWS, vecs>(columns, d.at(p, at), d.panel_stride(), tiles, out,
+                                                                width);
+                });
+            }
     }
 };
