@@ -29,7 +29,7 @@ FLAGS = (
     "-shared",
     "-w",
 )
-SECONDS_TO_BUILD = 120
+SECONDS_TO_BUILD = 300
 
 
 @functools.cache

@@ -65,18 +65,16 @@ static inline void rows_times_panels(const Rows *a, int64_t stride, int64_t dept
         UNROLL for (int v = 0; v < VECS; v++) store(out + v * out_stride + r * LANES, sum[r][v]);
 }
 
-// All rows, in even parts that fit into registers; one or two panels of k.
+// All rows, in parts; one or two panels of k.
 template <typename Rows, typename Packed>
 static inline void times_panels(const Rows *a, int64_t rows, int64_t stride, int64_t depth, const Packed *f,
                                 int64_t panels, float *out, int64_t out_stride) {
-    for (int64_t left = parts(rows, ROWS); left > 0; left--) {
-        const int64_t count = parts(rows, left);
-        with_count<ROWS>(count, [&](auto known) {
-            panels == 2 ? rows_times_panels<known, 2>(a, stride, depth, f, out, out_stride)
-                        : rows_times_panels<known, 1>(a, stride, depth, f, out, out_stride);
-        });
-        a += count * LANES, out += count * LANES, rows -= count;
-    }
+    each_part(rows, [&](auto count, int64_t first) {
+        const Rows *from = a + first * LANES;
+        float *to = out + first * LANES;
+        panels == 2 ? rows_times_panels<count, 2>(from, stride, depth, f, to, out_stride)
+                    : rows_times_panels<count, 1>(from, stride, depth, f, to, out_stride);
+    });
 }
 
 // ---- Columns times rows: out[c][k] += sum over tiles of v[tile][c] d[tile][k] ---------------------------------------

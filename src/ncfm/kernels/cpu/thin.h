@@ -107,16 +107,6 @@ static inline void thin_spread(const float *g, int64_t stride, int64_t channels,
         UNROLL for (int v = 0; v < VECS; v++) store(out + p * taps + v * LANES, sum[p][v]);
 }
 
-// Call body(count, first) for even parts of some rows that fit into the registers; the count is a constant.
-template <typename Body>
-static inline void each_part(int64_t rows, Body body) {
-    for (int64_t first = 0, left = parts(rows, ROWS); left > 0; left--) {
-        const int64_t count = parts(rows - first, left);
-        with_count<ROWS>(count, [&](auto known) { body(known, first); });
-        first += count;
-    }
-}
-
 // Call body(vecs, at) for one or two panels of channels at a time, `width` in all, in whole panels.
 template <typename Body>
 static inline void each_pair(int64_t width, Body body) {

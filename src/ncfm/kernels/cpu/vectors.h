@@ -43,6 +43,21 @@ static inline void with_count(int64_t count, Body body) {
     if constexpr (MOST > 1) with_count<MOST - 1>(count, body);
 }
 
+// Call body(count, first) for parts of some rows that fit into the registers; the count is a constant to the compiler.
+// Few sizes, since each is compiled for every loop.
+template <typename Body>
+static inline void each_part(int64_t rows, Body body) {
+    static const int64_t MIDDLE = ROWS * 2 / 3, FEW = ROWS / 3;
+    for (int64_t first = 0, count; first < rows; first += count) {
+        const int64_t left = rows - first;
+        count = left >= ROWS && left != 2 * MIDDLE ? ROWS : left >= MIDDLE ? MIDDLE : left >= FEW ? FEW : 1;
+        if (count == ROWS) body(std::integral_constant<int64_t, ROWS>(), first);
+        else if (count == MIDDLE) body(std::integral_constant<int64_t, MIDDLE>(), first);
+        else if (count == FEW) body(std::integral_constant<int64_t, FEW>(), first);
+        else body(std::integral_constant<int64_t, 1>(), first);
+    }
+}
+
 static inline int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
 
 // Call body(width, at) for each panel of channels. The width, LANES or for a last half panel HALF, is a constant to the

@@ -204,8 +204,9 @@ class WeightGradient {
 
    private:
     Sizes s;
-    int64_t width, held;  // floats of a row; blocks that are mapped before the products, one by each thread
-    Buffer<T> inputs, outputs;  // positions of blocks
+    int64_t width;              // of a row of sums
+    int64_t held;               // blocks that are mapped before the products, one by each thread
+    Buffer<T> inputs, outputs;  // positions of these blocks
     Buffer<float> sums;         // [36][c][k], filled up to panels
 
     int64_t stride() const { return panels(s.c) * LANES * width + LANES; }
