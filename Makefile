@@ -91,6 +91,7 @@ ablations: install ## every ablation, three sets a variant, on CIFAR-10 at a red
 bench: install ## time an iteration against the published way of computing, on CIFAR-10; rows go to results/cost.csv
 	$(BIN)/python -m benchmarks.step --results results/cost.csv
 	$(BIN)/python -m benchmarks.students --results results/cost.csv
+	$(BIN)/python -m benchmarks.kernels --results results/cost.csv
 
 bench-scaling: install ## time and memory against classes, IPC, image size, real batch, frequencies
 	$(BIN)/python -m benchmarks.scaling --results results/cost.csv --plot docs/images/scaling.png

@@ -1,7 +1,7 @@
 """CPU kernels for convolutions and blocks of the networks; PyTorch's operators are used where they do not apply."""
 
 from ncfm.kernels.library import available, enable
-from ncfm.kernels.ops import block, block_usable, convolve3x3, differentiated_twice, switched_off, usable
+from ncfm.kernels.ops import block, block_usable, convolve3x3, differentiated_twice, multiplies_in, switched_off, usable
 
 __all__ = [
     "available",
@@ -10,6 +10,7 @@ __all__ = [
     "convolve3x3",
     "differentiated_twice",
     "enable",
+    "multiplies_in",
     "switched_off",
     "usable",
 ]

@@ -1,4 +1,4 @@
-"""Compilation and loading of the loops in `cpu.cpp`."""
+"""Compilation and loading of the loops in `cpu/`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,21 @@ from ncfm._utils.checks import RunError
 from ncfm._utils.device import cpp_compiler
 from ncfm._utils.files import cache_dir, write_atomically
 
-SOURCE = Path(__file__).with_name("cpu.cpp")
-# -O3 contracts a * b + c by itself; flags that reorder sums (-ffast-math) are not allowed.
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared", "-w")
-SECONDS_TO_BUILD = 120
+SOURCES = Path(__file__).with_name("cpu")  # loops.cpp and its headers
+# -O3 contracts a * b + c by itself; flags that reorder sums (-ffast-math) are not allowed. Predictive commoning keeps
+# pixels for the next step of a loop in registers that the sums need.
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-predictive-commoning",
+    "-fopenmp",
+    "-fPIC",
+    "-shared",
+    "-w",
+)
+SECONDS_TO_BUILD = 300
 
 
 @functools.cache
@@ -65,10 +76,17 @@ def available() -> bool:
     return _enabled and load() is not None
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether the compiled loops have products of bfloat16 numbers (with AVX512-BF16)."""
+    loops = load() if _enabled else None
+    return loops is not None and bool(loops.multiplies_bfloat16())
+
+
 def _built(command: list[str]) -> Path:
-    """Path of the library for this source, compiler and processor; built if it does not exist."""
+    """Path of the library for these sources, this compiler and processor; built if it does not exist."""
     version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    parts = (SOURCE.read_text(encoding="utf-8"), *FLAGS, *command, version, platform.machine(), _processor())
+    sources = [path.read_text(encoding="utf-8") for path in sorted(SOURCES.iterdir()) if path.suffix in (".h", ".cpp")]
+    parts = (*sources, *FLAGS, *command, version, platform.machine(), _processor())
     path = cache_dir() / "kernels" / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.so"
     if not path.exists():
         write_atomically(path, lambda temporary: _compile(command, temporary))
@@ -77,7 +95,7 @@ def _built(command: list[str]) -> Path:
 
 def _compile(command: list[str], output: Path) -> None:
     subprocess.run(
-        [*command, *FLAGS, str(SOURCE), "-o", str(output)],
+        [*command, *FLAGS, str(SOURCES / "loops.cpp"), "-o", str(output)],
         capture_output=True,
         text=True,
         check=True,

@@ -1,0 +1,98 @@
+// Matrix products of blocks of tiles, position by position, with the sums in registers.
+
+#pragma once
+
+#include "vectors.h"
+
+static const int64_t PAIR = 2 * LANES;  // columns of a product that are made at once
+// Rows and panels of a gradient whose sums fit into the registers.
+static const int64_t GRADIENT_ROWS = LANES == 16 ? 8 : 4, GRADIENT_PANELS = 3;
+
+// A scalar of rows times a vector of packed rows, added to a sum: the whole difference between the kinds of products.
+// DEPTH terms are added at once.
+template <typename Rows>
+struct Multiply;
+
+template <>
+struct Multiply<float> {
+    static const int64_t DEPTH = 1;
+    using Vector = vec;
+
+    static inline Vector vector(const float *p) { return load(p); }
+    static inline void add(vec &sum, const float *scalar, Vector v) { sum += *scalar * v; }
+};
+
+#ifdef __AVX512BF16__
+
+struct MultiplyPairs {
+    static const int64_t DEPTH = 2;
+    using Vector = __m512bh;
+
+    static inline Vector vector(const paired *p) { return (__m512bh)_mm512_loadu_si512(p); }
+    template <typename Rows>
+    static inline void add(vec &sum, const Rows *pair, Vector v) {
+        int32_t both;
+        std::memcpy(&both, pair, sizeof both);
+        sum = (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(both), v);
+    }
+};
+
+template <>
+struct Multiply<bf16> : MultiplyPairs {};
+template <>
+struct Multiply<paired> : MultiplyPairs {};
+
+#endif
+
+// ---- Rows times packed filters: out[row][k] = sum over c of a[row][c] f[c][k] ---------------------------------------
+//
+// a[panels of c][rows][LANES], f[panels of k][c][LANES], out[panels of k][rows][LANES]; the panels of a are `stride`
+// apart, those of f `depth` vectors, and those of out `out_stride`.
+
+template <int COUNT, int VECS, typename Rows, typename Packed>
+static inline void rows_times_panels(const Rows *a, int64_t stride, int64_t depth, const Packed *f, float *out,
+                                     int64_t out_stride) {
+    using M = Multiply<Rows>;
+    vec sum[COUNT][VECS] = {};
+    for (int64_t panel = 0; panel < depth; panel += LANES, a += stride)
+        for (int64_t i = 0; i < LANES; i += M::DEPTH, f += M::DEPTH * LANES) {
+            typename M::Vector column[VECS];
+            UNROLL for (int v = 0; v < VECS; v++) column[v] = M::vector(f + v * depth * LANES);
+            UNROLL for (int r = 0; r < COUNT; r++)
+                UNROLL for (int v = 0; v < VECS; v++) M::add(sum[r][v], a + r * LANES + i, column[v]);
+        }
+    UNROLL for (int r = 0; r < COUNT; r++)
+        UNROLL for (int v = 0; v < VECS; v++) store(out + v * out_stride + r * LANES, sum[r][v]);
+}
+
+// All rows, in parts; one or two panels of k.
+template <typename Rows, typename Packed>
+static inline void times_panels(const Rows *a, int64_t rows, int64_t stride, int64_t depth, const Packed *f,
+                                int64_t panels, float *out, int64_t out_stride) {
+    each_part(rows, [&](auto count, int64_t first) {
+        const Rows *from = a + first * LANES;
+        float *to = out + first * LANES;
+        panels == 2 ? rows_times_panels<count, 2>(from, stride, depth, f, to, out_stride)
+                    : rows_times_panels<count, 1>(from, stride, depth, f, to, out_stride);
+    });
+}
+
+// ---- Columns times rows: out[c][k] += sum over tiles of v[tile][c] d[tile][k] ---------------------------------------
+
+// For COUNT of the channels c of a panel and VECS panels of k, `stride` apart; out is k wide.
+template <int COUNT, int VECS, typename Packed>
+static inline void add_columns_times_rows(const Packed *v, const Packed *d, int64_t stride, int64_t tiles, float *out,
+                                          int64_t k) {
+    using M = Multiply<Packed>;
+    vec sum[COUNT][VECS];
+    UNROLL for (int r = 0; r < COUNT; r++)
+        UNROLL for (int j = 0; j < VECS; j++) sum[r][j] = load(out + r * k + j * LANES);
+    for (int64_t t = 0; t < tiles; t += M::DEPTH, v += M::DEPTH * LANES, d += M::DEPTH * LANES) {
+        typename M::Vector row[VECS];
+        UNROLL for (int j = 0; j < VECS; j++) row[j] = M::vector(d + j * stride);
+        UNROLL for (int r = 0; r < COUNT; r++)
+            UNROLL for (int j = 0; j < VECS; j++) M::add(sum[r][j], v + r * M::DEPTH, row[j]);
+    }
+    UNROLL for (int r = 0; r < COUNT; r++)
+        UNROLL for (int j = 0; j < VECS; j++) store(out + r * k + j * LANES, sum[r][j]);
+}
