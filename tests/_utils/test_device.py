@@ -113,8 +113,33 @@ def test_a_cpu_with_bfloat16_computes_in_it_where_networks_are_compiled(
 ):
     machine(cpu_bfloat16=True, programs=["g++"])
     monkeypatch.setattr("ncfm.kernels.library.load", lambda: object())
+    monkeypatch.setattr("ncfm.kernels.library.multiplies_bfloat16", lambda: False)
     built = build_machine(MachineConfig(device="cpu", **settings), size)
     assert (built.precision, built.compile_networks) == (precision, compiles)
+
+
+@pytest.mark.parametrize(
+    ("networks", "size", "amx", "compiles"),
+    [
+        (("convnet", "convnet"), 32, False, False),
+        (("convnet", "convnet4"), 64, False, False),
+        (("convnet", "convnet"), 32, True, True),  # compiled operators use its tiles
+        (("convnet", "resnet18"), 32, False, True),  # its layers are slow in bfloat16 unless compiled
+        (("convnet3-batch",), 32, False, True),
+        (("convnetw12",), 32, False, True),  # channels that do not fill registers
+        (("convnet5",), 32, False, True),  # a last block smaller than a tile
+        (("mine:make",), 32, False, True),
+    ],
+)
+def test_networks_that_are_all_kernels_are_not_compiled_for_bfloat16(
+    machine, monkeypatch, networks, size, amx, compiles
+):
+    machine(cpu_bfloat16=True, programs=["g++"])
+    monkeypatch.setattr("ncfm.kernels.library.load", lambda: object())
+    monkeypatch.setattr("ncfm.kernels.library.multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    built = build_machine(MachineConfig(device="cpu"), size, networks)
+    assert (built.precision, built.compile_networks) == (torch.bfloat16, compiles)
 
 
 def test_a_named_precision_is_taken_anywhere():

@@ -81,6 +81,12 @@ def cpu_multiplies_bfloat16() -> bool:
     return bool(probe is not None and probe())
 
 
+def cpu_has_amx() -> bool:
+    """Whether this CPU multiplies tiles of bfloat16 numbers (AMX)."""
+    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(probe is not None and probe())
+
+
 def cpp_compiler() -> list[str] | None:
     """The command of the C++ compiler: $CXX (a wrapper is allowed: "ccache g++"), g++ or clang++; None without one."""
     for command in (shlex.split(os.environ.get("CXX", "")), ["g++"], ["clang++"]):

@@ -6,7 +6,7 @@ What belongs to one kind of method is built in its own file: `ncfm.config.distri
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,14 @@ import torch
 from ncfm import kernels
 from ncfm._utils.checks import InputError
 from ncfm._utils.compute import Compute
-from ncfm._utils.device import allow_tf32, choose_compiled, choose_device, choose_precision, keep_freed_memory
+from ncfm._utils.device import (
+    allow_tf32,
+    choose_compiled,
+    choose_device,
+    choose_precision,
+    cpu_has_amx,
+    keep_freed_memory,
+)
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.files import content_hash
 from ncfm._utils.seeding import generator
@@ -27,14 +34,15 @@ from ncfm.data.splitting import carve_validation, with_test_split
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.loggers import import_logger, make_logger
 from ncfm.evaluation import Protocol, get_protocol
+from ncfm.networks.registry import runs_in_kernels
 from ncfm.synthetic.soft_labels import SoftLabels, SoftTargets, StudentTargets, TeacherTargets
 from ncfm.training.pool_files import read_pool
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import TeacherPool, pretrain
 
 
-def build_machine(config: MachineConfig, image_size: int) -> Compute:
-    """Device, precision and compilation for images of this size."""
+def build_machine(config: MachineConfig, image_size: int, networks: Sequence[str] = ("convnet",)) -> Compute:
+    """Device, precision and compilation for images of this size; ``networks`` are the names of those that run."""
     if config.log is not None:
         import_logger(config.log)  # fails now, not after the teachers are trained
     if config.threads is not None:
@@ -51,9 +59,7 @@ def build_machine(config: MachineConfig, image_size: int) -> Compute:
     choice = "on" if config.compile == "step" else config.compile
     may_compile = choose_compiled(choice, device, image_size)
     precision = choose_precision(config.precision, device, compiled=may_compile)
-    # Own kernels need no warm-up and beat compiled operators; they are switched off inside compiled code.
-    own_kernels = device.type == "cpu" and precision == torch.float32 and kernels.available()
-    compiling = may_compile and not (own_kernels and choice == "auto")
+    compiling = may_compile and not (choice == "auto" and _kernels_are_faster(device, precision, image_size, networks))
     whole = compiling and config.compile == "step"
     # On a CPU a student keeps all cores busy by itself, and the stacked pass cannot use the kernels.
     side_by_side = device.type == "cuda" if config.students == "auto" else config.students == "together"
@@ -67,6 +73,19 @@ def build_machine(config: MachineConfig, image_size: int) -> Compute:
         side_by_side=side_by_side,
         ranks=ranks,
     )
+
+
+def _kernels_are_faster(device: torch.device, precision: torch.dtype, image_size: int, networks: Sequence[str]) -> bool:
+    """Whether the CPU kernels, which are switched off inside compiled code, beat it.
+
+    They do in float32. In bfloat16 they take half the time of compiled operators, but only networks that are nothing
+    but kernels: other layers are slow there unless compiled. With AMX the compiled convolutions are several times as
+    fast as the kernels' products, and the two have not been compared.
+    """
+    if device.type != "cpu" or not kernels.multiplies_in(precision):
+        return False
+    alone = all(runs_in_kernels(name, image_size) for name in networks)
+    return precision == torch.float32 or (alone and not cpu_has_amx())
 
 
 def build_data(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None = None) -> ImageSet:

@@ -94,10 +94,14 @@ def _fits(x: Tensor, out_channels: int) -> bool:
         and not _switched_off.get()
         and torch._C._functorch.peek_interpreter_stack() is None
         and min(x.shape[-2:]) >= TILE
-        and (x.shape[1] <= THIN or x.shape[1] % LANES == 0)
-        and out_channels % LANES == 0
+        and takes_channels(x.shape[1], out_channels)
         and library.available()
     )
+
+
+def takes_channels(inputs: int, outputs: int) -> bool:
+    """Whether the kernels convolve so many channels to so many."""
+    return (inputs <= THIN or inputs % LANES == 0) and outputs % LANES == 0
 
 
 def multiplies_in(precision: torch.dtype) -> bool:

@@ -74,8 +74,17 @@ class ConvNet(FeatureNetwork):
             ]
         self.blocks = nn.Sequential(*blocks)
         self.num_features = width * (image_size >> depth) ** 2
+        self._smallest = image_size >> (depth - 1)  # side of the last block's input
         self.block_widths = [self.num_features] * depth
         self.classifier = nn.Linear(self.num_features, num_classes)
+
+    @property
+    def is_all_kernels(self) -> bool:
+        """Whether a CPU kernel computes each block whole, as far as that depends on the network."""
+        convolutions = (layer for layer in self.blocks if isinstance(layer, Convolution))
+        widths = all(kernels.takes_channels(c.in_channels, c.out_channels) for c in convolutions)
+        norms = all(_is_by_instance(norm) for norm in self.blocks[1::LAYERS_OF_BLOCK])
+        return widths and norms and self._smallest >= kernels.TILE
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Feature vectors of normalised images: (n, c, h, w) -> (n, d)."""
@@ -97,11 +106,15 @@ class ConvNet(FeatureNetwork):
         return _block(x, convolution, norm, relu, pool)
 
 
+def _is_by_instance(norm: nn.Module) -> bool:
+    return isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels
+
+
 def _block(x: Tensor, convolution: nn.Module, norm: nn.Module, relu: nn.Module, pool: nn.Module) -> Tensor:
     """One block, (n, c, h, w) -> (n, width, h / 2, w / 2), by a single CPU kernel if it supports the case."""
     if isinstance(convolution, Convolution) and isinstance(norm, nn.GroupNorm):
-        by_instance = norm.num_groups == norm.num_channels
-        if by_instance and convolution.bias is not None and kernels.block_usable(x, convolution.out_channels):
+        has_bias = convolution.bias is not None
+        if _is_by_instance(norm) and has_bias and kernels.block_usable(x, convolution.out_channels):
             x = x.permute(0, 2, 3, 1)  # channels last
             x = kernels.block(x, convolution.weight, convolution.bias, norm.weight, norm.bias, norm.eps)
             return x.permute(0, 3, 1, 2)

@@ -153,6 +153,22 @@ def is_own(name: str) -> bool:
     return name not in _registered and _NAME.fullmatch(name) is not None
 
 
+def runs_in_kernels(name: str, image_size: int) -> bool:
+    """Whether CPU kernels compute all blocks of the network of this name, for images of this size.
+
+    >>> runs_in_kernels("convnet", 32), runs_in_kernels("convnet3-batch", 32), runs_in_kernels("resnet18", 32)
+    (True, False, False)
+    """
+    match = _NAME.fullmatch(name)
+    if match is None or not is_own(name) or FAMILIES[match["family"]].make is not ConvNet:
+        return False
+    try:
+        network = create_network(name, channels=3, num_classes=2, image_size=image_size, seed=0)
+    except InputError:  # refused where the network is needed
+        return False
+    return isinstance(network, ConvNet) and network.is_all_kernels
+
+
 def is_user_code(name: str) -> bool:
     """Whether creating the network of this name imports a module of the user's: ``module:callable``.
 

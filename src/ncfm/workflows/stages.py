@@ -51,7 +51,8 @@ def prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None
     if images.problems:
         more = f", and {len(images.problems) - 3} more (ncfm data lists all)" if len(images.problems) > 3 else ""
         warnings.warn(f"{images.name}: {'; '.join(images.problems[:3])}{more}", stacklevel=2)
-    return images, build_machine(config.machine, images.image_size)
+    networks = (config.teachers.network, config.evaluate.network)
+    return images, build_machine(config.machine, images.image_size, networks)
 
 
 def obtain(source: PoolSource[P], images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter) -> P:
