@@ -36,10 +36,10 @@ def _mat(path: Path) -> None:
 
 
 def _cifar(path: Path) -> None:
-    content = {b"data": np.zeros((6, 3072), np.uint8), b"labels": [0, 1, 2, 0, 1, 2]}
-    for name in ("data_batch_1", "test_batch"):
+    content = {b"data": np.zeros((6, 3072), np.uint8), b"fine_labels": [0, 1, 2, 0, 1, 2]}
+    for name in ("train", "test"):
         path.with_name(name).write_bytes(pickle.dumps(content, protocol=2))
-    path.with_name("batches.meta").write_bytes(pickle.dumps({b"label_names": [b"a", b"b", b"c"]}, protocol=2))
+    path.with_name("meta").write_bytes(pickle.dumps({b"fine_label_names": [b"a", b"b", b"c"]}, protocol=2))
 
 
 def _pixels(path: Path) -> None:
@@ -80,7 +80,7 @@ def _tar(path: Path) -> None:
 LAYOUTS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "npz of a dataset": ("x.npz", _npz),
     "MATLAB file": ("train_32x32.mat", _mat),
-    "CIFAR batch": ("data_batch_1", _cifar),
+    "CIFAR-100 pickle": ("train", _cifar),
     "table of pixels": ("train.csv", _pixels),
     "table of names": ("train.csv", _names),
     "soft labels, npy": ("soft_labels.npy", _soft),
