@@ -93,8 +93,9 @@ def check_finite(tensor: Tensor, name: str) -> None:
     """Raise InputError if the tensor has a NaN or an infinity; the message has their number."""
     bad = int((~tensor.isfinite()).sum())
     if bad:
+        are = "is" if bad == 1 else "are"
         raise InputError(
-            f"{name} has {counted(bad, 'value')} that are not finite (NaN or infinity) of {tensor.numel()}; "
+            f"{name} has {counted(bad, 'value')} that {are} not finite (NaN or infinity) of {tensor.numel()}; "
             "clean or drop those images first."
         )
 
