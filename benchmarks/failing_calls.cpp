@@ -1,7 +1,7 @@
 // Calls of the system that fail on purpose, preloaded (LD_PRELOAD) into the process of `benchmarks.faults`.
 //
-// `fail_call(kind, after, folder)` lets a call of a kind fail with "no space left" once `after` others of it were made,
-// and every later one; only files below the folder count. `calls_made(kind)` counts them; kind -1 switches it off.
+// `fail_call(kind, after, times, folder)` lets calls of a kind fail with "no space left" once `after` others of it were
+// made, so many times; only files below the folder count. `calls_made(kind)` counts them; kind -1 switches it off.
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -19,13 +19,14 @@
 
 enum { OPEN, WRITE, FSYNC, RENAME, CHMOD, KINDS };
 static std::atomic<int> failing{-1};
-static std::atomic<long> left{0}, made[KINDS];
+static std::atomic<long> left{0}, times_left{0}, made[KINDS];
 static char below[4096];
 
-extern "C" void fail_call(int kind, long after, const char *folder) {
+extern "C" void fail_call(int kind, long after, long times, const char *folder) {
     strncpy(below, folder, sizeof below - 1);
     for (auto &count : made) count = 0;
     left = after;
+    times_left = times;
     failing = kind;
 }
 extern "C" long calls_made(int kind) { return made[kind]; }
@@ -33,7 +34,7 @@ extern "C" long calls_made(int kind) { return made[kind]; }
 static bool fails(int kind, const char *path) {
     if (!below[0] || !path || strncmp(path, below, strlen(below)) != 0) return false;
     made[kind]++;
-    if (failing != kind || left-- > 0) return false;
+    if (failing != kind || left-- > 0 || times_left-- <= 0) return false;
     errno = ENOSPC;
     return true;
 }

@@ -37,14 +37,14 @@ def preload() -> bool:
     return os.execv(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]])
 
 
-def fail_from(kind: str, after: int, folder: Path) -> None:
-    """Let all calls of a kind below a folder fail once so many were made; in a forked process, for the rest of it."""
-    library().fail_call(KINDS.index(kind), ctypes.c_long(after), str(folder).encode())
+def fail_from(kind: str, after: int, times: int, folder: Path) -> None:
+    """Let so many calls of a kind below a folder fail once others were made; in a forked process."""
+    library().fail_call(KINDS.index(kind), ctypes.c_long(after), ctypes.c_long(times), str(folder).encode())
 
 
 def count_below(folder: Path) -> None:
     """Count the calls below a folder from now on; none fails."""
-    library().fail_call(-1, ctypes.c_long(0), str(folder).encode())
+    library().fail_call(-1, ctypes.c_long(0), ctypes.c_long(0), str(folder).encode())
 
 
 def calls_made(kind: str) -> int:

@@ -534,17 +534,17 @@ def _boundaries(path: Path) -> list[int]:
 
 
 def failing_calls(campaign: Campaign, number: int) -> None:
-    """From some call on, all of a kind fail: opening, writing, syncing, renaming, chmod. Then the command again.
+    """A call of a kind fails, or all from there on: opening, writing, syncing, renaming, chmod. Then the command again.
 
     Each stage is played once to count its calls, and then so many times for every kind, the first to fail at random.
     """
     for stage in STAGES:
         counts = _calls_of(campaign, stage)
         for kind in KINDS:
-            for _ in range(min(number, counts[kind])):
+            for i in range(min(number, counts[kind])):
                 campaign.place(stage.name)
                 after = campaign.rng.randrange(counts[kind])
-                prepare = partial(fail_from, kind, after, campaign.work)
+                prepare = partial(fail_from, kind, after, 1 if i % 2 else 10**9, campaign.work)
                 ended = Command(stage.arguments(campaign.work), campaign.work, prepare).end()
                 trouble = told(ended) or campaign.again(stage)
                 campaign.note(f"{kind} fails", stage, trouble and f"from call {after}: {trouble}")
