@@ -1,9 +1,10 @@
 """`python -m benchmarks.faults`: what kills, cuts, fills and crowds a run, and whether it ends as if nothing had been.
 
 A chain of commands on a few small images: `ncfm data` (decoding into the cache), `pretrain`, `distill`, `evaluate`,
-`export`. A trial takes the folder as it is before a command, lets something happen to the command, gives the command
-again as its message says, and compares everything that it should leave with a run that nothing happened to, byte for
-byte. A trial is survived if they agree, and nobody saw a traceback. Lost are iterations played and not in the state.
+`evaluate --results`, `export`. A trial takes the folder as it is before a command, lets something happen to the
+command, gives the command again as its message says, and compares everything that it should leave with a run that
+nothing happened to, byte for byte. A trial is survived if they agree, and nobody saw a traceback. Lost are iterations
+played and not in the state.
 
 Commands run in processes that are forked from this one, so that a trial takes as long as its work and no longer.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import importlib
 import json
 import multiprocessing
@@ -27,6 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,11 +41,13 @@ from rich.table import Table
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
+from benchmarks.failing_calls import KINDS, calls_made, count_below, fail_from, preload
 from benchmarks.records import FaultRow
+from ncfm._utils.signals import STOPPING
 from ncfm.cli import main as cli
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE, has_checkpoint
 from ncfm.distillation.runner import Run
-from ncfm.results.files import Conditions, append_rows
+from ncfm.results.files import CONDITIONS, REPEATED, Conditions, append_rows
 
 SETTINGS = {
     "teachers.network": "convnet1w8",
@@ -114,6 +119,12 @@ def _scores_of(work: Path) -> Any:
     return [{key: value for key, value in score.items() if key not in ("seconds", "date")} for score in scores]
 
 
+def _rows_of(work: Path) -> Any:
+    """The rows of the results file, without what is measured."""
+    with (work / "rows.csv").open() as file:
+        return [{key: row[key] for key in row if key not in (*REPEATED, *CONDITIONS)} for row in csv.DictReader(file)]
+
+
 def _export_of(work: Path) -> Any:
     return {p.name: p.read_bytes() for p in (work / "exported").rglob("*") if p.is_file() and p.suffix != ".md"}
 
@@ -132,6 +143,12 @@ STAGES = [
         _set_of,
     ),
     Stage("evaluating", lambda w: ["evaluate", str(w / "run"), *OPTIONS], _nothing, _scores_of),
+    Stage(
+        "recording",
+        lambda w: ["evaluate", str(w / "run"), "--results", str(w / "rows.csv"), *OPTIONS, "--set", "seed=1"],
+        _nothing,
+        _rows_of,
+    ),
     Stage(
         "exporting",
         lambda w: ["export", str(w / "run"), "--to", "hf", "--out", str(w / "exported")],
@@ -162,13 +179,21 @@ class Ended(NamedTuple):
 class Command:
     """A command in a process of its own, forked from this one."""
 
-    def __init__(self, arguments: list[str], work: Path, prepare: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        work: Path,
+        prepare: Callable[[], None] = lambda: None,
+        at_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self.played = multiprocessing.Value("q", 0)  # iterations, shared with the child
         self.heard = Path(tempfile.mkstemp(prefix="ncfm-faults-")[1])
         sys.stdout.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            os._exit(self._run(arguments, work, prepare))
+            code = self._run(arguments, work, prepare)
+            at_end()
+            os._exit(code)
 
     def _run(self, arguments: list[str], work: Path, prepare: Callable[[], None]) -> int:
         """In the child: run the command; its exit code."""
@@ -342,6 +367,17 @@ def stops(campaign: Campaign, number: int) -> None:
         campaign.note("SIGTERM, Ctrl-C", stage, trouble or campaign.again(stage), lost)
 
 
+def signals(campaign: Campaign) -> None:
+    """Every signal to stop, at a random moment of every stage: no temporary file is left, and the command goes on."""
+    for stage in STAGES:
+        for by in STOPPING:
+            campaign.place(stage.name)
+            command = Command(stage.arguments(campaign.work), campaign.work)
+            ended = command.end(after=campaign.rng.uniform(0.2, 1) * campaign.seconds[stage.name], by=by)
+            trouble = told(ended) if ended.code is None or ended.code >= 0 else ""  # before its handlers are there
+            campaign.note("signals", stage, trouble or campaign.again(stage))
+
+
 def lost_ranks(campaign: Campaign, number: int) -> None:
     """kill -9 of one of several ranks at a random moment; then the command again, by as many ranks or by others.
 
@@ -497,6 +533,38 @@ def _boundaries(path: Path) -> list[int]:
     return sorted(place for place in found if 0 <= place < len(content))
 
 
+def failing_calls(campaign: Campaign, number: int) -> None:
+    """A call of a kind fails, or all from there on: opening, writing, syncing, renaming, chmod. Then the command again.
+
+    Each stage is played once to count its calls, and then so many times for every kind, the first to fail at random.
+    """
+    for stage in STAGES:
+        counts = _calls_of(campaign, stage)
+        for kind in KINDS:
+            for i in range(min(number, counts[kind])):
+                campaign.place(stage.name)
+                after = campaign.rng.randrange(counts[kind])
+                prepare = partial(fail_from, kind, after, 1 if i % 2 else 10**9, campaign.work)
+                ended = Command(stage.arguments(campaign.work), campaign.work, prepare).end()
+                trouble = told(ended) or campaign.again(stage)
+                campaign.note(f"{kind} fails", stage, trouble and f"from call {after}: {trouble}")
+
+
+def _calls_of(campaign: Campaign, stage: Stage) -> dict[str, int]:
+    """How many calls of each kind a stage makes below the folder."""
+    campaign.place(stage.name)
+    told_of = campaign.home / "calls.json"
+
+    counting, tell = partial(count_below, campaign.work), partial(_tell_calls, told_of)
+    Command(stage.arguments(campaign.work), campaign.work, counting, tell).end()
+    found: dict[str, int] = json.loads(told_of.read_text())
+    return found
+
+
+def _tell_calls(path: Path) -> None:
+    path.write_text(json.dumps({kind: calls_made(kind) for kind in KINDS}))
+
+
 def clock_jumps(campaign: Campaign) -> None:
     """A clock that jumps by years at every look."""
     jumps = random.Random(7)
@@ -558,6 +626,7 @@ def main() -> None:
     parser.add_argument("--only", help="faults whose name has this")
     parser.add_argument("--results", type=Path, help="append rows to this file (results/faults.csv)")
     options = parser.parse_args()
+    can_fail_calls = preload()
     torch.set_num_threads(1)
     for module in SLOW_IMPORTS:  # the forked processes have them
         importlib.import_module(module)
@@ -566,11 +635,14 @@ def main() -> None:
     faults: dict[str, Callable[[], None]] = {
         "kills": lambda: kills(campaign, options.kills),
         "stops": lambda: stops(campaign, tenth),
+        "signals": lambda: signals(campaign),
         "two at once": lambda: two_at_once(campaign, tenth),
         "short memory": lambda: short_memory(campaign, tenth),
         "clock": lambda: clock_jumps(campaign),
         "ranks": lambda: lost_ranks(campaign, tenth),
     }
+    if can_fail_calls:
+        faults["failing calls"] = lambda: failing_calls(campaign, max(options.kills // 40, 1))
     if can_mount():
         faults["full disk"] = lambda: full_disks(campaign, max(options.kills // 40, 1))
         faults["read-only disk"] = lambda: read_only(campaign)

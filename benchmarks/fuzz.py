@@ -2,7 +2,7 @@
 
 Each input is a good file of its kind with a few random changes: bits flipped, bytes cut out, put in, repeated or
 exchanged, numbers made absurd. A reader may read it, or refuse it with the package's own error; any other exception,
-a crash of the process, a hang (20 seconds) or an allocation beyond 4 GiB is a finding.
+a crash of the process, a hang (10 seconds) or an allocation beyond 4 GiB is a finding.
 
 Readers run in processes that are forked from this one, some hundred inputs each, so that a crash is one finding.
 """
@@ -41,6 +41,9 @@ from safetensors.torch import save_file
 from torch.optim.lr_scheduler import LambdaLR
 
 import ncfm
+from benchmarks.choices import Choices
+from benchmarks.fuzz_files import written
+from benchmarks.fuzz_kinds import kinds
 from benchmarks.records import FuzzRow
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import Streams
@@ -63,7 +66,7 @@ from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.workflows.report import write_report
 
-SECONDS = 20  # a reader that takes longer hangs
+SECONDS = 10  # a reader that takes longer hangs
 MEMORY = 4 * 2**30  # bytes of address space beyond what the process has
 IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # nothing here has to last
 SLOW = {"report": 25}  # readers that get a part of the inputs, since each takes so many times as long
@@ -208,7 +211,33 @@ def readers(home: Path) -> list[Reader]:
     add("report", lambda p: write_report(p, with_data=False), *parts, folder=Path("report"))
     place = add("torch data set", lambda p: images_of(_Made((p / "d").read_bytes())), "d")
     (place / "d").write_bytes(bytes(range(64)))
+    for name, content in written(home / "written").items():
+        place = add(name, _reader_of(content, real), content.name)
+        shutil.copytree(content.parent, place, dirs_exist_ok=True)
+    for name, read in kinds(real, made, home).items():
+        (add(name, _chosen(read), "d") / "d").write_bytes(bytes(64))
     return found
+
+
+def _reader_of(path: Path, real: ImageSet) -> Callable[[Path], Any]:
+    """Reads a file of a good data set, or of a set next to its soft labels."""
+    if "soft" in path.parent.name:
+        return lambda p: read_external(p, real).decoded()
+    return lambda p: load_images(str(p / path.name if path.suffix in (".zip", ".gz") else p), image_size=8)
+
+
+def _chosen(read: Callable[[Choices, Path], Any]) -> Callable[[Path], Any]:
+    """Reads what the bytes of a file decide; what is written for it goes to an empty folder."""
+
+    def reading(p: Path) -> Any:
+        place = p / "made"
+        place.mkdir()
+        try:
+            return read(Choices((p / "d").read_bytes()), place)
+        finally:
+            shutil.rmtree(place)
+
+    return reading
 
 
 def _training() -> tuple[torch.nn.Module, torch.optim.Optimizer, LambdaLR, torch.Generator]:

@@ -138,6 +138,7 @@ class FuzzRow:
     command: str
     commit: str
     date: str
+    slowest_seconds: float | None = None  # processor time of the slowest input
 
 
 @dataclass(frozen=True)

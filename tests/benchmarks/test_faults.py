@@ -19,7 +19,7 @@ def test_nothing_but_our_own_errors_comes_of_damaged_files(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     with results.open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 26
+    assert len(rows) == 47
     assert sum(int(row["refused"]) for row in rows) > 400
     assert all(int(row["read"]) + int(row["refused"]) == int(row["inputs"]) for row in rows)
 

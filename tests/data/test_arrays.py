@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -329,6 +330,39 @@ def test_splits_that_are_not_read_are_named():
         "holdout: left unread, since its name says no split (train, test, validation)",
         "extra: left unread",
     )
+
+
+def test_a_split_that_is_not_used_is_not_read():
+    def fail():
+        raise AssertionError("read")
+        yield
+
+    images = images_of({"validation": fail(), "train": PAIR, "test": TWO})
+    assert images.problems == ("validation: left unread, since there is another split to test on",)
+    assert images.test.labels.tolist() == [0, 2]
+
+
+def test_many_splits_and_columns_are_named_in_one_line():
+    images = images_of({"train": PAIR, **{f"part{i:03}": TWO for i in range(300)}})
+    assert images.problems == (
+        "part000, part001, part002, part003, part004 and 295 more: left unread, since their names say no split (train, "
+        "test, validation)",
+    )
+    items = [{"image": image, "label": 0 if i else 1, f"c{i}": 0} for i, image in enumerate(PIXELS)]
+    (problem,) = images_of(items).problems
+    assert problem == "train: left unread next to the columns image and label: c0, c1, c2, c3, c4 and 1 more"
+    longer = [(image, i % 2, *range(i + 1)) for i, image in enumerate(PIXELS)]
+    assert images_of(longer).problems == ("train: items have 3 to 8 entries: left unread after image and label",)
+
+
+@pytest.mark.parametrize("labels", [np.arange(6) * 100_000, [f"class {i}" for i in range(6)]])
+def test_a_hundred_thousand_classes_without_images_are_counted_in_time(labels):
+    names = None if isinstance(labels, np.ndarray) else [f"class {i}" for i in range(500_001)]
+    began = time.process_time()
+    (problem,) = images_of((PIXELS, labels), class_names=names).problems
+    assert time.process_time() - began < 5
+    assert problem.startswith("train: no images of 499,995 of 500,001 classes, left out: ")
+    assert len(problem) < 200
 
 
 @pytest.mark.parametrize("unlabelled", [[-1, -1], [None, None], torch.tensor([-1, -1])])

@@ -134,7 +134,7 @@ def test_a_missing_batch_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"labels": [0, 1], "data": rows([1])}, "expected 1 labels under 'labels', found 2"),
+        ({"labels": [0, 1], "data": rows([1])}, "expected 1 label under 'labels', found 2"),
         ({"labels": [0], "data": rows([1])[:, :100]}, r"expected bytes \(n, 3072\) under 'data', found \(1, 100\)"),
         ({"labels": [0]}, r"expected bytes \(n, 3072\) under 'data', found none"),
     ],

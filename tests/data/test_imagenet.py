@@ -107,7 +107,7 @@ def test_a_list_that_lacks_images_or_classes_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"lacks 1 image, such as ILSVRC2012_val_00000002\.JPEG"):
         load_images(str(tmp_path))
     path.write_text(text.replace(IDS[1], "n09999999"))
-    with pytest.raises(InputError, match="1 classes without a training folder: n09999999"):
+    with pytest.raises(InputError, match="has 1 class without a training folder: n09999999"):
         load_images(str(tmp_path))
 
 

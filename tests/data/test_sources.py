@@ -834,6 +834,13 @@ def test_a_share_of_unreadable_images_may_be_left_out(tmp_path):
         assert "broken-00.png" in problem
 
 
+def test_many_unreadable_images_are_counted(tmp_path):
+    problems = load_images(str(with_broken(tmp_path, 25)), max_unreadable=0.9).problems
+    assert len(problems) == 21
+    assert "broken-19" in problems[19]
+    assert problems[20] == "train: left out 5 more images that could not be read"
+
+
 def test_nothing_readable_is_a_failure_whatever_is_allowed(tmp_path):
     folder = tmp_path / "all"
     for name in ("cat", "dog"):

@@ -15,7 +15,7 @@ from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit, to_float
 from ncfm.evaluation import PROTOCOLS, equal_steps, evaluate, get_protocol, interval
 from ncfm.evaluation import students as evaluation_run
-from ncfm.evaluation.students import Look, look_epochs
+from ncfm.evaluation.students import Look, looks_after
 from ncfm.networks import create_network, on_device
 from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets
 from ncfm.training.fit import fit, steps_per_epoch
@@ -167,17 +167,25 @@ def test_impossible_changes_are_refused(changes):
         get_protocol("quick", **changes)
 
 
+def epochs_of_looks(epochs, looks):
+    protocol = changed(epochs=epochs, looks=looks)
+    return {epoch for epoch in (range(1, epochs + 1) or [0]) if looks_after(protocol, epoch)}
+
+
 @pytest.mark.parametrize(
     ("epochs", "looks", "expected"),
-    [(10, 1, {10}), (10, 2, {5, 10}), (10, 3, {4, 7, 10}), (2, 5, {1, 2}), (10, 0, {10}), (0, 1, {0})],
+    [
+        *((10, 1, {10}), (10, 2, {5, 10}), (10, 3, {4, 7, 10}), (2, 5, {1, 2}), (10, 0, {10}), (0, 1, {0})),
+        (3, 10**9, {1, 2, 3}),
+    ],
 )
 def test_looks_are_at_equal_distances_and_end_with_the_last_epoch(epochs, looks, expected):
-    assert look_epochs(changed(epochs=epochs, looks=looks)) == expected
+    assert epochs_of_looks(epochs, looks) == expected
 
 
 @given(st.integers(1, 300), st.integers(1, 30))
 def test_there_are_as_many_looks_as_asked_for(epochs, looks):
-    found = look_epochs(changed(epochs=epochs, looks=looks))
+    found = epochs_of_looks(epochs, looks)
     assert max(found) == epochs
     assert min(found) >= 1
     assert len(found) == min(looks, epochs)

@@ -1,5 +1,7 @@
 """Classes are matched by name; by number where there are no names, and then it is said."""
 
+import time
+
 import pytest
 import torch
 
@@ -42,6 +44,22 @@ def test_names_in_another_order_are_matched_by_name_and_it_is_said():
 
 def test_equal_names_are_matched_in_their_order():
     assert matched(("crane", "dog", "crane"), ("crane", "dog", "crane")) == ([0, 1, 2], "")
+
+
+def test_names_for_thousands_of_classes_are_matched_in_time():
+    count, began = 20_000, time.process_time()
+    for names in (["crane"] * count, [f"class {i}" for i in range(count)], [str(i) for i in range(count)]):
+        at, _ = matched(names, names)
+        assert at == list(range(count))
+    with pytest.raises(InputError, match=r"missing from real: q0, q1, q2, q3, q4 and 19,995 more\. Known: ant, bee;"):
+        matched([f"q{i}" for i in range(count)], ("ant", "bee"))
+    assert time.process_time() - began < 10
+
+
+def test_very_long_names_are_cut_in_messages():
+    with pytest.raises(InputError) as told:
+        matched(["a" * 10_000], WORDS)
+    assert len(str(told.value)) < 500
 
 
 @pytest.mark.parametrize("form", ["{}", "{:05d}", "new{:03d}", "class_{}"])

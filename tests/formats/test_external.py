@@ -6,7 +6,10 @@ import torch
 from ncfm._utils.checks import InputError
 from ncfm._utils.types import LabelledImages
 from ncfm.formats.external import External, as_synthetic
-from ncfm.synthetic.formation import Formation
+from ncfm.formats.reading import read_external
+from ncfm.formats.writing import export
+from ncfm.synthetic.counts import blackened
+from ncfm.synthetic.formation import Formation, cut
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from sets import real_images
@@ -41,8 +44,24 @@ def test_whole_images_stay_in_their_order():
 def test_mosaics_of_unequal_classes():
     labels = torch.tensor([2, 0, 0, 0, 1, 1])
     assert external(labels=labels, formation=Formation(2)).decoded().labels.bincount().tolist() == [12, 8, 4]
-    with pytest.raises(InputError, match="as many images in every class, got 1 to 3"):
-        external(labels=labels, formation=Formation(2, "multi")).decoded()
+    found = external(labels=labels, formation=Formation(2, "multi")).decoded()
+    assert found.labels.bincount().tolist() == [15, 10, 5]  # of each stored image itself and four tiles
+    assert torch.equal(found.images[:3], IMAGES[1:4])
+    assert torch.equal(found.images[3:7], cut(IMAGES[1:2], 2))
+    assert torch.equal(found.images[25:], torch.cat([IMAGES[:1], cut(IMAGES[:1], 2)]))
+
+
+@pytest.mark.parametrize("to", ["npz", "pt", "parquet", "png"])
+def test_exported_mosaics_of_unequal_classes_come_back_as_they_were(tmp_path, to):
+    counts, levels = (3, 1, 2), torch.randint(256, (3, 3, 1, 8, 8), generator=rng(1))
+    images = blackened(levels / 255, counts)
+    real = real_images(NAMES)
+    made = SyntheticSet(images, NAMES, real.statistics, factor=2, mode="multi", counts=counts)
+    place = tmp_path / ("set" if to == "png" else f"set.{to}")
+    export(made, place, to=to, stored=True, bits=8)
+    found, expected = read_external(place, real).decoded(), made.decoded()
+    assert torch.equal(found.labels, expected.labels)
+    torch.testing.assert_close(found.images, expected.images, rtol=0, atol=1e-6)
 
 
 def test_storage_counts_stored_images_and_soft_labels():

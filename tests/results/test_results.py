@@ -81,8 +81,32 @@ def test_a_measurement_is_written_once(tmp_path):
     append_rows(path, [ROW])
     append_rows(path, [dataclasses.replace(ROW, command="again", date="2030-01-01", commit="f", threads=9)])
     assert len(read_rows(path)) == 1
-    append_rows(path, [dataclasses.replace(ROW, evaluate_seconds=ROW.evaluate_seconds + 1)])  # measured again
+    slower = dataclasses.replace(ROW, evaluate_seconds=ROW.evaluate_seconds + 1)
+    append_rows(path, [dataclasses.replace(slower, commit="f")])  # measured again, with other code
     assert len(read_rows(path)) == 2
+
+
+def test_the_same_command_writes_a_measurement_once_whatever_time_it_takes(tmp_path):
+    path = tmp_path / "rows.csv"
+    append_rows(path, [ROW])
+    again = dataclasses.replace(ROW, evaluate_seconds=9.0, teacher_seconds=8.0, date="2030-01-01", peak_memory_mb=7.0)
+    append_rows(path, [again, again])  # its scores could not be kept
+    assert [row["evaluate_seconds"] for row in read_rows(path)] == ["8"]
+    append_rows(path, [dataclasses.replace(again, accuracy_mean=0.5)])
+    assert [row["accuracy_mean"] for row in read_rows(path)] == ["0.91234", "0.5"]
+
+
+def test_times_are_the_result_of_a_benchmark(tmp_path):
+    path, of_benchmark = tmp_path / "rows.csv", dataclasses.replace(ROW, command="python -m benchmarks.students")
+    append_rows(path, [of_benchmark, dataclasses.replace(of_benchmark, evaluate_seconds=9.0)])
+    assert len(read_rows(path)) == 2
+
+
+def test_a_damaged_file_is_told_and_left_alone(tmp_path):
+    (tmp_path / "rows.csv").write_bytes(b"dataset,ipc\n\xff\xfe")
+    with pytest.raises(RunError, match=r"Could not read .*rows\.csv as a table"):
+        append_rows(tmp_path / "rows.csv", [ROW])
+    assert (tmp_path / "rows.csv").read_bytes() == b"dataset,ipc\n\xff\xfe"
 
 
 def test_what_is_not_known_is_an_empty_cell(tmp_path):

@@ -205,7 +205,7 @@ TABLE = {
     "undone already": Row(pt(one_at(1.3)), ASKED),
     "undone already, said": Row(pt(one_at(1.3)), Reads(one_at(1.3), said=("and are kept",)), {"normalized_by": "none"}),
     "floats from 0 to 255": Row(pt(LEVELS.float()), Reads(said=("values up to 255 are taken as levels of 255",))),
-    "NaN": Row(pt(one_at(float("nan"))), refused("1 values that are not finite", "clean or drop")),
+    "NaN": Row(pt(one_at(float("nan"))), refused("1 value that is not finite", "clean or drop")),
     "no such normalisation": Row(
         pt(PIXELS), refused("Unknown normalisation 'cifar'. Did you mean 'cifar10'?"), {"normalized_by": "cifar"}
     ),

@@ -64,7 +64,7 @@ def test_a_set_comes_before_one_inside_it(tmp_path):
 def test_save_refuses_values_that_are_not_finite(tmp_path, value):
     made = synthetic()
     made.images[1, 0, 0, 3, 3] = value
-    with pytest.raises(NcfmError, match="The synthetic images has 1 values that are not finite"):
+    with pytest.raises(NcfmError, match="The synthetic images has 1 value that is not finite"):
         save(made, tmp_path / "set")
     assert not (tmp_path / "set").exists()
 

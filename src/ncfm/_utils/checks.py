@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from ncfm._utils.progress import counted
+
 if TYPE_CHECKING:  # the command line needs the errors of this file before it needs PyTorch, which is slow to import
     from torch import Tensor
 
@@ -82,7 +84,7 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
         raise InputError(f"Labels must be int64 class indices, got {labels.dtype}; convert with labels.long().")
     if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
         raise InputError(
-            f"Labels must lie in 0..{num_classes - 1} for {num_classes} classes, "
+            f"Labels must lie in 0..{num_classes - 1} for {counted(num_classes, 'class')}, "
             f"got {int(labels.min())}..{int(labels.max())}."
         )
 
@@ -91,8 +93,9 @@ def check_finite(tensor: Tensor, name: str) -> None:
     """Raise InputError if the tensor has a NaN or an infinity; the message has their number."""
     bad = int((~tensor.isfinite()).sum())
     if bad:
+        are = "is" if bad == 1 else "are"
         raise InputError(
-            f"{name} has {bad} values that are not finite (NaN or infinity) of {tensor.numel()}; "
+            f"{name} has {counted(bad, 'value')} that {are} not finite (NaN or infinity) of {tensor.numel()}; "
             "clean or drop those images first."
         )
 
@@ -105,5 +108,8 @@ def check_factor(image_size: int, factor: int) -> None:
 
 def describe(value: Any) -> str:
     """A short description of a value for an error message: type, and shape if it has one."""
-    shape = getattr(value, "shape", None)
-    return type(value).__name__ if shape is None else f"{type(value).__name__} of shape {tuple(shape)}"
+    name = type(value).__name__
+    try:
+        return f"{name} of shape {tuple(value.shape)}"
+    except Exception:  # it has none, or one that is no tuple, as nested tensors
+        return name

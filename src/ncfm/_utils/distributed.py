@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,8 @@ from torch import Tensor
 
 from ncfm._utils.checks import InputError, RunError
 from ncfm._utils.device import is_out_of_memory
+from ncfm._utils.launch import local_rank, world_size
+from ncfm._utils.progress import counted
 
 # Ranks wait for each other's teachers, which may take hours. A rank that ends closes its connections, which the others
 # notice at once, whatever the timeout.
@@ -64,7 +65,9 @@ class Ranks:
             NcfmError: if there are fewer items than ranks.
         """
         if total < self.count:
-            raise InputError(f"{self.count} ranks cannot share {total} classes; start at most {total}.")
+            raise InputError(
+                f"{counted(self.count, 'rank')} cannot share {counted(total, 'class')}; start at most {total}."
+            )
         return slice(*(self._begin(total, rank) for rank in (self.rank, self.rank + 1)))
 
     def mine(self, total: int) -> range:
@@ -155,7 +158,7 @@ class Ranks:
         """This rank's GPU of the machine (torchrun's LOCAL_RANK), unless ``device`` names a certain one."""
         if self.is_single or str(device) != "cuda":
             return device
-        own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", self.rank)) % torch.cuda.device_count())
+        own = torch.device("cuda", local_rank(self.rank) % torch.cuda.device_count())
         torch.cuda.set_device(own)
         return own
 
@@ -187,8 +190,9 @@ def joined() -> Iterator[Ranks]:
 
     Raises:
         LostRank: if the ranks cannot connect.
+        InputError: for variables with other values than a launcher sets.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or not dist.is_available() or dist.is_initialized():
+    if world_size() < 2 or not dist.is_available() or dist.is_initialized():
         yield Ranks.here()
         return
     # Imported before the group exists: its functions have the current group as a default argument. A group that is

@@ -7,8 +7,8 @@ import hashlib
 import json
 import mmap
 import os
+import secrets
 import shutil
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,14 +42,11 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, before: Path 
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        temporary = Path(name)
+        temporary = temporary_name(path)
         try:
             write(temporary)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-            temporary.chmod(0o644)  # mkstemp makes files that only the owner may read
             if before is not None:
                 _keep(path, before)
             temporary.replace(path)
@@ -61,6 +58,14 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, before: Path 
             f"Could not write {path}: {error}. What was there before is unchanged; "
             "free some space, then run the command again (distill: with --resume)."
         ) from error
+
+
+def temporary_name(path: Path) -> Path:
+    """A new hidden name next to ``path``.
+
+    Nothing is made here: a signal between the making of a file and the knowledge of its name would leave it behind.
+    """
+    return path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -98,10 +103,10 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".tmp"))
+        work = temporary_name(path)
         new, old = work / "new", work / "old"
         try:
-            new.mkdir()
+            new.mkdir(parents=True)
             fill(new)
             if path.is_dir():
                 path.rename(old)

@@ -43,7 +43,9 @@ class Silent:
 def counted(number: int, noun: str) -> str:
     """A number with its noun, in the plural unless it is 1.
 
-    >>> counted(1, "epoch"), counted(300, "iteration"), counted(2, "class")
-    ('1 epoch', '300 iterations', '2 classes')
+    >>> counted(1, "epoch"), counted(3000, "iteration"), counted(2, "class"), counted(2, "column of pixels")
+    ('1 epoch', '3,000 iterations', '2 classes', '2 columns of pixels')
     """
-    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
+    word, of, rest = noun.partition(" of ")
+    plural = "" if number == 1 else "es" if word.endswith("s") else "s"
+    return f"{number:,} {word}{plural}{of}{rest}"

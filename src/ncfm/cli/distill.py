@@ -109,7 +109,7 @@ def _print(result: ncfm.DistillResult, out: Path) -> None:
         say(f"Features of {teachers}.")
     stored = counted(synthetic.ipc, "image") if synthetic.counts is None else f"{in_short(synthetic.counts)} images"
     say(
-        f"Distilled {synthetic.num_classes} classes x {stored} ({in_short(synthetic.decoded_counts)} per "
+        f"Distilled {counted(synthetic.num_classes, 'class')} x {stored} ({in_short(synthetic.decoded_counts)} per "
         f"class after decoding) in {counted(result.iterations, 'iteration')}, {result.seconds:.0f} s.",
         wrap=False,
     )

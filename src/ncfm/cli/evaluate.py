@@ -167,7 +167,7 @@ def _print(
     console.print(_table(evaluations, data, ipc), highlight=False)
     say(
         f"{counted(len(first.accuracies), 'student')}, trained for {counted(first.epochs, 'epoch')} on "
-        f"{first.num_images} images; accuracy after the last epoch. Protocol: {first.protocol}."
+        f"{counted(first.num_images, 'image')}; accuracy after the last epoch. Protocol: {first.protocol}."
     )
 
 

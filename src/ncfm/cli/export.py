@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import ncfm
+from ncfm._utils.progress import counted
 from ncfm.cli._completion import formats
 from ncfm.cli._options import AsJson, SetPath, flatten_options
 from ncfm.cli._output import print_json, say
@@ -85,7 +86,7 @@ def _push(done: Exported, repository: str, hub_api: Any, yes: bool) -> str | Non
     """Upload an export if the user agrees; return its address."""
     from ncfm.formats import hub
 
-    question = f"Upload {done.num_images} images ({done.num_bytes:,} bytes) to the hub as {repository}?"
+    question = f"Upload {counted(done.num_images, 'image')} ({done.num_bytes:,} bytes) to the hub as {repository}?"
     if yes or typer.confirm(question, err=True):
         return hub.push(done.path, repository, hub_api)
     return None
@@ -97,7 +98,7 @@ def _print(done: Exported, out: Path, *, lost_labels: bool) -> None:
     kind = "stored" if done.stored else "decoded"
     say(f"Wrote {out}: {find_format(done.to).what}.", wrap=False)
     say(
-        f"{done.num_images} {kind} images of {done.num_classes} classes, {done.bits} bits per value, "
+        f"{done.num_images} {kind} images of {counted(done.num_classes, 'class')}, {done.bits} bits per value, "
         f"{done.num_bytes:,} bytes{', with soft labels' if done.soft_labels else ''}.",
         wrap=False,
     )

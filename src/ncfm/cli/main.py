@@ -19,6 +19,8 @@ from typing import Annotated, TextIO
 import typer
 
 import ncfm
+from ncfm._utils.launch import world_size
+from ncfm._utils.signals import handled, interrupt
 from ncfm.cli import (
     compare,
     continual,
@@ -119,7 +121,7 @@ def main() -> None:
         warnings.showwarning = _show_warning
     who = "ncfm"
     try:
-        with _joined() as rank:
+        with handled(interrupt), _joined() as rank:
             if rank > 0:
                 who = f"ncfm, rank {rank}"
                 console.quiet = True
@@ -152,7 +154,7 @@ def _print_every_name() -> None:
 
 def _may_be_parallel() -> bool:
     """Whether other ranks are possible. Without them PyTorch, which is slow to import, is not needed to ask."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 or "torch.distributed" in sys.modules
+    return "torch.distributed" in sys.modules or world_size() > 1
 
 
 def _is_alone() -> bool:
@@ -210,7 +212,7 @@ def _exit_code(error: Exception) -> int:
 
 def _lost_rank(error: Exception) -> bool:
     """Whether another rank has ended."""
-    if not _may_be_parallel():
+    if "ncfm._utils.distributed" not in sys.modules:
         return False
     from ncfm._utils.distributed import LostRank
 

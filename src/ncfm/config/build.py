@@ -25,6 +25,7 @@ from ncfm._utils.device import (
 )
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.files import content_hash
+from ncfm._utils.progress import counted
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Images
 from ncfm.config.schema import MachineConfig, RunConfig
@@ -153,6 +154,21 @@ def build_teachers(
         on_epoch=on_epoch,
         record=config.teachers.extractor == "checkpoint",
     )
+
+
+def check_soft_labels(config: RunConfig, num_classes: int) -> None:
+    """Check the settings of stored soft labels before anything is trained.
+
+    Raises:
+        NcfmError: for more classes of a label than there are.
+    """
+    top_k = config.labels.top_k
+    if config.labels.kind == "soft" and top_k is not None and top_k > num_classes:
+        raise InputError(
+            f"labels.top_k must lie in 1..{num_classes} for {counted(num_classes, 'class')}, got {top_k}; leave it out "
+            "to keep "
+            "all."
+        )
 
 
 def build_soft_labels(config: RunConfig, pool: TeacherPool, images: Images) -> SoftLabels | None:

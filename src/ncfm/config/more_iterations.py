@@ -9,6 +9,7 @@ from typing import Any
 
 from ncfm._utils.checks import InputError, NcfmError
 from ncfm._utils.files import read_json
+from ncfm._utils.progress import counted
 from ncfm.config.schema import RunConfig
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.checkpoint import Progress, has_checkpoint, saved_progress
@@ -51,7 +52,8 @@ def raised_at(folder: Path, description_file: str, config: RunConfig) -> list[in
         return list(before)
     if config.distill.has_stalled(progress):
         raise InputError(
-            f"{folder}: the run stopped early after {progress.iteration} iterations (distill.early_stop_patience) and "
+            f"{folder}: the run stopped early after {counted(progress.iteration, 'iteration')} "
+            "(distill.early_stop_patience) and "
             "would again; distil in another folder without it."
         )
     _explain_schedule(config.distill, planned, progress)
@@ -71,9 +73,11 @@ def _explain_schedule(budget: Budget, planned: int, progress: Progress) -> None:
     last = Progress(iteration=progress.iteration - 1)
     before = Budget(planned, None, budget.image_lr, budget.image_schedule).lr_at(last)
     warnings.warn(
-        f"The run had {planned} iterations and goes on after {progress.iteration} to {budget.iterations}. Its learning "
+        f"The run had {counted(planned, 'iteration')} and goes on after {progress.iteration} to {budget.iterations}. "
+        "Its learning "
         f"rate goes from {before:.2g} to {budget.lr_at(progress):.2g}, where the {budget.image_schedule} schedule of "
-        f"{budget.iterations} iterations is at this point, so the result is not that of a run of {budget.iterations} "
+        f"{counted(budget.iterations, 'iteration')} is at this point, so the result is not that of a run of "
+        f"{budget.iterations} "
         "from the start; with distill.image_schedule=constant it would be.",
         stacklevel=2,
     )

@@ -16,13 +16,14 @@ from pydantic.dataclasses import dataclass
 from ncfm._utils.checks import InputError, check_known, nearest
 from ncfm._utils.options import descriptions
 from ncfm._utils.outside import is_outside
-from ncfm.data.fitting import Fit
+from ncfm.data.fitting import LARGEST_SIDE, Fit
 from ncfm.discrepancy.frequencies import SAMPLERS
 from ncfm.discrepancy.halves import Criterion
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.objectives import OBJECTIVES
 from ncfm.distillation.options import Experts, Extraction, Matching, Trajectories
+from ncfm.evaluation.protocols import MOST_RUNS
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import Start
 
@@ -47,7 +48,7 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """The real set."""
 
-    image_size: int | None = Field(None, ge=4, le=1024)
+    image_size: int | None = Field(None, ge=4, le=LARGEST_SIDE)
     """Side in pixels; needed if the images differ in size or are not square."""
     channels: int | None = Field(None, ge=1, le=1024)
     """1 (grey) or 3 (RGB); default: 1 if every image is grey. Another number only where the source has so many."""
@@ -228,7 +229,7 @@ class EvaluateConfig(_Section):
 
     protocol: str = "quick"
     network: str = "convnet"
-    runs: int | None = Field(None, ge=1)
+    runs: int | None = Field(None, ge=1, le=MOST_RUNS)
     """Students; default: the protocol's."""
     epochs: int | None = Field(None, ge=0)
     augment: str | None = None
@@ -260,7 +261,7 @@ class MachineConfig(_Section):
     """Synthetic images per pass with gradient; default as many as memory allows."""
     students: Literal["auto", "together", "one by one"] = "auto"
     """How the students of an evaluation are trained: in one stacked pass or in turn; auto: together on CUDA."""
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(None, ge=1, le=4096)
     checkpoint_seconds: float = Field(RunControl.checkpoint_seconds, gt=0)
     diagnose_every: int | None = Field(RunControl.diagnose_every, ge=1)
     """Iterations between looks at the adversary, written to diagnosis.jsonl; changes no result."""

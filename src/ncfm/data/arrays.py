@@ -16,6 +16,8 @@ from ncfm.data.memory import Source, read_source
 from ncfm.data.raw import RawSplit
 from ncfm.data.split_names import shortened, split_of
 
+SPLITS = ("train", "test", "validation")  # in the order in which they are read
+
 
 def images_of(
     train: Any,
@@ -57,7 +59,7 @@ def images_of(
     """
     found, problems = _splits(train, test, name)
     with ExitStack() as resources:
-        sources = {split: read_source(source, split, channels, resources) for split, source in found.items()}
+        sources = _read(found, channels, resources, problems)
         raws = _with_common_classes(sources, class_names)
         images = assemble(name, raws, Wanted(image_size, channels, 0.0, fit))
         remarks = [f"{split}: {note}" for split, source in sources.items() for note in source.notes()]
@@ -71,15 +73,15 @@ def _splits(train: Any, test: Any, name: str) -> tuple[dict[str, Any], list[str]
     if test is not None:
         raise InputError("Expected a mapping of splits, or a training and a test split, got both.")
     splits: dict[str, tuple[Any, Any]] = {}  # name in the mapping and source
-    unread = []
+    unnamed, extra = [], []
     for key, source in train.items():
         split = split_of(str(key))
         if source is None:
             continue
         if split is None:
-            unread.append(f"{key}: left unread, since its name says no split (train, test, validation)")
+            unnamed.append(str(key))
         elif split == "extra":
-            unread.append(f"{key}: left unread")
+            extra.append(str(key))
         elif split in splits:
             raise InputError(f"{name}: {splits[split][0]} and {key} are both named {split}; keep one (images, labels).")
         else:
@@ -89,7 +91,29 @@ def _splits(train: Any, test: Any, name: str) -> tuple[dict[str, Any], list[str]
             f"{name}: expected a train split, found {shortened([*map(str, train)]) or 'nothing'}; give a mapping such "
             'as {"train": (images, labels)}.'
         )
+    unread = []
+    if unnamed:
+        why = "its name says" if len(unnamed) == 1 else "their names say"
+        unread.append(f"{shortened(unnamed)}: left unread, since {why} no split (train, test, validation)")
+    unread += [f"{shortened(extra)}: left unread"] if extra else []
     return {split: source for split, (_, source) in splits.items()}, unread
+
+
+def _read(
+    found: Mapping[str, Any], channels: int | None, resources: ExitStack, problems: list[str]
+) -> dict[str, Source]:
+    """The splits that are used: that for validation only where there is no other one to test on.
+
+    An iterable gives its items once, and reading may take long: what is not used is not read.
+    """
+    sources: dict[str, Source] = {}
+    for split in sorted(found, key=SPLITS.index):
+        other = sources.get("test") if split == "validation" else None
+        if other is not None and len(other.images) > 0 and not other.labels.are_missing:
+            problems.insert(0, f"{split}: left unread, since there is another split to test on")
+        else:
+            sources[split] = read_source(found[split], split, channels, resources)
+    return sources
 
 
 def _with_common_classes(sources: Mapping[str, Source], given: Sequence[str] | None) -> dict[str, RawSplit]:

@@ -12,10 +12,10 @@ from ncfm._utils.checks import InputError
 from ncfm._utils.progress import counted
 from ncfm.data.cache import cached_set, source_key
 from ncfm.data.choice import Choice
-from ncfm.data.decoding import decode_all
+from ncfm.data.decoding import SHOWN, decode_all
 from ncfm.data.image_set import ImageSet, ImageSplit, drop_empty_classes
 from ncfm.data.raw import RawSplit, Splits
-from ncfm.data.split_names import shortened
+from ncfm.data.split_names import in_short, shortened
 from ncfm.data.store import NewRows, beyond_memory
 
 TRAIN_NAMES = ("train", "training")
@@ -84,7 +84,8 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
         )
     for split, raw in (("train", train), ("test", test)):
         problems += [f"{split}: {remark}" for remark in (raw.remarks if raw else ())]
-    problems += [f"{split}: left unread" for split in splits if split not in (*TRAIN_NAMES, *TEST_NAMES)]
+    others = [split for split in splits if split not in (*TRAIN_NAMES, *TEST_NAMES)]
+    problems += [f"{shortened(others)}: left unread"] if others else []
     class_names = _common_names(name, train, test)
 
     white: int | None = None  # of the training images, and so of the test images
@@ -104,7 +105,7 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
             white=white,
         )
         white = decoded.white
-        problems.extend(f"{split}: left out {line}" for line in decoded.unreadable)
+        problems.extend(f"{split}: {line}" for line in _left_out(decoded.unreadable))
         problems.extend(f"{split}: {remark}" for remark in decoded.remarks)
         return ImageSplit.of(decoded.images, labels[decoded.kept], len(class_names))
 
@@ -124,6 +125,13 @@ def assemble(name: str, splits: Splits, wanted: Wanted, rows: Callable[[str], Ne
     return ImageSet(name, train_split, test_split, kept, tuple(problems))
 
 
+def _left_out(unreadable: Sequence[str]) -> list[str]:
+    """Problems that name the first of the unreadable images and count the others."""
+    shown = [f"left out {in_short(line)}" for line in unreadable[:SHOWN]]
+    more = len(unreadable) - SHOWN
+    return [*shown, f"left out {counted(more, 'more image')} that could not be read"] if more > 0 else shown
+
+
 def _without_images(class_names: Sequence[str], kept: Sequence[str]) -> list[str]:
     """A problem that names the first of the classes without training images."""
     present = set(kept)
@@ -137,7 +145,7 @@ def _common_names(name: str, train: RawSplit, test: RawSplit | None) -> tuple[st
     """The class names, which both splits must share; without names, numbers up to the largest label."""
     if test is not None and test.class_names != train.class_names:
         lone = sorted(set(train.class_names or ()) ^ set(test.class_names or ()))
-        found = f"only one of them has {', '.join(lone[:10])}" if lone else "in another order"
+        found = f"only one of them has {shortened(lone, 10)}" if lone else "in another order"
         raise InputError(f"{name}: train and test must name the same classes, but {found}.")
     if train.class_names is not None:
         return train.class_names

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ import torch
 
 from ncfm._utils.cache import CacheEntry
 from ncfm._utils.checks import RunError
-from ncfm._utils.files import content_hash, map_array, read_json, write_json
+from ncfm._utils.files import content_hash, map_array, read_json, temporary_name, write_json
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.data.store import ArrayFile, NewRows, in_memory
@@ -79,13 +78,12 @@ def cached_set(key: str, name: str, decode: Callable[[Callable[[str], NewRows]],
         return found
     try:
         entry.folder.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=f".{key}.", suffix=".tmp", dir=entry.folder))
     except OSError:
         return decode(in_memory)
+    place = temporary_name(entry.path)
     try:
         decoded = decode(lambda split: partial(ArrayFile, place / f"{split}.npy"))
         _write_facts(place, decoded)
-        place.chmod(0o755)
         if entry.read(parse) is None:
             shutil.rmtree(entry.path, ignore_errors=True)  # damaged
         with contextlib.suppress(OSError):  # another process was first: the same content

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from ncfm._utils.checks import InputError
+from ncfm._utils.progress import counted
 
 GREY, RGB = 1, 3  # the only numbers of channels that are converted into each other
 STORED_MODES = ("LA", "RGBA", "CMYK")  # of files whose two or four channels can be taken as they are stored
@@ -44,7 +45,8 @@ def with_channels(pixels: np.ndarray, channels: int, place: str) -> np.ndarray:
         return pixels if pixels.ndim == 3 else pixels[..., None]
     if {depth, channels} != {GREY, RGB}:
         raise InputError(
-            f"Could not make {channels} channels of {place}, read as {in_words(depth)}: only grey and RGB convert; "
+            f"Could not make {counted(channels, 'channel')} of {place}, read as {in_words(depth)}: only grey and RGB "
+            "convert; "
             f"choose data.channels={depth}, or convert the images."
         )
     converted = np.asarray(Image.fromarray(squeezed(pixels)).convert("RGB" if channels == RGB else "L"))
@@ -108,7 +110,7 @@ def in_words(channels: int) -> str:
     >>> in_words(1), in_words(3), in_words(4)
     ('grey', 'RGB', '4 channels')
     """
-    return {GREY: "grey", RGB: "RGB"}.get(channels, f"{channels} channels")
+    return {GREY: "grey", RGB: "RGB"}.get(channels, counted(channels, "channel"))
 
 
 def squeezed(pixels: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ncfm._utils.checks import InputError
+from ncfm._utils.progress import counted
 from ncfm.data.array_pickle import read_array_pickle
 from ncfm.data.choice import assign_splits
 from ncfm.data.layout import Found, Reading, with_remarks
@@ -82,7 +83,7 @@ def _batch(path: Path, found: Mapping[str, Any], key: str) -> tuple[np.ndarray, 
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3 * SIDE * SIDE,):
         raise InputError(f"{path}: expected bytes (n, 3072) under 'data', found {getattr(data, 'shape', 'none')}.")
     if not isinstance(labels, list) or len(labels) != len(data):
-        raise InputError(f"{path}: expected {len(data)} labels under {key!r}, found {len(labels or ())}.")
+        raise InputError(f"{path}: expected {counted(len(data), 'label')} under {key!r}, found {len(labels or ())}.")
     return data.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1), [int(label) for label in labels]
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ncfm._utils.checks import InputError, check_at_least
+from ncfm._utils.progress import counted
 from ncfm._utils.types import StoredImages
 from ncfm.data.channels import RGB, common_depth, depth_of
 from ncfm.data.fitting import Fitter
@@ -181,7 +182,7 @@ def _white(largest: int, white: int | None, place: str) -> int:
 
 def _white_remark(count: int, largest: int, white: int) -> str:
     return (
-        f"{count:,} image{'s' * (count != 1)} with more than 8 bits: the largest value is {largest:,}, so {white:,} "
+        f"{counted(count, 'image')} with more than 8 bits: the largest value is {largest:,}, so {white:,} "
         f"({white.bit_length()} bits) is read as white"
     )
 
@@ -191,7 +192,8 @@ def _check_deep(outcomes: Sequence[Outcome], place: str) -> None:
     deep = [outcome.largest for outcome in outcomes if DEEP in outcome.traits]
     if deep and max(deep) < DEEP_WHITE:
         raise InputError(
-            f"{place}: expected colours that use all of their 16 bits, but the largest value of {len(deep):,} images "
+            f"{place}: expected colours that use all of their 16 bits, but the largest value of "
+            f"{counted(len(deep), 'image')} "
             f"is below {256 * (max(deep) + 1):,} of 65,535; save them with 8 bits, by one scale for all images."
         )
 

@@ -14,6 +14,7 @@ from ncfm.data.channels import GREY, RGB, squeezed, with_channels
 
 Fit = Literal["crop", "pad", "stretch"]
 FITS: tuple[str, ...] = get_args(Fit)
+LARGEST_SIDE = 1024  # pixels of an image: a network's first layer takes half a GiB for one, at 4096 px 16 times that
 BACKGROUND = 0  # black: what pad adds
 
 _BICUBIC = Image.Resampling.BICUBIC

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ncfm._utils.checks import InputError
+from ncfm._utils.progress import counted
 from ncfm.data.choice import assign_splits
 from ncfm.data.layout import Found, Reading, with_remarks
 from ncfm.data.raw import RawSplit, Splits
@@ -78,7 +79,10 @@ def _read_pair(
         raise InputError(f"{place}: expected {stem}-images-idx3-ubyte and {stem}-labels-idx1-ubyte (or .gz).")
     pixels, classes = read_idx(images, axes=3), read_idx(labels, axes=1)
     if len(pixels) != len(classes):
-        raise InputError(f"{place}: {images.name} has {len(pixels)} images, {labels.name} {len(classes)} labels.")
+        raise InputError(
+            f"{place}: {images.name} has {counted(len(pixels), 'image')}, {labels.name} "
+            f"{counted(len(classes), 'label')}."
+        )
     return RawSplit(list(pixels), classes.tolist(), class_names)
 
 

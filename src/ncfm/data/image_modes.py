@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from ncfm._utils.progress import counted
 from ncfm.data.channels import stored_channels
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
@@ -111,11 +112,7 @@ def to_8_bits(levels: np.ndarray, white: int) -> np.ndarray:
 def remarks_on(traits: Iterable[frozenset[str]]) -> list[str]:
     """A line for every trait to report, with the number of images that have it."""
     counts = Counter(trait for found in traits for trait in found)
-    return [
-        f"{counts[trait]:,} image{'s' * (counts[trait] != 1)} {text}"
-        for trait, text in REMARKS.items()
-        if counts[trait]
-    ]
+    return [f"{counted(counts[trait], 'image')} {text}" for trait, text in REMARKS.items() if counts[trait]]
 
 
 def _upright(image: Image.Image) -> Image.Image:

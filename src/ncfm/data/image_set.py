@@ -12,6 +12,8 @@ from torch import Generator, Tensor
 from ncfm._utils.checks import InputError, check_at_least, check_labels
 from ncfm._utils.device import available_memory
 from ncfm._utils.files import ROWS_AT_ONCE, content_hash, release_pages
+from ncfm._utils.progress import counted
+from ncfm._utils.tensors import check_dense
 from ncfm._utils.types import Images, LabelledImages, Labels, Statistics, StoredImages
 from ncfm.data.store import take
 from ncfm.data.whitening import whiten, zca
@@ -31,12 +33,14 @@ class ImageSplit:
         """Sort uint8 images by class, keeping the source's order within a class.
 
         Raises:
-            NcfmError: if there are no images, the shapes disagree or a label is out of range.
+            NcfmError: if there are no images, the shapes disagree, a label is out of range or a tensor is not dense.
         """
+        check_dense(images, "The images")
+        check_dense(labels, "The labels")
         if images.ndim != 4 or images.dtype != torch.uint8 or len(images) != len(labels):
             raise InputError(
                 "Expected uint8 images of shape (n, c, h, w) with n labels, "
-                f"got {images.dtype} {tuple(images.shape)} with {len(labels)} labels."
+                f"got {images.dtype} {tuple(images.shape)} with {counted(len(labels), 'label')}."
             )
         if len(images) == 0:
             raise InputError("Expected at least one image, got none; check the path and the split.")

@@ -97,7 +97,8 @@ def _labelled(folder: Path, images: Sequence[Path], labels: dict[str, str], clas
     unknown = sorted({labels[path.stem] for path in images} - number.keys())
     if unknown:
         raise InputError(
-            f"{folder}: the list of labels has {len(unknown)} classes without a training folder: {unknown[0]}."
+            f"{folder}: the list of labels has {counted(len(unknown), 'class')} without a training folder: "
+            f"{unknown[0]}."
         )
     return RawSplit(list(images), [number[labels[path.stem]] for path in images], tuple(class_names))
 

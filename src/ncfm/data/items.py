@@ -19,7 +19,9 @@ class ItemReader:
 
     def __init__(self, split: str) -> None:
         self.split = split
-        self._notes: dict[str, None] = {}
+        self._columns: set[str] = set()  # next to those of image and label
+        self._read: tuple[str, str] | None = None  # of image and label
+        self._lengths: set[int] = set()  # of items with more entries than these two
         self.label_column: str | None = None  # of items with columns, once one was read
 
     def __call__(self, item: Any, index: int) -> tuple[Any, Any]:
@@ -30,7 +32,7 @@ class ItemReader:
         """
         if isinstance(item, (tuple, list)) and len(item) >= 2:
             if len(item) > 2:
-                self._notes[f"items have {len(item)} entries: left unread after image and label"] = None
+                self._lengths.add(len(item))
             return item[0], item[1]
         if isinstance(item, Mapping):
             image, self.label_column = self.columns(list(item))
@@ -48,9 +50,8 @@ class ItemReader:
         """
         image = find_column(present, None, IMAGE_COLUMNS, "image", self.split)
         label = find_column(present, None, LABEL_COLUMNS, "label", self.split)
-        others = sorted(str(name) for name in present if name not in (image, label))
-        if others:
-            self._notes[f"left unread next to the columns {image} and {label}: {shortened(others)}"] = None
+        self._read = self._read or (image, label)
+        self._columns.update(str(name) for name in present if name not in (image, label))
         return image, label
 
     def unbatched(self, batch: Any, first: int) -> Iterator[tuple[Any, Any]]:
@@ -68,7 +69,16 @@ class ItemReader:
 
     def remarks(self) -> tuple[str, ...]:
         """What was left unread in the items so far."""
-        return tuple(self._notes)
+        found = []
+        if self._lengths:
+            low, high = min(self._lengths), max(self._lengths)
+            found.append(
+                f"items have {low if low == high else f'{low} to {high}'} entries: left unread after image and label"
+            )
+        if self._columns and self._read:
+            image, label = self._read
+            found.append(f"left unread next to the columns {image} and {label}: {shortened(sorted(self._columns))}")
+        return tuple(found)
 
 
 def is_table(source: Mapping[Any, Any]) -> bool:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ncfm._utils.checks import InputError
+from ncfm._utils.checks import InputError, describe
+from ncfm._utils.progress import counted
 from ncfm.data.one_class import check_one_class
 from ncfm.data.pixels import as_array
 from ncfm.data.split_names import shortened
@@ -34,7 +35,9 @@ class PlainLabels(NamedTuple):
 
     def remarks(self) -> tuple[str, ...]:
         """What was done to them."""
-        return () if self.num_classes is None else (f"one-hot labels of {self.num_classes} classes are numbered",)
+        if self.num_classes is None:
+            return ()
+        return (f"one-hot labels of {counted(self.num_classes, 'class')} are numbered",)
 
 
 def plain_labels(labels: Iterable[Any], split: str) -> PlainLabels:
@@ -48,7 +51,7 @@ def plain_labels(labels: Iterable[Any], split: str) -> PlainLabels:
     Raises:
         InputError: for soft labels, several classes of one image, fractions, missing labels, or a mixture of forms.
     """
-    labels = as_array(labels, split) if isinstance(labels, torch.Tensor) else list(labels)  # items of tensors are slow
+    labels = _listed(labels, split)
     check_one_class(labels, split)
     values = [_value(label, f"{split}: label {i}") for i, label in enumerate(labels)]
     if values and all(value is None for value in values):
@@ -77,7 +80,7 @@ def names_of(train: PlainLabels, own: tuple[str, ...] | None, given: Sequence[st
     known = len(own) if own is not None else train.num_classes
     if given is not None:
         if known not in (None, len(given)):
-            raise InputError(f"class_names: expected {known} names, as there are classes, got {len(given)}.")
+            raise InputError(f"class_names: expected {counted(known, 'name')}, as there are classes, got {len(given)}.")
         return tuple(map(str, given))
     if own is not None:
         return own
@@ -98,7 +101,9 @@ def numbered(labels: PlainLabels, names: tuple[str, ...] | None, split: str) -> 
         InputError: for a label that is none of the classes, and numbers of more classes than there are.
     """
     if labels.num_classes is not None and names is not None and labels.num_classes != len(names):
-        raise InputError(f"{split}: expected one-hot labels of {len(names)} classes, got {labels.num_classes}.")
+        raise InputError(
+            f"{split}: expected one-hot labels of {counted(len(names), 'class')}, got {labels.num_classes}."
+        )
     if labels.are_names:
         return _looked_up([str(value) for value in labels.values], names, split)
     numbers = [int(value) for value in labels.values]
@@ -114,6 +119,14 @@ def numbered(labels: PlainLabels, names: tuple[str, ...] | None, split: str) -> 
                 f"image {i}. Name all classes (class_names), or number them from 0."
             )
     return numbers
+
+
+def _listed(labels: Any, split: str) -> Sequence[Any] | np.ndarray:
+    """Labels as a list, or as an array: items of tensors are slow."""
+    try:
+        return as_array(labels, f"{split}: the labels") if isinstance(labels, torch.Tensor) else list(labels)
+    except TypeError as error:
+        raise InputError(f"{split}: expected a label of every image, got {describe(labels)}.") from error
 
 
 def _looked_up(labels: Sequence[str], names: tuple[str, ...] | None, split: str) -> list[int]:

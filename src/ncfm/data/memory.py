@@ -19,6 +19,7 @@ from torch.utils.data import (
 )
 
 from ncfm._utils.checks import InputError, describe
+from ncfm._utils.tensors import dense
 from ncfm.data.hub import encoded_column
 from ncfm.data.items import ItemReader, MappedItems, is_table
 from ncfm.data.labels import PlainLabels, plain_labels
@@ -93,6 +94,10 @@ def _read_columns(table: Mapping[Any, Any], pixels: PixelReader, split: str) -> 
 
 def _read_pair(images: Any, labels: Any, pixels: PixelReader, split: str) -> Source:
     """Images and their labels."""
+    if isinstance(images, torch.Tensor):
+        images = dense(images, f"{split}: the images")
+    if isinstance(labels, torch.Tensor):
+        labels = dense(labels, f"{split}: the labels")
     try:
         counts = len(labels), len(images)
     except TypeError as error:

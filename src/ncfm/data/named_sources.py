@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ncfm._utils.checks import InputError, NcfmError
+from ncfm._utils.progress import counted
 from ncfm.data.archives import is_archive
 from ncfm.data.assembly import Request, Wanted
 from ncfm.data.hub import HubError, load_hub
@@ -88,7 +89,9 @@ def select_classes(splits: Splits, subset: Subset, name: str) -> Splits:
         by_id = set(ids) <= set(present)
         if not by_id and present and len(present) != 1000:
             missing = ", ".join(sorted(set(ids) - set(present))[:3])
-            raise InputError(f"{name}: {split} has {len(present)} classes, but not {missing}, ...; is it ImageNet-1K?")
+            raise InputError(
+                f"{name}: {split} has {counted(len(present), 'class')}, but not {missing}, ...; is it ImageNet-1K?"
+            )
         places = [present.index(i) for i in ids] if by_id else [index for index, _ in subset.classes]
         number = {place: i for i, place in enumerate(places)}
         rows = [i for i, label in enumerate(raw.labels) if label in number]

@@ -10,25 +10,20 @@ Reference:
 
 from __future__ import annotations
 
-import math
-import zipfile
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from ncfm._utils.checks import InputError
+from ncfm._utils.progress import counted
 from ncfm.data.choice import assign_splits
 from ncfm.data.layout import Found, Reading, with_remarks
+from ncfm.data.numpy_files import names_in, read_member
 from ncfm.data.raw import RawSplit, Splits
 from ncfm.data.split_names import left_unread, shortened
 
 FORMS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
 SPLITS = ("train", "val", "test")
-LARGEST = 2**34  # bytes of an array: 16 GiB
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def find_npz(place: Path, reading: Reading) -> Found | None:
@@ -49,7 +44,7 @@ def find_npz(place: Path, reading: Reading) -> Found | None:
     if not keys:
         if place.is_dir():  # arrays of something else among images
             return None
-        raise InputError(f"{path}: expected arrays train_images and train_labels, found {shortened(_names(path))}.")
+        raise InputError(f"{path}: expected arrays train_images and train_labels, found {shortened(names_in(path))}.")
     assigned = assign_splits(list(keys), reading.choice, str(path))
     chosen = assigned.single(str(path))
 
@@ -60,18 +55,9 @@ def find_npz(place: Path, reading: Reading) -> Found | None:
     return Found("arrays of a .npz file", [path], read)
 
 
-def _names(path: Path) -> list[str]:
-    """The arrays in a file."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
-    except UNREADABLE as error:
-        raise InputError(f"Could not read {path}: {error}.") from error
-
-
 def _keys(path: Path) -> dict[str, tuple[str, str]]:
     """The keys of images and labels by split."""
-    names = _names(path)
+    names = names_in(path)
     for images, labels in FORMS:
         pairs = {split: (images.format(split), labels.format(split)) for split in SPLITS}
         found = {split: pair for split, pair in pairs.items() if set(pair) <= set(names)}
@@ -81,7 +67,7 @@ def _keys(path: Path) -> dict[str, tuple[str, str]]:
 
 
 def _read_split(path: Path, images_key: str, labels_key: str) -> RawSplit:
-    images, labels = _read_array(path, images_key), _read_array(path, labels_key)
+    images, labels = read_member(path, images_key), read_member(path, labels_key)
     if images.dtype != np.uint8 or not (images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))):
         raise InputError(
             f"{path}: expected images of bytes (n, h, w) or (n, h, w, 3) under {images_key!r}, "
@@ -99,39 +85,11 @@ def _one_each(path: Path, labels: np.ndarray, key: str, count: int) -> list[int]
     """
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise InputError(
-            f"{path.stem} has {labels.shape[1]} labels for each image ({key!r} has the shape {labels.shape}); only one "
+            f"{path.stem} has {counted(labels.shape[1], 'label')} for each image ({key!r} has the shape "
+            f"{labels.shape}); only one "
             "label for each image is supported."
         )
     if labels.size != count or labels.dtype.kind not in "iu":
         raise InputError(f"{path}: expected {count} whole numbers under {key!r}, got {labels.dtype} {labels.shape}.")
     found: list[int] = labels.ravel().tolist()
     return found
-
-
-def _read_array(path: Path, key: str) -> np.ndarray:
-    """One array. Its size is checked before memory is allocated for it, and no object in it is loaded.
-
-    Raises:
-        NcfmError: for a damaged file, objects, or more bytes than the file or `LARGEST` allows.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            info = archive.getinfo(f"{key}.npy")
-            with archive.open(info) as file:
-                shape, dtype = _header(file)
-            if math.prod(shape) * dtype.itemsize > min(LARGEST, info.file_size):
-                raise InputError(f"{path} claims {shape} values under {key!r}, more than there are or 16 GiB; refused.")
-            with archive.open(info) as file:
-                found: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-                return found
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        raise InputError(f"Could not read {key!r} of {path}: {error}.") from error
-
-
-def _header(file: IO[bytes]) -> tuple[Sequence[int], np.dtype]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype

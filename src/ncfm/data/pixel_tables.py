@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from ncfm._utils.checks import InputError
+from ncfm._utils.progress import counted
 from ncfm.data.choice import assign_splits
 from ncfm.data.layout import Found, Reading, with_remarks
 from ncfm.data.raw import LABEL_COLUMNS, RawSplit, Splits, find_column
-from ncfm.data.split_names import left_unread
+from ncfm.data.split_names import left_unread, shortened
 
 PIXEL = re.compile(r"pixel_?\d+|\d+x\d+", re.IGNORECASE)
 FEWEST = 16  # pixels
@@ -70,13 +71,18 @@ def read_table(path: Path, label_column: str | None, class_names: tuple[str, ...
     from pyarrow import csv as arrow_csv
 
     names = _header(path)
+    if len(set(names)) < len(names):
+        twice = shortened(sorted({name for name in names if names.count(name) > 1}))
+        raise InputError(f"{path}: expected columns of different names, got several of {twice}; rename them.")
     label_name = find_column(
         [n for n in names if n not in _pixels(names)], label_column, LABEL_COLUMNS, "label", str(path)
     )
     pixels = _pixels(names)
     side = math.isqrt(len(pixels))
     if side * side != len(pixels):
-        raise InputError(f"{path}: expected the pixels of square grey images, found {len(pixels)} columns of pixels.")
+        raise InputError(
+            f"{path}: expected the pixels of square grey images, found {counted(len(pixels), 'column of pixels')}."
+        )
     types: dict[str, Any] = dict.fromkeys(pixels, pa.uint8()) | {label_name: pa.int64()}
     try:
         table = arrow_csv.read_csv(path, convert_options=arrow_csv.ConvertOptions(column_types=types))

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
-from ncfm._utils.checks import InputError, check_finite, describe
+from ncfm._utils import tensors
+from ncfm._utils.checks import InputError, check_finite
 from ncfm.data.channels import channels_last, squeezed
 from ncfm.data.raw import Encoded, encoded_cell
 
@@ -79,8 +79,10 @@ class PixelReader:
         return (*self._notes, *([black] if nearly_black else []))
 
     def _levels(self, pixels: np.ndarray, where: str) -> np.ndarray:
-        if pixels.size == 0 or pixels.dtype.kind not in "biuf":
-            raise InputError(f"{where}: expected pixels, got {pixels.dtype} of shape {pixels.shape}.")
+        if pixels.size == 0 or pixels.dtype.kind not in tensors.NUMBERS:
+            raise InputError(
+                f"{where}: expected pixels, got {tensors.in_words(pixels)}; give uint8, or floats in [0, 1]."
+            )
         if pixels.dtype == np.uint8:
             return pixels
         if pixels.dtype.kind == "f":
@@ -97,18 +99,12 @@ def as_array(value: Any, where: str) -> np.ndarray:
     """An array of an array, tensor (on any device, with or without a gradient), number or nested list.
 
     Raises:
-        InputError: for anything of which NumPy makes no array, and for Pillow images, since the numbers may be those of
-            a palette.
+        InputError: as `ncfm._utils.tensors.as_array`, and for Pillow images, since the numbers may be those of a
+            palette.
     """
     if isinstance(value, Image.Image):
         raise InputError(f"{where}: expected arrays, got a Pillow image; give np.asarray(image.convert('RGB')).")
-    try:
-        if isinstance(value, torch.Tensor):
-            value = value.detach().cpu()
-            return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
-        return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{where}: expected an array, got {describe(value)}: {str(error).rstrip('.')}.") from error
+    return tensors.as_array(value, where)
 
 
 def remedy(low: float, high: float) -> str:

@@ -44,9 +44,10 @@ def find_column(present: Sequence[str], wanted: str | None, guesses: Sequence[st
     for name in [wanted] if wanted else guesses:
         if name in present:
             return name
+    columns = shortened([*map(str, present)], 20)
     raise InputError(
-        f"{place}: no {what} column named {wanted or ' or '.join(guesses)} (columns: {', '.join(present)}); "
-        f"rename it to {wanted or guesses[0]}, or choose one with --{what}-column NAME."
+        f"{place}: no {what} column named {wanted or ' or '.join(guesses)} (columns: {columns}); rename it to "
+        f"{wanted or guesses[0]}, or choose one with --{what}-column NAME."
     )
 
 

@@ -15,6 +15,8 @@ SPLIT_WORDS = {
 }
 """Splits and the words that stand for them, anywhere in a name: ``mydata_train.parquet``, ``TestSet``, ``val2017``."""
 
+LONGEST_NAME = 200  # characters: a path may have so many, and a name that has more was not made to be read
+
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
@@ -43,10 +45,15 @@ def left_unread(what: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def shortened(names: Sequence[str], most: int = 5) -> str:
-    """The first few names and how many follow.
+    """The first few names and how many follow; of a long name its beginning.
 
     >>> shortened(["a", "b", "c"], 2)
     'a, b and 1 more'
     """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
+    return f"{', '.join(map(in_short, names[:most]))}{more}"
+
+
+def in_short(name: str) -> str:
+    """A name in a message, cut after `LONGEST_NAME` characters."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ncfm._utils.checks import InputError
+from ncfm._utils.progress import counted
 from ncfm.data.choice import assign_splits
 from ncfm.data.layout import Found, Reading, with_remarks
 from ncfm.data.raw import RawSplit, Splits
@@ -52,6 +53,8 @@ def read_mat(path: Path) -> RawSplit:
     if images is None or images.dtype != np.uint8 or images.ndim != 4 or images.shape[2] != 3:
         raise InputError(f"{path}: expected bytes (h, w, 3, n) under 'X', found {getattr(images, 'shape', 'none')}.")
     if labels is None or labels.size != images.shape[3]:
-        raise InputError(f"{path}: expected {images.shape[3]} labels under 'y', found {getattr(labels, 'size', 0)}.")
+        raise InputError(
+            f"{path}: expected {counted(images.shape[3], 'label')} under 'y', found {getattr(labels, 'size', 0)}."
+        )
     numbers = labels.ravel().astype(np.int64) % 10  # 10 is the digit 0
     return RawSplit(list(images.transpose(3, 0, 1, 2)), numbers.tolist(), DIGITS)

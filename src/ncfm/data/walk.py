@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ncfm._utils.progress import counted
 from ncfm.data.image_files import is_image_name
 from ncfm.data.split_names import shortened
 
@@ -126,20 +127,16 @@ def remarks_on_files(root: Path, classes: Iterable[tuple[Path, Files]], inner: s
         repeated += files.repeated
     remarks = []
     if others:
-        remarks.append(f"{_number(range(others.total()), 'file')} left unread: {by_suffix(others)}")
+        remarks.append(f"{counted(others.total(), 'file')} left unread: {by_suffix(others)}")
     if loose.images:
-        remarks.append(f"{_number(loose.images, 'image')} left unread, in no class folder: {_names(loose.images)}")
+        remarks.append(f"{counted(len(loose.images), 'image')} left unread, in no class folder: {_names(loose.images)}")
     if deeper:
         first = printable(str(deeper[0].parent.relative_to(root)))
-        remarks.append(f"{_number(deeper, 'image')} in folders below that of the class, such as {first}")
+        remarks.append(f"{counted(len(deeper), 'image')} in folders below that of the class, such as {first}")
     if repeated:
         names = shortened([printable(str(path.relative_to(root))) for path in repeated])
         remarks.append(f"left out links to folders that are read already, or contain them: {names}")
     return tuple(remarks)
-
-
-def _number(items: Sized, noun: str) -> str:
-    return f"{len(items):,} {noun}{'s' * (len(items) != 1)}"
 
 
 def _names(paths: Iterable[Path]) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ncfm._utils.checks import RunError
 from ncfm._utils.distributed import ALONE, Ranks
+from ncfm._utils.progress import counted
 from ncfm.distillation.step_protocol import Record, Step
 from ncfm.training.checkpoint import optimizer_tensors
 
@@ -70,7 +71,8 @@ def check_patience(iteration: int, in_a_row: int, measured: str, patience: int =
     """
     if in_a_row >= patience:
         raise RunError(
-            f"The loss or a gradient was not finite in {in_a_row} iterations in a row, up to iteration {iteration} "
+            f"The loss or a gradient was not finite in {counted(in_a_row, 'iteration')} in a row, up to iteration "
+            f"{iteration} "
             f"({measured}), and they were rolled back. Lower image_lr or adversary_lr, or use "
             "--set machine.precision=float32."
         )

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from ncfm._utils.checks import InputError, check_at_least, check_fraction, check_positive
+from ncfm._utils.progress import counted
 from ncfm._utils.types import Features, PerGroup
 from ncfm.discrepancy import covariance_gap, gaussian_mmd, mean_gap, median_bandwidth, paired_gap
 from ncfm.distillation.characteristic_matching import CharacteristicMatching
@@ -182,7 +183,8 @@ class CovarianceMatching(NoAdversary, NoFrequencies):
         if (*features.shape[:-2], features.shape[-1]) != self._mean.shape:
             classes, width = self._mean.shape
             raise InputError(
-                f"Expected features of {classes} classes and width {width}, got shape {tuple(features.shape)}; "
+                f"Expected features of {counted(classes, 'class')} and width {width}, got shape "
+                f"{tuple(features.shape)}; "
                 "build the objective with the data's num_classes and the extractor's num_features."
             )
 

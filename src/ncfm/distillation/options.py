@@ -7,10 +7,10 @@ Each setting stands here once, with its default, its limits and its description;
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from ncfm._utils.checks import InputError
-from ncfm._utils.options import Count, Fraction, NonNegative, Options, Positive, WholeNumber
+from ncfm._utils.options import Bounds, Count, Fraction, NonNegative, Options, Positive, WholeNumber
 
 DSA = "color_crop_cutout_flip_scale_rotate"
 
@@ -21,7 +21,7 @@ class Matching(Options):
 
     augment: str = DSA
     """Shared by the real and the synthetic half of a class; of alternatives joined by | each class draws its own."""
-    real_batch_per_class: Count = 64
+    real_batch_per_class: Annotated[int, Bounds(ge=1, le=2**20)] = 64
     """Fresh real images of each class in an iteration."""
     real_pool_per_class: Count | None = None
     """Images of a class that batches are drawn from, the first ones of the data; default all."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from ncfm._utils.checks import RunError
 from ncfm._utils.device import give_back_memory, measure_peak_memory
 from ncfm._utils.distributed import ALONE, LostRank, Ranks
+from ncfm._utils.progress import counted
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.callback import Callback
 from ncfm.distillation.callbacks import (
@@ -185,7 +186,8 @@ class Run:
             self.save()
         if progress.rolled_back:
             warnings.warn(
-                f"{progress.rolled_back} of {progress.iteration} iterations were not finite and were rolled back.",
+                f"{progress.rolled_back} of {counted(progress.iteration, 'iteration')} were not finite and were "
+                "rolled back.",
                 stacklevel=2,
             )
 

@@ -22,6 +22,7 @@ from torch import Generator, Tensor
 from torch.optim import Optimizer
 
 from ncfm._utils.checks import InputError, check_at_least
+from ncfm._utils.progress import counted
 from ncfm._utils.seeding import Streams
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSet, normalizer, to_float
@@ -80,7 +81,7 @@ def check_epochs(start: StartRange, matched_epochs: int, epochs: int) -> None:
     if start.high + matched_epochs > epochs:
         raise InputError(
             f"Students start up to epoch {start.high} and are compared {matched_epochs} later, but experts have "
-            f"{epochs} epochs; raise trajectory.epochs or lower trajectory.start_high."
+            f"{counted(epochs, 'epoch')}; raise trajectory.epochs or lower trajectory.start_high."
         )
 
 

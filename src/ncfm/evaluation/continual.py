@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ncfm._utils.checks import InputError
+from ncfm._utils.progress import counted
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Interval, LabelledImages
 from ncfm.data.image_set import ImageSplit
@@ -63,7 +64,7 @@ def step_sizes(num_classes: int, steps: int) -> list[int]:
         NcfmError: for more steps than classes, or none.
     """
     if not 1 <= steps <= num_classes:
-        raise InputError(f"Expected 1 to {num_classes} steps for {num_classes} classes, got {steps}.")
+        raise InputError(f"Expected 1 to {num_classes} steps for {counted(num_classes, 'class')}, got {steps}.")
     each, more = divmod(num_classes, steps)
     return [each * (i + 1) + min(i + 1, more) for i in range(steps)]
 

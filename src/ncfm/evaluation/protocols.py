@@ -13,6 +13,9 @@ NCFM_AUGMENT = "dsa:color_flip_crop|scale|rotate"  # cutout gives way to CutMix
 DSA_AUGMENT = "dsa:color|crop|cutout|flip|scale|rotate"
 
 
+MOST_RUNS = 10_000  # students of an evaluation: the interval of the mean is a fiftieth of their spread
+
+
 @dataclass(frozen=True)
 class Protocol:
     """A fixed recipe. Results under one name are comparable; a changed recipe gets a new name."""

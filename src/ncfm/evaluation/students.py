@@ -15,13 +15,15 @@ from ncfm._utils.checks import InputError, check_at_least, check_finite, check_l
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import compiled
 from ncfm._utils.distributed import Ranks
+from ncfm._utils.progress import counted
 from ncfm._utils.seeding import derive_seed, generator
+from ncfm._utils.tensors import check_dense
 from ncfm._utils.types import Interval, LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit, to_if_it_fits
 from ncfm.data.one_class import check_one_class
 from ncfm.data.pixels import MOST_NORMALISED
 from ncfm.evaluation.classification import confusion_matrix, expected_calibration_error, per_class_accuracy
-from ncfm.evaluation.protocols import Protocol
+from ncfm.evaluation.protocols import MOST_RUNS, Protocol
 from ncfm.evaluation.statistics import accuracy_interval, interval
 from ncfm.evaluation.student_cache import Student, StudentCache
 from ncfm.networks.registry import create_network, on_device
@@ -219,7 +221,6 @@ class _Classroom:
         modules, forwards = self.modules[: len(runs)], self.forwards[: len(runs)]
         for module, run in zip(modules, runs, strict=True):
             module.load_state_dict(self.fresh(run).state_dict())
-        looks_at = look_epochs(self.protocol)
         seen: list[list[Look]] = [[] for _ in runs]
 
         def look() -> None:
@@ -227,7 +228,7 @@ class _Classroom:
                 looks.append(self.look(module, forward))
 
         def after_epoch(epoch: int) -> None:
-            if epoch in looks_at:
+            if looks_after(self.protocol, epoch):
                 look()
                 if kept is not None:
                     kept.notes.append(seen[0][-1].accuracy)
@@ -288,9 +289,12 @@ def _check(
     train: LabelledImages, test: ImageSplit, num_classes: int, protocol: Protocol, soft: StudentTargets | None
 ) -> None:
     images, labels = train
+    check_dense(images, "The images to evaluate")
+    check_dense(labels, "Their labels")
     if len(images) != len(labels) or len(images) == 0:
         raise InputError(
-            f"Expected as many labels as images, at least one; got {len(images)} images, {len(labels)} labels."
+            f"Expected as many labels as images, at least one; got {counted(len(images), 'image')}, "
+            f"{counted(len(labels), 'label')}."
         )
     if images.is_floating_point():
         check_finite(images, "The images to evaluate")
@@ -305,16 +309,21 @@ def _check(
             "evaluate it on the data that it was made from."
         )
     check_at_least(protocol.num_runs, 1, "num_runs")
+    if protocol.num_runs > MOST_RUNS:
+        raise InputError(f"Expected at most {MOST_RUNS:,} students, got {protocol.num_runs:,}; choose fewer (--runs).")
     if isinstance(soft, SoftTargets):
         soft.checked(len(images), num_classes)
     elif soft is not None:
         soft.checked()
 
 
-def look_epochs(protocol: Protocol) -> frozenset[int]:
-    """Epochs after which the test split is looked at: ``looks`` of them at equal distances, the last one included."""
-    epochs, looks = protocol.recipe.epochs, max(protocol.looks, 1)
-    return frozenset(math.ceil(epochs * (i + 1) / looks) for i in range(looks))
+def looks_after(protocol: Protocol, epoch: int) -> bool:
+    """Whether the test split is looked at after an epoch: ``looks`` times at equal distances, also after the last one.
+
+    Look i of L is after the first epoch that is at least i E / L of all E.
+    """
+    epochs, looks = max(protocol.recipe.epochs, 1), max(protocol.looks, 1)
+    return epoch * looks // epochs > (epoch - 1) * looks // epochs
 
 
 def equal_steps(protocol: Protocol, num_images: int, reference_images: int) -> Protocol:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ncfm._utils.checks import InputError, RunError, describe
-from ncfm._utils.files import read_tensors
+from ncfm._utils.tensors import dense, is_dense
+from ncfm.data.split_names import shortened
+from ncfm.formats.array_readers import READERS, Unread
 
 IMAGE_KEYS = ("images", "image", "x", "x_train", "data", "image_syn", "images_train", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "y_train", "targets", "label_syn", "labels_train", "arr_1")
@@ -39,29 +39,53 @@ def read_arrays(path: Path) -> Arrays:
     them), and lists of such pairs under "data" (``res_*.pt`` of DC, DSA and DM), of which the first is taken.
 
     Raises:
-        InputError: for another suffix or layout.
+        InputError: for another suffix or layout, and tensors that are not dense.
         RunError: if the file is damaged, or could run code.
     """
     found = _content(path)
     if isinstance(found, Mapping) and isinstance(found.get(REPETITIONS), Sequence):
         return _first_repetition(found[REPETITIONS], path)
-    if isinstance(found, Tensor):
-        return _with_partner(found, path)
+    if isinstance(found, (Tensor, Unread)):
+        return _with_partner(_usable(found, str(path)), path)
     if _is_pair(found):
-        return Arrays(found[0], found[1])
+        return Arrays(*_usable_pair(found, path))
     if not isinstance(found, Mapping):
         raise InputError(f"{path}: expected images and labels, found {describe(found)}.")
-    by_name = {str(key).lower(): value for key, value in found.items() if isinstance(value, Tensor)}
-    images, labels, soft = (
-        next((by_name[key] for key in keys if key in by_name), None) for keys in (IMAGE_KEYS, LABEL_KEYS, SOFT_KEYS)
-    )
-    if images is None:
+    return _by_name(found, path)
+
+
+def _by_name(found: Mapping[Any, Any], path: Path) -> Arrays:
+    """Images and labels of a dictionary."""
+    by_name = {str(key).lower(): value for key, value in found.items() if isinstance(value, (Tensor, Unread))}
+    kinds = (IMAGE_KEYS, LABEL_KEYS, SOFT_KEYS)
+    names = [next((key for key in keys if key in by_name), None) for keys in kinds]
+    if names[0] is None:
         raise InputError(
-            f"{path}: expected images named {', '.join(IMAGE_KEYS)}, found {', '.join(by_name) or 'none'}."
+            f"{path}: expected images named {', '.join(IMAGE_KEYS)}, found {shortened([*by_name]) or 'none'}."
         )
+    images, labels, soft = (None if key is None else _usable(by_name[key], f"{path}: {key}") for key in names)
+    assert images is not None
     if labels is None:
         labels, soft = soft, None
-    return Arrays(images, labels, soft=soft, facts=_plain(found))
+    unread = [key for key, value in by_name.items() if isinstance(value, Unread)]
+    notes = [f"{path}: left unread, since they are not numbers: {shortened(unread)}."] if unread else []
+    return Arrays(images, labels, tuple(notes), soft, _plain(found))
+
+
+def _usable(value: Tensor | Unread, where: str) -> Tensor:
+    """A dense tensor of numbers.
+
+    Raises:
+        InputError: for any other tensor.
+        RunError: for an array that is not loaded.
+    """
+    if isinstance(value, Unread):
+        raise RunError(value.why)
+    return dense(value, where)
+
+
+def _usable_pair(pair: Sequence[Tensor], path: Path) -> tuple[Tensor, Tensor]:
+    return _usable(pair[0], f"{path}: the images"), _usable(pair[1], f"{path}: the labels")
 
 
 def partner(path: Path) -> Path | None:
@@ -78,8 +102,9 @@ def partner(path: Path) -> Path | None:
 
 def _plain(found: Mapping[Any, Any]) -> dict[str, Any]:
     """The values of a file that are no arrays."""
-    single = {key: value.item() for key, value in found.items() if isinstance(value, Tensor) and value.ndim == 0}
-    others = {key: value for key, value in found.items() if not isinstance(value, Tensor)}
+    tensors = {key: value for key, value in found.items() if isinstance(value, Tensor)}
+    single = {key: value.item() for key, value in tensors.items() if is_dense(value) and value.ndim == 0}
+    others = {key: value for key, value in found.items() if not isinstance(value, (Tensor, Unread))}
     return {str(key): value for key, value in (single | others).items()}
 
 
@@ -99,16 +124,16 @@ def _with_partner(images: Tensor, path: Path) -> Arrays:
 def read_labels_file(path: Path, images: str) -> Tensor:
     """A file of labels alone; ``images`` names what they belong to."""
     labels = _content(path)
-    if not isinstance(labels, Tensor):
+    if not isinstance(labels, (Tensor, Unread)):
         raise InputError(f"{path}: expected the labels of {images}, found {describe(labels)}.")
-    return labels
+    return _usable(labels, str(path))
 
 
 def _first_repetition(repetitions: Sequence[Any], path: Path) -> Arrays:
     """The first of the sets in a file of results."""
     if not repetitions or not _is_pair(repetitions[0]):
         raise InputError(f"{path}: expected pairs (images, labels) under {REPETITIONS!r}.")
-    images, labels = repetitions[0]
+    images, labels = _usable_pair(repetitions[0], path)
     notes = () if len(repetitions) == 1 else (f"{path}: the first of its {len(repetitions)} sets is read.",)
     return Arrays(images, labels, notes)
 
@@ -125,43 +150,3 @@ def _content(path: Path) -> Any:
             f"{', '.join(READERS)}."
         )
     return READERS[path.suffix](path)
-
-
-def _read_numpy(path: Path) -> Tensor | dict[str, Any]:
-    try:
-        found = np.load(path, allow_pickle=False)
-        arrays = {"": found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
-        arrays = {key: array for key, array in arrays.items() if isinstance(array, np.ndarray)}  # others are bytes
-    except Exception as error:  # a damaged archive may raise anything
-        raise RunError(f"Could not read {path}: {error}. Arrays of objects are not loaded.") from error
-    texts = {key: array.tolist() for key, array in arrays.items() if array.dtype.kind == "U"}
-    tensors = {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "uifb"}
-    return tensors.get("", tensors | texts)
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        with torch.serialization.safe_globals(_numpy_numbers()):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle may raise anything
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise RunError(
-            f"Could not read {path} as plain tensors: {reason} "
-            "Files that could run code are not loaded; save a dictionary of tensors."
-        ) from error
-
-
-def _numpy_numbers() -> list[Any]:
-    """What `torch.load` has to know for NumPy's numbers: DC, DSA and DM save accuracies next to the images."""
-    scalar = np.float64(0).__reduce__()[0]
-    types = {type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8")}
-    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *types]  # by the names of NumPy 2 and 1
-
-
-READERS: dict[str, Callable[[Path], Any]] = {
-    ".npz": _read_numpy,
-    ".npy": _read_numpy,
-    ".pt": _read_torch,
-    ".pth": _read_torch,
-    ".safetensors": read_tensors,
-}

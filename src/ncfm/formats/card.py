@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ncfm._utils.progress import counted
 from ncfm._utils.version import __version__
 from ncfm.data.channels import in_words
 from ncfm.data.named import NAMED_SETS, SUBSETS
@@ -47,7 +48,7 @@ def dataset_card(content: Content) -> str:
     kind = "stored mosaics" if content.stored and synthetic.decoded_ipc > synthetic.ipc else "training images"
     parts = [
         _front_matter(facts, data, count),
-        f"# {escape(data)}, distilled\n\n{count} synthetic {kind} of {classes} classes that replace "
+        f"# {escape(data)}, distilled\n\n{count} synthetic {kind} of {counted(classes, 'class')} that replace "
         f"{escape(data)} in training, made by dataset distillation with ncfm.",
         _loading(content),
     ]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from ncfm._utils.checks import InputError, check_labels
 from ncfm.data.image_set import ImageSet
+from ncfm.data.split_names import in_short, shortened
 from ncfm.formats.names import folder_names
 
 NUMBERED = re.compile(r"(?:new|class)?_?(\d+)")  # "7"; "00007" of RDED; "new007" of SRe2L
 SHOWN = 5
+K = TypeVar("K", str, int)
 
 
 class Matched(NamedTuple):
@@ -30,12 +32,16 @@ def unique_names(class_names: Sequence[str]) -> tuple[str, ...]:
     >>> unique_names(["crane", "dog", "crane"])
     ('crane', 'dog', 'crane (2)')
     """
+    given, taken = set(class_names), set[str]()
+    tried: dict[str, int] = {}  # numbers of a name, so that a thousand cranes take a thousand steps
     names: list[str] = []
     for name in class_names:
-        own, number = name, 1
-        while own in names or (number > 1 and own in class_names):
+        own, number = name, tried.get(name, 1)
+        while own in taken or (number > 1 and own in given):
             number += 1
             own = f"{name} ({number})"
+        tried[name] = number
+        taken.add(own)
         names.append(own)
     return tuple(names)
 
@@ -55,7 +61,8 @@ def match_names(class_names: Sequence[str], real: ImageSet, where: str) -> Match
             return _match_known(names, known, real, where)
     numbers = [int(number[1]) for number in map(NUMBERED.fullmatch, names) if number is not None]
     if len(set(numbers)) < len(names):
-        raise _unknown([name for name in names if name not in unique_names(real.class_names)], real, where)
+        of_data = set(unique_names(real.class_names))
+        raise _unknown([name for name in names if name not in of_data], real, where)
     return _match_numbers(numbers, names, real, where)
 
 
@@ -95,7 +102,8 @@ def match_labels(labels: Tensor, real: ImageSet, where: str) -> Matched:
 
 def _match_known(names: Sequence[str], known: Sequence[str], real: ImageSet, where: str) -> Matched:
     """Classes that all are known."""
-    at = torch.tensor([known.index(name) for name in names])
+    place = _places(known)
+    at = torch.tensor([place[name] for name in names])
     moved = bool((at.diff() < 0).any())
     note = f"{where}: its classes are in another order than those of {real.name}; they are matched by name."
     return Matched(at, note if moved else "")
@@ -104,15 +112,20 @@ def _match_known(names: Sequence[str], known: Sequence[str], real: ImageSet, whe
 def _match_numbers(found: list[int], names: Sequence[str], real: ImageSet, where: str) -> Matched:
     """Classes that are called by numbers."""
     called = _called(real)
-    known = list(range(real.num_classes)) if called is None else called
-    unknown = [name for name, number in zip(names, found, strict=True) if number not in known]
+    place = _places(range(real.num_classes) if called is None else called)
+    unknown = [name for name, number in zip(names, found, strict=True) if number not in place]
     if unknown:
         raise _unknown(unknown, real, where)
-    at = torch.tensor([known.index(number) for number in found])
+    at = torch.tensor([place[number] for number in found])
     how = "are taken as positions in the order of" if called is None else "are matched with the numbers of"
     pairs = [f"{name} is {real.class_names[i]}" for name, i in zip(names, at.tolist(), strict=True)]
     examples = ", ".join([*pairs[:3], *(["..."] if len(pairs) > 3 else [])])
     return Matched(at, f"{where}: the numbers of its classes {how} {real.name}: {examples}.")
+
+
+def _places(known: Sequence[K]) -> dict[K, int]:
+    """The position of each of these, which differ."""
+    return {value: i for i, value in enumerate(known)}
 
 
 def _called(real: ImageSet) -> list[int] | None:
@@ -126,6 +139,6 @@ def _called(real: ImageSet) -> list[int] | None:
 def _unknown(names: Sequence[str], real: ImageSet, where: str) -> InputError:
     more = ", ..." if real.num_classes > 2 * SHOWN else ""
     return InputError(
-        f"{where} has classes that are missing from {real.name}: {', '.join(names[:SHOWN])}. Known: "
-        f"{', '.join(real.class_names[: 2 * SHOWN])}{more}; or numbers from 0 to {real.num_classes - 1}."
+        f"{where} has classes that are missing from {real.name}: {shortened(names, SHOWN)}. Known: "
+        f"{', '.join(map(in_short, real.class_names[: 2 * SHOWN]))}{more}; or numbers from 0 to {real.num_classes - 1}."
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ncfm._utils.checks import RunError
 from ncfm._utils.types import Statistics
 from ncfm.formats.content import Content
-from ncfm.synthetic.formation import Formation
+from ncfm.synthetic.formation import Formation, Mode
 
 CLASSES_FILE, CLASSES_FORMAT = "classes.json", "ncfm-export"  # the index of classes in an exported folder
 
@@ -54,6 +54,6 @@ def read_facts(facts: Mapping[str, Any], where: str) -> Recorded:
 def _formation(facts: Mapping[str, Any], where: str) -> Formation:
     """How the mosaics of an export are decoded."""
     try:
-        return Formation(int(facts["factor"]), facts["mode"], int(facts["bound"]))
-    except (KeyError, TypeError, ValueError) as error:
+        return Formation(int(facts["factor"]), cast("Mode", str(facts["mode"])), int(facts["bound"]))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RunError(f"{where}: the formation of its mosaics is damaged: {type(error).__name__} {error}.") from error

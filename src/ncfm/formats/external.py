@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ncfm._utils.checks import InputError
@@ -28,16 +29,15 @@ class External(NamedTuple):
     def decoded(self) -> LabelledImages:
         """The images to train on: whole ones in their own order, the tiles of a mosaic one after the other.
 
-        Raises:
-            InputError: for the modes "multi" and "bounded", unless all classes have equally many images.
+        In the modes "multi" and "bounded" they come class by class, as those of the set that was exported.
         """
-        factor = self.formation.factor
         if self.formation.mode == "single":
             images, labels = self.images
+            factor = self.formation.factor
             return LabelledImages(cut(images, factor), labels.repeat_interleave(factor**2))
-        groups, classes = by_class(self.images)
-        images = self.formation.decode(groups)
-        return LabelledImages(images.flatten(0, 1), classes.repeat_interleave(images.shape[1]))
+        classes = self.images.labels.unique()
+        groups = [self.formation.decode(self.images.images[None, self.images.labels == c])[0] for c in classes]
+        return LabelledImages(torch.cat(groups), classes.repeat_interleave(torch.tensor([*map(len, groups)])))
 
     def storage(self, num_classes: int) -> float:
         """Stored images per class; soft labels are counted as the number of images that take as many bytes."""

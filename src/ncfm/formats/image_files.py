@@ -78,7 +78,8 @@ def _named(found: ImageSet, recorded: Recorded, folders: Mapping[str, str]) -> t
     names = [folders.get(name, name) for name in found.class_names]  # some are no names for a file system
     if not set(names) <= set(all_names):
         return found.class_names, found.train.labels
-    return all_names, torch.tensor([all_names.index(name) for name in names])[found.train.labels]
+    place = {name: i for i, name in enumerate(all_names)}
+    return all_names, torch.tensor([place[name] for name in names])[found.train.labels]
 
 
 def _facts(path: Path) -> tuple[Recorded, Mapping[str, str]]:

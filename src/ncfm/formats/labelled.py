@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ncfm._utils.checks import InputError, describe
+from ncfm._utils.progress import counted
+from ncfm._utils.tensors import as_tensor
 from ncfm._utils.types import LabelledImages
 from ncfm.data.image_set import ImageSet
 from ncfm.data.labels import numbered, plain_labels
@@ -43,7 +45,9 @@ def labelled_images(
     images = _shaped(found, real)
     plain = plain_labels(source[1], WHERE)
     if len(plain.values) != len(images):
-        raise InputError(f"{WHERE}: expected {len(images)} labels, as there are images; got {len(plain.values)}.")
+        raise InputError(
+            f"{WHERE}: expected {counted(len(images), 'label')}, as there are images; got {len(plain.values)}."
+        )
     if len(images) == 0 or plain.are_missing:
         raise InputError(f"{WHERE}: expected at least one, and a label of every image.")
     if normalized_by is None:
@@ -57,7 +61,7 @@ def _stored(images: Any, channels: int) -> tuple[Tensor, tuple[str, ...]]:
     """Images as one tensor, float32 or uint8, and what was assumed for it."""
     if isinstance(images, (list, tuple)):
         images = _stacked([as_array(image, WHERE) for image in images])
-    tensor = images.detach() if isinstance(images, Tensor) else torch.from_numpy(_numbers(as_array(images, WHERE)))
+    tensor = as_tensor(images, WHERE, "pixels")
     if tensor.is_floating_point() or tensor.dtype == torch.uint8:
         return tensor.float() if tensor.is_floating_point() else tensor, ()
     reader = PixelReader(WHERE, channels)
@@ -70,12 +74,6 @@ def _stacked(images: list[np.ndarray]) -> np.ndarray:
     if len({image.shape for image in images}) != 1:
         raise InputError(f"{WHERE}: expected arrays of one shape; resize them to that of the real data.")
     return np.stack(images)
-
-
-def _numbers(array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{WHERE}: expected pixels, got {array.dtype}; give uint8, or floats in [0, 1].")
-    return array
 
 
 def _shaped(images: Tensor, real: ImageSet) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ncfm._utils.checks import InputError, check_finite, nearest
+from ncfm._utils.progress import counted
 from ncfm._utils.types import Images, Statistics
 from ncfm.data.image_set import ImageSet, normalize, to_float
 from ncfm.data.whitening import zca
@@ -73,7 +74,9 @@ def to_pixels(images: Tensor, real: ImageSet, *, normalized_by: str | None = Non
             raise InputError(f"{where}: uint8 images are pixels; leave out normalized_by={normalized_by}.")
         return Pixels(to_float(images), "")
     if not images.is_floating_point():
-        raise InputError(f"{where}: expected images as uint8 or floats, got {images.dtype}.")
+        raise InputError(
+            f"{where}: expected images as uint8 or floats, got {images.dtype}; save levels from 0 to 255 as uint8."
+        )
     images = images.float()
     check_finite(images, f"{where}: the array of images")
     if normalized_by is None:
@@ -134,7 +137,7 @@ def _statistics(name: str, real: ImageSet, where: str) -> Statistics | None:
             )
         found = Statistics(tuple(means), tuple(stds))
     if len(found.mean) not in (1, real.channels):
-        raise InputError(f"{where}: {name} has {len(found.mean)} channels, {real.name} has {real.channels}.")
+        raise InputError(f"{where}: {name} has {counted(len(found.mean), 'channel')}, {real.name} has {real.channels}.")
     return found
 
 

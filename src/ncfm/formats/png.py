@@ -10,6 +10,7 @@ from PIL import Image
 
 from ncfm._utils.checks import InputError
 from ncfm._utils.files import write_json
+from ncfm._utils.progress import counted
 from ncfm._utils.types import Statistics, StoredImages
 from ncfm.data.channels import GREY, RGB
 from ncfm.formats.content import Content
@@ -24,7 +25,8 @@ def png_bytes(pixels: StoredImages) -> list[bytes]:
     """
     if pixels.shape[1] not in (GREY, RGB):
         raise InputError(
-            f"PNG images are grey or RGB, but the set has {pixels.shape[1]} channels; choose ncfm, npz or pt."
+            f"PNG images are grey or RGB, but the set has {counted(pixels.shape[1], 'channel')}; choose ncfm, npz or "
+            "pt."
         )
     return [_png(image) for image in pixels]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ncfm._utils.checks import InputError, check_factor, check_labels
+from ncfm._utils.progress import counted
 from ncfm._utils.types import LabelledImages
 from ncfm.data.image_set import ImageSet
 from ncfm.formats.class_names import match_labels, match_names
@@ -90,7 +91,8 @@ def _matched(stored: Stored, real: ImageSet, where: str, use: Use) -> tuple[Tens
     found = read_labels(stored.labels, count, num_classes, where, use)
     if len(found.classes) != count:
         raise InputError(
-            f"{where}: expected a label for each image, got {count} images with {len(found.classes)} labels."
+            f"{where}: expected a label for each image, got {counted(count, 'image')} with "
+            f"{counted(len(found.classes), 'label')}."
         )
     logs, notes = found.log_probabilities, [found.note]
     if stored.soft is not None and use != "hard":
@@ -115,6 +117,7 @@ def _formation(recorded: Recorded, factor: int | None, real: ImageSet, where: st
     if recorded.formation is not None:
         if factor not in (None, recorded.formation.factor):
             raise InputError(f"{where} records factor {recorded.formation.factor}; leave out factor {factor}.")
+        recorded.formation.check_image_size(real.image_size)
         return recorded.formation
     if factor is None:
         return WHOLE
@@ -129,7 +132,10 @@ def _check_soft(found: External, where: str) -> None:
     count = len(found.decoded().labels)
     if len(found.soft_labels) != count:
         got = len(found.soft_labels)
-        raise InputError(f"{where}: expected soft labels of its {count} training images, got {got} soft labels.")
+        raise InputError(
+            f"{where}: expected soft labels of its {counted(count, 'training image')}, got "
+            f"{counted(got, 'soft label')}."
+        )
 
 
 def _missing(classes: Tensor, real: ImageSet, where: str) -> str:
@@ -139,7 +145,7 @@ def _missing(classes: Tensor, real: ImageSet, where: str) -> str:
     if not missing:
         return ""
     named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-    return f"{where}: {len(missing)} of {real.num_classes} classes have no images: {named}."
+    return f"{where}: {len(missing)} of {counted(real.num_classes, 'class')} have no images: {named}."
 
 
 def _whitened(recorded: Recorded, real: ImageSet, where: str) -> str:

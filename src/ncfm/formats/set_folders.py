@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from ncfm._utils.checks import InputError
-from ncfm.formats.array_files import READERS, partner
+from ncfm.formats.array_files import partner
+from ncfm.formats.array_readers import READERS
 
 OF_AN_EPOCH = re.compile(r"epoch_\d+")  # SRe2L, CDA, G-VBSM: FKD_cutmix_fp16/epoch_0/batch_0.tar
 SHOWN = 5

@@ -15,6 +15,7 @@ from torch import nn
 
 from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.outside import load_callable
+from ncfm._utils.progress import counted
 from ncfm.networks.base import as_network, offers_features
 from ncfm.networks.hooked import PROBES, Hooked, probe
 
@@ -54,7 +55,8 @@ def timm_factory(model: str) -> Factory:
                 module = timm.create_model(model, **options)
         except Exception as error:  # timm raises various errors for unsupported sizes
             raise InputError(
-                f"timm cannot create {model!r} for images of {image_size} px and {channels} channels: {error}"
+                f"timm cannot create {model!r} for images of {image_size} px and {counted(channels, 'channel')}: "
+                f"{error}"
             ) from error
         _check(module, TIMM + model, channels, num_classes, image_size)
         return _with_features(module, (channels, image_size, image_size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ncfm._utils.progress import counted
 from ncfm.data.channels import visible
 from ncfm.data.image_set import to_uint8
 from ncfm.report.inline import ANIMATION_SIDE, address, moving, picture, still, strip
@@ -46,7 +47,7 @@ def class_rows(run: RunFolder, real: RealComparison | None) -> tuple[list[ClassR
         which = "the first three are shown as RGB" if seen > 1 else "the first is shown"
         notes.append(f"Of {channels} channels {which}.")
     if classes < s.num_classes:
-        notes.append(f"The first {classes} of {s.num_classes} classes are shown.")
+        notes.append(f"The first {classes} of {counted(s.num_classes, 'class')} are shown.")
     if each < s.ipc:
         notes.append(f"The first {each} of {in_short(s.stored_counts)} stored images per class are shown.")
     return rows, " ".join(notes)

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Sequence
 
+from ncfm._utils.progress import counted
 from ncfm.report import accuracy, curves, summary
 from ncfm.report import images as pictures
 from ncfm.report import nearest_real as nearest
@@ -59,7 +60,7 @@ def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealComparison
 
 def _lead(run: RunFolder) -> str:
     data, ipc = run.data or "unknown data", run.ipc
-    what = f"{ipc} image{'s' * (ipc != 1)} per class" if ipc is not None else "Images"
+    what = f"{counted(ipc, 'image')} per class" if ipc is not None else "Images"
     if run.finished:
         return f"{what} distilled from {data}."
     return f"{what} from {data}. This run is not finished; the report shows its current state."

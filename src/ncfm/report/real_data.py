@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ncfm._utils.checks import InputError
-from ncfm._utils.progress import Reporter
+from ncfm._utils.progress import Reporter, counted
 from ncfm._utils.seeding import generator
 from ncfm.data.image_set import ImageSet, draw_class_batches, to_float, to_uint8
 from ncfm.evaluation.nearest_real import Neighbours, nearest, principal_plane
@@ -83,7 +83,8 @@ def check_same_data(synthetic: SyntheticSet, images: ImageSet, class_names: tupl
     shape = (images.num_classes, images.channels, images.image_size)
     if (synthetic.num_classes, *synthetic.images.shape[2:4]) != shape:
         raise InputError(
-            f"The set has {synthetic.num_classes} classes of images {tuple(synthetic.images.shape[2:])}, {images.name} "
+            f"The set has {counted(synthetic.num_classes, 'class')} of images {tuple(synthetic.images.shape[2:])}, "
+            f"{images.name} "
             f"{images.num_classes} of {(images.channels, images.image_size, images.image_size)}: other data."
         )
     if class_names is not None and class_names != images.class_names:

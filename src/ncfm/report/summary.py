@@ -34,7 +34,7 @@ def headline_facts(run: RunFolder) -> list[Fact]:
     """Data, method, and costs of the run."""
     found, s = [], run.synthetic
     if run.data:
-        classes = "" if s is None else f"{s.num_classes} classes, {s.images.shape[-1]} px"
+        classes = "" if s is None else f"{counted(s.num_classes, 'class')}, {s.images.shape[-1]} px"
         found.append(Fact("Data", run.data, classes))
     if run.ipc is not None:
         note = "" if s is None or s.decoded_ipc == s.ipc else f"{s.decoded_ipc} per class after decoding"

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 COLUMNS = tuple(f.name for f in fields(AccuracyRow))
+MEMORY = ("peak_memory_mb", "distill_memory_mb")
+CONDITIONS = (*MEMORY, "command", "commit", "date", "threads", "iterations", "storage")
+"""Columns that differ where finished scores are read again, by another process."""
+REPEATED = (*MEMORY, "date", "teacher_seconds", "distill_seconds", "evaluate_seconds", "seconds", "energy_wh")
+"""Columns that differ where the same command measures the same again."""
 
 
 @dataclass(frozen=True)
@@ -76,33 +81,46 @@ def _without_place(argument: str) -> str:
 def append_rows(path: Path, rows: Sequence[DataclassInstance]) -> None:
     """Append rows to a CSV file, which is created if needed and rewritten atomically.
 
-    A measurement that the file already has is skipped: a repeated comparison reads its finished scores from its folder,
-    identical to the last digit of their times, and they are no new evidence. Columns that a file of an earlier version
-    lacks are added, empty in its rows.
+    A measurement that the file already has is skipped, see `is_known`. Columns that a file of an earlier version lacks
+    are added, empty in its rows.
 
     Raises:
-        NcfmError: if the file has columns that this version does not know.
+        NcfmError: if the file has columns that this version does not know; RunError if it is no table.
     """
     columns = tuple(f.name for f in fields(rows[0])) if rows else COLUMNS
     cells = [{key: _cell(value) for key, value in asdict(row).items()} for row in rows]
     with taking_turns(path):
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        before = csv.DictReader(io.StringIO(text))
-        if set(before.fieldnames or ()) - set(columns):
+        names, before = _read(path) if path.is_file() else ((), [])
+        if set(names) - set(columns):
             raise InputError(f"{path} has columns that this version does not know; expected {','.join(columns)}.")
         whole = [{column: row.get(column) or "" for column in columns} for row in before]
-        known = {_measurement(row) for row in whole}
+        for row in cells:
+            if not is_known(row, whole):
+                whole.append(row)
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows([*whole, *(row for row in cells if _measurement(row) not in known)])
+        writer.writerows(whole)
         write_text(path, buffer.getvalue())
 
 
-def _measurement(row: Mapping[str, str]) -> tuple[str, ...]:
-    """The measurement in a row, without the conditions of the process that wrote it."""
-    aside = ("command", "commit", "date", "peak_memory_mb", "threads", "iterations", "distill_memory_mb", "storage")
-    return tuple(value for column, value in row.items() if column not in aside)
+def is_known(row: Mapping[str, str], rows: Iterable[Mapping[str, str]]) -> bool:
+    """Whether a measurement is already among rows of the same columns.
+
+    A repeated command reads its finished scores from the cache, identical to the last digit of their times. Where the
+    cache could not be written, it measures again, with the same accuracies in another time. Neither is new evidence.
+    Other code, or another command, measures anew, and so does every benchmark, whose times are its result.
+    """
+    by_command = not row["command"].startswith("python -m benchmarks.")
+    return any(
+        _without(row, CONDITIONS) == _without(other, CONDITIONS)
+        or (by_command and _without(row, REPEATED) == _without(other, REPEATED))
+        for other in rows
+    )
+
+
+def _without(row: Mapping[str, str], aside: Sequence[str]) -> list[str]:
+    return [value for column, value in row.items() if column not in aside]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -113,9 +131,19 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """
     if not path.is_file():
         raise InputError(f"Expected a results file {path}, but there is none.")
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
+    """The columns and the rows of a file.
+
+    Raises:
+        RunError: if it is damaged.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+            table = csv.DictReader(file)
+            return table.fieldnames or (), list(table)
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(f"Could not read {path} as a table: {error}.") from error
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ncfm._utils.checks import InputError, check_at_least
+from ncfm._utils.progress import counted
 
 Ipc = int | tuple[int, ...]
 """Stored images of every class, or of each class."""
@@ -66,7 +67,9 @@ def counts_for(spec: Spec, real_counts: Tensor) -> Ipc:
     if isinstance(spec, str):
         spec = _proportional(real_counts.tolist(), int(spec.removeprefix(PROPORTIONAL)))
     if len(spec) != len(real_counts):
-        raise InputError(f"Expected images per class for {len(real_counts)} classes, got {len(spec)} numbers.")
+        raise InputError(
+            f"Expected images per class for {counted(len(real_counts), 'class')}, got {counted(len(spec), 'number')}."
+        )
     return spec[0] if len(set(spec)) == 1 else spec
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ncfm._utils.checks import InputError, check_at_least, check_factor, check_known
 from ncfm._utils.options import Count, Options
+from ncfm._utils.progress import counted
 from ncfm._utils.types import GroupedImages, Images
 
 Mode = Literal["single", "multi", "bounded"]
@@ -110,7 +111,7 @@ def stitch(images: Images, factor: int, shrink: Shrink = "area") -> Images:
         return images
     total, c, h, w = images.shape
     if total % factor**2:
-        raise InputError(f"Expected a multiple of {factor**2} images to stitch, got {total}.")
+        raise InputError(f"Expected a multiple of {counted(factor**2, 'image')} to stitch, got {total}.")
     check_factor(min(h, w), factor)
     groups = images.view(total // factor**2, factor**2, c, h, w)
     mosaics = images.new_empty(total // factor**2, c, h, w)

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from ncfm._utils.checks import InputError, check_at_least, check_known
 from ncfm._utils.options import Options
+from ncfm._utils.progress import counted
 from ncfm.data.image_set import ImageSet, draw_class_batches, to_float
 from ncfm.synthetic.counts import Ipc, as_counts, blackened, width_of
 from ncfm.synthetic.formation import Formation, Shrink, stitch
@@ -119,7 +120,9 @@ def check_extension(
     if own != size:
         raise InputError(f"The set to extend has images of (channels, height, width) {own}, the data of {size}.")
     if earlier.ipc > ipc:
-        raise InputError(f"The set to extend has {earlier.ipc} images per class, more than the requested {ipc}.")
+        raise InputError(
+            f"The set to extend has {counted(earlier.ipc, 'image')} per class, more than the requested {ipc}."
+        )
     for name, ours in vars(formation).items():
         theirs = getattr(earlier, name)
         if theirs != ours and (name != "bound" or formation.mode == "bounded"):

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncfm._utils.checks import InputError, check_fraction, check_known, check_positive
+from ncfm._utils.progress import counted
+from ncfm._utils.tensors import check_dense
 
 PRECISIONS = ("float16", "uint8")
 FLOOR = 16.0  # nats: with uint8, log-probabilities below -FLOOR (1e-7) are stored as -FLOOR, in steps of FLOOR / 255
@@ -32,6 +34,43 @@ class SoftLabels:
     classes: Tensor | None  # (n, k) int16 class of each value; None if k = C, in the order of the classes
     num_classes: int  # C
 
+    def __post_init__(self) -> None:
+        check_dense(self.values, "The soft labels")
+        if self.values.ndim != 2 or not (self.values.is_floating_point() or self.values.dtype == torch.uint8):
+            raise InputError(
+                f"Soft labels must be floats or levels (uint8) of shape (n, k), got {self.values.dtype} "
+                f"{tuple(self.values.shape)}; create them with SoftLabels.of."
+            )
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        """Check that there is a value of every class, or that every value has a class of its own.
+
+        Raises:
+            NcfmError: otherwise.
+        """
+        kept, classes = self.values.shape[1], self.classes
+        if classes is None:
+            if kept != self.num_classes:
+                raise InputError(
+                    f"Soft labels of {counted(self.num_classes, 'class')} need as many values, got {kept}."
+                )
+            return
+        check_dense(classes, "The classes of the soft labels")
+        if classes.shape != self.values.shape or classes.is_floating_point() or not 1 <= kept <= self.num_classes:
+            raise InputError(
+                f"Soft labels need a class of each value, at most {self.num_classes} for an image, got values "
+                f"{tuple(self.values.shape)} and classes {tuple(classes.shape)} ({classes.dtype})."
+            )
+        ordered = classes.long().sort(1).values
+        if len(ordered) and not (int(ordered.min()) >= 0 and int(ordered.max()) < self.num_classes):
+            raise InputError(
+                f"The classes of soft labels must lie in 0..{self.num_classes - 1}, got {int(ordered.min())}.."
+                f"{int(ordered.max())}."
+            )
+        if bool((ordered.diff(dim=1) == 0).any()):
+            raise InputError("The classes of a soft label must differ, but some stand twice; store each once.")
+
     @classmethod
     def of(cls, log_probabilities: Tensor, *, top_k: int | None = None, precision: str = "float16") -> SoftLabels:
         """Store log-probabilities (n, C).
@@ -46,14 +85,17 @@ class SoftLabels:
             NcfmError: for rows that are not distributions, more than 32767 classes, or an unknown precision.
         """
         check_known(precision, PRECISIONS, "precision of soft labels")
-        num_classes = log_probabilities.shape[1]
+        check_dense(log_probabilities, "The soft labels")
+        num_classes = log_probabilities.shape[-1] if log_probabilities.ndim == 2 else 0
+        if num_classes == 0:
+            raise InputError(f"Soft labels must have the shape (n, C), got {tuple(log_probabilities.shape)}.")
         sums = log_probabilities.double().exp().sum(1)
         if not bool(((sums - 1).abs() < 1e-3).all()):
             raise InputError("Soft labels must be log-probabilities: exp of every row sums to 1; use log_softmax.")
         if num_classes > torch.iinfo(torch.int16).max:
             raise InputError(f"Soft labels are stored for at most 32767 classes, got {num_classes}.")
         if top_k is not None and not 1 <= top_k <= num_classes:
-            raise InputError(f"top_k must lie in 1..{num_classes} for {num_classes} classes, got {top_k}.")
+            raise InputError(f"top_k must lie in 1..{num_classes} for {counted(num_classes, 'class')}, got {top_k}.")
         kept, classes = log_probabilities.float().cpu(), None
         if top_k is not None and top_k < num_classes:
             kept, at = kept.topk(top_k, dim=1)
@@ -73,7 +115,7 @@ class SoftLabels:
         if self.classes is None:
             return F.log_softmax(kept, dim=1)
         left = (1 - kept.exp().sum(1, keepdim=True)).clamp_min(1e-12)
-        others = (left / (self.num_classes - kept.shape[1])).log()
+        others = (left / max(self.num_classes - kept.shape[1], 1)).log()
         dense = others.expand(-1, self.num_classes).clone()
         return F.log_softmax(dense.scatter_(1, self.classes.long(), kept), dim=1)
 

@@ -29,6 +29,7 @@ from ncfm.synthetic.addresses import FACTS_FILE as FACTS_FILE
 from ncfm.synthetic.addresses import SET_FOLDER as SET_FOLDER
 from ncfm.synthetic.addresses import check_no_address, local_folder
 from ncfm.synthetic.counts import in_use
+from ncfm.synthetic.set_facts import check_facts, check_images
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
@@ -108,7 +109,7 @@ def load(path: str | Path) -> SyntheticSet:
         raise InputError(f"{folder / FACTS_FILE} was not written by ncfm (expected format {FORMAT!r}).")
     try:
         return _from_facts(folder, facts)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise RunError(f"{folder / FACTS_FILE} is damaged: {type(error).__name__} {error}.") from error
 
 
@@ -159,14 +160,15 @@ def add_scores(path: Path, new: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         NcfmError: as `read_scores`; RunError if the file cannot be written.
     """
-
-    def result(entry: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in entry.items() if key != "seconds"}
-
     with taking_turns(path):
         known = read_scores(path)
-        added = [dict(entry) for entry in new if result(entry) not in map(result, known)]
+        added = [dict(entry) for entry in new if without_times(entry) not in map(without_times, known)]
         write_json(path, known + added)
+
+
+def without_times(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What an evaluation in a score file found, whatever time it took."""
+    return {key: value for key, value in entry.items() if key != "seconds"}
 
 
 def set_scores_aside(synthetic: SyntheticSet, run: Path) -> None:
@@ -232,6 +234,7 @@ def _facts(synthetic: SyntheticSet, images: Tensor, bits: int) -> dict[str, Any]
 
 def _from_facts(folder: Path, facts: dict[str, Any]) -> SyntheticSet:
     """The set of a folder, given the content of its ``set.json``."""
+    check_facts(facts, str(folder / FACTS_FILE))
     if facts["version"] > FORMAT_VERSION:
         raise InputError(
             f"{folder} has format version {facts['version']}, this ncfm reads up to {FORMAT_VERSION}; upgrade ncfm."
@@ -240,6 +243,7 @@ def _from_facts(folder: Path, facts: dict[str, Any]) -> SyntheticSet:
     images = stored.get("images")
     if images is None or content_hash(images) != facts["images_hash"]:
         raise RunError(f"{folder / IMAGES_FILE} does not match {FACTS_FILE} (another hash): damaged or mixed up.")
+    check_images(images, facts, str(folder / IMAGES_FILE))
     statistics = Statistics(tuple(facts["statistics"]["mean"]), tuple(facts["statistics"]["std"]))
     if facts["statistics"].get("zca"):
         statistics = statistics._replace(whitening=Whitening(**read_tensors(folder / WHITENING_FILE)))

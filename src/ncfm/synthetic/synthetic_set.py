@@ -11,6 +11,8 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from ncfm._utils.checks import InputError, check_at_least, check_factor
+from ncfm._utils.progress import counted
+from ncfm._utils.tensors import check_dense
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import normalize
 from ncfm.synthetic.counts import Ipc, as_counts, in_use
@@ -40,11 +42,13 @@ class SyntheticSet:
     counts: tuple[int, ...] | None = None  # (C,) stored images of each class; None: ipc of every class
 
     def __post_init__(self) -> None:
+        check_dense(self.images, "The synthetic images")
         if self.images.ndim != 5 or self.images.shape[0] != len(self.class_names):
             raise InputError(
                 f"Expected images of shape (C, ipc, c, h, w) with C = {len(self.class_names)} class names, "
                 f"got {tuple(self.images.shape)}."
             )
+        check_factor(self.images.shape[-1], self.factor)
         self._check_counts()
         decoded_ipc(self.ipc, self.factor, self.mode, self.bound)
         for tiles in {self.factor, *(range(1, self.factor) if self.mode != "single" else ())}:
@@ -52,7 +56,8 @@ class SyntheticSet:
         soft = self.soft_labels
         if soft is not None and (len(soft), soft.num_classes) != (self.num_decoded, self.num_classes):
             raise InputError(
-                f"Expected soft labels of {self.num_decoded} decoded images and {self.num_classes} classes, got "
+                f"Expected soft labels of {counted(self.num_decoded, 'decoded image')} and "
+                f"{counted(self.num_classes, 'class')}, got "
                 f"{len(soft)} of {soft.num_classes}."
             )
 
@@ -67,7 +72,8 @@ class SyntheticSet:
             return
         if len(counts) != self.num_classes or max(counts) != self.ipc or min(counts) < 1:
             raise InputError(
-                f"Expected a number of images for each of {self.num_classes} classes, 1 to {self.ipc}, got {counts}."
+                f"Expected a number of images for each of {counted(self.num_classes, 'class')}, 1 to {self.ipc}, got "
+                f"{counts}."
             )
         self.formation.decoded_in_use(in_use(counts, self.ipc))  # whether the mode allows unequal classes
         object.__setattr__(self, "counts", None if min(counts) == self.ipc else tuple(counts))

@@ -15,6 +15,7 @@ from typing import Any
 from ncfm._utils.checks import InputError, NcfmError
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.files import read_json
+from ncfm._utils.progress import counted
 from ncfm.config.build import build_data
 from ncfm.config.resolve import FINGERPRINT, data_of_set
 from ncfm.config.schema import RunConfig, make_config
@@ -120,11 +121,11 @@ def _names_other_data(facts: Mapping[str, Any], on: str | ImageSet | None) -> bo
 def _change(facts: Mapping[str, Any], found: ImageSet | None) -> str:
     """How the data differ from those that a set was made from, for a message."""
     number = facts.get("training_images")
-    then = "" if number is None else f"{number} images, "
+    then = "" if not isinstance(number, int) else f"{counted(number, 'image')}, "
     then += _short(facts[FINGERPRINT])
     if found is None:
         return f"{then}; now they cannot be read with its settings"
-    return f"{then}; now {len(found.train)} images, {_short(found.fingerprint)}"
+    return f"{then}; now {counted(len(found.train), 'image')}, {_short(found.fingerprint)}"
 
 
 def _short(fingerprint: object) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ncfm._utils.checks import check_at_least
+from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.compute import Compute
 from ncfm._utils.files import write_json, write_text
 from ncfm._utils.locks import sole_user
@@ -36,10 +36,12 @@ from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.counts import Ipc, IpcSpec, Spec, checked_spec, counts_for, mean_of
 from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.synthetic.soft_labels import StudentTargets
-from ncfm.synthetic.storage import SCORES_FILE, read_scores
+from ncfm.synthetic.storage import SCORES_FILE, read_scores, without_times
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.changed_data import check_data_of_run
 from ncfm.workflows.stages import PICTURE_FILE, distill_into, evaluate_images, obtain, prepare, scores
+
+MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ def compare(
     """
     spec = checked_spec(ipc)
     check_at_least(seeds, 1, "seeds")
+    if seeds > MOST_SEEDS:
+        raise InputError(f"Expected at most {MOST_SEEDS} seeds, got {seeds:,}; each makes a set by every method.")
     chosen = choose_methods(methods, ablations)
     config = resolve_config(data, spec, recipe, settings, seed)
     folder = None if out is None else Path(out).expanduser()
@@ -314,7 +318,7 @@ def _score(job: _Job, pools: _Pools, ipc: Spec) -> Scored:
     if job.place is not None:
         known = [entry for entry in read_scores(job.place / SCORES_FILE) if entry.get("method") == job.name]
         entry = scores(evaluation) | {"method": job.name, "seed": config.seed}
-        if entry not in known:
+        if without_times(entry) not in map(without_times, known):
             write_json(job.place / SCORES_FILE, [*known, entry])
     facts = made.facts | {"training_images": len(images.train)}
     return Scored(job.name, job.method.name, made.variant, config.seed, evaluation, **facts)

@@ -9,19 +9,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ncfm._utils.checks import InputError
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import describe_device
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.files import write_json
 from ncfm._utils.progress import Reporter
 from ncfm._utils.types import LabelledImages, Statistics
-from ncfm.config.build import build_data, build_machine, build_protocol
+from ncfm.config.build import build_data, build_machine, build_protocol, check_soft_labels
 from ncfm.config.loops import loop_of
 from ncfm.config.methods import usual_method
 from ncfm.config.more_iterations import RAISED_AT, raised_at, suffix_of_variant
 from ncfm.config.pools import TEACHERS, P, PoolSource
 from ncfm.config.resolve import FINGERPRINT, NUMERICS, data_folder, describe_run, variant_of
 from ncfm.config.schema import RunConfig, dotted
+from ncfm.data.fitting import LARGEST_SIDE
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
 from ncfm.distillation.checkpoint import has_checkpoint
@@ -48,11 +50,22 @@ def prepare(data: str | ImageSet, config: RunConfig, data_dir: str | Path | None
     code_version()  # cached now: the version of the code as loaded, even if its files change during the run
     # One rank after the other: what the first one decodes, the others find in the cache.
     images: ImageSet = Ranks.here().main_process_first(lambda: build_data(data, config, data_dir))
+    _check(images, config)
     if images.problems:
         more = f", and {len(images.problems) - 3} more (ncfm data lists all)" if len(images.problems) > 3 else ""
         warnings.warn(f"{images.name}: {'; '.join(images.problems[:3])}{more}", stacklevel=2)
     networks = (config.teachers.network, config.evaluate.network)
     return images, build_machine(config.machine, images.image_size, networks)
+
+
+def _check(images: ImageSet, config: RunConfig) -> None:
+    """Check what the data decide, before anything is trained."""
+    check_soft_labels(config, images.num_classes)
+    if images.image_size > LARGEST_SIDE:
+        raise InputError(
+            f"{images.name}: expected images of at most {LARGEST_SIDE} px, got {images.image_size}: a single one takes "
+            "gigabytes in a network. Choose a size, such as --set data.image_size=128."
+        )
 
 
 def obtain(source: PoolSource[P], images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter) -> P:
