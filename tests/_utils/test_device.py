@@ -235,18 +235,6 @@ def test_what_counts_as_out_of_memory(error, expected):
     assert _device.is_out_of_memory(error) is expected
 
 
-def test_tf32_is_a_choice():
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    try:
-        for allowed, precision in ((True, "high"), (False, "highest")):
-            _device.allow_tf32(allowed)
-            assert torch.get_float32_matmul_precision() == precision
-            assert torch.backends.cudnn.allow_tf32 is allowed
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak does not begin anew")
 def test_peak_memory_is_what_the_work_took():
     cpu = torch.device("cpu")

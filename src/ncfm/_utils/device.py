@@ -66,15 +66,6 @@ def choose_precision(name: str, device: torch.device, *, compiled: bool) -> torc
     return torch.bfloat16 if native else torch.float32
 
 
-def allow_tf32(allowed: bool) -> None:
-    """Allow or forbid that CUDA multiplies float32 numbers in TF32: 10 bits of mantissa, several times faster.
-
-    The rounding error of a projection <t, x> of about 1 is some 1e-3: far less than samples of a few images differ.
-    """
-    torch.set_float32_matmul_precision("high" if allowed else "highest")
-    torch.backends.cudnn.allow_tf32 = allowed
-
-
 def cpu_multiplies_bfloat16() -> bool:
     """Whether this CPU has native bfloat16 products (AVX-512 BF16 or AMX)."""
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
@@ -212,9 +203,10 @@ def available_memory(device: torch.device) -> int | None:
     return max(min(limits), 0)
 
 
-OUT_OF_MEMORY = (  # in messages of PyTorch, the system, oneDNN and C++
+OUT_OF_MEMORY = (  # in messages of PyTorch, the system, oneDNN, C++, cuBLAS and cuDNN
     *("can't allocate memory", "out of memory", "Cannot allocate memory"),
     *("could not create a primitive", "could not create a memory object", "std::bad_alloc"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "DEVICE_ALLOCATION_FAILED"),
 )
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 
 from ncfm import kernels
+from ncfm._utils import accelerator
 from ncfm._utils.checks import InputError
 from ncfm._utils.compute import Compute
-from ncfm._utils.device import allow_tf32, choose_compiled, choose_device, choose_precision, keep_freed_memory
+from ncfm._utils.device import choose_compiled, choose_device, choose_precision, keep_freed_memory
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.files import content_hash
 from ncfm._utils.seeding import generator
@@ -42,8 +43,7 @@ def build_machine(config: MachineConfig, image_size: int) -> Compute:
     kernels.enable(config.kernels != "off")
     ranks = Ranks.here()
     device = ranks.own_device(choose_device(config.device))
-    if device.type == "cuda":
-        allow_tf32(config.tf32)
+    accelerator.use(device, tf32=config.tf32)
     if device.type == "cpu":
         keep_freed_memory()
     # On a CPU 64 images of 32 px keep a layer's activations in the last-level cache; a GPU wants large passes.

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ncfm._utils.accelerator import autocast
 from ncfm._utils.checks import check_known
 from ncfm._utils.device import compiled
 from ncfm._utils.types import Features
@@ -60,7 +61,7 @@ class FeatureExtractor:
 
     def __call__(self, images: Tensor) -> Features:
         """Features (n, d) of images (n, c, h, w), with gradients to the images."""
-        with torch.autocast(images.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
+        with autocast(images.device, self.precision):
             features = in_chunks(self._forward, channels_last(images), self.gradient_chunk_size)
         features = features.float()
         if not self.normalize:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from ncfm._utils.accelerator import fill
 from ncfm._utils.cache import CacheEntry
 from ncfm._utils.checks import InputError, check_at_least, check_known
 from ncfm._utils.compute import Compute
@@ -131,7 +132,7 @@ class TeacherPool:
         check_known(kind, EXTRACTORS, "extractor")
         if kind == "random":
             seed = int(torch.randint(2**62, (), generator=generator))
-            self.blended.load_state_dict(self._make_network(seed).state_dict())
+            fill(self.blended.state_dict(), self._make_network(seed).state_dict())
             self.drawn = None
             return self.blended
         index = int(torch.randint(len(self), (), generator=generator))
