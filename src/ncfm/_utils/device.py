@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import shlex
 import shutil
@@ -87,16 +88,28 @@ def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
     rectifier and pooling become one loop over memory. On smaller images a whole run takes less time than compilation.
     """
     if choice == "on":
-        if device.type == "cpu" and cpp_compiler() is None:
-            print("Warning: no C++ compiler found, networks run eagerly (slower, same result).", file=sys.stderr)
-            return False
-        return True
+        missing = _missing_to_compile(device)
+        if missing is not None:
+            print(f"Warning: no {missing} found, networks run eagerly (slower, same result).", file=sys.stderr)
+        return missing is None
     if choice == "off":
         return False
     if choice != "auto":
         raise InputError(f"compile must be auto, on or off, got {choice!r}.")
-    possible = device.type == "cuda" or (device.type == "cpu" and cpp_compiler() is not None)
-    return possible and image_size >= COMPILED_SIZE
+    return device.type in ("cpu", "cuda") and image_size >= COMPILED_SIZE and _missing_to_compile(device) is None
+
+
+def _missing_to_compile(device: torch.device) -> str | None:
+    """What ``torch.compile`` needs on a device and this machine lacks; None if nothing.
+
+    On CUDA, Triton makes the kernels, and a C compiler the functions that launch them.
+    """
+    if device.type == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            return "Triton"
+        names = (os.environ.get("CC", ""), "gcc", "clang", "cc")
+        return None if any(name and shutil.which(name) for name in names) else "C compiler"
+    return "C++ compiler" if device.type == "cpu" and cpp_compiler() is None else None
 
 
 def compiled(network: nn.Module, enabled: bool) -> Callable[..., Any]:
@@ -207,6 +220,7 @@ OUT_OF_MEMORY = (  # in messages of PyTorch, the system, oneDNN, C++, cuBLAS and
     *("can't allocate memory", "out of memory", "Cannot allocate memory"),
     *("could not create a primitive", "could not create a memory object", "std::bad_alloc"),
     *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "DEVICE_ALLOCATION_FAILED"),
+    "unable to find an engine",  # a convolution of cuDNN, for none of whose algorithms the memory suffices
 )
 
 

@@ -178,12 +178,19 @@ def _in_touch() -> Iterator[None]:
         raise LostRank("Lost touch with another rank, which has ended or cannot be reached.") from error
 
 
+def backend_here() -> str:
+    """Gloo between CPUs, NCCL between GPUs; Gloo for both where this machine has more ranks than GPUs, since NCCL
+    refuses two ranks on one GPU."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return "cpu:gloo,cuda:nccl" if gpus and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= gpus else "gloo"
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[Ranks]:
     """Initialise the process group of the ranks that torchrun has started, and destroy it at the end.
 
     Other launchers set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT themselves. Without these variables, or with a
-    process group that is already initialised, nothing is done. The backend is Gloo between CPUs, NCCL between GPUs.
+    process group that is already initialised, nothing is done. See `backend_here`.
 
     Raises:
         LostRank: if the ranks cannot connect.
@@ -194,10 +201,9 @@ def joined() -> Iterator[Ranks]:
     # Imported before the group exists: its functions have the current group as a default argument. A group that is
     # kept alive keeps Gloo's threads, and a thread that frees a message while Python shuts down aborts the process
     # (https://github.com/pytorch/pytorch/pull/179291).
-    import torch.distributed.nn.functional
 
     with _in_touch():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+        dist.init_process_group(backend_here(), timeout=TIMEOUT)
     try:
         yield Ranks.here()
     finally:

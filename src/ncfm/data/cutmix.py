@@ -48,7 +48,8 @@ def cutmix(images: Images, generator: Generator) -> tuple[Images, Tensor, float]
         The mixed images, the order (n,) of the copy (image i got a rectangle of image order[i]), and the share of the
         area that is unchanged; the loss is ``share * loss(labels) + (1 - share) * loss(labels[order])``.
     """
-    (top, bottom, left, right), order, share = draw_pasting(len(images), *images.shape[-2:], generator)
+    height, width = images.shape[-2:]
+    (top, bottom, left, right), order, share = draw_pasting(len(images), height, width, generator)
     order = to_device(order, images.device)
     mixed = images.clone()
     mixed[..., top:bottom, left:right] = images[order][..., top:bottom, left:right]

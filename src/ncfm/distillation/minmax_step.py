@@ -233,7 +233,9 @@ class MinMaxStep:
             return None
         with torch.no_grad():
             image = self.formation.decode(stored[:1, :1]).flatten(0, 1)[:1]
-        fitting = int(MEMORY_SHARE * available / kept_bytes_per_image(self.extract, image))
+        # On a GPU not of the compiled network: two more compilations would take longer than they save. It keeps more.
+        measured = self.extract if stored.device.type == "cpu" else self.extract.uncompiled()
+        fitting = int(MEMORY_SHARE * available / kept_bytes_per_image(measured, image))
         return None if self.num_training_images <= fitting else max(fitting, 1)
 
     def halve_chunks(self) -> bool:
