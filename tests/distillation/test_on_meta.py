@@ -15,7 +15,6 @@ from ncfm.distillation import Player, checkpoint
 from ncfm.distillation.checkpoint import Progress, load_checkpoint, take_checkpoint
 from ncfm.distillation.history import Measured
 from ncfm.distillation.minmax_step import MinMaxStep
-from ncfm.distillation.players import make_players
 from ncfm.distillation.nonfinite_guard import Guard
 from ncfm.distillation.objectives import (
     OBJECTIVES,
@@ -28,6 +27,7 @@ from ncfm.distillation.objectives import (
     PointMatching,
 )
 from ncfm.distillation.options import Trajectories
+from ncfm.distillation.players import make_players
 from ncfm.distillation.trajectory_matching import DIFFERENTIATIONS, StartRange, TrajectoryStep
 from ncfm.networks import create_network
 from ncfm.synthetic.formation import Formation

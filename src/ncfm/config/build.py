@@ -30,8 +30,9 @@ from ncfm.distillation.loggers import import_logger, make_logger
 from ncfm.evaluation import Protocol, get_protocol
 from ncfm.synthetic.soft_labels import SoftLabels, SoftTargets, StudentTargets, TeacherTargets
 from ncfm.training.pool_files import read_pool
+from ncfm.training.pretraining import pretrain
 from ncfm.training.recipe import TrainingRecipe
-from ncfm.training.teachers import TeacherPool, pretrain
+from ncfm.training.teachers import TeacherPool
 
 
 def build_machine(config: MachineConfig, image_size: int) -> Compute:
@@ -55,8 +56,11 @@ def build_machine(config: MachineConfig, image_size: int) -> Compute:
     own_kernels = device.type == "cpu" and precision == torch.float32 and kernels.available()
     compiling = may_compile and not (own_kernels and choice == "auto")
     whole = compiling and config.compile == "step"
-    # On a CPU a student keeps all cores busy by itself, and the stacked pass cannot use the kernels.
-    side_by_side = device.type == "cuda" if config.students == "auto" else config.students == "together"
+    # On a CPU a network keeps all cores busy by itself, and the stacked pass cannot use the kernels.
+    students, teachers = (
+        device.type == "cuda" if choice == "auto" else choice == "together"
+        for choice in (config.students, config.teachers)
+    )
     return Compute(
         device=device,
         precision=precision,
@@ -64,7 +68,8 @@ def build_machine(config: MachineConfig, image_size: int) -> Compute:
         compile_step=whole,
         chunk_size=chunk_size,
         gradient_chunk_size=config.gradient_chunk_size,
-        side_by_side=side_by_side,
+        side_by_side=students,
+        teachers_side_by_side=teachers,
         ranks=ranks,
     )
 
