@@ -8,88 +8,30 @@ import dataclasses
 import pytest
 import torch
 
+from every_objective import EVERY_OBJECTIVE, OF_SAMPLERS
 from ncfm._utils.seeding import Streams
 from ncfm.data.whitening import zca
-from ncfm.discrepancy.frequencies import FIXED_SAMPLERS, LEARNED_SAMPLERS, SAMPLERS
+from ncfm.discrepancy.frequencies import SAMPLERS
 from ncfm.distillation import Player, checkpoint
 from ncfm.distillation.checkpoint import Progress, load_checkpoint, take_checkpoint
 from ncfm.distillation.history import Measured
-from ncfm.distillation.minmax_step import MinMaxStep
 from ncfm.distillation.nonfinite_guard import Guard
-from ncfm.distillation.objectives import (
-    OBJECTIVES,
-    CharacteristicMatching,
-    CovarianceMatching,
-    EntropicMatching,
-    FisherMatching,
-    KernelMatching,
-    MeanMatching,
-    PointMatching,
-)
+from ncfm.distillation.objectives import OBJECTIVES, MeanMatching
 from ncfm.distillation.options import Trajectories
-from ncfm.distillation.players import make_players
 from ncfm.distillation.trajectory_matching import DIFFERENTIATIONS, StartRange, TrajectoryStep
 from ncfm.networks import create_network
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import start_images
 from ncfm.training.experts import STORED, ExpertPool, Trajectory, flat
-from ncfm.training.teachers import Teacher, TeacherPool
+from on_device import step_on
 from strategies import rng
-from tiny import NETWORK, WIDTH, few, grouped
+from tiny import NETWORK, few
 from waits import META, without_waiting
-
-
-def sampler(family):
-    learned = {"seed_generator": rng(0)} if family in LEARNED_SAMPLERS else {}
-    return SAMPLERS[family](WIDTH, 32, **learned)
-
-
-def characteristic(family, **options):
-    return lambda: CharacteristicMatching(sampler(family), **options)
-
-
-OF_SAMPLERS = {f"ncfd {family}": characteristic(family) for family in SAMPLERS}
-CLOSED = {
-    f"{name} {family}": lambda kind=kind, family=family: kind(sampler(family))
-    for name, kind in (("fisher", FisherMatching), ("entropic", EntropicMatching))
-    for family in FIXED_SAMPLERS
-}
-OTHERS = {
-    "ncfd, corrected": characteristic("mixture", corrected=True),
-    "ncfd, in chunks": characteristic("mixture", chunk_size=2, gradient_rows=3),
-    "mean": MeanMatching,
-    "mse": PointMatching,
-    "mmd": KernelMatching,
-    "mmd, one bandwidth": lambda: KernelMatching([1.0]),
-    "dsdm": lambda: CovarianceMatching(10, WIDTH),
-}
-EVERY_OBJECTIVE = OF_SAMPLERS | CLOSED | OTHERS
 
 
 @pytest.fixture(scope="module")
 def images(digits):
     return few(digits)
-
-
-def pool_on_meta(images, network=NETWORK, statistics=None):
-    def make(seed):
-        return create_network(network, channels=1, num_classes=10, image_size=8, seed=seed)
-
-    teachers = [Teacher(make(2 * i).state_dict(), make(2 * i + 1).state_dict(), 0.0) for i in range(2)]
-    return TeacherPool(teachers, make, statistics=statistics or images.statistics, device=META)
-
-
-def step_on_meta(images, objective, *, network=NETWORK, statistics=None, factor=1, ipc=2, **flat_options):
-    """A step all of whose tensors are on the meta device, built as the loop builds it."""
-    counts = None if isinstance(ipc, int) else ipc
-    start = start_images(images, ipc=ipc, factor=factor, init="noise", generator=rng(0))
-    players = make_players(start, objective, META, 0.01, 1e-3)
-    flat_options = {"real_batch_per_class": 4, "factor": factor} | flat_options
-    options = grouped("formation", "matching", "extraction", "compute", **flat_options)
-    pool = pool_on_meta(images, network, statistics)
-    return MinMaxStep(
-        images.train.to(META), *players, objective=objective, pool=pool, streams=Streams(0), counts=counts, **options
-    )
 
 
 def played(step, iterations=1):
@@ -109,7 +51,7 @@ def test_every_objective_and_sampler_is_played_here():
 
 @pytest.mark.parametrize("name", EVERY_OBJECTIVE)
 def test_an_iteration_of_every_objective(images, name):
-    step = step_on_meta(images, EVERY_OBJECTIVE[name]())
+    step = step_on(META, images, EVERY_OBJECTIVE[name]())
     record = played(step)
     assert all(value.device == META for value in record if value is not None)
     assert {tensor.device for tensor in step.tensors().values()} == {META}
@@ -130,27 +72,27 @@ def test_an_iteration_of_every_objective(images, name):
     ids=str,
 )
 def test_an_iteration_of_every_setting(images, options):
-    played(step_on_meta(images, OF_SAMPLERS["ncfd mixture"](), **options))
+    played(step_on(META, images, OF_SAMPLERS["ncfd mixture"](), **options))
 
 
 def test_a_later_iteration_has_the_optimizers_moments(images):
-    played(step_on_meta(images, OF_SAMPLERS["ncfd mixture"]()), iterations=2)
+    played(step_on(META, images, OF_SAMPLERS["ncfd mixture"]()), iterations=2)
 
 
 def test_an_iteration_on_whitened_images(images):
     statistics = images.statistics._replace(whitening=zca(images.train.images, images.statistics))
-    played(step_on_meta(images, MeanMatching(), statistics=statistics))
+    played(step_on(META, images, MeanMatching(), statistics=statistics))
 
 
 def test_images_that_stay_in_memory_are_chosen_there(images):
     """Images that do not fit on the device: positions stay on the CPU, and only the chosen images travel."""
-    step = step_on_meta(images, MeanMatching())
+    step = step_on(META, images, MeanMatching())
     step.real = dataclasses.replace(step.real, images=images.train.images)
     played(step)
 
 
 def test_measurements_are_kept_without_reading_them(images):
-    step = step_on_meta(images, OF_SAMPLERS["ncfd mixture"]())
+    step = step_on(META, images, OF_SAMPLERS["ncfd mixture"]())
     guard = Guard(step)
     measured = Measured(1, 0.5, step(), guard.in_a_row)
     with pytest.raises(RuntimeError, match="meta"):
@@ -164,7 +106,7 @@ def test_a_checkpoint_reads_every_tensor_by_to_host(images, monkeypatch):
         read.append(tensor.device)
         return torch.zeros(tensor.shape, dtype=tensor.dtype) if tensor.device == META else tensor.clone()
 
-    step = step_on_meta(images, OF_SAMPLERS["ncfd mixture"]())
+    step = step_on(META, images, OF_SAMPLERS["ncfd mixture"]())
     step()
     monkeypatch.setattr(checkpoint, "to_host", to_host)
     arguments = step.tensors(), step.optimizers(), step.streams
@@ -180,7 +122,7 @@ def test_a_checkpoint_is_loaded_onto_the_device(images, tmp_path):
     on_cpu = make_step(images, random_pool(images), ipc=2)
     on_cpu()
     take_checkpoint(Progress(iteration=1), on_cpu.tensors(), on_cpu.optimizers(), on_cpu.streams).write(tmp_path)
-    step = step_on_meta(images, OF_SAMPLERS["ncfd mixture"]())
+    step = step_on(META, images, OF_SAMPLERS["ncfd mixture"]())
     step.objective.sampler.num_frequencies = 64
     progress = load_checkpoint(tmp_path, step.tensors(), step.optimizers(), step.streams)
     assert progress.iteration == 1
