@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ncfm._utils.seeding import Streams
+from ncfm.distillation.budget import Budget
 from ncfm.distillation.minmax_step import MinMaxStep
 from ncfm.distillation.players import make_players
 from ncfm.networks import create_network
@@ -29,7 +30,8 @@ def pool_on(device, images, network=NETWORK, statistics=None):
         size = {"channels": images.channels, "num_classes": images.num_classes, "image_size": images.image_size}
         return create_network(network, **size, seed=seed)
 
-    teachers = [Teacher(make(2 * i).state_dict(), make(2 * i + 1).state_dict(), 0.0) for i in range(2)]
+    ends = [(make(2 * i).state_dict(), make(2 * i + 1).state_dict()) for i in range(2)]
+    teachers = [Teacher(start, end, 0.0, (start,)) for start, end in ends]
     return TeacherPool(teachers, make, statistics=statistics or images.statistics, device=device)
 
 
@@ -37,7 +39,7 @@ def step_on(device, images, objective, *, network=NETWORK, statistics=None, fact
     """A step all of whose tensors are on a device, built as the loop builds it, but for its draws on the CPU."""
     counts = None if isinstance(ipc, int) else ipc
     start = start_images(images, ipc=ipc, factor=factor, init="noise", generator=rng(0))
-    players = make_players(start, objective, device, 0.01, 1e-3)
+    players = make_players(start, objective, device, Budget(image_lr=0.01), 1e-3)
     flat_options = {"real_batch_per_class": 4, "factor": factor} | flat_options
     options = grouped("formation", "matching", "extraction", "compute", **flat_options)
     return MinMaxStep(

@@ -239,7 +239,7 @@ def write_checkpoint(path, module):
 def test_a_checkpoint_is_resumed(own_cache):
     module = create_network(NETWORK, channels=1, num_classes=10, image_size=8, seed=0)
     expected = {name: value + 1 for name, value in module.state_dict().items()}
-    checkpoint = StudentCache("key").checkpoint(1)
+    checkpoint = StudentCache("key").checkpoint([1])
     assert checkpoint.path == own_cache / "students" / "unfinished-key-1.safetensors"
     write_checkpoint(checkpoint.path, module)
     optimizer, schedule = make_optimizer(RECIPE, module, 28)

@@ -146,7 +146,7 @@ class TeacherPool:
     def after_epoch(self, index: int, epoch: int) -> nn.Module:
         """Teacher number ``index`` after an epoch of its training (0: before the first): the module of `draw`."""
         states = self._states[index]
-        self.blended.load_state_dict(states[epoch])
+        fill(self.blended.state_dict(), states[epoch])
         self.drawn = Drawn(index, 1 - epoch / (len(states) - 1))
         return self.blended
 
