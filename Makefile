@@ -96,12 +96,8 @@ bench: install ## time an iteration against the published way of computing, on C
 bench-scaling: install ## time and memory against classes, IPC, image size, real batch, frequencies
 	$(BIN)/python -m benchmarks.scaling --results results/cost.csv --plot docs/images/scaling.png
 
-bench-gpu: install ## the same on a GPU: CIFAR-10 and CIFAR-100 at IPC 10, 1024 (all 500) real images a class; 8 minutes
-	$(BIN)/python -m benchmarks.step --device cuda --dataset random --repeats 20 --points 1024x1024 --only ncfm \
-		--results results/cost.csv
-	$(BIN)/python -m benchmarks.step --device cuda --dataset random --classes 100 --repeats 20 --points 500x1024 \
-		--gradient-chunk 500 --only ncfm --results results/cost.csv
-	$(BIN)/python -m benchmarks.students --device cuda --results results/cost.csv
+bench-gpu: install ## the same on a GPU: CIFAR-10 and CIFAR-100 at IPC 10, 1024 (all 500) real images a class
+	FORCE=1 ROWS=results PYTHON=$(BIN)/python bash tools/gpu_check.sh bench
 
 bench-peers: install ## an iteration of NCFM against one of DATM at IPC 1, 10 and 50, in turns
 	$(BIN)/python -m benchmarks.peers --results results/cost.csv

@@ -14,8 +14,9 @@ from rich.table import Table
 from benchmarks.problem import Problem
 from benchmarks.records import CostRow
 from ncfm import kernels
+from ncfm._utils import accelerator
 from ncfm._utils.compute import Compute
-from ncfm._utils.device import choose_device, describe_device, peak_memory_mb
+from ncfm._utils.device import choose_device, choose_precision, describe_device, peak_memory_mb
 from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation import evaluate, get_protocol
 from ncfm.results.files import append_rows, code_version, command_line, today
@@ -33,6 +34,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="append rows to this file (results/cost.csv)")
     options = parser.parse_args()
     device = choose_device(options.device)
+    accelerator.use(device, tf32=True)
+    precision = choose_precision("auto", device, compiled=False)
     problem = Problem(dataset="random", ipc=options.ipc, real_batch_per_class=1, image_size=options.image_size)
     images = problem.images()
     test = ImageSplit.of(images.train.images[:64], images.train.labels[:64], problem.num_classes)  # hardly any
@@ -48,7 +51,7 @@ def main() -> None:
                 num_classes=problem.num_classes,
                 statistics=images.statistics,
                 protocol=protocol,
-                compute=Compute(device=device, side_by_side=name == "side by side"),
+                compute=Compute(device=device, precision=precision, side_by_side=name == "side by side"),
             )
             if repeat:
                 times.append((time.perf_counter() - began) / options.epochs)

@@ -21,7 +21,7 @@ from ncfm.data.cache import source_key
 from ncfm.evaluation import Student, StudentCache, students_key
 from ncfm.evaluation.protocols import Protocol
 from ncfm.networks import create_network
-from ncfm.training import experts, teachers
+from ncfm.training import experts, pretraining
 from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.recipe import TrainingRecipe, make_optimizer
 from strategies import rng
@@ -132,8 +132,8 @@ def test_a_teacher_is_found(images, own_cache, monkeypatch):
     initial, trained = weights(3), weights(4)
     tensors = {f"initial.{k}": v for k, v in initial.items()} | {f"trained.{k}": v for k, v in trained.items()}
     write_pair(own_cache / "teachers", TEACHER_KEY, {"epochs": 1, "seconds": 2.5}, tensors)
-    monkeypatch.setattr(teachers, "fit", fail)
-    pool = teachers.pretrain(images, network=NETWORK, num_teachers=1, recipe=RECIPE)
+    monkeypatch.setattr(pretraining, "fit", fail)
+    pool = pretraining.pretrain(images, network=NETWORK, num_teachers=1, recipe=RECIPE)
     assert pool.seconds == 2.5
     assert all(torch.equal(pool._initial[0][name], initial[name]) for name in initial)
     assert all(torch.equal(pool._trained[0][name], trained[name]) for name in trained)
@@ -239,7 +239,7 @@ def write_checkpoint(path, module):
 def test_a_checkpoint_is_resumed(own_cache):
     module = create_network(NETWORK, channels=1, num_classes=10, image_size=8, seed=0)
     expected = {name: value + 1 for name, value in module.state_dict().items()}
-    checkpoint = StudentCache("key").checkpoint(1)
+    checkpoint = StudentCache("key").checkpoint([1])
     assert checkpoint.path == own_cache / "students" / "unfinished-key-1.safetensors"
     write_checkpoint(checkpoint.path, module)
     optimizer, schedule = make_optimizer(RECIPE, module, 28)
@@ -259,7 +259,7 @@ def test_the_checkpoint_of_a_teacher_stands_beside_the_teachers(images, own_cach
 
     options = {"network": NETWORK, "num_teachers": 1, "recipe": RECIPE}
     with pytest.raises(NcfmError, match="enough"):
-        teachers.pretrain(images, on_epoch=stop, **options)
+        pretraining.pretrain(images, on_epoch=stop, **options)
     path = own_cache / "teachers" / f"unfinished-{TEACHER_KEY}.safetensors"
     assert path.is_file()
     module = create_network(NETWORK, channels=1, num_classes=10, image_size=8, seed=0)

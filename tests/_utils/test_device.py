@@ -31,7 +31,7 @@ CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 def machine(monkeypatch):
     """A machine with the named accelerators; says nothing about what this one has."""
 
-    def build(*, cuda=0, mps=False, cuda_bfloat16=False, cpu_bfloat16=False, programs=()):
+    def build(*, cuda=0, mps=False, cuda_bfloat16=False, cpu_bfloat16=False, programs=(), triton=True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: cuda_bfloat16)
@@ -39,7 +39,9 @@ def machine(monkeypatch):
         monkeypatch.setattr(_device, "cpu_multiplies_bfloat16", lambda: cpu_bfloat16)
         found = {name: f"/usr/bin/{name}" for name in programs}
         monkeypatch.setattr(_device.shutil, "which", found.get)
-        monkeypatch.delenv("CXX", raising=False)
+        monkeypatch.setattr(_device.importlib.util, "find_spec", lambda name: name if triton else None)
+        for name in ("CC", "CXX"):
+            monkeypatch.delenv(name, raising=False)
 
     return build
 
@@ -164,13 +166,16 @@ def test_a_torch_without_the_probe_counts_as_without_bfloat16(monkeypatch):
         ("off", CUDA, 224, ["g++"], False),
         ("on", CPU, 8, ["g++"], True),
         ("on", CPU, 8, ["clang++"], True),
-        ("on", CUDA, 8, [], True),
+        ("on", CUDA, 8, ["gcc"], True),
+        ("on", MPS, 8, [], True),
         ("auto", CPU, 32, ["g++"], True),
         ("auto", CPU, 32, [], False),
         ("auto", CPU, 24, ["g++"], True),
         ("auto", CPU, 23, ["g++"], False),
-        ("auto", CUDA, 32, [], True),
-        ("auto", CUDA, 8, ["g++"], False),
+        ("auto", CUDA, 32, ["gcc"], True),
+        ("auto", CUDA, 32, ["cc"], True),
+        ("auto", CUDA, 32, [], False),
+        ("auto", CUDA, 8, ["gcc"], False),
         ("auto", MPS, 224, ["g++"], False),
     ],
 )
@@ -183,6 +188,17 @@ def test_without_a_compiler_networks_run_eagerly_and_the_user_is_told(machine, c
     machine()
     assert choose_compiled("on", CPU, 64) is False
     assert "no C++ compiler found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("has", "missing"), [({"triton": False, "programs": ["gcc"]}, "Triton"), ({"programs": ["g++"]}, "C compiler")]
+)
+def test_without_what_makes_kernels_for_a_gpu_networks_run_eagerly(machine, capsys, has, missing):
+    machine(**has)
+    assert choose_compiled("auto", CUDA, 64) is False
+    assert capsys.readouterr().err == ""
+    assert choose_compiled("on", CUDA, 64) is False
+    assert f"no {missing} found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("choice", ["yes", "", "Auto"])
@@ -248,6 +264,10 @@ def read(files, path):
     ("error", "expected"),
     [
         (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("FIND was unable to find an engine to execute this computation"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"), False),
         (MemoryError(), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."), True),
@@ -258,18 +278,6 @@ def read(files, path):
 )
 def test_what_counts_as_out_of_memory(error, expected):
     assert _device.is_out_of_memory(error) is expected
-
-
-def test_tf32_is_a_choice():
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    try:
-        for allowed, precision in ((True, "high"), (False, "highest")):
-            _device.allow_tf32(allowed)
-            assert torch.get_float32_matmul_precision() == precision
-            assert torch.backends.cudnn.allow_tf32 is allowed
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak does not begin anew")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncfm import NcfmError, load
-from ncfm._utils.distributed import ALONE, Ranks, joined
+from ncfm._utils.distributed import ALONE, Ranks, backend_here, joined
 from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import draw_class_batches
 from ncfm.distillation.checkpoint import is_by_class
@@ -67,6 +67,19 @@ def test_a_rank_takes_its_own_gpu_unless_a_certain_one_is_asked_for(monkeypatch)
     assert Ranks(9, 16).own_device(torch.device("cuda:3")) == torch.device("cuda:3")
     assert Ranks(9, 16).own_device(torch.device("cpu")) == torch.device("cpu")
     assert ALONE.own_device(torch.device("cuda")) == torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "ranks", "backend"),
+    [(0, "2", "gloo"), (2, "2", "cpu:gloo,cuda:nccl"), (1, "2", "gloo"), (4, None, "cpu:gloo,cuda:nccl")],
+)
+def test_ranks_that_share_a_gpu_meet_by_gloo(monkeypatch, gpus, ranks, backend):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if ranks is not None:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+    assert backend_here() == backend
 
 
 def test_the_images_of_some_classes(digits):

@@ -10,7 +10,6 @@ import sys
 import pytest
 import torch
 
-from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import Streams, derive_seed, generator
 
 
@@ -102,11 +101,17 @@ def test_a_saved_state_does_not_move_with_its_stream():
     assert all(torch.equal(state[name], copy[name]) for name in copy)
 
 
-def test_a_stream_of_another_device_is_refused_in_words():
-    streams = Streams(0)
-    streams["frequencies"]
-    with pytest.raises(NcfmError, match="'frequencies' was drawn on another kind of device"):
-        streams.load_state({"frequencies": torch.zeros(16, dtype=torch.uint8)})  # the size of a CUDA state
+def test_a_stream_of_another_device_goes_on_from_a_seed_of_its_state():
+    def draws(state):
+        streams = Streams(0)
+        torch.rand(5, generator=streams["frequencies"])
+        with pytest.warns(UserWarning, match="'frequencies' was drawn on another kind of device than cpu"):
+            streams.load_state({"frequencies": state})
+        return torch.rand(3, generator=streams["frequencies"])
+
+    states = [torch.full((16,), i, dtype=torch.uint8) for i in range(2)]  # of the size of a CUDA state
+    assert torch.equal(draws(states[0]), draws(states[0]))
+    assert not torch.equal(draws(states[0]), draws(states[1]))
 
 
 def test_streams_that_a_state_does_not_have_begin_anew():

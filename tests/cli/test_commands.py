@@ -37,7 +37,7 @@ from ncfm.results import files as results
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
-from ncfm.training import teachers
+from ncfm.training import pretraining
 from ncfm.workflows import stages as runs
 from tiny import SETTINGS
 
@@ -426,7 +426,7 @@ def test_a_second_compare_trains_nothing_and_says_the_same(ncfm_, tmp_path, monk
     def refuse(*arguments, **options):
         raise AssertionError("something was trained again")
 
-    monkeypatch.setattr(teachers, "fit", refuse)
+    monkeypatch.setattr(pretraining, "fit", refuse)
     monkeypatch.setattr(evaluation_run, "fit", refuse)
     monkeypatch.setattr(MinMaxStep, "__call__", refuse)
     second = ncfm_(*compare(tmp_path / "all", "--json"))
@@ -654,7 +654,7 @@ def test_pretrained_teachers_are_found(ncfm_, tmp_path, own_cache, monkeypatch):
     done = ncfm_("pretrain", "digits", "--json", *sets(), "--number", 2)
     assert json.loads(done.out)["teachers"] == 2
     assert len(list((own_cache / "teachers").glob("*.safetensors"))) == 2
-    monkeypatch.setattr(teachers, "fit", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(pretraining, "fit", lambda *a, **k: pytest.fail("trained again"))
     assert ncfm_(*distill(tmp_path / "run")).code == 0
     done = ncfm_("pretrain", "digits", *sets(), "--number", 2)
     assert re.search(r"2 teachers, \d+\.\d % on the test split \(.*\); trained in ", " ".join(done.out.split()))
@@ -1055,7 +1055,7 @@ def test_too_little_memory_is_a_failure_in_a_sentence(ncfm_, tmp_path, monkeypat
     def fit(*arguments, **options):
         raise RuntimeError("could not create a primitive")  # oneDNN
 
-    monkeypatch.setattr(teachers, "fit", fit)
+    monkeypatch.setattr(pretraining, "fit", fit)
     done = ncfm_(*distill(tmp_path))
     assert done.code == 1
     assert "Not enough memory (could not create a primitive)" in done.err
@@ -1164,7 +1164,7 @@ def test_ctrl_c_while_teachers_are_trained(ncfm_, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
 
-    monkeypatch.setattr(teachers, "fit", fit)
+    monkeypatch.setattr(pretraining, "fit", fit)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores Ctrl-C
     try:
         assert ncfm_(*distill(tmp_path)).code == 130

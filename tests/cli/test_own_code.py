@@ -162,9 +162,9 @@ def test_objectives_are_compared_in_python():
     ],
 )
 def test_mistakes_are_told_before_teachers_are_trained(ncfm_, tmp_path, monkeypatch, settings, words):
-    from ncfm.training import teachers
+    from ncfm.training import pretraining
 
-    monkeypatch.setattr(teachers, "fit", lambda *a, **k: pytest.fail("teachers were trained"))
+    monkeypatch.setattr(pretraining, "fit", lambda *a, **k: pytest.fail("teachers were trained"))
     done = ncfm_(*distill(tmp_path / "run", settings))
     assert done.code == 2
     assert words in done.err

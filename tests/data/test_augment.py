@@ -15,7 +15,6 @@ from ncfm.data.augment import (
     SCALE,
     AugmentParameters,
     SiameseAugment,
-    cutmix,
 )
 from oracles import shift_loop
 from strategies import rng
@@ -364,53 +363,6 @@ def test_what_comes_from_outside_is_zero():
     expected = torch.zeros(16, 16)
     expected[4:12, 4:12] = 1
     assert torch.equal(result, expected)
-
-
-# ---------------------------------------------------------------- CutMix
-
-
-@pytest.mark.parametrize("size", [(8, 8), (7, 12)])
-def test_cutmix_share_is_the_share_of_pixels_kept(size):
-    n = 6
-    images = torch.arange(float(n)).view(n, 1, 1, 1).expand(n, 2, *size)
-    shares = []
-    for seed in range(60):
-        mixed, pasted, share = cutmix(images, rng(seed))
-        assert sorted(pasted.tolist()) == list(range(n))
-        own = mixed == images
-        for i in range(n):
-            if pasted[i] != i:
-                assert float(own[i].double().mean()) == pytest.approx(share)
-                assert bool((mixed[i][~own[i]] == pasted[i]).all())
-        shares.append(share)
-    # Cut at the border, a uniform share has a mean above 1/2.
-    assert min(shares) < 0.3
-    assert max(shares) > 0.9
-    assert 0.5 < sum(shares) / len(shares) < 0.8
-
-
-def test_cutmix_pastes_one_rectangle():
-    images = torch.stack([torch.zeros(1, 9, 9), torch.ones(1, 9, 9)])
-    for seed in range(20):
-        mixed, pasted, _ = cutmix(images, rng(seed))
-        if pasted[0] == 1:
-            patch = mixed[0, 0] == 1
-            assert int(patch.sum()) == int(patch.any(0).sum() * patch.any(1).sum())
-
-
-def test_cutmix_leaves_its_input_and_repeats():
-    images = pictures(5, 3, 8, 8)
-    copy = images.clone()
-    first, second = cutmix(images, rng(3)), cutmix(images, rng(3))
-    assert torch.equal(images, copy)
-    assert torch.equal(first[0], second[0])
-    assert torch.equal(first[1], second[1])
-    assert first[2] == second[2]
-
-
-def test_cutmix_lets_gradients_through():
-    images = pictures(3, 1, 4, 4).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: cutmix(x, rng(4))[0], images)
 
 
 # ---------------------------------------------------------------- errors

@@ -406,7 +406,7 @@ def test_a_diverging_student_is_named(images):
     networks = [create_network(NETWORK, channels=1, num_classes=10, image_size=8, seed=i) for i in range(2)]
     with torch.no_grad():
         networks[1].classifier.weight.fill_(float("nan"))
-    with pytest.raises(RunError, match=r"students \[1\] is not finite in epoch 1"):
+    with pytest.raises(RunError, match=r"networks \[1\] is not finite in epoch 1"):
         fit_side_by_side(
             networks,
             images.train.images,

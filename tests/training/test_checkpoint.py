@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ncfm._utils.compute import Compute
 from ncfm._utils.types import LabelledImages
 from ncfm.distillation import Interrupted
 from ncfm.evaluation import Protocol, StudentCache, evaluate
@@ -57,7 +58,7 @@ def test_a_damaged_or_foreign_state_counts_as_none(digits, tmp_path):
 # --- students -------------------------------------------------------------------------------------------------
 
 
-def judge(digits, folder, stop_after=None, *, reuse=True):
+def judge(digits, folder, stop_after=None, *, reuse=True, together=False):
     """Two students of 4 epochs with two looks each; stopped after so many epochs of both together."""
     seen = []
 
@@ -78,6 +79,7 @@ def judge(digits, folder, stop_after=None, *, reuse=True):
         network="convnet1w8-batch",
         cache=StudentCache("key", folder=folder, reuse=reuse),
         on_epoch=on_epoch,
+        compute=Compute(side_by_side=together),
     )
     return result, seen
 
@@ -96,6 +98,22 @@ def test_students_that_were_cut_go_on(digits, tmp_path, stop_after):
         assert len(other.accuracies) == 2
         assert one.confusion == other.confusion
         assert one.calibration_error == other.calibration_error
+    assert not list((tmp_path / "cut").glob("unfinished-*"))
+
+
+# Before and after the first look, after the last epoch.
+@pytest.mark.parametrize("stop_after", [2, 4, 8])
+def test_students_side_by_side_that_were_cut_go_on(digits, tmp_path, stop_after):
+    whole, _ = judge(digits, tmp_path / "whole", together=True)
+    with pytest.raises(Interrupted):
+        judge(digits, tmp_path / "cut", stop_after, together=True)
+    assert len(list((tmp_path / "cut").glob("unfinished-*"))) == 1
+    resumed, seen = judge(digits, tmp_path / "cut", together=True)
+    assert seen == list(range(stop_after + 2, 9, 2))
+    for one, other in zip(whole.students, resumed.students, strict=True):
+        assert one.accuracies == other.accuracies
+        assert len(other.accuracies) == 2
+        assert one.confusion == other.confusion
     assert not list((tmp_path / "cut").glob("unfinished-*"))
 
 

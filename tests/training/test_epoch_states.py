@@ -12,10 +12,11 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Statistics
 from ncfm.networks import create_network, register_network
-from ncfm.training import teachers
+from ncfm.training import pretraining
 from ncfm.training.epoch_states import KIND, EpochStates, bytes_of_states
+from ncfm.training.pretraining import pretrain
 from ncfm.training.recipe import TrainingRecipe
-from ncfm.training.teachers import Teacher, TeacherPool, pretrain
+from ncfm.training.teachers import Teacher, TeacherPool
 from tiny import few, grouped
 
 RECIPE = TrainingRecipe(epochs=3, optimizer="sgd", lr=0.05, batch_size=16, schedule="constant", augment="flip")
@@ -30,8 +31,8 @@ def images(digits):
 def trainings(monkeypatch):
     """Counts the trainings from here on."""
     count = []
-    fit = teachers.fit
-    monkeypatch.setattr(teachers, "fit", lambda *a, **k: (count.append(1), fit(*a, **k))[1])
+    fit = pretraining.fit
+    monkeypatch.setattr(pretraining, "fit", lambda *a, **k: (count.append(1), fit(*a, **k))[1])
     return count
 
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from ncfm._utils.checks import NcfmError
-from ncfm._utils.seeding import generator
+from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.networks import create_network
-from ncfm.training import teachers
+from ncfm.training import pretraining
+from ncfm.training.pretraining import pretrain, teacher_key
 from ncfm.training.recipe import TrainingRecipe
-from ncfm.training.teachers import Teacher, TeacherPool, blend, network_for, pretrain, teacher_key
+from ncfm.training.teachers import Teacher, TeacherPool, blend, network_for
 from tiny import grouped
 
 CPU = torch.device("cpu")
@@ -53,8 +54,8 @@ def same_pool(a, b):
 def trainings(monkeypatch):
     """Counts the teachers trained from here on."""
     count = []
-    fit = teachers.fit
-    monkeypatch.setattr(teachers, "fit", lambda *a, **k: (count.append(1), fit(*a, **k))[1])
+    fit = pretraining.fit
+    monkeypatch.setattr(pretraining, "fit", lambda *a, **k: (count.append(1), fit(*a, **k))[1])
     return count
 
 
@@ -88,7 +89,7 @@ def test_teachers_of_a_pool_differ(images):
 
 
 def test_a_teacher_starts_where_its_seed_says(images):
-    seed = teachers.derive_seed(4, "teachers", 1)
+    seed = derive_seed(4, "teachers", 1)
     fresh = create_network("convnet1w8", channels=1, num_classes=10, image_size=8, seed=seed)
     assert same(train_pool(images, num_teachers=2, seed=4)._initial[1], fresh.state_dict())
 

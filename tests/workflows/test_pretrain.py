@@ -53,9 +53,9 @@ def test_a_run_takes_the_settings_of_its_teachers_from_the_folder(folder, images
 
 
 def test_a_run_with_the_folder_trains_nothing_and_is_the_run_of_its_weights(folder, images, tmp_path, monkeypatch):
-    from ncfm.training import teachers
+    from ncfm.training import pretraining
 
-    monkeypatch.setattr(teachers, "fit", None)  # a training would fail
+    monkeypatch.setattr(pretraining, "fit", None)  # a training would fail
     with_pool = RUN | {"teachers.pool": str(folder)}
     one = ncfm.distill(images, ipc=1, settings=with_pool, out=tmp_path / "one").synthetic
     two = ncfm.distill(images, ipc=1, settings=with_pool, out=tmp_path / "two").synthetic

@@ -27,5 +27,7 @@ class Compute(Options):
     """Synthetic images per pass with gradient; None: as many as memory allows."""
     side_by_side: bool = False
     """Train the students of an evaluation in one stacked pass."""
+    teachers_side_by_side: bool = False
+    """Train the teachers of a pool in stacked passes."""
     ranks: Ranks = ALONE
     """The processes that share the work."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import shlex
 import shutil
@@ -66,15 +67,6 @@ def choose_precision(name: str, device: torch.device, *, compiled: bool) -> torc
     return torch.bfloat16 if native else torch.float32
 
 
-def allow_tf32(allowed: bool) -> None:
-    """Allow or forbid that CUDA multiplies float32 numbers in TF32: 10 bits of mantissa, several times faster.
-
-    The rounding error of a projection <t, x> of about 1 is some 1e-3: far less than samples of a few images differ.
-    """
-    torch.set_float32_matmul_precision("high" if allowed else "highest")
-    torch.backends.cudnn.allow_tf32 = allowed
-
-
 def cpu_multiplies_bfloat16() -> bool:
     """Whether this CPU has native bfloat16 products (AVX-512 BF16 or AMX)."""
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
@@ -102,16 +94,28 @@ def choose_compiled(choice: str, device: torch.device, image_size: int) -> bool:
     rectifier and pooling become one loop over memory. On smaller images a whole run takes less time than compilation.
     """
     if choice == "on":
-        if device.type == "cpu" and cpp_compiler() is None:
-            print("Warning: no C++ compiler found, networks run eagerly (slower, same result).", file=sys.stderr)
-            return False
-        return True
+        missing = _missing_to_compile(device)
+        if missing is not None:
+            print(f"Warning: no {missing} found, networks run eagerly (slower, same result).", file=sys.stderr)
+        return missing is None
     if choice == "off":
         return False
     if choice != "auto":
         raise InputError(f"compile must be auto, on or off, got {choice!r}.")
-    possible = device.type == "cuda" or (device.type == "cpu" and cpp_compiler() is not None)
-    return possible and image_size >= COMPILED_SIZE
+    return device.type in ("cpu", "cuda") and image_size >= COMPILED_SIZE and _missing_to_compile(device) is None
+
+
+def _missing_to_compile(device: torch.device) -> str | None:
+    """What ``torch.compile`` needs on a device and this machine lacks; None if nothing.
+
+    On CUDA, Triton makes the kernels, and a C compiler the functions that launch them.
+    """
+    if device.type == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            return "Triton"
+        names = (os.environ.get("CC", ""), "gcc", "clang", "cc")
+        return None if any(name and shutil.which(name) for name in names) else "C compiler"
+    return "C++ compiler" if device.type == "cpu" and cpp_compiler() is None else None
 
 
 def compiled(network: nn.Module, enabled: bool) -> Callable[..., Any]:
@@ -218,9 +222,11 @@ def available_memory(device: torch.device) -> int | None:
     return max(min(limits), 0)
 
 
-OUT_OF_MEMORY = (  # in messages of PyTorch, the system, oneDNN and C++
+OUT_OF_MEMORY = (  # in messages of PyTorch, the system, oneDNN, C++, cuBLAS and cuDNN
     *("can't allocate memory", "out of memory", "Cannot allocate memory"),
     *("could not create a primitive", "could not create a memory object", "std::bad_alloc"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "DEVICE_ALLOCATION_FAILED"),
+    "unable to find an engine",  # a convolution of cuDNN, for none of whose algorithms the memory suffices
 )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ncfm._utils.checks import InputError, RunError
 from ncfm._utils.device import is_out_of_memory
-from ncfm._utils.launch import local_rank, world_size
+from ncfm._utils.launch import local_rank, local_world_size, world_size
 from ncfm._utils.progress import counted
 
 # Ranks wait for each other's teachers, which may take hours. A rank that ends closes its connections, which the others
@@ -181,12 +181,19 @@ def _in_touch() -> Iterator[None]:
         raise LostRank("Lost touch with another rank, which has ended or cannot be reached.") from error
 
 
+def backend_here() -> str:
+    """Gloo between CPUs, NCCL between GPUs; Gloo for both where this machine has more ranks than GPUs, since NCCL
+    refuses two ranks on one GPU."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return "cpu:gloo,cuda:nccl" if gpus and local_world_size() <= gpus else "gloo"
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[Ranks]:
     """Initialise the process group of the ranks that torchrun has started, and destroy it at the end.
 
     Other launchers set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT themselves. Without these variables, or with a
-    process group that is already initialised, nothing is done. The backend is Gloo between CPUs, NCCL between GPUs.
+    process group that is already initialised, nothing is done. See `backend_here`.
 
     Raises:
         LostRank: if the ranks cannot connect.
@@ -198,10 +205,9 @@ def joined() -> Iterator[Ranks]:
     # Imported before the group exists: its functions have the current group as a default argument. A group that is
     # kept alive keeps Gloo's threads, and a thread that frees a message while Python shuts down aborts the process
     # (https://github.com/pytorch/pytorch/pull/179291).
-    import torch.distributed.nn.functional
 
     with _in_touch():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+        dist.init_process_group(backend_here(), timeout=TIMEOUT)
     try:
         yield Ranks.here()
     finally:

@@ -37,6 +37,15 @@ def local_rank(default: int) -> int:
     return _number("LOCAL_RANK", 0, None, default)
 
 
+def local_world_size() -> int:
+    """How many processes there are on this machine: 1 without a launcher.
+
+    Raises:
+        InputError: if the environment says it wrongly.
+    """
+    return _number("LOCAL_WORLD_SIZE", 1, None, 1)
+
+
 def _number(name: str, low: int, high: int | None, default: int | None = None) -> int:
     """A whole number of the environment."""
     text = os.environ.get(name, "").strip()

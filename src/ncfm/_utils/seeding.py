@@ -7,12 +7,11 @@ shifts the draws of another ("batches"), and each generator can be saved and res
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 
 import torch
 from torch import Generator, Tensor
-
-from ncfm._utils.checks import InputError
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
@@ -57,15 +56,18 @@ class Streams:
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue every stream from ``state``; a stream that is not in it starts from its seed.
 
-        Raises:
-            NcfmError: if a stream was drawn on another kind of device.
+        A stream that was drawn on another kind of device cannot be continued there. It starts from a seed that its
+        state determines, with a warning.
         """
         self._generators = {name: g for name, g in self._generators.items() if name in state}
         for name, value in state.items():
             try:
                 self[name].set_state(value)
-            except (RuntimeError, TypeError) as error:
-                raise InputError(
-                    f"The random stream {name!r} was drawn on another kind of device than {self[name].device}; "
-                    "resume on the kind of device where the run started."
-                ) from error
+            except (RuntimeError, TypeError):
+                self[name].manual_seed(derive_seed(self.seed, name, value.numpy().tobytes().hex()))
+                warnings.warn(
+                    f"The random stream {name!r} was drawn on another kind of device than {self[name].device}, and "
+                    "goes on from a new seed: the result is not that of an uninterrupted run. Resume on the kind of "
+                    "device where the run started for that.",
+                    stacklevel=2,
+                )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class Whitening:
 
     mean: Tensor  # (d,), d = c h w
     matrix: Tensor  # (d, d), symmetric
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Whitening:
+        """The same map on a device."""
+        return Whitening(self.mean.to(device, dtype), self.matrix.to(device, dtype))
 
 
 class Statistics(NamedTuple):

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from ncfm import kernels
+from ncfm._utils import accelerator
 from ncfm._utils.checks import InputError
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import (
-    allow_tf32,
     choose_compiled,
     choose_device,
     choose_precision,
@@ -38,8 +38,9 @@ from ncfm.evaluation import Protocol, get_protocol
 from ncfm.networks.registry import runs_in_kernels
 from ncfm.synthetic.soft_labels import SoftLabels, SoftTargets, StudentTargets, TeacherTargets
 from ncfm.training.pool_files import read_pool
+from ncfm.training.pretraining import pretrain
 from ncfm.training.recipe import TrainingRecipe
-from ncfm.training.teachers import TeacherPool, pretrain
+from ncfm.training.teachers import TeacherPool
 
 
 def build_machine(config: MachineConfig, image_size: int, networks: Sequence[str] = ("convnet",)) -> Compute:
@@ -51,8 +52,7 @@ def build_machine(config: MachineConfig, image_size: int, networks: Sequence[str
     kernels.enable(config.kernels != "off")
     ranks = Ranks.here()
     device = ranks.own_device(choose_device(config.device))
-    if device.type == "cuda":
-        allow_tf32(config.tf32)
+    accelerator.use(device, tf32=config.tf32)
     if device.type == "cpu":
         keep_freed_memory()
     # On a CPU 64 images of 32 px keep a layer's activations in the last-level cache; a GPU wants large passes.
@@ -62,8 +62,11 @@ def build_machine(config: MachineConfig, image_size: int, networks: Sequence[str
     precision = choose_precision(config.precision, device, compiled=may_compile)
     compiling = may_compile and not (choice == "auto" and _kernels_are_faster(device, precision, image_size, networks))
     whole = compiling and config.compile == "step"
-    # On a CPU a student keeps all cores busy by itself, and the stacked pass cannot use the kernels.
-    side_by_side = device.type == "cuda" if config.students == "auto" else config.students == "together"
+    # On a CPU a network keeps all cores busy by itself, and the stacked pass cannot use the kernels.
+    students, teachers = (
+        device.type == "cuda" if choice == "auto" else choice == "together"
+        for choice in (config.students, config.teachers)
+    )
     return Compute(
         device=device,
         precision=precision,
@@ -71,7 +74,8 @@ def build_machine(config: MachineConfig, image_size: int, networks: Sequence[str
         compile_step=whole,
         chunk_size=chunk_size,
         gradient_chunk_size=config.gradient_chunk_size,
-        side_by_side=side_by_side,
+        side_by_side=students,
+        teachers_side_by_side=teachers,
         ranks=ranks,
     )
 

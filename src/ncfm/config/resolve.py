@@ -28,6 +28,8 @@ FINGERPRINT = "data_fingerprint"  # of the data, in the facts of a set and in th
 Settings = Mapping[str, Any]
 """Dotted settings, such as ``{"distill.iterations": 500}``."""
 
+# Settings outside a method's sections that change its sets.
+OTHERS = ("data.zca", "data.fit", "data.deviation", "machine.teachers")
 NUMERICS = ("machine.precision", "machine.tf32", "machine.compile", "machine.kernels", "machine.students")
 
 
@@ -171,8 +173,7 @@ def variant_of(
     changed: dict[str, Any] = {
         key: own.get(key)
         for key in dict.fromkeys([*own, *base])
-        if (key.startswith(sections) or key in (*NUMERICS, "data.zca", "data.fit", "data.deviation"))
-        and own.get(key) != base.get(key)
+        if (key.startswith(sections) or key in (*NUMERICS, *OTHERS)) and own.get(key) != base.get(key)
     }
     words = [word for (key, value), word in SHORT_NAMES.items() if changed.get(key) == value]
     for (key, value), _ in SHORT_NAMES.items():

@@ -261,6 +261,8 @@ class MachineConfig(_Section):
     """Synthetic images per pass with gradient; default as many as memory allows."""
     students: Literal["auto", "together", "one by one"] = "auto"
     """How the students of an evaluation are trained: in one stacked pass or in turn; auto: together on CUDA."""
+    teachers: Literal["auto", "together", "one by one"] = "auto"
+    """How teachers are trained: in stacked passes or in turn; auto: together on CUDA. Networks from outside in turn."""
     threads: int | None = Field(None, ge=1, le=4096)
     checkpoint_seconds: float = Field(RunControl.checkpoint_seconds, gt=0)
     diagnose_every: int | None = Field(RunControl.diagnose_every, ge=1)

@@ -1,4 +1,4 @@
-"""Differentiable augmentation shared by groups of images, and CutMix.
+"""Differentiable augmentation shared by groups of images.
 
 Differentiable siamese augmentation (DSA): all images of a group share one random draw of the parameters. The real and
 the synthetic images of a class undergo the same transformation, so that their features remain comparable.
@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from ncfm._utils.accelerator import to_device
 from ncfm._utils.checks import InputError, check_known
 from ncfm._utils.types import GroupedImages, Images
 
@@ -45,8 +46,18 @@ class AugmentParameters:
     cutout: Tensor  # (G, 2) centre of the removed square, in pixels (row, column); -1 for none
 
     def to(self, device: torch.device) -> AugmentParameters:
-        """The same draw on another device."""
-        return self._with(lambda name: getattr(self, name).to(device, non_blocking=True))
+        """The same draw on another device, in one transfer."""
+        parts = self.tensors()
+        if device == self.brightness.device or not parts:
+            return self
+        flat = to_device(torch.cat([part.flatten() for part in parts.values()]), device)
+        moved = flat.split([part.numel() for part in parts.values()])
+        named = {name: part.view(parts[name].shape) for name, part in zip(parts, moved, strict=True)}
+        return self._with(named.__getitem__)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of the draw by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "operations"}
 
     def of(self, groups: slice) -> AugmentParameters:
         """The draw of some of the groups."""
@@ -60,7 +71,7 @@ class AugmentParameters:
 
     def _with(self, tensor: Callable[[str], Tensor], operations: frozenset[str] | None = None) -> AugmentParameters:
         """Parameters with other tensors, given by name."""
-        tensors = {f.name: tensor(f.name) for f in fields(self) if f.name != "operations"}
+        tensors = {name: tensor(name) for name in self.tensors()}
         return AugmentParameters(operations=self.operations if operations is None else operations, **tensors)
 
 
@@ -204,25 +215,3 @@ def _outside_square(centre: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     near = (at[None, None] - centre[:, :, None]).add(0.5).abs() < half  # (G, 2, size)
     inside = near[:, 0, :, None] & near[:, 1, None, :] & (centre[:, :1, None] >= 0)
     return (~inside)[:, None, None].to(dtype)
-
-
-def cutmix(images: Images, generator: Generator) -> tuple[Images, Tensor, float]:
-    """Paste one rectangle of a shuffled copy into every image.
-
-    Returns:
-        The mixed images, the order (n,) of the copy (image i got a rectangle of image order[i]), and the share of the
-        area that is unchanged; the loss is ``share * loss(labels) + (1 - share) * loss(labels[order])``.
-
-    Reference:
-        Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019
-        (share ~ Beta(1, 1), that is uniform).
-    """
-    h, w = images.shape[-2:]
-    share, row, column = torch.rand(3, generator=generator).tolist()
-    half_h, half_w = h * math.sqrt(1 - share) / 2, w * math.sqrt(1 - share) / 2
-    top, bottom = (round(min(max(row * h + s * half_h, 0), h)) for s in (-1, 1))
-    left, right = (round(min(max(column * w + s * half_w, 0), w)) for s in (-1, 1))
-    order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
-    mixed = images.clone()
-    mixed[..., top:bottom, left:right] = images[order][..., top:bottom, left:right]
-    return mixed, order, 1 - (bottom - top) * (right - left) / (h * w)

@@ -9,12 +9,13 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Generator, Tensor
 
+from ncfm._utils.accelerator import to_device
 from ncfm._utils.checks import InputError, check_at_least, check_labels
 from ncfm._utils.device import available_memory
 from ncfm._utils.files import ROWS_AT_ONCE, content_hash, release_pages
 from ncfm._utils.progress import counted
 from ncfm._utils.tensors import check_dense
-from ncfm._utils.types import Images, LabelledImages, Labels, Statistics, StoredImages
+from ncfm._utils.types import Images, LabelledImages, Labels, Statistics, StoredImages, Whitening
 from ncfm.data.store import take
 from ncfm.data.whitening import whiten, zca
 
@@ -76,9 +77,9 @@ class ImageSplit:
 
     def batch(self, at: Tensor) -> StoredImages:
         """Images at positions (n,), on the device of the labels."""
-        images = self.images[at.to(self.images.device)]
+        images = self.images[to_device(at, self.images.device)]
         release_pages()
-        return images.to(self.labels.device, non_blocking=True)
+        return to_device(images, self.labels.device)
 
     def of_class(self, index: int) -> StoredImages:
         """All images of one class."""
@@ -170,7 +171,7 @@ class ImageSet:
 def to_if_it_fits(images: StoredImages, device: torch.device) -> StoredImages:
     """The images on a device, if they take at most half of its free memory; else unchanged."""
     available = available_memory(device) if device.type == "cuda" else None
-    fits = available is None or 2 * images.numel() <= available
+    fits = available is None or 2 * images.numel() * images.element_size() <= available
     return images.to(device) if fits else images
 
 
@@ -226,29 +227,32 @@ def normalize(images: Images, statistics: Statistics) -> Images:
 
     If the statistics have a ZCA map, it is applied afterwards.
     """
-    return _normalize(images, *_statistics_on(statistics, images.device, images.dtype), statistics)
+    return _normalize(images, *_statistics_on(statistics, images.device, images.dtype))
 
 
 def normalizer(statistics: Statistics, device: torch.device) -> Callable[[Images], Images]:
     """`normalize` for float32 images on a device, with the statistics already there, as compilers need it."""
-    mean, std = _statistics_on(statistics, device, torch.float32)
-    return lambda images: _normalize(images, mean, std, statistics)
+    on_device = _statistics_on(statistics, device, torch.float32)
+    return lambda images: _normalize(images, *on_device)
 
 
-def _normalize(images: Images, mean: Tensor, std: Tensor, statistics: Statistics) -> Images:
+def _normalize(images: Images, mean: Tensor, std: Tensor, whitening: Whitening | None) -> Images:
     normalised = (images - mean) / std
-    return normalised if statistics.whitening is None else whiten(normalised, statistics.whitening)
+    return normalised if whitening is None else whiten(normalised, whitening)
 
 
 @lru_cache(maxsize=64)
-def _statistics_on(statistics: Statistics, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (c, 1, 1) on a device; cached, since a transfer waits for the device."""
+def _statistics_on(
+    statistics: Statistics, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Whitening | None]:
+    """Mean and standard deviation (c, 1, 1) and the ZCA map on a device; cached, since a transfer waits for it."""
     mean, std = (torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1) for values in statistics[:2])
-    return mean, std
+    whitening = statistics.whitening
+    return mean, std, whitening if whitening is None else whitening.to(device, dtype)
 
 
 def draw_class_batches(split: ImageSplit, batch_per_class: int, generator: Generator) -> Tensor:
-    """Positions of a fresh random batch of every class, shape (C, n), without a loop over classes.
+    """Positions of a fresh random batch of every class, (C, n) on the CPU, without a loop over classes.
 
     Uniform without replacement within a class: every image gets a random key, and a class takes its n smallest. A
     class with fewer than n images repeats them in the drawn order until n are reached.
@@ -269,7 +273,7 @@ def draw_class_batches(split: ImageSplit, batch_per_class: int, generator: Gener
     else:
         take = torch.arange(batch_per_class) % counts[:, None]  # (C, n)
         order = keys.argsort(dim=1).gather(1, take)
-    return (order + offsets[:, None]).to(split.labels.device, non_blocking=True)
+    return order + offsets[:, None]
 
 
 def drop_empty_classes(

@@ -196,7 +196,7 @@ def parts_from_phi(
     gap = amplitude_weight * amplitude
     gap = gap + (1 - amplitude_weight) * phase
     # The root of epsilon is taken in the same precision, so that equal samples are exactly 0 apart.
-    ncfd = (torch.sqrt(gap + epsilon) - torch.sqrt(gap.new_tensor(epsilon))).mean(-1)
+    ncfd = (torch.sqrt(gap + epsilon) - torch.sqrt(gap.new_full((), epsilon))).mean(-1)
     return Parts(ncfd, amplitude.detach().mean(-1), phase.detach().mean(-1))
 
 

@@ -55,7 +55,9 @@ def precision_weights(covariance: Tensor, shrinkage: float) -> Tensor:
     q = len(covariance)
     level = shrinkage * covariance.diagonal().mean() + _TINY
     shrunk = covariance + level * torch.eye(q, dtype=covariance.dtype, device=covariance.device)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(shrunk))
+    # Without a check of the result, which waits for a GPU: what is not finite is rolled back like any other iteration.
+    root, failed = torch.linalg.cholesky_ex(shrunk)
+    inverse = torch.cholesky_inverse(torch.where(failed == 0, root, math.nan))
     return inverse / inverse.diagonal().mean()
 
 

@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Generator, Tensor, nn
 
+from ncfm._utils.accelerator import to_device
 from ncfm._utils.checks import InputError, check_at_least, check_positive, describe
 from ncfm._utils.types import Frequencies
 
@@ -342,4 +343,4 @@ def check_sampler(sampler: object, name: str, num_features: int) -> FrequencySam
 def _normal(rows: int, columns: int, generator: Generator, like: Tensor | None) -> Tensor:
     """Standard normal numbers drawn on the generator's device and moved to that of ``like``."""
     values = torch.randn(rows, columns, generator=generator, device=generator.device)
-    return values if like is None else values.to(like.device, like.dtype)
+    return values if like is None else to_device(values, like.device).to(like.dtype)

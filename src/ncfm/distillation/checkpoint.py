@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ncfm._utils.accelerator import to_host
 from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.distributed import ALONE, Ranks
 from ncfm._utils.files import content_hash, read_tensors, write_tensors
@@ -120,8 +120,7 @@ def take_checkpoint(
     if not ranks.is_single:
         named |= {n: ranks.gather(value, num_classes) for n, value in named.items() if is_by_class(n, value)}
     named |= {f"stream.{name}": value for name, value in streams.state().items()}
-    copies = {name: torch.empty_like(value, device="cpu").copy_(value.detach()) for name, value in named.items()}
-    return Checkpoint(copies, progress.to_json())
+    return Checkpoint({name: to_host(value) for name, value in named.items()}, progress.to_json())
 
 
 def load_checkpoint(

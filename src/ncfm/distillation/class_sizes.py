@@ -74,7 +74,9 @@ class UnequalSizes:
     """
 
     def __init__(self, used: Tensor, device: torch.device) -> None:
-        self._counts = used.sum(1).to(device)
+        counts, self._num_classes = used.sum(1), len(used)
+        self._class_of = torch.arange(len(used)).repeat_interleave(counts).to(device)  # (M,)
+        self._siblings = counts.repeat_interleave(counts).to(device)  # (M,) images of the class of each
         self._at = used.flatten().nonzero().flatten().to(device)
 
     def images(self, decoded: GroupedImages) -> Images:
@@ -87,11 +89,11 @@ class UnequalSizes:
 
     def labels(self, classes: Tensor) -> Labels:
         """Each class as many times as it has images."""
-        return classes.repeat_interleave(self._counts)
+        return classes.index_select(0, self._class_of)
 
     def mean_of_classes(self, values: Tensor) -> Tensor:
         """Each image counts the reciprocal of the number of its class's images."""
-        return (values / self._counts.repeat_interleave(self._counts)).sum() / len(self._counts)
+        return (values / self._siblings).sum() / self._num_classes
 
 
 class _Group:

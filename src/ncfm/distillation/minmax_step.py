@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
+from ncfm._utils.accelerator import autocast, graph_mode, to_device
 from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import available_memory
@@ -202,11 +203,9 @@ class MinMaxStep:
             chunk_size=compute.chunk_size,
             compile_network=compute.compile_networks,
         )
-        # Shapes never change. On CUDA the compiled parts run as graphs.
-        mode = "reduce-overhead" if device.type == "cuda" else "default"
-        self._losses = (
-            torch.compile(self._losses_of, dynamic=False, mode=mode) if compute.compile_step else self._losses_of
-        )
+        self._losses = self._losses_of
+        if compute.compile_step:  # shapes never change
+            self._losses = torch.compile(self._losses_of, dynamic=False, mode=graph_mode(device))
         self.extract.gradient_chunk_size = compute.gradient_chunk_size or self._fitting_chunk()
 
     @property
@@ -234,7 +233,9 @@ class MinMaxStep:
             return None
         with torch.no_grad():
             image = self.formation.decode(stored[:1, :1]).flatten(0, 1)[:1]
-        fitting = int(MEMORY_SHARE * available / kept_bytes_per_image(self.extract, image))
+        # On a GPU not of the compiled network: two more compilations would take longer than they save. It keeps more.
+        measured = self.extract if stored.device.type == "cpu" else self.extract.uncompiled()
+        fitting = int(MEMORY_SHARE * available / kept_bytes_per_image(measured, image))
         return None if self.num_training_images <= fitting else max(fitting, 1)
 
     def halve_chunks(self) -> bool:
@@ -282,8 +283,9 @@ class MinMaxStep:
             sampler.condition(*self.pool.drawn)
 
     def _draw_augmentation(self, generator: Generator) -> AugmentParameters:
-        """An augmentation for every class, on all ranks."""
-        return self.augment.draw(self.num_classes, self.images.tensors[0].shape[-1], generator, choose_each=True)
+        """An augmentation for every class, on all ranks; on the device of the images."""
+        stored = self.images.tensors[0]
+        return self.augment.draw(self.num_classes, stored.shape[-1], generator, choose_each=True).to(stored.device)
 
     def diagnose(self) -> Diagnosis | None:
         """Diagnosis of the adversary on new features; None for an objective without frequencies, and for
@@ -350,7 +352,7 @@ class MinMaxStep:
         Reference:
             Hansong-Zhang/DANCE, ``DANCE.py``, after "inter-class view"; gszfwsb/NCFM, ``condenser/compute_loss.py``.
         """
-        draw, total = self._draw_augmentation(self.streams["calibration"]).of(self.classes), torch.zeros(())
+        draw, total = self._draw_augmentation(self.streams["calibration"]).of(self.classes), None
         if self.pool.drawn is None:
             self.pool.draw_trained(self.streams["calibration"])
         else:
@@ -360,9 +362,10 @@ class MinMaxStep:
             share = len(own.brightness) / self.num_classes
             loss = share * self.calibrate(self.training_images(own, part), part)
             self.images.update(torch.autograd.grad(self.calibration_weight * loss, self.images.tensors))
-            total = total.to(loss.device) + loss.detach()
+            total = loss.detach() if total is None else total + loss.detach()
             with torch.no_grad():
                 self.images.tensors[0].clamp_(0, 1)
+        assert total is not None  # there is at least one part
         return self.ranks.sum([total])[0]
 
     def _losses_of(
@@ -379,8 +382,7 @@ class MinMaxStep:
         """Cross-entropy of augmented synthetic images (C, m, c, h, w) under the trained teacher drawn last."""
         classes = torch.arange(self.num_classes, device=training.device)[self.classes][part]
         labels = self.sizes.labels(classes)
-        precision = self.compute.precision
-        with torch.autocast(training.device.type, dtype=precision, enabled=precision != torch.float32):
+        with autocast(training.device, self.compute.precision):
             images = channels_last(self.sizes.images(training))
             logits = in_chunks(self.pool.classify, images, self.extract.gradient_chunk_size)
         if self.matching.calibration_reduction == "sum":
@@ -410,7 +412,7 @@ class MinMaxStep:
 
     def _real_images(self, split: ImageSplit, at: Tensor, draw: AugmentParameters) -> GroupedImages:
         """Images of a split at positions (C, n) as a network sees them, (C, n, c, h, w)."""
-        stored = split.batch(at.flatten()).to(self.images.tensors[0].device, non_blocking=True)
+        stored = to_device(split.batch(at.flatten()), self.images.tensors[0].device)
         batch = to_float(stored).unflatten(0, at.shape)
         return self.augment.apply(self.normalize(batch), draw)
 

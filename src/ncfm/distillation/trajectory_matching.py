@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
+from ncfm._utils.accelerator import to_device
 from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.progress import counted
 from ncfm._utils.seeding import Streams
@@ -200,11 +201,11 @@ class TrajectoryStep:
         with torch.no_grad():
             stored.clamp_(0, 1)
         self._iteration += 1
-        return TrajectoryRecord(gap.value, step_size, torch.tensor(float(epoch)))
+        return TrajectoryRecord(gap.value, step_size, gap.value.new_full((), float(epoch)))
 
     def student_losses(self) -> list[Loss]:
         """The loss of each step of one student with all random draws made, so that steps can be replayed."""
-        rng, total = self.streams["students"], len(self.classes)
+        rng, total, device = self.streams["students"], len(self.classes), self.classes.device
         losses: list[Loss] = []
         queue = torch.empty(0, dtype=torch.int64)
         for _ in range(self.options.student_steps):
@@ -212,7 +213,7 @@ class TrajectoryStep:
                 queue = torch.randperm(total, generator=rng)
             at, queue = queue[: self.batch_size], queue[self.batch_size :]
             draw = self.augment.draw(1, self.images.tensors[0].shape[-1], self.streams["augment"])
-            losses.append(partial(self.student_loss, at.to(self.classes.device), draw))
+            losses.append(partial(self.student_loss, to_device(at, device), draw.to(device)))
         return losses
 
     def student_loss(

@@ -7,7 +7,7 @@ the missing students, and ten students reuse the three of an earlier run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,14 +81,16 @@ class StudentCache:
         self._entry(run).write(facts=asdict(student))
         return student
 
-    def checkpoint(self, run: int) -> TrainingCheckpoint:
-        """The checkpoint of a student's training; without ``reuse`` an earlier one is removed."""
-        checkpoint = TrainingCheckpoint(self._entry(run).checkpoint_path)
+    def checkpoint(self, runs: Sequence[int]) -> TrainingCheckpoint:
+        """The checkpoint of the training of one student, or of several side by side; without ``reuse`` an earlier one
+        is removed."""
+        name = str(runs[0]) if len(runs) == 1 else content_hash("side by side", *map(str, runs))
+        checkpoint = TrainingCheckpoint(self._entry(name).checkpoint_path)
         if not self.reuse:
             checkpoint.finish()
         return checkpoint
 
-    def _entry(self, run: int) -> CacheEntry:
+    def _entry(self, run: int | str) -> CacheEntry:
         return CacheEntry("students", f"{self.key}-{run}", self.folder)
 
 

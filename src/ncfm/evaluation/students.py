@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ncfm._utils.accelerator import autocast
 from ncfm._utils.checks import InputError, check_at_least, check_finite, check_labels
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import compiled
@@ -31,6 +32,7 @@ from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
 from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.fit import fit, predict, steps_per_epoch
 from ncfm.training.fit_vmapped import fit_side_by_side
+from ncfm.training.stack import fitting_stack
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,7 @@ def evaluate(
         compute: device, precision, compilation; whether all students are trained in one stacked pass
             (`fit_side_by_side`: the same result up to rounding, faster on a GPU with a small set); and the ranks that
             share the students, all of which get all results.
-        cache: of student results; cached students are not trained again, and an interrupted training resumes (not that
-            of a stacked pass).
+        cache: of student results; cached students are not trained again, and an interrupted training resumes.
         on_epoch: called with the number of finished epochs of all students together, as far as this rank knows.
 
     Raises:
@@ -143,8 +144,8 @@ def evaluate(
     missing = [missing[i] for i in ranks.mine(len(missing))]
     done = protocol.recipe.epochs * len(students)
     room = _Classroom(train, test, num_classes, statistics, protocol, network, seed, soft, compute)
-    together = len(missing) if compute.side_by_side else 1  # students that train at a time
-    for first in range(0, len(missing), max(together, 1)):
+    together = room.fitting(len(missing)) if compute.side_by_side else 1  # students that train at a time
+    for first in range(0, len(missing), together):
         runs = missing[first : first + together]
         before = done + first * protocol.recipe.epochs
 
@@ -152,7 +153,7 @@ def evaluate(
             if on_epoch is not None:
                 on_epoch(before + epoch * len(runs))
 
-        kept = cache.checkpoint(runs[0]) if cache is not None and len(runs) == 1 else None
+        kept = None if cache is None else cache.checkpoint(runs)
         for run, student in zip(runs, room.train(runs, after_epoch, kept), strict=True):
             students[run] = student if cache is None else cache.put(run, student)
     students = _exchange(students, ranks)
@@ -199,6 +200,17 @@ class _Classroom:
         self.modules: list[nn.Module] = []
         self.forwards: list[Callable[..., Any]] = []
 
+    def fitting(self, count: int) -> int:
+        """How many of ``count`` students fit into memory side by side, at least 1."""
+        if count < 2:
+            return 1
+        device = self.compute.device
+        image = torch.zeros(1, *self.images.shape[1:], device=device)
+        module = on_device(self.fresh(0), device).eval()
+        with autocast(device, self.compute.precision):
+            fitting = fitting_stack(module, image, min(self.protocol.recipe.batch_size, len(self.images)))
+        return count if fitting is None else min(count, fitting)
+
     def fresh(self, run: int) -> nn.Module:
         """A network with the initial weights of student number ``run``."""
         return create_network(
@@ -212,7 +224,7 @@ class _Classroom:
     def train(
         self, runs: Sequence[int], on_epoch: Callable[[int], None], kept: TrainingCheckpoint | None = None
     ) -> list[Student]:
-        """Train some students, together if they are more than one; a single one may go on from where it was cut."""
+        """Train some students, together if they are more than one, from where their training was cut."""
         began = time.perf_counter()
         alone = len(runs) == 1
         for run in runs[len(self.modules) :]:
@@ -231,7 +243,7 @@ class _Classroom:
             if looks_after(self.protocol, epoch):
                 look()
                 if kept is not None:
-                    kept.notes.append(seen[0][-1].accuracy)
+                    kept.notes += [looks[-1].accuracy for looks in seen]
             on_epoch(epoch)
 
         common: dict[str, Any] = {
@@ -240,10 +252,10 @@ class _Classroom:
             "precision": self.compute.precision,
             "soft": self.soft,
             "after_epoch": after_epoch,
+            "checkpoint": kept,
         }
         generators = [generator(self.seed, "students", run, "training") for run in runs]
         if alone:
-            common["checkpoint"] = kept
             fit(modules[0], self.images, self.labels, generator=generators[0], forward=forwards[0], **common)
         else:
             common["compile_networks"] = self.compute.compile_networks
@@ -252,16 +264,16 @@ class _Classroom:
             after_epoch(0)
         if not seen[0]:  # cut after its last epoch
             look()
-        each = (time.perf_counter() - began) / len(runs) + (0.0 if kept is None else kept.earlier)
+        each = (time.perf_counter() - began + (0.0 if kept is None else kept.earlier)) / len(runs)
         return [
             Student(
-                tuple(look.accuracy for look in looks) if kept is None else tuple(kept.notes),
+                tuple(look.accuracy for look in looks) if kept is None else tuple(kept.notes[i :: len(runs)]),
                 looks[-1].confusion,
                 looks[-1].calibration_error,
                 each,
                 {},
             )
-            for looks in seen
+            for i, looks in enumerate(seen)
         ]
 
     def look(self, module: nn.Module, forward: Callable[..., Any]) -> Look:

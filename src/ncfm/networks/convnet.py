@@ -83,7 +83,7 @@ class ConvNet(FeatureNetwork):
         """Whether a CPU kernel computes each block whole, as far as that depends on the network."""
         convolutions = (layer for layer in self.blocks if isinstance(layer, Convolution))
         widths = all(kernels.takes_channels(c.in_channels, c.out_channels) for c in convolutions)
-        norms = all(_is_by_instance(norm) for norm in self.blocks[1::LAYERS_OF_BLOCK])
+        norms = all(_is_by_instance(norm) for norm in list(self.blocks)[1::LAYERS_OF_BLOCK])
         return widths and norms and self._smallest >= kernels.TILE
 
     def forward_features(self, images: Tensor) -> Tensor:
@@ -113,8 +113,8 @@ def _is_by_instance(norm: nn.Module) -> bool:
 def _block(x: Tensor, convolution: nn.Module, norm: nn.Module, relu: nn.Module, pool: nn.Module) -> Tensor:
     """One block, (n, c, h, w) -> (n, width, h / 2, w / 2), by a single CPU kernel if it supports the case."""
     if isinstance(convolution, Convolution) and isinstance(norm, nn.GroupNorm):
-        has_bias = convolution.bias is not None
-        if _is_by_instance(norm) and has_bias and kernels.block_usable(x, convolution.out_channels):
+        usable = _is_by_instance(norm) and kernels.block_usable(x, convolution.out_channels)
+        if usable and convolution.bias is not None:
             x = x.permute(0, 2, 3, 1)  # channels last
             x = kernels.block(x, convolution.weight, convolution.bias, norm.weight, norm.bias, norm.eps)
             return x.permute(0, 3, 1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ncfm._utils.accelerator import autocast
 from ncfm._utils.checks import check_known
 from ncfm._utils.device import compiled
 from ncfm._utils.types import Features
@@ -54,13 +56,18 @@ class FeatureExtractor:
         self.num_features = sum(self.widths)
         self.gradient_chunk_size = gradient_chunk_size
         self.normalize, self.precision, self.chunk_size = normalize, precision, chunk_size
-        self._forward: Callable[..., Any] = compiled(
-            _FeaturesOnly(network) if layers == "last" else _AllBlocks(network), compile_network
-        )
+        self._plain: Callable[..., Any] = _FeaturesOnly(network) if layers == "last" else _AllBlocks(network)
+        self._forward = compiled(self._plain, compile_network)
+
+    def uncompiled(self) -> FeatureExtractor:
+        """The same extractor of the same network, not compiled."""
+        found = copy.copy(self)
+        found._forward = self._plain
+        return found
 
     def __call__(self, images: Tensor) -> Features:
         """Features (n, d) of images (n, c, h, w), with gradients to the images."""
-        with torch.autocast(images.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
+        with autocast(images.device, self.precision):
             features = in_chunks(self._forward, channels_last(images), self.gradient_chunk_size)
         features = features.float()
         if not self.normalize:

@@ -23,6 +23,7 @@ from ncfm._utils.checks import InputError, RunError
 from ncfm._utils.device import describe_device, peak_memory_mb
 from ncfm._utils.files import write_text
 from ncfm._utils.locks import taking_turns
+from ncfm._utils.version import __version__
 from ncfm.results.rows import AccuracyRow
 
 if TYPE_CHECKING:
@@ -171,13 +172,17 @@ def code_version() -> str:
         commit = _git("rev-parse", "--short=12", "HEAD", folder=folder)
         changed = _git("status", "--porcelain", "--untracked-files=no", ".", folder=folder.parent)
     except (OSError, subprocess.CalledProcessError):
-        return version("ncfm")
+        return __version__  # not of the installed package: the code may run from its folder
     return commit + ("+changes" if changed else "")
 
 
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the numerical libraries."""
-    return {"python": platform.python_version(), **{name: version(name) for name in ("ncfm", "torch", "numpy")}}
+    return {
+        "python": platform.python_version(),
+        "ncfm": __version__,
+        **{name: version(name) for name in ("torch", "numpy")},
+    }
 
 
 def _git(*arguments: str, folder: Path) -> str:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from ncfm._utils.accelerator import to_host
 from ncfm._utils.files import best_effort, content_hash, write_tensors
 
 SECONDS = 60.0  # between two checkpoints of a training
 FACTS = "told"  # key of the facts in the metadata of the file; earlier versions have written it
+
+Generators: TypeAlias = Generator | Sequence[Generator]
+"""The random stream of a training, or those of networks that are trained side by side."""
 
 
 class TrainingCheckpoint:
@@ -37,7 +41,7 @@ class TrainingCheckpoint:
         self.earlier = 0.0  # seconds that the training took before it was resumed
         self._started = self._saved = time.monotonic()
 
-    def resume(self, network: nn.Module, optimizer: Optimizer, schedule: LambdaLR, generator: Generator) -> int:
+    def resume(self, network: nn.Module, optimizer: Optimizer, schedule: LambdaLR, generators: Generators) -> int:
         """Load the checkpoint into all of them, in place; return its number of finished epochs, 0 without one."""
         self._started = self._saved = time.monotonic()
         try:
@@ -46,9 +50,11 @@ class TrainingCheckpoint:
             weights = {name.removeprefix("network."): v for name, v in tensors.items() if name.startswith("network.")}
             if weights.keys() != network.state_dict().keys():
                 return 0
+            draws = {name: tensors[name] for name in _named(generators)}
             network.load_state_dict(weights)
             restore_optimizer("optimizer", optimizer, tensors)
-            generator.set_state(tensors["generator"])
+            for name, generator in _named(generators).items():
+                generator.set_state(draws[name])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
             return 0
         schedule.load_state_dict(schedule.state_dict() | {"last_epoch": steps, "_step_count": steps + 1})
@@ -58,14 +64,15 @@ class TrainingCheckpoint:
         return epoch
 
     def save(
-        self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: LambdaLR, generator: Generator
+        self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: LambdaLR, generators: Generators
     ) -> None:
         """Write a checkpoint after an epoch. A disk that cannot be written stops no training."""
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-        tensors |= optimizer_tensors("optimizer", optimizer) | {"generator": generator.get_state()}
+        tensors |= optimizer_tensors("optimizer", optimizer)
+        tensors |= {name: generator.get_state() for name, generator in _named(generators).items()}
         spent = self.earlier + time.monotonic() - self._started
         facts = json.dumps({"epoch": epoch, "steps": schedule.last_epoch, "seconds": spent, "notes": self.notes})
-        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        tensors = {name: to_host(value).contiguous() for name, value in tensors.items()}
         with best_effort():
             write_tensors(self.path, tensors, {FACTS: facts, "checksum": _checksum(tensors, facts)})
         self._saved = time.monotonic()
@@ -79,6 +86,13 @@ class TrainingCheckpoint:
         """Remove the checkpoint of a finished training."""
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
+
+
+def _named(generators: Generators) -> dict[str, Generator]:
+    """The generators by their names in the file."""
+    if isinstance(generators, Generator):
+        return {"generator": generators}
+    return {f"generator.{i}": one for i, one in enumerate(generators)}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

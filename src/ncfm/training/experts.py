@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ncfm._utils.accelerator import to_device
 from ncfm._utils.cache import CacheEntry
 from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.compute import Compute
@@ -81,7 +82,7 @@ class ExpertPool:
 
     def state(self, expert: int, epoch: int) -> Tensor:
         """The weights of an expert after an epoch (0: before the first), (P,) float32."""
-        return self.trajectories[expert].states[epoch].to(self.device, torch.float32)
+        return to_device(self.trajectories[expert].states[epoch], self.device).float()
 
     def weights(self, state: Tensor) -> Mapping[str, Tensor]:
         """The named weights of a state (P,), as views of it."""

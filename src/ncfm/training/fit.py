@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from ncfm._utils.accelerator import autocast, to_device, to_host
 from ncfm._utils.checks import RunError
 from ncfm._utils.files import release_pages
 from ncfm._utils.types import Statistics
@@ -86,23 +87,19 @@ def fit(
         loss = torch.zeros(())
         for batch in epoch_batches(len(images), recipe.batch_size, generator, keep_last=recipe.keep_last):
             training_mode(network, batch_size=len(batch))
-            chosen = images[batch.to(images.device, non_blocking=True)].to(device, non_blocking=True)
+            chosen = to_device(images[to_device(batch, images.device)], device)
             release_pages()
             x = augment.apply_each(network_input(chosen, statistics), generator)
             x, order, share = maybe_cutmix(x, recipe, generator)
-            with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+            with autocast(device, precision):
                 logits = forward(channels_last(x))
-            at = targets.at(batch.to(device, non_blocking=True)).shown(x)
+            at = targets.at(to_device(batch, device)).shown(x)
             loss = mixed_loss(logits.float(), at, order, share, recipe)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
-        if not math.isfinite(loss.item()):  # once per epoch: each check waits for the device
-            raise RunError(
-                f"The training loss became {loss.item()} in epoch {epoch} of {recipe.epochs}; "
-                f"lower the learning rate (now {recipe.lr}) or use float32."
-            )
+        _check_finite(loss, epoch, recipe)
         state = (epoch, network, optimizer, schedule, generator)
         try:
             if after_epoch is not None:
@@ -115,6 +112,16 @@ def fit(
             checkpoint.save(*state)
     if checkpoint is not None:
         checkpoint.finish()
+
+
+def _check_finite(loss: Tensor, epoch: int, recipe: TrainingRecipe) -> None:
+    """Raise RunError for a loss () that is not finite. Waits for the device, once per epoch."""
+    value = float(to_host(loss))
+    if not math.isfinite(value):
+        raise RunError(
+            f"The training loss became {value} in epoch {epoch} of {recipe.epochs}; "
+            f"lower the learning rate (now {recipe.lr}) or use float32."
+        )
 
 
 def network_input(images: Tensor, statistics: Statistics) -> Tensor:
@@ -154,9 +161,10 @@ def recompute_batch_norms(network: nn.Module, batches: Iterable[Tensor]) -> None
     modes, momenta = network.training, [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # PyTorch then takes the plain average
     network.train()
-    for batch in batches:
+    for number, batch in enumerate(batches, 1):
+        for layer in layers:
+            layer.momentum = 1 / number  # the plain average; for None PyTorch reads the number from the device
         network(channels_last(batch))
     network.train(modes)
     for layer, momentum in zip(layers, momenta, strict=True):

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ncfm.data.augment import cutmix
+from ncfm._utils.accelerator import to_device
+from ncfm.data.cutmix import Pasting, cutmix, draw_pasting, no_pasting
 from ncfm.synthetic.soft_labels import StudentTargets, TeacherTargets, distillation_loss
 from ncfm.training.recipe import TrainingRecipe
 
@@ -52,17 +53,28 @@ class Targets(NamedTuple):
 def make_targets(labels: Tensor, soft: StudentTargets | None, device: torch.device) -> Targets:
     """Targets on the device from labels (n,), and soft labels or teachers if there are any."""
     if soft is None:
-        return Targets(labels.to(device), None, 0.0, 1.0)
+        return Targets(to_device(labels, device), None, 0.0, 1.0)
     if isinstance(soft, TeacherTargets):
-        return Targets(labels.to(device), None, soft.weight, soft.temperature, soft)
-    return Targets(labels.to(device), soft.probabilities().to(device), soft.weight, soft.temperature)
+        return Targets(to_device(labels, device), None, soft.weight, soft.temperature, soft)
+    return Targets(to_device(labels, device), to_device(soft.probabilities(), device), soft.weight, soft.temperature)
 
 
 def maybe_cutmix(x: Tensor, recipe: TrainingRecipe, generator: Generator) -> tuple[Tensor, Tensor | None, float]:
     """The batch, mixed or not: images, the order of the pasted images (None: nothing), and the remaining share."""
-    if float(torch.rand((), generator=generator)) < recipe.cutmix_probability:
+    if _is_mixed(recipe, generator):
         return cutmix(x, generator)
     return x, None, 1.0
+
+
+def maybe_pasting(size: int, image_size: int, recipe: TrainingRecipe, generator: Generator) -> Pasting:
+    """What `maybe_cutmix` would paste into a batch of so many images, from the same draws."""
+    if _is_mixed(recipe, generator):
+        return draw_pasting(size, image_size, image_size, generator)
+    return no_pasting(size)
+
+
+def _is_mixed(recipe: TrainingRecipe, generator: Generator) -> bool:
+    return float(torch.rand((), generator=generator)) < recipe.cutmix_probability
 
 
 def mixed_loss(

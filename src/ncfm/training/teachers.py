@@ -13,36 +13,25 @@ Reference:
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 
-from ncfm._utils.cache import CacheEntry
+from ncfm._utils.accelerator import fill
 from ncfm._utils.checks import InputError, check_at_least, check_known
-from ncfm._utils.compute import Compute
 from ncfm._utils.device import compiled
-from ncfm._utils.distributed import Ranks
 from ncfm._utils.files import content_hash
-from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import Images, Statistics
 from ncfm.data.image_set import ImageSet
 from ncfm.networks.layout import channels_last
-from ncfm.networks.registry import create_network, is_own, on_device
-from ncfm.training.checkpoint import TrainingCheckpoint
-from ncfm.training.epoch_states import EpochStates, Weights
-from ncfm.training.fit import fit, predict
-from ncfm.training.recipe import TrainingRecipe, recipe_text
+from ncfm.networks.registry import create_network, on_device
+from ncfm.training.epoch_states import Weights
+from ncfm.training.fit import predict
 
 EXTRACTORS = ("blended", "trained", "random", "checkpoint")
-
-# Raised when a change of the training code makes cached teachers differ from freshly trained ones.
-CACHE_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -131,7 +120,7 @@ class TeacherPool:
         check_known(kind, EXTRACTORS, "extractor")
         if kind == "random":
             seed = int(torch.randint(2**62, (), generator=generator))
-            self.blended.load_state_dict(self._make_network(seed).state_dict())
+            fill(self.blended.state_dict(), self._make_network(seed).state_dict())
             self.drawn = None
             return self.blended
         index = int(torch.randint(len(self), (), generator=generator))
@@ -157,7 +146,7 @@ class TeacherPool:
     def after_epoch(self, index: int, epoch: int) -> nn.Module:
         """Teacher number ``index`` after an epoch of its training (0: before the first): the module of `draw`."""
         states = self._states[index]
-        self.blended.load_state_dict(states[epoch])
+        fill(self.blended.state_dict(), states[epoch])
         self.drawn = Drawn(index, 1 - epoch / (len(states) - 1))
         return self.blended
 
@@ -267,159 +256,8 @@ def untrained_pool(
     )
 
 
-def pretrain(
-    images: ImageSet,
-    *,
-    network: str = "convnet",
-    num_teachers: int,
-    recipe: TrainingRecipe,
-    seed: int = 0,
-    compute: Compute | None = None,
-    cache: Path | None = None,
-    on_epoch: Callable[[int, int], None] | None = None,
-    record: bool = False,
-) -> TeacherPool:
-    """Train a pool of teachers on the training split, or take them from the cache.
-
-    Each teacher is cached by the content that determines it: pixels, labels, architecture, recipe, seed, precision. A
-    pool of 5 therefore finds the 3 of an earlier run. Networks that are not the package's own are always trained: the
-    code behind a name may have changed.
-
-    Args:
-        images: the real set; its test split is never touched.
-        network: a name for `create_network`.
-        num_teachers: size of the pool, at least 1.
-        recipe: their training.
-        seed: teacher i starts from the seed derived for i.
-        compute: device of the training and of the pool, precision, compilation; and ranks, which train the teachers in
-            turn and all get the whole pool.
-        cache: folder of the cache; default ``~/.cache/ncfm/teachers``.
-        on_epoch: called with (teacher, finished epochs) after each epoch; not for a cached teacher. An exception of it
-            ends the training, which the next call resumes.
-        record: keep the weights after every epoch, for extractors that are checkpoints. A teacher that was cached
-            without them is trained again.
-
-    Raises:
-        NcfmError: if ``num_teachers`` is below 1, or training diverges.
-    """
-    check_at_least(num_teachers, 1, "num_teachers")
-    compute = compute or Compute()
-    module = on_device(network_for(images, network, seed=0), compute.device)
-    forward = compiled(module, compute.compile_networks)
-    own: dict[int, Teacher] = {}
-    for index in compute.ranks.mine(num_teachers):
-        own_seed = derive_seed(seed, "teachers", index)
-        entry = CacheEntry("teachers", teacher_key(images, network, recipe, own_seed, compute.precision), cache)
-        states = EpochStates(entry.key, recipe.epochs if record else 0, cache, is_cached=is_own(network))
-        teacher = entry.read(partial(_parse, names=module.state_dict().keys())) if is_own(network) else None
-        between = states.find(module)
-        if teacher is None or between is None:
-            checkpoint = TrainingCheckpoint(entry.checkpoint_path) if is_own(network) else None
-            note = partial(_after_epoch, index=index, module=module, states=states, on_epoch=on_epoch)
-            training = partial(_train, images, module, forward, recipe, seed, index, compute.precision, note)
-            fresh = network_for(images, network, seed=own_seed).state_dict()
-            module.load_state_dict(fresh)
-            teacher = training(checkpoint)
-            between = states.find(module)
-            if between is None:  # resumed after an epoch whose state is gone
-                module.load_state_dict(fresh)
-                teacher = training(None)
-                between = states.find(module)
-            _write(entry, teacher, asdict(recipe) | {"network": network, "data": images.name})
-        own[index] = replace(teacher, between=tuple(between or ()))
-    return TeacherPool(
-        _exchange(own, num_teachers, module, compute.ranks, num_between=max(recipe.epochs - 1, 0) if record else 0),
-        lambda seed: network_for(images, network, seed=seed),
-        statistics=images.statistics,
-        device=compute.device,
-        compile_networks=compute.compile_networks,
-    )
-
-
-def _after_epoch(
-    epoch: int,
-    index: int,
-    module: nn.Module,
-    states: EpochStates,
-    on_epoch: Callable[[int, int], None] | None,
-) -> None:
-    """Store the state of a teacher after an epoch, if states are recorded, and report the epoch."""
-    states.note(epoch, module)
-    if on_epoch is not None:
-        on_epoch(index, epoch)
-
-
-def _exchange(
-    own: dict[int, Teacher], number: int, module: nn.Module, ranks: Ranks, *, num_between: int = 0
-) -> list[Teacher]:
-    """All teachers with their recorded states, from the ranks that trained them; ``module`` has the architecture."""
-    if ranks.is_single:
-        return [own[index] for index in range(number)]
-    seconds: dict[str, float] = {}
-    for of_rank in ranks.gather_objects({str(index): teacher.seconds for index, teacher in own.items()}):
-        seconds |= of_rank
-    teachers = []
-    for index in range(number):
-        blank = tuple(_copy(module) for _ in range(0 if index in own else num_between))
-        teacher = own.get(index) or Teacher(_copy(module), _copy(module), seconds[str(index)], blank)
-        for weights in teacher.states:
-            # By name: a file has them in another order than a network.
-            ranks.broadcast([weights[name] for name in sorted(weights)], source=index % ranks.count)
-        teachers.append(teacher)
-    return teachers
-
-
-def teacher_key(images: ImageSet, network: str, recipe: TrainingRecipe, seed: int, precision: torch.dtype) -> str:
-    """Content hash of everything that determines a teacher, except the machine."""
-    return content_hash(
-        f"teacher {CACHE_VERSION}", images.fingerprint, network, recipe_text(recipe), str(seed), str(precision)
-    )
-
-
-def _train(
-    images: ImageSet,
-    module: nn.Module,
-    forward: Callable[..., Any],
-    recipe: TrainingRecipe,
-    seed: int,
-    index: int,
-    precision: torch.dtype,
-    after_epoch: Callable[[int], None],
-    checkpoint: TrainingCheckpoint | None,
-) -> Teacher:
-    initial = _copy(module)
-    began = time.perf_counter()
-    fit(
-        module,
-        images.train.images,
-        images.train.labels,
-        recipe=recipe,
-        statistics=images.statistics,
-        generator=generator(seed, "teachers", index, "training"),
-        forward=forward,
-        precision=precision,
-        after_epoch=after_epoch,
-        checkpoint=checkpoint,
-    )
-    seconds = time.perf_counter() - began + (0.0 if checkpoint is None else checkpoint.earlier)
-    return Teacher(initial, _copy(module), round(seconds, 3))  # rounded as in the cache
-
-
-def _parse(entry: CacheEntry, names: Collection[str]) -> Teacher | None:
-    """A cached teacher with the weights ``names``; None if the entry has others."""
-    tensors, seconds = entry.tensors(), float(entry.facts()["seconds"])
-    initial = {k.removeprefix("initial."): v for k, v in tensors.items() if k.startswith("initial.")}
-    trained = {k.removeprefix("trained."): v for k, v in tensors.items() if k.startswith("trained.")}
-    return Teacher(initial, trained, seconds) if initial.keys() == trained.keys() == set(names) else None
-
-
-def _write(entry: CacheEntry, teacher: Teacher, facts: dict[str, Any]) -> None:
-    tensors = {f"initial.{k}": v for k, v in teacher.initial.items()}
-    tensors |= {f"trained.{k}": v for k, v in teacher.trained.items()}
-    entry.write(tensors, facts | {"seconds": round(teacher.seconds, 3)})
-
-
-def _copy(module: nn.Module) -> Weights:
+def copied(module: nn.Module) -> Weights:
+    """A copy of the weights and buffers of a network, on the CPU."""
     return {name: value.detach().clone().contiguous().cpu() for name, value in module.state_dict().items()}
 
 

@@ -128,8 +128,6 @@ def reproduce(
     out = Path("runs") / "reproduce" / row.name if out is None else Path(out).expanduser()
     settings = dict(settings or {})
     config = resolve_config(row.data, row.ipc, row.name, settings, seed)
-    if minutes is not None:  # students of a stacked pass have no checkpoints
-        settings = {"machine.students": "one by one"} | settings
     resumed, meter = (out / CONFIG_FILE).is_file(), None
     if energy:
         from ncfm._utils.energy import EnergyMeter
