@@ -18,18 +18,18 @@ from ncfm._utils.locks import sole_user
 from ncfm._utils.progress import Reporter, Silent
 from ncfm._utils.types import Interval, LabelledImages
 from ncfm.config.build import build_protocol, build_targets
-from ncfm.config.distribution_matching import check_counts
 from ncfm.config.loops import loop_of
 from ncfm.config.methods import Method, method_named, read_ablation
 from ncfm.config.pools import TEACHERS, P, PoolSource
 from ncfm.config.resolve import Settings, check_folder, describe_run, judged_on, resolve_config, variant_of
 from ncfm.config.schema import RunConfig
-from ncfm.config.selections import Selection
+from ncfm.config.selections import RealImages, Selection
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation.statistics import accuracy_interval
+from ncfm.results.checking import check_results
 from ncfm.results.files import append_rows
 from ncfm.results.plots import CostPoint
 from ncfm.results.rows import AccuracyRow
@@ -39,6 +39,7 @@ from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import SCORES_FILE, read_scores, without_times
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.changed_data import check_data_of_run
+from ncfm.workflows.checks import check_distillation, check_selections, check_students
 from ncfm.workflows.stages import PICTURE_FILE, distill_into, evaluate_images, obtain, prepare, scores
 
 MOST_SEEDS = 1000
@@ -145,6 +146,7 @@ def compare(
     if seeds > MOST_SEEDS:
         raise InputError(f"Expected at most {MOST_SEEDS} seeds, got {seeds:,}; each makes a set by every method.")
     chosen = choose_methods(methods, ablations)
+    check_results(results, AccuracyRow)
     config = resolve_config(data, spec, recipe, settings, seed)
     folder = None if out is None else Path(out).expanduser()
     with sole_user(folder):
@@ -160,9 +162,11 @@ def compare(
         counts = counts_for(spec, images.train.counts)
         spec = counts if isinstance(counts, int) else spec  # equal classes are one number
         for job in jobs:  # before minutes of work
+            check_students(images, job.config)
             if job.method.distils:
-                check_counts(counts, job.config)
-                loop_of(job.config).check(images, job.config, machine)
+                check_distillation(images, job.config, machine, counts)
+            elif isinstance(job.method.selection, RealImages):
+                check_selections(images, [job.method.selection.name], counts, job.config.distill.factor)
             if job.place is not None and has_checkpoint(job.place):
                 check_data_of_run(job.place, images)
         scored: list[Scored] = []

@@ -8,13 +8,13 @@ from pathlib import Path
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.locks import sole_user
 from ncfm._utils.progress import Reporter, Silent
-from ncfm.config.distribution_matching import check_counts, check_start
+from ncfm.config.distribution_matching import check_start
 from ncfm.config.resolve import Settings, check_folder, describe_run, resolve_config
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
-from ncfm.synthetic.counts import IpcSpec, checked_spec, counts_for, width_of
+from ncfm.synthetic.counts import IpcSpec, checked_spec, counts_for
 from ncfm.workflows.changed_data import check_data_of_run
-from ncfm.workflows.extension import check_earlier
+from ncfm.workflows.checks import check_distillation, check_students
 from ncfm.workflows.stages import distill_into, prepare, train_pool
 
 
@@ -54,8 +54,7 @@ def distill(
     """
     spec = checked_spec(ipc)
     config = resolve_config(data, spec, recipe, settings, seed)
-    d = config.distill
-    check_start(d)
+    check_start(config.distill)
     folder = None if out is None else Path(out).expanduser()
     name = data if isinstance(data, str) else data.name
     ranks, description = Ranks.here(), describe_run(name, spec, config)
@@ -67,8 +66,8 @@ def distill(
         if folder is not None and resume:
             ranks.on_main_process(lambda: check_data_of_run(folder, images))
         counts = counts_for(spec, images.train.counts)
-        check_counts(counts, config)
-        check_earlier(d, images, width_of(counts))  # before minutes of work, too
+        check_distillation(images, config, machine, counts)  # before minutes of work, too
+        check_students(images, config)
         reporter = reporter or Silent()
         pool = train_pool(images, config, machine, reporter)
         return distill_into(images, pool, config, machine, ipc=spec, folder=folder, resume=resume, reporter=reporter)
