@@ -91,6 +91,10 @@ class Limited:
         """Pass it on."""
         self.reporter.end()
 
+    def remark(self, text: str) -> None:
+        """Pass it on."""
+        self.reporter.remark(text)
+
 
 def reproduce(
     row: str | Row,
