@@ -52,16 +52,17 @@ def read_choices(recorded: object) -> tuple[Choice, ...]:
 
     Those that this package would not make are left out: code that only a record names is never imported.
     """
-    if not isinstance(recorded, list):
-        return ()
-    settings = (one.get("settings") for one in recorded if isinstance(one, dict))
-    reasons = (str(one.get("why", "")) for one in recorded if isinstance(one, dict))
-    return tuple(Choice(own, why) for own, why in zip(settings, reasons, strict=True) if _is_ours(own))
+    found = []
+    for one in recorded if isinstance(recorded, list) else []:
+        settings = one.get("settings") if isinstance(one, dict) else None
+        if isinstance(settings, dict) and _is_ours(settings):
+            found.append(Choice(settings, str(one.get("why", ""))))
+    return tuple(found)
 
 
-def _is_ours(settings: object) -> bool:
+def _is_ours(settings: Mapping[str, Any]) -> bool:
     """Whether settings are such as this package chooses."""
-    if not isinstance(settings, dict) or not all(key in CHOOSABLE for key in settings):
+    if not all(key in CHOOSABLE for key in settings):
         return False
     networks = [value for key, value in settings.items() if key.endswith(".network")]
     recipes = [settings[RECIPE]] if RECIPE in settings else []
