@@ -104,6 +104,23 @@ def test_the_pilot_is_not_trained_where_nothing_asks_for_it(own, pilot):
     assert pilot == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"evaluate.network": "vit99"}, "a depth of 99"),
+        ({"evaluate.network": "convnet9"}, "use depth 3 or less"),
+        ({"distill.factor": 7}, "Expected at least 49 real images"),
+        ({"objective.name": "own:nothing"}, "There is no module 'own'"),
+    ],
+)
+def test_mistakes_are_told_before_a_pilot_is_trained(own, pilot, settings, message):
+    with pytest.raises(ncfm.InputError, match=message):
+        ncfm.distill(own, ipc=1, settings=without("teachers.epochs") | settings)
+    with pytest.raises(ncfm.InputError, match=message):
+        ncfm.compare(own, ipc=1, methods=["ncfm"], settings=without("teachers.epochs") | settings)
+    assert pilot == []
+
+
 def test_choices_of_pretrain_find_the_same_teachers(own, pilot, own_cache):
     settings = without("teachers.epochs", "evaluate.network")
     ncfm.pretrain(own, settings=settings)

@@ -149,7 +149,8 @@ def compare(
     chosen = choose_methods(methods, ablations)
     check_results(results, AccuracyRow)
     folder, reporter = None if out is None else Path(out).expanduser(), reporter or Silent()
-    asked = Asked(data, spec, recipe, settings or {}, seed)
+    distils = any(method.distils for method in chosen.values())
+    asked = Asked(data, spec, recipe, settings or {}, seed, distils)
     before = asked.before_data(_any_run(folder))
     with sole_user(folder):
         images, machine, config, choices = asked.prepare(before, data_dir, reporter)

@@ -29,6 +29,7 @@ from ncfm.synthetic.storage import CONFIG_FILE
 from ncfm.training import pilot as pilots
 from ncfm.training.pilot import Pilot
 from ncfm.training.recipe import TrainingRecipe
+from ncfm.workflows.checks import check_distillation, check_students
 from ncfm.workflows.stages import prepare
 
 LARGE_SHARE = 0.25  # of the real images of a class, stored: random ones are then as good
@@ -52,6 +53,7 @@ class Asked:
     recipe: str | None
     settings: Settings
     seed: int | None
+    distils: bool = True  # whether a set is distilled, and not only selected
 
     def config(self, choices: Sequence[Choice] = ()) -> RunConfig:
         """The configuration, with settings that were chosen in place of those of a recipe."""
@@ -116,11 +118,19 @@ class Asked:
         return rules.choose_network(images, config, given) + rules.choose_teacher_batch(images, config, given)
 
     def _follow(self, images: ImageSet, machine: Compute, reporter: Reporter, train: bool) -> tuple[Choice, ...]:
-        """The choices of `ncfm.config.data_defaults`, in the order in which they depend on each other."""
-        given = self.given
-        found = self._of_network(images)
+        """The choices of `ncfm.config.data_defaults`; what cannot be distilled is refused before a pilot is trained."""
+        config = self.config(self._of_network(images))
+        if train and needs_pilot(images, config, self.given):
+            self._check(images, self.config(self._by_rules(images, None)), machine)
+        pilot = _pilot(images, config, machine, reporter, self.given, train)
+        if self.ipc is not None:
+            _warn(images, counts_for(self.ipc, images.train.counts), pilot)
+        return self._by_rules(images, pilot)
+
+    def _by_rules(self, images: ImageSet, pilot: Pilot | None) -> tuple[Choice, ...]:
+        """The choices, in the order in which they depend on each other."""
+        given, found = self.given, self._of_network(images)
         config = self.config(found)
-        pilot = _pilot(images, config, machine, reporter, given, train)
         found += rules.choose_mirroring(images, config, given, pilot)
         found += rules.choose_epochs(images, build_teacher_recipe(config), given, pilot)
         found += rules.choose_batch(images, given)
@@ -128,8 +138,15 @@ class Asked:
             ipc = counts_for(self.ipc, images.train.counts)
             found += rules.choose_factor(images, ipc, given)
             found += rules.choose_iterations(images, self.config(found), ipc, given)
-            _warn(images, ipc, pilot)
         return tuple(found)
+
+    def _check(self, images: ImageSet, config: RunConfig, machine: Compute) -> None:
+        """Check what the run would be refused for after the pilot."""
+        if self.ipc is None:
+            return
+        check_students(images, config)
+        if self.distils:
+            check_distillation(images, config, machine, counts_for(self.ipc, images.train.counts))
 
 
 def pilot_recipe(config: RunConfig) -> TrainingRecipe:
