@@ -111,7 +111,7 @@ class Timing:
             # The step itself would choose its passes by another share of the memory.
             self.is_smaller = True
             machine = replace(machine, gradient_chunk_size=fitting)
-        few = replace(config.distill, iterations=warm_up + steps)
+        few = replace(config.distill, iterations=warm_up + steps, real_batches="random", num_clusters=None)
         quiet = config.machine.model_copy(update={"log": None})
         short = config.model_copy(update={"distill": few, "machine": quiet})
         clock = self._clock(warm_up, "distilling")
