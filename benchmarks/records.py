@@ -198,3 +198,28 @@ class RankRow:
     command: str
     commit: str
     date: str
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One row of ``results/defaults.csv``: a method with default settings on data without a recipe."""
+
+    dataset: str
+    field: str
+    held_out: bool  # whether its field was not looked at when the rules of the defaults were made
+    ipc: int
+    method: str
+    accuracy_mean: float  # after the last epoch, a fraction
+    accuracy_std: float
+    accuracy_low: float  # 95 % interval of the mean
+    accuracy_high: float
+    num_runs: int
+    chosen: str  # the settings that follow from the data, with their reasons
+    warned: str  # what was said before the work; empty for nothing
+    distill_seconds: float | None
+    training_images: int | None
+    device: str
+    threads: int
+    command: str
+    commit: str
+    date: str

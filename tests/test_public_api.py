@@ -209,7 +209,7 @@ def test_a_plan_reports_its_progress(digits):
     found = ncfm.plan(digits, ipc=1, settings=SETTINGS, steps=1, reporter=reporter)
     assert isinstance(found, ncfm.Plan)
     assert [stage.name for stage in found.stages] == ["teachers", "distilling", "students", "testing"]
-    assert reporter.stages == [("timing", "stage")]
+    assert reporter.stages == [("timing", "step")]
 
 
 def test_a_row_is_reproduced_by_its_name(tmp_path, monkeypatch):

@@ -29,6 +29,7 @@ from tools.tables import (
     Ablated,
     ablation_table,
     adversary_table,
+    defaults_table,
     faults_table,
     fuzz_table,
     gallery_table,
@@ -284,6 +285,8 @@ def main() -> None:
     raced = [row for row in read_rows(ROOT / "results" / "cost.csv") if row["benchmark"] == "peers"]
     of_ranks = read_rows(ROOT / "results" / "ranks.csv")
     planned = {row["row"]: row for row in read_rows(ROOT / "results" / "planned.csv")}
+    of_trial = ROOT / "results" / "defaults.csv"
+    trial = read_rows(of_trial) if of_trial.is_file() else []
     stale = []
     keep(COMMITTED, committed(rows), stale)
     tables = {
@@ -312,6 +315,7 @@ def main() -> None:
         ("docs/explanation/scaling.md", "scaling"): scaling_table(of_ranks),
         ("docs/explanation/scaling.md", "plan"): plan_table(of_ranks, 2000, (1, 2, 64, 256, 1000)),
         ("docs/explanation/evaluation.md", "results"): networks_table(latest(filter(is_of_networks, rows))),
+        ("docs/explanation/defaults.md", "trial"): defaults_table(trial),
         ("docs/explanation/ledger.md", "ledger"): ledger_table(read_rows(ROOT / "results" / "ledger.csv")),
         ("docs/explanation/ablations.md", "results"): ablation_table(found, usual),
         ("docs/explanation/ablations.md", "variants"): variants_table(

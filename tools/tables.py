@@ -155,6 +155,28 @@ def _with_half_width(row: dict[str, str] | None) -> str:
     return f"{float(row['ratio_mean']):.2f}" + ("" if math.isnan(half) else f" ± {half:.2f}")
 
 
+def defaults_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of default settings on data without a recipe: distilled, herded and random images."""
+    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for r in rows:
+        found.setdefault((r["dataset"], r["ipc"]), {})[r["method"]] = r
+    if not found:
+        return "Not run yet: `python -m benchmarks.trial --results results/defaults.csv`.\n"
+    lines = [
+        "| data | field | held out | IPC | distilled | herding | random | warning |",
+        "|---|---|---|---:|---:|---:|---:|---|",
+    ]
+    for (name, ipc), methods in found.items():
+        first = methods["ncfm"]
+        cells = (
+            f"{100 * float(methods[m]['accuracy_mean']):.1f} ± {100 * float(methods[m]['accuracy_std']):.1f}"
+            for m in ("ncfm", "herding", "random")
+        )
+        held, warned = ("yes" if first["held_out"] == "True" else "no"), ("yes" if first["warned"] else "-")
+        lines.append(f"| {name} | {first['field']} | {held} | {ipc} | {' | '.join(cells)} | {warned} |")
+    return "\n".join(lines) + "\n"
+
+
 def ledger_table(rows: Iterable[dict[str, str]]) -> str:
     """A Markdown table of published sets that were re-evaluated, with real images at the same storage."""
     lines = [

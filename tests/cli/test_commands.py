@@ -651,12 +651,13 @@ def test_an_interrupted_compare_says_how_to_go_on(ncfm_, tmp_path, monkeypatch):
 
 
 def test_pretrained_teachers_are_found(ncfm_, tmp_path, own_cache, monkeypatch):
-    done = ncfm_("pretrain", "digits", "--json", *sets(), "--number", 2)
+    pretrain = ("pretrain", "digits", "--recipe", "none", "--number", 2, *sets())
+    done = ncfm_(*pretrain, "--json")
     assert json.loads(done.out)["teachers"] == 2
     assert len(list((own_cache / "teachers").glob("*.safetensors"))) == 2
     monkeypatch.setattr(pretraining, "fit", lambda *a, **k: pytest.fail("trained again"))
     assert ncfm_(*distill(tmp_path / "run")).code == 0
-    done = ncfm_("pretrain", "digits", *sets(), "--number", 2)
+    done = ncfm_(*pretrain)
     assert re.search(r"2 teachers, \d+\.\d % on the test split \(.*\); trained in ", " ".join(done.out.split()))
 
 

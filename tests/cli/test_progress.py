@@ -181,3 +181,12 @@ def test_a_note_tells_loss_time_and_memory():
     assert _note({"discrepancy": 0.17361} | costs) == "discrepancy 0.1736, 0.432 s/it, 887 MiB"
     assert _note({"gap": 0.5} | costs) == "gap 0.5000, 0.432 s/it, 887 MiB"
     assert _note({"discrepancy": 0.17361}) == "discrepancy 0.1736"
+
+
+def test_remarks_are_printed_where_the_user_looks(shown):
+    screen, _ = shown(False)
+    with BarReporter() as reporter:
+        reporter.remark("digits: distill.factor=1: tiles of [4] px")
+    with BarReporter(quiet=True) as reporter:
+        reporter.remark("unheard")
+    assert screen.getvalue() == "digits: distill.factor=1: tiles of [4] px\n"

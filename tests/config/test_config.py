@@ -14,6 +14,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm.config import build, trajectory_matching
 from ncfm.config import distribution_matching as config_matching
 from ncfm.config.recipes import read_recipe, recipe_names, recipe_path
+from ncfm.config.resolve import resolve_config
 from ncfm.config.schema import RunConfig, describe_keys, known_keys, make_config, nest, parse_setting
 from ncfm.distillation import StartRange, distill, distribution_matching
 from ncfm.distillation.budget import Budget
@@ -21,7 +22,6 @@ from ncfm.distillation.control import RunControl
 from ncfm.distillation.options import Extraction, Matching, Trajectories
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import Start
-from ncfm.workflows.distill import resolve_config
 from tiny import SETTINGS, WIDTH, few, random_pool
 
 

@@ -44,7 +44,9 @@ def test_every_stage_is_counted(images):
 
 def test_an_epoch_costs_its_batches(images, digits):
     # 160 images make 2 whole batches of 64, 1,347 make 21; the timed step is the same.
-    few_, all_ = (stages_of(planning.plan(d, ipc=1, settings=SETTINGS, steps=5)) for d in (images, digits))
+    few_, all_ = (
+        stages_of(planning.plan(d, ipc=1, recipe="none", settings=SETTINGS, steps=5)) for d in (images, digits)
+    )
     ratio = all_["teachers"].seconds_per_unit / few_["teachers"].seconds_per_unit
     assert 21 / 2 / 4 < ratio < 21 / 2 * 4  # timings of milliseconds on a busy machine
 

@@ -26,6 +26,10 @@ class Reporter(Protocol):
         """The stage is finished."""
         ...
 
+    def remark(self, text: str) -> None:
+        """A line between the stages, such as a setting that was chosen for the data, and why."""
+        ...
+
 
 class Silent:
     """A reporter that shows nothing."""
@@ -37,6 +41,9 @@ class Silent:
         """Do nothing."""
 
     def end(self) -> None:
+        """Do nothing."""
+
+    def remark(self, text: str) -> None:
         """Do nothing."""
 
 

@@ -21,7 +21,7 @@ from ncfm.baselines.selection_cache import check_no_empty_class, read_choice, wr
 from ncfm.data.image_set import ImageSet, draw_class_batches, normalize, to_float
 from ncfm.networks.features import FeatureExtractor
 from ncfm.synthetic.counts import Ipc
-from ncfm.synthetic.initialization import check_enough, start_images
+from ncfm.synthetic.initialization import check_enough, check_possible, start_images
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 
@@ -72,6 +72,16 @@ def select(
     else:  # the same draw as for the initial images of a distillation
         images = start_images(real, ipc=ipc, factor=tiles, init="mosaic" if tiles > 1 else "real", generator=generator)
     return SyntheticSet(images, real.class_names, real.statistics, factor=tiles, facts={"method": method})
+
+
+def check_selection(method: str, real: ImageSet, ipc: Ipc, factor: int) -> None:
+    """Check before the work that `select` has the images that it takes; arguments as there.
+
+    Raises:
+        NcfmError: for an unknown method, or if all classes have fewer images.
+    """
+    check_known(method, SELECTIONS, "selection")
+    check_possible(real, ipc, factor if method in ("mosaic", "rded") else 1)
 
 
 def _unequal(

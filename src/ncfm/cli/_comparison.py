@@ -38,9 +38,25 @@ def print_comparison(title: str, entries: list[Entry], out: Path) -> None:
     for row in rows_of(entries):
         made.add_row(*row)
     console.print(made)
+    for line in _below_real(entries):
+        say(line)
     pictures = _pictures(out)
     if pictures:
         say(f"Pictures: {', '.join(pictures)}", wrap=False)
+
+
+def _below_real(entries: list[Entry]) -> list[str]:
+    """A sentence for each distilled method that is not above random or herded real images."""
+    real = {e.first.method: e.interval.mean for e in entries if e.first.method in ("random", "herding")}
+    lines = []
+    for entry in entries:
+        above = [name for name, mean in real.items() if mean >= entry.interval.mean]
+        if entry.first.distill_seconds is not None and above:
+            lines.append(
+                f"{entry.first.name} is not above {' and '.join(above)} real images: use these, or change the settings "
+                "(more iterations, fewer images per class, another factor)."
+            )
+    return lines
 
 
 def text_table(form: str, title: str, entries: list[Entry]) -> str:

@@ -74,7 +74,8 @@ Recipe = Annotated[
         "-r",
         metavar="R",
         autocompletion=_completion.recipes,
-        help="Recipe name or .toml file; default DATA-ipcN if it exists; 'none' = built-in defaults.",
+        help="Recipe name or .toml file; default DATA-ipcN, or the nearest of the same data, or what follows from the "
+        "data; 'none' = built-in defaults.",
     ),
 ]
 SetPath = Annotated[

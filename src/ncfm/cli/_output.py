@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
+
+from ncfm._utils.writable import check_writable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,6 +23,16 @@ errors = Console(stderr=True)
 def say(text: str, *, wrap: bool = True) -> None:
     """Print a sentence as it is; without ``wrap`` on one line, so that a path can be copied."""
     console.print(text, highlight=False, markup=False, soft_wrap=not wrap)
+
+
+def check_picture(path: Path | None) -> None:
+    """Check that a picture can be written, before the work that it shows.
+
+    Raises:
+        NcfmError: if it cannot.
+    """
+    if path is not None:
+        check_writable(path, "a picture")
 
 
 def print_json(value: Any) -> None:

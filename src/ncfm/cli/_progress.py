@@ -80,5 +80,10 @@ class BarReporter:
         measured, seconds = done - self._first[0], time.monotonic() - self._first[1]
         return None if measured < MEASURED else seconds * (self._total - done) / measured
 
+    def remark(self, text: str) -> None:
+        """Print a line."""
+        if not self.quiet:
+            self._print(text)
+
     def _print(self, line: str, note: str = "") -> None:
         errors.print(f"{line}, {note}" if note else line, highlight=False, markup=False, soft_wrap=True)

@@ -11,7 +11,7 @@ import typer
 import ncfm
 from ncfm._utils.progress import counted
 from ncfm.cli._options import Output, Plot, Results, Setup, Students, Subject, flatten_options, split_names
-from ncfm.cli._output import accuracy, console, print_json, say, table
+from ncfm.cli._output import accuracy, check_picture, console, print_json, say, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,6 +45,7 @@ def command(
     Selections of real images at the same storage are tested next to the set. All memories see the classes in the same
     orders.
     """
+    check_picture(plot)
     with output.progress() as reporter:
         found = ncfm.continual(
             subject.path,

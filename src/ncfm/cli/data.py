@@ -11,7 +11,7 @@ import typer
 import ncfm
 from ncfm._utils.progress import counted
 from ncfm.cli._options import AsJson, Data, DataDir, Parts, Set, flatten_options, settings_of
-from ncfm.cli._output import console, print_json, say
+from ncfm.cli._output import check_picture, console, print_json, say
 
 if TYPE_CHECKING:
     from ncfm.data.summary import DataCard
@@ -35,6 +35,7 @@ def command(
 
     Example: `ncfm data digits`, `ncfm data my-photos --set data.image_size=64`
     """
+    check_picture(picture)
     card = ncfm.describe(data, settings=settings_of(set_, **parts.shortcuts), data_dir=data_dir, picture=picture)
     if as_json:
         print_json(asdict(card) | {"statistics": {"mean": card.statistics.mean, "std": card.statistics.std}})

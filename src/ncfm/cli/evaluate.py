@@ -90,6 +90,7 @@ def command(
     said = _said_of(sets, stored)
     found: dict[str, list[ncfm.EvaluationResult]] = {place: [] for place in sets}
     chosen_networks: list[str | None] = [*split_names(networks)] or [None]
+    _check(results, split_names(networks), sets)
     for network in chosen_networks:
         chosen = {} if network is None else {"evaluate.network": network}
         given = options | {"settings": options["settings"] | chosen}
@@ -124,6 +125,21 @@ def _load(place: str, on: str | None) -> ncfm.SyntheticSet | str:
     if on is None:
         raise ncfm.InputError(f"{place} does not record its source dataset; specify it with --on.")
     return place
+
+
+def _check(results: Path | None, networks: list[str], sets: Mapping[str, ncfm.SyntheticSet | str]) -> None:
+    """Check the results file and all networks, before the students of the first one are trained."""
+    from ncfm.networks.registry import check_network, create_network
+    from ncfm.results.checking import check_results
+    from ncfm.results.rows import AccuracyRow
+
+    check_results(results, AccuracyRow)
+    for name in networks:
+        check_network(name)
+        for one in sets.values():
+            if isinstance(one, ncfm.SyntheticSet):
+                channels, image_size = one.images.shape[2:4]
+                create_network(name, channels=channels, num_classes=one.num_classes, image_size=image_size, seed=0)
 
 
 def _append_row(

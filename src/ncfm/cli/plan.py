@@ -24,6 +24,8 @@ def command(
     """Predict the time and memory of a run from a few timed steps. Nothing is written.
 
     Example: `ncfm plan cifar10 --ipc 10`
+
+    An estimate by arithmetic comes first. The timed steps use at most half of the free memory.
     """
     with output.progress() as reporter:
         found = ncfm.plan(
@@ -48,8 +50,9 @@ def _print(found: ncfm.Plan, title: str) -> None:
     passes = "all synthetic images in one pass"
     if found.images_per_pass is not None:
         passes = f"{found.images_per_pass} synthetic images per pass"
+    limit = "" if found.memory_limit_mb is None else f" This plan was limited to {found.memory_limit_mb:.0f} MiB."
     say(
-        f"Peak memory: {found.peak_memory_mb:.0f} MiB ({free} available before); {passes}. "
+        f"Peak memory: {found.peak_memory_mb:.0f} MiB ({free} available before); {passes}.{limit} "
         f"On {found.device}, {counted(found.threads, 'thread')}."
     )
     if found.checkpoints_mb:

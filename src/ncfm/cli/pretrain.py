@@ -25,7 +25,7 @@ def command(
             "-r",
             metavar="R",
             autocompletion=recipes,
-            help="Recipe name or .toml file; default: built-in defaults.",
+            help="Recipe name or .toml file; default: as for distill.",
         ),
     ] = None,
     number: Annotated[int | None, typer.Option("--number", "-n", metavar="N", help="Number of teachers.")] = None,

@@ -20,7 +20,7 @@ from ncfm.cli._options import (
     split_names,
     split_numbers,
 )
-from ncfm.cli._output import console, print_json, say, table
+from ncfm.cli._output import check_picture, console, print_json, say, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,6 +49,7 @@ def command(
 
     Every network of the grid is trained on the set (--runs students) and once on the full training split.
     """
+    check_picture(plot)
     with output.progress() as reporter:
         found = ncfm.search(
             subject.path,

@@ -21,6 +21,7 @@ from ncfm.config.build import build_control, build_soft_labels
 from ncfm.config.pools import FRESH_NETWORKS, TEACHERS, PoolSource
 from ncfm.config.samplers import build_sampler, check_adversary, made, maker_of
 from ncfm.config.schema import DistillConfig, RunConfig
+from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult, distill
 from ncfm.distillation.budget import Budget
@@ -51,9 +52,11 @@ class DistributionMatching:
 
         Raises:
             NcfmError: for an objective, a sampler or options that cannot be built, settings of the adversary that do
-                not fit the data or the extractors, and settings of the start that exclude each other.
+                not fit the data or the extractors, an unknown augmentation, and settings of the start that exclude each
+                other.
         """
         check_start(config.distill)
+        SiameseAugment(config.distill.augment)
         own = machine.ranks.share(images.num_classes)
         network = network_for(images, config.teachers.network, seed=0)
         as_network(network, config.teachers.network)  # names it in the message

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.files import read_json
 from ncfm._utils.outside import is_outside, only_recorded
+from ncfm.config.choices import RECIPE, Choice, chosen_settings
 from ncfm.config.methods import SHORT_NAMES, Method, method_of_row, usual_method
 from ncfm.config.more_iterations import RAISED_AT, with_more_iterations
 from ncfm.config.recipes import check_recipe, read_recipe, recipe_names
@@ -23,6 +24,7 @@ from ncfm.networks.registry import is_user_code
 from ncfm.synthetic.counts import Spec, in_words, usual_ipc
 from ncfm.synthetic.storage import CONFIG_FILE
 
+CHOICES = "choices"  # settings that were chosen for the data, in the facts of a set and in the configuration of a run
 FINGERPRINT = "data_fingerprint"  # of the data, in the facts of a set and in the configuration of a run
 
 Settings = Mapping[str, Any]
@@ -33,25 +35,45 @@ OTHERS = ("data.zca", "data.fit", "data.deviation", "machine.teachers")
 NUMERICS = ("machine.precision", "machine.tf32", "machine.compile", "machine.kernels", "machine.students")
 
 
-def resolve_config(
-    data: str | ImageSet, ipc: Spec | None, recipe: str | None, settings: Settings | None, seed: int | None
-) -> RunConfig:
-    """The configuration of a run: settings over recipe over defaults.
+def name_of(data: str | ImageSet) -> str:
+    """The name of data."""
+    return data if isinstance(data, str) else data.name
 
-    Without a recipe the one named ``<data>-ipc<ipc>`` is taken if the package has it; ``"none"`` takes the defaults.
+
+def fitting_recipe(data: str | ImageSet, ipc: Spec | None) -> str | None:
+    """The recipe of the package for the data and their images per class; None if it has none."""
+    name = f"{name_of(data)}-ipc{None if ipc is None else usual_ipc(ipc)}"
+    return name if name in recipe_names() else None
+
+
+def resolve_config(
+    data: str | ImageSet,
+    ipc: Spec | None,
+    recipe: str | None,
+    settings: Settings | None,
+    seed: int | None,
+    choices: Sequence[Choice] = (),
+) -> RunConfig:
+    """The configuration of a run: settings over choices over recipe over defaults.
+
+    Without a recipe the `fitting_recipe` is taken if there is one; ``"none"`` takes the plain defaults.
+
+    Args:
+        data, ipc, recipe, settings, seed: as in `ncfm.distill`.
+        choices: settings that were chosen for the data, or another recipe, see `ncfm.config.choices`.
 
     Raises:
         NcfmError: for unknown recipes and keys, and wrong values, all at once.
     """
-    name = data if isinstance(data, str) else data.name
-    fitting = f"{name}-ipc{None if ipc is None else usual_ipc(ipc)}"
-    if recipe is None and fitting in recipe_names():
-        recipe = fitting
+    chosen = chosen_settings(choices)
+    recipe = chosen.pop(RECIPE, recipe)
+    if recipe is None:
+        recipe = fitting_recipe(data, ipc)
     layer = {} if recipe in (None, "none") else read_recipe(str(recipe))
     if layer:
         check_recipe(str(recipe))
     seeds, given = {} if seed is None else {"seed": seed}, nest(settings or {})
-    return with_pool(make_config(layer, given, seeds), _teachers(given))
+    return with_pool(make_config(layer, nest(chosen), given, seeds), _teachers(given))
 
 
 def _teachers(settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -230,7 +252,7 @@ def check_folder(
         )
 
 
-FREE = ("config.machine", "config.labels", "config.evaluate", FINGERPRINT, RAISED_AT)
+FREE = ("config.machine", "config.labels", "config.evaluate", FINGERPRINT, RAISED_AT, CHOICES)
 """What may differ in the description of a run that is resumed, see `_differences`."""
 
 

@@ -43,8 +43,8 @@ class TrajectoryMatching:
         """Check what can be checked before experts are trained.
 
         Raises:
-            NcfmError: for several processes, teachers' soft labels, a pool of teachers, a set to extend, or students
-                that would start too late.
+            NcfmError: for several processes, teachers' soft labels, a pool of teachers, a set to extend, students
+                that would start too late, an unknown augmentation, or a network that does not fit the images.
         """
         if config.teachers.pool is not None:
             raise InputError(
@@ -59,6 +59,8 @@ class TrajectoryMatching:
             )
         check_start(config)
         check_epochs(build_starts(config), config.trajectory.matched_epochs, config.trajectory.epochs)
+        build_expert_recipe(config)
+        network_for(images, config.teachers.network, seed=0)
 
     def run(
         self,

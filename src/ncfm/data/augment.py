@@ -75,6 +75,18 @@ class AugmentParameters:
         return AugmentParameters(operations=self.operations if operations is None else operations, **tensors)
 
 
+def without(operation: str, strategy: str) -> str:
+    """A strategy of `SiameseAugment` without one of its operations.
+
+    >>> without("flip", "color_crop_flip"), without("flip", "dsa:color_flip|crop"), without("flip", "flip")
+    ('color_crop', 'dsa:color_crop', 'none')
+    """
+    prefix = PUBLISHED if strategy.startswith(PUBLISHED) else ""
+    parts = [part.split("|") for part in strategy.removeprefix(PUBLISHED).split("_")]
+    kept = ["|".join(name for name in part if name != operation) for part in parts]
+    return prefix + "_".join(filter(None, kept)) if any(kept) else "none"
+
+
 class SiameseAugment:
     """DSA: draw parameters once for every group, then apply them to any images of these groups.
 

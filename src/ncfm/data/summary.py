@@ -12,6 +12,8 @@ from ncfm.data.digests import image_digests
 from ncfm.data.image_set import ImageSet, to_float
 
 SHOWN = 5  # examples per problem
+LARGEST_USUAL = 128  # px per side; above, a smaller size is recommended
+RECOMMENDED = 64  # px per side, without a GPU
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def _found(images: ImageSet, duplicates: int, conflicting: int, leaked: int) -> 
         problems.append(f"train: {counted(duplicates, 'duplicate image')}{also}")
     if leaked:
         problems.append(f"test: {counted(leaked, 'image')} also in the training split")
+    if images.image_size > LARGEST_USUAL:
+        problems.append(size_advice(images))
     counts = images.train.counts
     if int(counts.max()) >= 10 * int(counts.min()):
         rare = [images.class_names[i] for i in counts.argsort()[:SHOWN].tolist()]
@@ -80,6 +84,15 @@ def _found(images: ImageSet, duplicates: int, conflicting: int, leaked: int) -> 
         empty = int((images.test.counts == 0).sum())
         problems.append(f"test: {counted(empty, 'class')} without images")
     return problems
+
+
+def size_advice(images: ImageSet) -> str:
+    """What to do with images so large that distilling them is expensive."""
+    times = (images.image_size / RECOMMENDED) ** 2
+    return (
+        f"images of {images.image_size} px; an iteration takes about {times:.0f} times the time and memory of "
+        f"{RECOMMENDED} px. Recommended: --set data.image_size={RECOMMENDED}, or {LARGEST_USUAL} on a GPU"
+    )
 
 
 def sample_grid(images: ImageSet, per_class: int = 10) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,6 +30,7 @@ __all__ = [
     "Family",
     "Network",
     "as_network",
+    "check_network",
     "create_network",
     "is_own",
     "is_user_code",
@@ -39,6 +40,7 @@ __all__ = [
 
 
 OPTIONS = ("depth", "width", "norm")
+WIDEST = 4096  # a larger width is a typing error, and would fill the memory
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Family:
     make: Callable[..., nn.Module]  # (channels, num_classes, image_size=...) and some of `OPTIONS`
     example: str
     description: str  # one line
+    deepest: int | None = None  # of published networks of the family; None: the constructor or the image size limits it
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -75,10 +78,13 @@ FAMILIES = {
         ResNet, "resnet18-batch", "basic blocks in four stages, the first of width 64; depth 10, 18 (default) or 34"
     ),
     "densenet": Family(
-        DenseNet, "densenet40", "DenseNet-BC in three blocks; depth 6 n + 4 (default 40), the width is the growth (12)"
+        DenseNet,
+        "densenet40",
+        "DenseNet-BC in three blocks; depth 6 n + 4 (default 40), the width is the growth (12)",
+        250,
     ),
-    "vit": Family(ViT, "vit6w192", "vision transformer on 8x8 (to 14x14) patches; 6 layers of width 192"),
-    "mlp": Family(MLP, "mlp2w128", "multilayer perceptron; 2 hidden layers of width 128"),
+    "vit": Family(ViT, "vit6w192", "vision transformer on 8x8 (to 14x14) patches; 6 layers of width 192", 48),
+    "mlp": Family(MLP, "mlp2w128", "multilayer perceptron; 2 hidden layers of width 128", 64),
 }
 
 _NAME = re.compile(rf"(?P<family>{'|'.join(FAMILIES)})(?P<depth>[0-9]+)?(?:w(?P<width>[0-9]+))?(?:-(?P<norm>\w+))?")
@@ -148,6 +154,16 @@ def register_network(name: str, factory: Factory) -> None:
     _registered[name] = factory
 
 
+def check_network(name: str) -> None:
+    """Check the name of a network before the images are known that it is for; a module of the user's is imported.
+
+    Raises:
+        NcfmError: as `create_network`, but for what depends on the images.
+    """
+    with torch.random.fork_rng(devices=[]):
+        _factory(name)
+
+
 def is_own(name: str) -> bool:
     """Whether a name always stands for a network of this package: only their results are cached."""
     return name not in _registered and _NAME.fullmatch(name) is not None
@@ -199,7 +215,18 @@ def _factory(name: str) -> Factory:
             f"{match['family']}{family.grammar}, for example {family.example} ({family.description})."
         )
     numbers = {option: int(value) for option, value in options.items() if option != "norm"}
+    _check_numbers(name, family, numbers)
     return partial(family.make, **options | numbers)
+
+
+def _check_numbers(name: str, family: Family, numbers: Mapping[str, int]) -> None:
+    """Check that the depth and the width of a name are those of a network that can be trained."""
+    for option, most in (("depth", family.deepest), ("width", WIDEST)):
+        if most is not None and numbers.get(option, 0) > most:
+            raise InputError(
+                f"The network {name!r} has a {option} of {numbers[option]}; expected at most {most}, "
+                f"for example {family.example}."
+            )
 
 
 def _unknown(name: str) -> str:

@@ -7,7 +7,8 @@ from statistics import fmean
 
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.progress import counted
-from ncfm.config.resolve import resolve_config
+from ncfm.config.choices import nearest_recipe
+from ncfm.config.resolve import fitting_recipe, resolve_config
 from ncfm.config.schema import dotted
 from ncfm.report.page import Fact
 from ncfm.report.run_folder import RunFolder, setting_text
@@ -75,7 +76,7 @@ def reproduce_command(run: RunFolder) -> str:
     if run.config is None or run.data is None or run.ipc is None:
         return ""
     own, candidates = dotted(run.config), []
-    for recipe in (None, "none"):
+    for recipe in _bases(run.data, run.ipc):
         try:
             base = dotted(resolve_config(run.data, run.ipc, recipe, None, None))
         except NcfmError:
@@ -93,6 +94,17 @@ def reproduce_command(run: RunFolder) -> str:
     for key, value in changed.items():
         words += ["--set", f"{key}={setting_text(value)}"]
     return shlex.join(words)
+
+
+def _bases(data: str, ipc: int) -> list[str | None]:
+    """The recipes from which a command may start; None for the one that it takes if none is named.
+
+    Without a recipe for these data and images per class a command chooses settings, which are written out instead.
+    """
+    if fitting_recipe(data, ipc) is not None:
+        return [None, "none"]
+    near = nearest_recipe(data, ipc)
+    return ["none"] if near is None else [near, "none"]
 
 
 def provenance(run: RunFolder) -> list[Fact]:

@@ -150,20 +150,38 @@ def check_enough(real: ImageSet, needed: Ipc) -> None:
     Raises:
         NcfmError: if all have fewer.
     """
-    counts, per_class = real.train.counts, width_of(needed)
-    fewer = counts < torch.tensor(as_counts(needed, real.num_classes))
-    rare = [real.class_names[i] for i in fewer.nonzero().flatten().tolist()]
+    rare = _with_fewer(real, needed)
     if not rare:
         return
-    name, smallest = real.class_names[int(counts.argmin())], int(counts.min())
-    if len(rare) == real.num_classes:
-        raise InputError(
-            f"Expected at least {per_class} real images in every class, but class {name!r} has {smallest}; "
-            "lower --ipc or the factor, or start from noise (--set distill.init=noise)."
-        )
     warnings.warn(
-        f"{len(rare)} of {real.num_classes} classes have fewer than the {per_class} images that are needed "
-        f"({', '.join(rare[:3])}{', ...' if len(rare) > 3 else ''}; fewest {smallest}): "
+        f"{len(rare)} of {real.num_classes} classes have fewer than the {width_of(needed)} images that are needed "
+        f"({', '.join(rare[:3])}{', ...' if len(rare) > 3 else ''}; fewest {int(real.train.counts.min())}): "
         "their images are repeated.",
         stacklevel=2,
     )
+
+
+def check_possible(real: ImageSet, ipc: Ipc, factor: int) -> None:
+    """Check before the work that some class has the ``ipc * factor^2`` training images that `start_images` takes.
+
+    Raises:
+        NcfmError: if all have fewer.
+    """
+    _with_fewer(real, tuple(count * factor**2 for count in as_counts(ipc, real.num_classes)))
+
+
+def _with_fewer(real: ImageSet, needed: Ipc) -> list[str]:
+    """The names of the classes with fewer training images than ``needed`` of each class.
+
+    Raises:
+        InputError: if all have fewer.
+    """
+    counts = real.train.counts
+    fewer = counts < torch.tensor(as_counts(needed, real.num_classes))
+    if bool(fewer.all()):
+        raise InputError(
+            f"Expected at least {width_of(needed)} real images in every class, but class "
+            f"{real.class_names[int(counts.argmin())]!r} has {int(counts.min())}; lower --ipc or the factor, or start "
+            "from noise (--set distill.init=noise)."
+        )
+    return [real.class_names[i] for i in fewer.nonzero().flatten().tolist()]

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,28 +18,30 @@ from ncfm._utils.locks import sole_user
 from ncfm._utils.progress import Reporter, Silent
 from ncfm._utils.types import Interval, LabelledImages
 from ncfm.config.build import build_protocol, build_targets
-from ncfm.config.distribution_matching import check_counts
 from ncfm.config.loops import loop_of
 from ncfm.config.methods import Method, method_named, read_ablation
 from ncfm.config.pools import TEACHERS, P, PoolSource
-from ncfm.config.resolve import Settings, check_folder, describe_run, judged_on, resolve_config, variant_of
+from ncfm.config.resolve import Settings, check_folder, describe_run, judged_on, variant_of
 from ncfm.config.schema import RunConfig
-from ncfm.config.selections import Selection
+from ncfm.config.selections import RealImages, Selection
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation.statistics import accuracy_interval
+from ncfm.results.checking import check_results
 from ncfm.results.files import append_rows
 from ncfm.results.plots import CostPoint
 from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.counts import Ipc, IpcSpec, Spec, checked_spec, counts_for, mean_of
 from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.synthetic.soft_labels import StudentTargets
-from ncfm.synthetic.storage import SCORES_FILE, read_scores, without_times
+from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, read_scores, without_times
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.changed_data import check_data_of_run
-from ncfm.workflows.stages import PICTURE_FILE, distill_into, evaluate_images, obtain, prepare, scores
+from ncfm.workflows.checks import check_distillation, check_selections, check_students
+from ncfm.workflows.defaults import Asked, described
+from ncfm.workflows.stages import PICTURE_FILE, distill_into, evaluate_images, obtain, scores
 
 MOST_SEEDS = 1000
 
@@ -145,24 +147,30 @@ def compare(
     if seeds > MOST_SEEDS:
         raise InputError(f"Expected at most {MOST_SEEDS} seeds, got {seeds:,}; each makes a set by every method.")
     chosen = choose_methods(methods, ablations)
-    config = resolve_config(data, spec, recipe, settings, seed)
-    folder = None if out is None else Path(out).expanduser()
+    check_results(results, AccuracyRow)
+    folder, reporter = None if out is None else Path(out).expanduser(), reporter or Silent()
+    distils = any(method.distils for method in chosen.values())
+    asked = Asked(data, spec, recipe, settings or {}, seed, distils)
+    before = asked.before_data(_any_run(folder))
     with sole_user(folder):
-        images, machine = prepare(data, config, data_dir)
-        pools = _Pools(images, machine, reporter or Silent())
+        images, machine, config, choices = asked.prepare(before, data_dir, reporter)
+        pools = _Pools(images, machine, reporter)
         jobs = []
         for name, method in chosen.items():
             for own_seed in range(config.seed, config.seed + seeds):
                 shared = {"teachers.seed": config.seed} if own_seed != config.seed else {}
                 own = method.settings_over(config, {**shared, **(settings or {})})
                 place = _folder_of(name, folder, own_seed - config.seed)
-                jobs.append(_Job(name, method, resolve_config(data, spec, recipe, own, own_seed), place))
+                of_job = replace(asked, settings=own, seed=own_seed).config(choices)
+                jobs.append(_Job(name, method, of_job, place, described(choices)))
         counts = counts_for(spec, images.train.counts)
         spec = counts if isinstance(counts, int) else spec  # equal classes are one number
         for job in jobs:  # before minutes of work
+            check_students(images, job.config)
             if job.method.distils:
-                check_counts(counts, job.config)
-                loop_of(job.config).check(images, job.config, machine)
+                check_distillation(images, job.config, machine, counts)
+            elif isinstance(job.method.selection, RealImages):
+                check_selections(images, [job.method.selection.name], counts, job.config.distill.factor)
             if job.place is not None and has_checkpoint(job.place):
                 check_data_of_run(job.place, images)
         scored: list[Scored] = []
@@ -176,6 +184,12 @@ def compare(
                     append_rows(Path(results), [accuracy_row(made[job.same], images.name, counts, job.config)])
             scored.append(replace(made[job.same], name=job.name))
         return scored
+
+
+def _any_run(folder: Path | None) -> Path | None:
+    """A run folder of an earlier comparison, whose choices hold for the others; None if there is none."""
+    found = [] if folder is None else sorted(folder.glob(f"*/{CONFIG_FILE}"))
+    return found[0].parent if found else None
 
 
 def choose_methods(methods: Sequence[str], ablations: Sequence[str]) -> dict[str, Method]:
@@ -262,6 +276,7 @@ class _Job:
     method: Method
     config: RunConfig
     place: Path | None
+    choices: Mapping[str, Any]  # settings that were chosen for the data, as facts
 
     @property
     def same(self) -> tuple[str, str]:
@@ -366,6 +381,7 @@ def _distilled(job: _Job, pools: _Pools, ipc: Spec, teachers: TeacherPool | None
             stage=job.name,
             method=job.method.name,
             variant=variant,
+            choices=job.choices,
         )
     targets = build_targets(config, result.synthetic.soft_labels, teachers)
     facts = {

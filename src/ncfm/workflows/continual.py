@@ -15,10 +15,12 @@ from ncfm.config.build import build_protocol
 from ncfm.config.resolve import Settings
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.evaluation import EvaluationResult
-from ncfm.evaluation.continual import ContinualResult, learn_continually
+from ncfm.evaluation.continual import ContinualResult, learn_continually, step_sizes
+from ncfm.results.checking import check_results
 from ncfm.results.files import append_rows
 from ncfm.results.rows import ContinualRow
 from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.workflows.checks import check_selections, check_students
 from ncfm.workflows.loaded_set import LoadedSet
 
 
@@ -58,7 +60,11 @@ def continual(
     """
     for method in methods:
         check_known(method, SELECTIONS, "memory")
+    check_results(results, ContinualRow)
     loaded = LoadedSet.open(synthetic, on, settings, seed, data_dir, changed_data)
+    step_sizes(loaded.images.num_classes, steps)
+    check_students(loaded.images, loaded.config)
+    check_selections(loaded.images, methods, loaded.synthetic.per_class, loaded.config.distill.factor)
     reporter = reporter or Silent()
     pool = loaded.teachers(any(method in BY_TEACHERS for method in methods), reporter)
     memories = {"set": loaded.synthetic.decoded()}

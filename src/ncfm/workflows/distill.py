@@ -8,14 +8,15 @@ from pathlib import Path
 from ncfm._utils.distributed import Ranks
 from ncfm._utils.locks import sole_user
 from ncfm._utils.progress import Reporter, Silent
-from ncfm.config.distribution_matching import check_counts, check_start
-from ncfm.config.resolve import Settings, check_folder, describe_run, resolve_config
+from ncfm.config.distribution_matching import check_start
+from ncfm.config.resolve import Settings, check_folder, describe_run, name_of
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation import DistillResult
-from ncfm.synthetic.counts import IpcSpec, checked_spec, counts_for, width_of
+from ncfm.synthetic.counts import IpcSpec, checked_spec, counts_for
 from ncfm.workflows.changed_data import check_data_of_run
-from ncfm.workflows.extension import check_earlier
-from ncfm.workflows.stages import distill_into, prepare, train_pool
+from ncfm.workflows.checks import check_distillation, check_students
+from ncfm.workflows.defaults import Asked, described
+from ncfm.workflows.stages import distill_into, train_pool
 
 
 def distill(
@@ -36,7 +37,9 @@ def distill(
         data: a name or path (see `ncfm.data.load_images`), or an `ImageSet`.
         ipc: images per class in storage; or one number for each class, or "proportional:N" for N on average in
             proportion to the real images, at least 1 each.
-        recipe: a recipe's name or path; default ``<data>-ipc<ipc>`` if the package has it; "none" for defaults.
+        recipe: a recipe's name or path; default ``<data>-ipc<ipc>`` if the package has it, else the nearest recipe of
+            the same data, else settings that follow from the data, see `ncfm.config.data_defaults`. What is chosen is
+            reported, and recorded in the set's facts. "none" for the plain defaults.
         settings: dotted settings over the recipe, such as ``{"distill.iterations": 500}``.
         seed: random seed; default the recipe's.
         out: run folder; nothing is written without one.
@@ -53,22 +56,32 @@ def distill(
     >>> result = distill("digits", ipc=1, settings={"distill.iterations": 2})  # doctest: +SKIP
     """
     spec = checked_spec(ipc)
-    config = resolve_config(data, spec, recipe, settings, seed)
-    d = config.distill
-    check_start(d)
     folder = None if out is None else Path(out).expanduser()
-    name = data if isinstance(data, str) else data.name
-    ranks, description = Ranks.here(), describe_run(name, spec, config)
+    asked = Asked(data, spec, recipe, settings or {}, seed)
+    chosen = asked.before_data(folder if resume else None)
+    config = asked.config(chosen or ())
+    check_start(config.distill)
+    ranks, description = Ranks.here(), describe_run(name_of(data), spec, config)
     with contextlib.ExitStack() as held:
         # Before minutes of work, not after. With several ranks the first one holds the folder for all.
         ranks.on_main_process(lambda: held.enter_context(sole_user(folder)))
         ranks.on_main_process(lambda: check_folder(folder, description, resume, more_iterations=True))
-        images, machine = prepare(data, config, data_dir)
+        reporter = reporter or Silent()
+        images, machine, config, choices = asked.prepare(chosen, data_dir, reporter)
         if folder is not None and resume:
             ranks.on_main_process(lambda: check_data_of_run(folder, images))
         counts = counts_for(spec, images.train.counts)
-        check_counts(counts, config)
-        check_earlier(d, images, width_of(counts))  # before minutes of work, too
-        reporter = reporter or Silent()
+        check_distillation(images, config, machine, counts)  # before minutes of work, too
+        check_students(images, config)
         pool = train_pool(images, config, machine, reporter)
-        return distill_into(images, pool, config, machine, ipc=spec, folder=folder, resume=resume, reporter=reporter)
+        return distill_into(
+            images,
+            pool,
+            config,
+            machine,
+            ipc=spec,
+            folder=folder,
+            resume=resume,
+            reporter=reporter,
+            choices=described(choices),
+        )

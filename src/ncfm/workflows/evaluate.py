@@ -25,6 +25,7 @@ from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.changed_data import check_data_of_set
+from ncfm.workflows.checks import check_students
 from ncfm.workflows.stages import evaluate_images, prepare, train_teachers
 
 
@@ -80,6 +81,7 @@ def evaluate(
     else:
         chosen, images = _external(synthetic, images, config, normalized_by, factor)
     check_data_of_set(facts, on, images, config, data_dir, changed_data=changed_data)
+    check_students(images, config)
     pool = None
     if config.evaluate.labels == "teacher":  # the set's own, whatever the students' seed
         of_set = config.model_copy(update={"seed": stored.get("seed", config.seed)})

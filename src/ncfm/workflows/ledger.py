@@ -21,6 +21,7 @@ from ncfm.data.image_set import ImageSet
 from ncfm.data.split_names import shortened
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation.protocols import get_protocol
+from ncfm.results.checking import check_results
 from ncfm.results.files import Conditions, append_rows, read_rows
 from ncfm.results.ledger_entries import LedgerEntry, missing_of, read_entries
 from ncfm.results.published import published as published_by_ncfm
@@ -68,6 +69,7 @@ def ledger(
     Raises:
         NcfmError: for entries that are missing or wrong, and sets that cannot be read.
     """
+    check_results(results, LedgerRow)
     found, others = read_entries(Path(folder), None if entries is None else Path(entries))
     for name in missing_of(found, only):
         raise InputError(f"{folder} has no set {name!r}; its sets are {', '.join(e.path.name for e in found)}.")

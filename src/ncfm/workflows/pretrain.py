@@ -10,7 +10,7 @@ from ncfm._utils.device import describe_device
 from ncfm._utils.files import write_folder, write_text
 from ncfm._utils.progress import Reporter, Silent
 from ncfm.config.build import teachers_seed
-from ncfm.config.resolve import Settings, resolve_config
+from ncfm.config.resolve import Settings
 from ncfm.config.schema import RunConfig
 from ncfm.config.teacher_pools import DETERMINING
 from ncfm.data.image_set import ImageSet
@@ -19,7 +19,8 @@ from ncfm.results.files import code_version, command_line, library_versions
 from ncfm.training.pool_files import PoolFacts, in_16_bits, read_facts, read_pool, write_teachers
 from ncfm.training.teacher_accuracy import teacher_accuracies
 from ncfm.training.teachers import TeacherPool, network_for
-from ncfm.workflows.stages import prepare, train_teachers
+from ncfm.workflows.defaults import Asked
+from ncfm.workflows.stages import train_teachers
 
 CARD_FILE = "README.md"
 
@@ -37,7 +38,8 @@ def pretrain(
     """Train the teachers, or load them from the cache. `ncfm.distill` does this itself if needed.
 
     Args:
-        data, recipe, settings, seed, data_dir, reporter: as in `ncfm.distill`. Without ``recipe`` the defaults hold.
+        data, recipe, settings, seed, data_dir, reporter: as in `ncfm.distill`. Without ``recipe`` the data's recipe of
+            the fewest images per class is used, or what follows from the data.
         out: a new folder for the teachers, in 16 bits with a card, which ``teachers.pool`` reads in any run.
 
     Returns:
@@ -49,11 +51,13 @@ def pretrain(
     >>> pool = pretrain("digits", settings={"teachers.number": 3})  # doctest: +SKIP
     >>> len(pool), pool.seconds  # doctest: +SKIP
     """
-    config = resolve_config(data, None, recipe, settings, seed)
+    reporter = reporter or Silent()
+    asked = Asked(data, None, recipe, settings or {}, seed)
+    before = asked.before_data()
     if out is not None:
-        _check_out(Path(out), config)
-    images, machine = prepare(data, config, data_dir)
-    pool = train_teachers(images, config, machine, reporter or Silent())
+        _check_out(Path(out), asked.config(before or ()))
+    images, machine, config, _ = asked.prepare(before, data_dir, reporter)
+    pool = train_teachers(images, config, machine, reporter)
     if out is None:
         return pool
     machine.ranks.on_main_process(lambda: write_pool(Path(out), pool, images, config, machine))

@@ -15,6 +15,7 @@ from ncfm.config.resolve import Settings, check_folder, describe_run, resolve_co
 from ncfm.distillation import Interrupted
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation.statistics import Comparison, compare_summaries
+from ncfm.results.checking import check_results
 from ncfm.results.files import append_rows
 from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, add_scores, has_set, load
@@ -90,6 +91,10 @@ class Limited:
         """Pass it on."""
         self.reporter.end()
 
+    def remark(self, text: str) -> None:
+        """Pass it on."""
+        self.reporter.remark(text)
+
 
 def reproduce(
     row: str | Row,
@@ -128,6 +133,7 @@ def reproduce(
     out = Path("runs") / "reproduce" / row.name if out is None else Path(out).expanduser()
     settings = dict(settings or {})
     config = resolve_config(row.data, row.ipc, row.name, settings, seed)
+    check_results(results, AccuracyRow)
     resumed, meter = (out / CONFIG_FILE).is_file(), None
     if energy:
         from ncfm._utils.energy import EnergyMeter

@@ -13,12 +13,14 @@ from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import EvaluationResult, Protocol
 from ncfm.evaluation.scores import augmentation_robust_interval, label_robust_interval
 from ncfm.evaluation.statistics import Estimate
+from ncfm.results.checking import check_results
 from ncfm.results.files import append_rows
 from ncfm.results.rows import ScoreRow
 from ncfm.synthetic.counts import Ipc
 from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
+from ncfm.workflows.checks import check_selections, check_students
 from ncfm.workflows.loaded_set import FULL_EPOCHS, LoadedSet, join_runs
 from ncfm.workflows.stages import evaluate_images
 
@@ -107,7 +109,10 @@ def score(
     >>> found = score("runs/digits-ipc1", settings={"evaluate.runs": 5})  # doctest: +SKIP
     >>> found.label_robust_score.value, found.augmentation_robust_score.value  # doctest: +SKIP
     """
+    check_results(results, ScoreRow)
     loaded = LoadedSet.open(synthetic, on, settings, seed, data_dir, changed_data)
+    check_students(loaded.images, loaded.config)
+    check_selections(loaded.images, ["random"], _with_labels(loaded.synthetic), loaded.config.distill.factor)
     reporter = reporter or Silent()
     hard = make_config(loaded.config.model_dump(), nest({"evaluate.labels": "hard"}))
     plain = make_config(loaded.config.model_dump(), nest({"evaluate.augment": "none"}))

@@ -14,9 +14,11 @@ from ncfm.config.schema import make_config, nest
 from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation.search import SearchResult, convnet_grid
+from ncfm.results.checking import check_results
 from ncfm.results.files import append_rows
 from ncfm.results.rows import SearchRow
 from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.workflows.checks import check_students
 from ncfm.workflows.loaded_set import FULL_EPOCHS, LoadedSet
 from ncfm.workflows.stages import evaluate_images, train_teachers
 
@@ -54,9 +56,11 @@ def search(
     """
     if networks is not None:
         check_at_least(len(networks), 3, "number of networks to rank")
+    check_results(results, SearchRow)
     loaded = LoadedSet.open(synthetic, on, settings, seed, data_dir, changed_data)
     if networks is None:
         networks = convnet_grid(DEPTHS, WIDTHS, NORMS, image_size=loaded.images.image_size)
+    check_students(loaded.images, loaded.config, networks)
     reporter = reporter or Silent()
     pool = train_teachers(loaded.images, loaded.config, loaded.machine, reporter) if loaded.asks_teachers else None
     train, targets = loaded.synthetic.decoded(), loaded.targets(pool)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ncfm._utils.checks import InputError
@@ -111,15 +112,17 @@ def distill_into(
     stage: str = "distilling",
     method: str | None = None,
     variant: str | None = None,
+    choices: Mapping[str, Any] = MappingProxyType({}),
 ) -> DistillResult:
     """Distil and write the set and its picture.
 
     ``pool`` are the networks that the objective needs, see `train_pool`. ``method`` and ``variant`` are recorded in
-    the set; by default they follow from the objective and the settings.
+    the set; by default they follow from the objective and the settings. ``choices`` are the settings that were chosen
+    for the data, as facts.
     """
     # As the first rank sees it: the others may read the folder earlier or later.
     resume = machine.ranks.gather_objects(resume and folder is not None and has_checkpoint(folder))[0]
-    described = _describe(images, config, machine, ipc, folder, resume)
+    described = _describe(images, config, machine, ipc, folder, resume, choices)
     budget = config.distill.seconds
     if budget is None:
         reporter.begin(stage, config.distill.iterations, unit="iteration")
@@ -161,9 +164,15 @@ def distill_into(
 
 
 def _describe(
-    images: ImageSet, config: RunConfig, machine: Compute, ipc: Spec, folder: Path | None, resume: bool
+    images: ImageSet,
+    config: RunConfig,
+    machine: Compute,
+    ipc: Spec,
+    folder: Path | None,
+    resume: bool,
+    choices: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What a run is, which data it began with, and when it was given more iterations, written to its folder.
+    """What a run is, its data, the choices for them, and when it got more iterations; written to its folder.
 
     A resumed run keeps the fingerprint that is recorded, also if none is: the data of its first iterations count.
     """
@@ -171,7 +180,7 @@ def _describe(
     fingerprint = machine.ranks.gather_objects(found)[0]
     described = describe_run(images.name, ipc, config) | ({} if fingerprint is None else {FINGERPRINT: fingerprint})
     raised = raised_at(folder, CONFIG_FILE, config) if folder is not None and resume else []
-    described |= {RAISED_AT: raised} if raised else {}
+    described |= ({RAISED_AT: raised} if raised else {}) | dict(choices)
     if folder is not None:
         machine.ranks.on_main_process(lambda: write_json(folder / CONFIG_FILE, described))
     return described
