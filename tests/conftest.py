@@ -19,10 +19,19 @@ hypothesis.settings.register_profile("ncfm", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("ncfm")
 
 
+@pytest.fixture(scope="session")
+def built_kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all tests find the compiled kernels: processes that tests start would each compile them for seconds."""
+    return tmp_path_factory.mktemp("kernels")
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own for every test: no teacher of another test or of the user is found."""
+def own_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, built_kernels: Path
+) -> Path:
+    """A cache of its own for every test, but for the kernels: no teacher of another test or of the user is found."""
     folder = tmp_path_factory.mktemp("cache")
+    (folder / "kernels").symlink_to(built_kernels)
     monkeypatch.setenv("NCFM_CACHE", str(folder))
     return folder
 
