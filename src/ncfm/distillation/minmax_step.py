@@ -358,7 +358,6 @@ class MinMaxStep:
             total = total + loss
             with torch.no_grad():
                 self.images.tensors[0].clamp_(0, 1)
-        assert total is not None  # there is at least one part
         return self.ranks.sum([total])[0]
 
     def share(self, part: slice) -> float:
