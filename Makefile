@@ -88,8 +88,9 @@ ablations: install ## every ablation, three sets a variant, on CIFAR-10 at a red
 		--ablation minmax,alpha,discrepancy,calibration,factor,family,ratio,frequencies,normalisation,correction,teachers,bandwidth,weight,adversary \
 		--results results/ablations.csv
 
-bench: install ## time an iteration against the published way of computing, on CIFAR-10; rows go to results/cost.csv
+bench: install ## time an iteration and its stages against the published way of computing, on CIFAR-10
 	$(BIN)/python -m benchmarks.step --results results/cost.csv
+	$(BIN)/python -m benchmarks.profile --results results/profile.csv
 	$(BIN)/python -m benchmarks.students --results results/cost.csv
 	$(BIN)/python -m benchmarks.kernels --results results/cost.csv
 

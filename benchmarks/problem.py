@@ -19,7 +19,13 @@ import numpy as np
 import torch
 
 from ncfm import kernels
-from ncfm._utils.device import choose_device, describe_device, keep_freed_memory, peak_memory_mb
+from ncfm._utils.device import (
+    choose_device,
+    describe_device,
+    keep_freed_memory,
+    measure_peak_memory,
+    peak_memory_mb,
+)
 from ncfm._utils.seeding import generator
 from ncfm.config import build
 from ncfm.config.build import build_machine
@@ -57,6 +63,7 @@ class Problem:
     differentiation: str = "replayed"
     precision: str = "auto"
     compiling: str = "auto"
+    family: str = "mixture"  # of the frequencies
 
     def config(self) -> RunConfig:
         """As a run's configuration."""
@@ -69,6 +76,7 @@ class Problem:
                     "distill.iterations": FOREVER,
                     "distill.image_schedule": "constant",
                     "frequencies.number": self.num_frequencies,
+                    "frequencies.family": self.family,
                     "machine.device": self.device,
                     "machine.gradient_chunk_size": self.gradient_chunk_size,
                     "machine.precision": self.precision,
@@ -131,7 +139,12 @@ def play_package(problem: Problem, turn: Callable[[], None]) -> None:
 
 
 def play_reference(problem: Problem, turn: Callable[[], None]) -> None:
-    """Iterations of the reference loop, ``turn`` after each."""
+    """Iterations of the reference loop as the published code is shipped, ``turn`` after each."""
+    play_reference_learned(replace(problem, family="gaussian"), turn)
+
+
+def play_reference_learned(problem: Problem, turn: Callable[[], None]) -> None:
+    """Iterations of the reference loop with learned frequencies."""
     from benchmarks.reference import ReferenceLoop
 
     config, images = problem.config(), problem.images()
@@ -158,10 +171,24 @@ def play_reference(problem: Problem, turn: Callable[[], None]) -> None:
         turn()
 
 
-def play_reference_keeping_memory(problem: Problem, turn: Callable[[], None]) -> None:
-    """The reference loop in a process that keeps freed memory, as the package's does: what is left is computing."""
-    keep_freed_memory()
-    play_reference(problem, turn)
+def keeping_memory(play: Callable[[Problem, Callable[[], None]], None]) -> Callable[..., None]:
+    """A loop in a process that keeps freed memory, as the package's does: what is left is computing."""
+
+    def play_keeping(problem: Problem, turn: Callable[[], None]) -> None:
+        keep_freed_memory()
+        play(problem, turn)
+
+    return play_keeping
+
+
+def play_package_fixed(problem: Problem, turn: Callable[[], None]) -> None:
+    """The package's iterations with fixed Gaussian frequencies, as the published code is shipped."""
+    play_package(replace(problem, family="gaussian"), turn)
+
+
+def play_package_in_one_pass(problem: Problem, turn: Callable[[], None]) -> None:
+    """The package's iterations with all classes in one pass, whatever memory it takes."""
+    play_package(replace(problem, gradient_chunk_size=FOREVER), turn)
 
 
 def play_package_returning_memory(problem: Problem, turn: Callable[[], None]) -> None:
@@ -234,9 +261,13 @@ def player(name: str) -> Callable[[Problem, Callable[[], None]], None]:
 
 PLAYERS = {
     "reference": play_reference,
-    "reference, memory kept": play_reference_keeping_memory,
+    "reference, memory kept": keeping_memory(play_reference),
+    "reference, learned": play_reference_learned,
+    "reference, learned, memory kept": keeping_memory(play_reference_learned),
     "ncfm, memory returned": play_package_returning_memory,
     "ncfm": play_package,
+    "ncfm, fixed": play_package_fixed,
+    "ncfm, one pass": play_package_in_one_pass,
     "ncfm, float32": play_package_in_float32,
     "ncfm, bfloat16 uncompiled": play_package_uncompiled,
     "ncfm, mapped": play_package_mapped,
@@ -251,11 +282,18 @@ class Timings:
     peak_memory_mb: float
     device: str
     threads: int
+    cpu_seconds: list[float] | None = None
+    iteration_memory_mb: float | None = None  # above what the process held before the iteration
 
     @property
     def median(self) -> float:
         """Of the timed iterations."""
         return statistics.median(self.seconds)
+
+    @property
+    def cpu_median(self) -> float | None:
+        """CPU seconds of all threads, which hardly depend on what else the machine does."""
+        return statistics.median(self.cpu_seconds) if self.cpu_seconds else None
 
 
 class _Enough(Exception):
@@ -264,31 +302,35 @@ class _Enough(Exception):
 
 def _work(name: str, problem: Problem, pipe) -> None:
     """A worker: plays one iteration whenever it is told to."""
-    began = 0.0
+    began, device = (0.0, 0.0), choose_device(problem.device)
 
     def turn() -> None:
-        nonlocal began
-        pipe.send(("played", time.perf_counter() - began))
+        pipe.send(("played", time.perf_counter() - began[0], time.process_time() - began[1], memory()))
         _wait()
 
     def _wait() -> None:
-        nonlocal began
-        if pipe.recv() != "play":
+        nonlocal began, memory
+        order = pipe.recv()
+        if order == "stop":
             raise _Enough
-        began = time.perf_counter()
+        memory = measure_peak_memory(device) if order == "measure memory" else (lambda: 0.0)
+        began = time.perf_counter(), time.process_time()
 
+    memory: Callable[[], float]
     try:
         _wait()
         player(name)(problem, turn)
     except _Enough:
-        device = choose_device(problem.device)
         pipe.send(("memory", peak_memory_mb(device), describe_device(device), torch.get_num_threads()))
     except BaseException as error:  # the parent tells of it
         pipe.send(("failed", f"{type(error).__name__}: {error}"))
 
 
 def race(problem: Problem, names: list[str], *, repeats: int, warm_up: int = 1) -> dict[str, Timings]:
-    """Time an iteration of each implementation, in turns, after a warm-up that is not counted."""
+    """Time an iteration of each implementation, in turns, after a warm-up that is not counted.
+
+    One more iteration measures memory: it begins with all freed memory returned to the system, which takes time.
+    """
     context = multiprocessing.get_context("spawn")
     workers = {}
     for name in names:
@@ -296,32 +338,23 @@ def race(problem: Problem, names: list[str], *, repeats: int, warm_up: int = 1) 
         process = context.Process(target=_work, args=(name, problem, there), daemon=True)
         process.start()
         workers[name] = (here, process)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for repeat in range(warm_up + repeats):
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
+    orders = ["play"] * (warm_up + repeats) + ["measure memory"]
+    for order in orders:
         for name, (pipe, _) in workers.items():
-            pipe.send("play")
-            answer = pipe.recv()
-            if answer[0] == "failed":
-                raise SystemExit(f"{name} failed on {problem}: {answer[1]}")
-            if repeat >= warm_up:
-                seconds[name].append(answer[1])
-    found = {}
+            pipe.send(order)
+            kind, *measured = pipe.recv()
+            if kind == "failed":
+                raise SystemExit(f"{name} failed on {problem}: {measured[0]}")
+            found[name].append(tuple(measured))
+    timings = {}
     for name, (pipe, process) in workers.items():
         pipe.send("stop")
-        found[name] = Timings(seconds[name], *pipe.recv()[1:])
+        timed = found[name][warm_up:-1]
+        seconds, cpu_seconds = ([played[place] for played in timed] for place in (0, 1))
+        timings[name] = Timings(seconds, *pipe.recv()[1:], cpu_seconds, found[name][-1][2])
         process.join()
-    return found
-
-
-def matmul_ceiling(size: int = 2048, repeats: int = 20) -> float:
-    """The best float32 matrix product of this machine, in operations a second."""
-    a = torch.randn(size, size)
-    best = float("inf")
-    for _ in range(repeats):
-        began = time.perf_counter()
-        a @ a
-        best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
+    return timings
 
 
 def operations_of(problem: Problem) -> float:

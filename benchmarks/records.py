@@ -31,6 +31,34 @@ class CostRow:
     command: str
     commit: str
     date: str
+    cpu_seconds_median: float | None = None  # of all threads
+    iteration_memory_mb: float | None = None  # above what the process held before the iteration
+
+
+@dataclass(frozen=True)
+class ProfileRow:
+    """One row of ``results/profile.csv``: a stage of an iteration or of an epoch of a teacher, or the whole of it."""
+
+    dataset: str
+    ipc: int
+    real_batch_per_class: int
+    num_frequencies: int
+    unit: str  # "iteration", "teacher epoch"
+    stage: str  # "all" is the sum
+    seconds: float  # by the clock
+    clock: str  # "CPU seconds" of all threads, or "seconds"
+    share: float
+    gflop: float  # of matrix products and convolutions as they are defined
+    share_of_ceiling: float | None  # of the rate of a large matrix product
+    ceiling_float32: float  # GFLOP per second by the clock
+    ceiling_precision: float  # the same in the precision of the networks
+    precision: str
+    training_images: int  # of an epoch
+    device: str
+    threads: int
+    command: str
+    commit: str
+    date: str
 
 
 @dataclass(frozen=True)

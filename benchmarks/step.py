@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.problem import Problem, Timings, matmul_ceiling, operations_of, race
+from benchmarks.problem import Problem, Timings, operations_of, race
 from benchmarks.records import CostRow
+from ncfm._utils.ceiling import matmul_rate
 from ncfm._utils.device import choose_device
 from ncfm.results.files import append_rows, code_version, command_line, today
 
@@ -26,16 +28,17 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument(
         "--only",
-        default="reference;reference, memory kept;ncfm;ncfm, memory returned",
+        default="reference;reference, memory kept;reference, learned;reference, learned, memory kept;"
+        "ncfm, fixed;ncfm;ncfm, float32;ncfm, one pass",
         help="implementations, joined by semicolons",
     )
     parser.add_argument("--classes", type=int, default=10, help="of a random data set")
     parser.add_argument("--image-size", type=int, default=32, help="of a random data set")
-    parser.add_argument("--gradient-chunk", type=int, help="images per pass with gradient; default by free memory")
+    parser.add_argument("--gradient-chunk", type=int, help="images per pass with gradient; default by memory")
     parser.add_argument("--results", type=Path, help="append rows to this file (results/cost.csv)")
     options = parser.parse_args()
     names = options.only.split(";")
-    table = Table("real", "freq.", "implementation", "s / iteration", "spread", "peak MiB", "ratio")
+    table = Table("real", "freq.", "implementation", "s / iteration", "spread", "CPU s", "MiB", "process MiB", "ratio")
     base = Problem(
         dataset=options.dataset,
         ipc=options.ipc,
@@ -57,14 +60,17 @@ def main() -> None:
                 name,
                 f"{timings.median:.3f}",
                 f"{min(timings.seconds):.3f} to {max(timings.seconds):.3f}",
+                f"{timings.cpu_median:.3f}",
+                f"{timings.iteration_memory_mb:.0f}",
                 f"{timings.peak_memory_mb:.0f}",
                 f"{rows[-1].ratio_to_reference:.2f}" if rows[-1].ratio_to_reference else "-",
             )
         if "ncfm" in found and choose_device(options.device).type == "cpu":
-            share = operations_of(problem) / found["ncfm"].median / matmul_ceiling()
+            rate = matmul_rate(choose_device(options.device), torch.float32)
+            share = operations_of(problem) / found["ncfm"].cpu_median / rate
             Console().print(
-                f"{point}: ncfm does the operations of the definition at {share:.2f} times the rate of a large matrix "
-                "product on this machine (tiles save three of four multiplications of a convolution)."
+                f"{point}: ncfm does the operations of the definition at {share:.2f} times the rate of a large float32 "
+                "matrix product, in CPU seconds (tiles save three of four multiplications of a convolution)."
             )
     Console().print(table)
     if options.results:
@@ -94,6 +100,8 @@ def cost_row(
         command=command_line(),
         commit=code_version(),
         date=today(),
+        cpu_seconds_median=timings.cpu_median,
+        iteration_memory_mb=timings.iteration_memory_mb,
     )
 
 

@@ -25,6 +25,7 @@ from ncfm.results.formatting import duration, machine_of
 from ncfm.workflows import rows as table_rows
 from ncfm.workflows.rows import COMMITTED, Row
 from tools.site_tables import glance_table, grouped_tables, home_table
+from tools.speed_tables import speed_tables
 from tools.tables import (
     Ablated,
     ablation_table,
@@ -329,6 +330,7 @@ def main() -> None:
         ("docs/explanation/tuning.md", "tuning"): variants_table([r for r in tuned if r["protocol"] == "brief"]),
         ("docs/explanation/tuning.md", "longer"): variants_table([r for r in tuned if r["protocol"] != "brief"]),
     }
+    tables |= speed_tables(ROOT / "results")
     for path in sorted((ROOT / "examples" / "extend").glob("*.py")):
         tables["docs/how-to/extend.md", path.stem] = listing(path)
     for (name, place), table in tables.items():

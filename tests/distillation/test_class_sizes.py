@@ -89,9 +89,12 @@ def unequal_step(images, pool, player=Frozen, counts=COUNTS, **flat):
     return step, pixels, objective
 
 
+@pytest.mark.parametrize("images_per_pass", [None, 6])
 @pytest.mark.parametrize(("factor", "mode"), [(1, "single"), (2, "single"), (2, "multi")])
-def test_an_iteration_is_a_loop_over_the_classes(images, factor, mode):
-    step, pixels, objective = unequal_step(images, random_pool(images), factor=factor, mode=mode)
+def test_an_iteration_is_a_loop_over_the_classes(images, factor, mode, images_per_pass):
+    options = {"factor": factor, "mode": mode, "gradient_chunk_size": images_per_pass}
+    step, pixels, objective = unequal_step(images, random_pool(images), **options)
+    assert (len(step.passes()) == 1) == (images_per_pass is None)
     record = step()
     (found,), theirs = step.images.gradients[0], step.adversary.gradients[0]
 

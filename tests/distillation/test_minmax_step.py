@@ -21,7 +21,7 @@ from ncfm.distillation import Player, ascend
 from ncfm.distillation import distribution_matching as loop
 from ncfm.distillation import minmax_step as step
 from ncfm.distillation.budget import Budget
-from ncfm.distillation.objectives import CharacteristicMatching, CovarianceMatching, MeanMatching
+from ncfm.distillation.objectives import CharacteristicMatching, CovarianceMatching, FisherMatching, MeanMatching
 from ncfm.training.clusters import cluster_classes
 from oracles_step import iteration_loop
 from strategies import rng
@@ -230,7 +230,7 @@ def test_one_of_each_share_a_single_pass(make, monkeypatch):
     played = make(player=Recorder)
     passes = []
     features_of = played.features_of
-    monkeypatch.setattr(played, "features_of", lambda x: (passes.append(1), features_of(x))[1])
+    monkeypatch.setattr(played, "features_of", lambda *given: (passes.append(1), features_of(*given))[1])
     played()
     assert len(passes) == 1
 
@@ -253,8 +253,8 @@ def test_moves_are_counted(make, monkeypatch, steps):
     ascents, descents = steps
     played = make(player=Recorder, ascent_steps=ascents, descent_steps=descents)
     batches = []
-    real_features = played.real_features
-    monkeypatch.setattr(played, "real_features", lambda *drawn: (batches.append(1), real_features(*drawn))[1])
+    features_at = played._features_at
+    monkeypatch.setattr(played, "_features_at", lambda *given: (batches.append(1), features_at(*given))[1])
     psi = clones(played.adversary.tensors)
     for _ in range(2):
         played()
@@ -400,6 +400,103 @@ def test_one_optimizer_step_an_iteration_serves_all_classes(make):
     assert all(g.flatten(1).abs().amax(1).min() > 0 for (g,) in played.images.gradients)  # every class, every move
 
 
+# --- passes of some classes ---------------------------------------------------------------------------------
+
+
+def moved(played):
+    """Measurements of an iteration, and the gradients of both players."""
+    record = played()
+    adversary = [] if played.adversary is None else played.adversary.gradients[0]
+    return record, [*played.images.gradients[0], *adversary]
+
+
+OBJECTIVES = {
+    "mixture": mixture,
+    "halves": lambda: mixture(criterion="halves"),
+    "gaussian": lambda: CharacteristicMatching(GaussianFrequencies(WIDTH, 32)),
+    "mean": MeanMatching,
+}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("size", [2, 5, 7, 30])
+def test_passes_of_some_classes_give_the_gradients_of_one_pass(images, double, objective, size):
+    """4 images a class: a class is cut, a class a pass, seven images hold one class, several classes a pass."""
+    options = {"player": Frozen, "ipc": 4, "matching_weight": 3.0, "calibration_weight": 0.5, "real_batch_per_class": 5}
+    found = []
+    for chunk in (None, size):
+        played = make_step(
+            images, random_pool(images), objective=OBJECTIVES[objective](), gradient_chunk_size=chunk, **options
+        )
+        found.append(moved(double(played)))
+        assert len(played.passes()) == {None: 1, 2: 10, 5: 10, 7: 10, 30: 2}[chunk]
+    (expected, gradients), (record, parts) = found
+    for value, other in zip(record, expected, strict=True):
+        assert value is other is None or float(value) == pytest.approx(float(other), rel=1e-12)
+    for part, whole in zip(parts, gradients, strict=True):
+        assert whole.abs().max() > 0
+        assert_close(part, whole, rtol=1e-9, atol=1e-12 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("more", [{"calibration_reduction": "sum"}, {"calibration_step": "separate"}])
+def test_calibrations_of_other_forms_are_those_of_one_pass(images, double, more):
+    found = []
+    for chunk in (None, 8):
+        played = double(make_step(images, random_pool(images), player=Frozen, ipc=4, gradient_chunk_size=chunk, **more))
+        record = played()
+        found.append((float(record.calibration), [gradient for (gradient,) in played.images.gradients]))
+    (expected, gradients), (calibration, parts) = found
+    assert calibration == pytest.approx(expected, rel=1e-12)
+    assert len(parts) == len(gradients) == (2 if "calibration_step" in more else 1)
+    for part, whole in zip(parts, gradients, strict=True):
+        assert_close(part, whole, rtol=1e-9, atol=1e-12 * float(whole.abs().max()))
+
+
+@pytest.fixture
+def double(monkeypatch):
+    """A step in double precision, from the images to the gradients."""
+    monkeypatch.setattr(step, "to_float", lambda stored: stored.double() / 255)
+
+    def convert(played):
+        pixels = played.images.tensors[0]
+        pixels.data = pixels.data.double()
+        for module in (played.pool.blended, played.pool.whole, played.objective.adversary):
+            if module is not None:
+                module.double()
+        played.normalize = lambda x: (x - 0.5) / 0.25
+        return played
+
+    return convert
+
+
+@pytest.mark.parametrize("ascent_steps", [0, 1, 3])
+def test_the_frequencies_are_drawn_once_for_all_passes(make, monkeypatch, ascent_steps):
+    played = make(ipc=4, gradient_chunk_size=8, ascent_steps=ascent_steps)
+    draws, sample = [], played.objective.sampler.sample
+    monkeypatch.setattr(played.objective.sampler, "sample", lambda g: (draws.append(1), sample(g))[1])
+    played()
+    assert len(played.passes()) == 5
+    assert len(draws) == 1 + (ascent_steps if ascent_steps > 1 else 0)
+
+
+def test_an_iteration_in_one_pass_ends_with_the_generator_of_one_in_many(make):
+    states = []
+    for chunk in (None, 4):
+        for objective in (mixture(), MeanMatching()):
+            played = make(ipc=2, objective=objective, gradient_chunk_size=chunk)
+            played()
+            states.append(played.streams["frequencies"].get_state())
+    assert torch.equal(states[0], states[2])
+    assert torch.equal(states[1], states[3])
+
+
+def test_objectives_that_compare_or_remember_classes_take_all_in_one_pass(make):
+    for objective in (CovarianceMatching(10, WIDTH), FisherMatching(GaussianFrequencies(WIDTH, 8))):
+        played = make(ipc=4, objective=objective, gradient_chunk_size=8)
+        assert played.passes() == [step.ALL]
+        assert torch.isfinite(played().discrepancy)
+
+
 # --- data ---------------------------------------------------------------------------------------------------
 
 
@@ -449,12 +546,32 @@ def test_an_iteration_reads_no_number_back_but_what_it_drew(make):
     assert Readings.count == 3 + 3 + len(played.images.tensors) + len(played.adversary.tensors)
 
 
-@pytest.mark.parametrize("rows", [1, 3])
-def test_real_images_gathered_in_parts_have_the_same_features(make, rows):
+@pytest.mark.parametrize("at_once", [1, 4, 10, 30])
+def test_real_images_gathered_in_parts_have_the_same_features(make, at_once):
+    """10 classes of 4: single images, one class, one row of all classes, three rows."""
     whole, parts = make(), make()
-    assert whole.real_rows >= 4
-    parts.real_rows = rows
-    assert_close(drawn(parts)[0], drawn(whole)[0], atol=1e-5, rtol=1e-5)
+    seen = []
+    features_at = parts._features_at
+    parts._features_at = lambda at, draw: (seen.append(at.numel()), features_at(at, draw))[1]
+    parts.extract.chunk_size = 1
+    batch = parts.real_batch(drawn_augmentation(parts), parts.streams["batches"])
+    batch._at_once = at_once
+    assert_close(batch[step.ALL], drawn(whole)[0], atol=1e-5, rtol=1e-5)
+    assert sum(seen) == 40
+    assert max(seen) <= at_once
+
+
+def drawn_augmentation(played):
+    """Draw an extractor and an augmentation, as an iteration does."""
+    played.pool.draw(played.streams["teachers"])
+    stored = played.images.tensors[0]
+    return played.augment.draw(len(stored), stored.shape[-1], played.streams["augment"])
+
+
+def test_features_of_some_classes_are_those_of_all(make):
+    played = make()
+    batch = played.real_batch(drawn_augmentation(played), played.streams["batches"])
+    assert_close(batch[slice(3, 7)], batch[step.ALL][3:7], atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("normalize_features", [True, False])

@@ -43,14 +43,15 @@ def test_an_estimate_counts_passes(digits, known):
     assert stages["students"] == ("epoch", 2 * 2, 3 * decoded * 0.5)
     assert found.seconds == pytest.approx(sum(units * each for _, units, each in stages.values()))
     held = images.train.images.numel() / 2**20
-    assert found.peak_memory_mb == pytest.approx(max(3.4 * decoded, 2.0 * 64) + held)
+    assert found.peak_memory_mb == pytest.approx(max(2.5 * decoded, 2.0 * 64) + held)
 
 
 def test_passes_of_an_iteration_are_limited_by_memory(digits, known):
     config = resolve_config("x", 2, "none", SETTINGS | {"distill.calibration_weight": 0.0}, None)
     images = few(digits, 16)
     found = estimate(images, config, Compute(), 2, [], 2**30)
-    assert found.peak_memory_mb == pytest.approx(3.4 * 80 + images.train.images.numel() / 2**20)
+    # On a CPU a pass holds activations of 64 MiB, here of 64 of the 80 images.
+    assert found.peak_memory_mb == pytest.approx(2.5 * 64 + images.train.images.numel() / 2**20)
     low = estimate(images, config, Compute(), 2, [], 100 * 2**20)
     assert low.peak_memory_mb == pytest.approx(128 + images.train.images.numel() / 2**20)  # the batch of students
 
@@ -109,7 +110,7 @@ def test_a_plan_with_little_memory_times_smaller_steps(digits, monkeypatch):
     monkeypatch.setattr(planning, "available_memory", lambda device: 32 * cost)  # half of it: 8 images, twice
     small = planning.plan(few(digits, 16), ipc=2, recipe="none", settings=SETTINGS, steps=1)
     assert sizes[2:] == [8, 8]
-    assert small.images_per_pass == 4  # 16 images' worth over 3.4
+    assert small.images_per_pass == 6  # 16 images' worth over 2.5
     assert small.peak_memory_mb >= small.estimate.peak_memory_mb
     assert small.memory_limit_mb == pytest.approx(16 * cost / 2**20)
 

@@ -95,7 +95,7 @@ def test_nothing_is_left_behind(images, tmp_path, monkeypatch):
 
 
 def test_short_memory_shows_in_the_plan(images, monkeypatch):
-    monkeypatch.setattr("ncfm.distillation.minmax_step.available_memory", lambda device: 10_000)
+    monkeypatch.setattr("ncfm.distillation.step_memory.available_memory", lambda device: 10_000)
     plan = planning.plan(images, ipc=2, settings=SETTINGS, steps=1)
     assert 1 <= plan.images_per_pass < 80
 

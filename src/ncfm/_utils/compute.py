@@ -21,10 +21,12 @@ class Compute(Options):
     """Compile the networks with ``torch.compile``."""
     compile_step: bool = False
     """Compile everything from the stored images to the losses as one; random draws stay outside."""
-    chunk_size: Count = 64
-    """Images per pass without gradient."""
+    chunk_size: Count | None = None
+    """Images per pass without gradient; None: as many as suit the device and fit into memory."""
     gradient_chunk_size: Count | None = None
-    """Synthetic images per pass with gradient; None: as many as memory allows."""
+    """Synthetic images per pass with gradient; None: by memory."""
+    memory_mb: Count | None = None
+    """Memory of an iteration in MiB, above what the process holds before; None: see `distillation.pass_sizes`."""
     side_by_side: bool = False
     """Train the students of an evaluation in one stacked pass."""
     teachers_side_by_side: bool = False

@@ -55,8 +55,6 @@ def build_machine(config: MachineConfig, image_size: int, networks: Sequence[str
     accelerator.use(device, tf32=config.tf32)
     if device.type == "cpu":
         keep_freed_memory()
-    # On a CPU 64 images of 32 px keep a layer's activations in the last-level cache; a GPU wants large passes.
-    chunk_size = config.chunk_size or (64 if device.type == "cpu" else 2048)
     choice = "on" if config.compile == "step" else config.compile
     may_compile = choose_compiled(choice, device, image_size)
     precision = choose_precision(config.precision, device, compiled=may_compile)
@@ -72,8 +70,9 @@ def build_machine(config: MachineConfig, image_size: int, networks: Sequence[str
         precision=precision,
         compile_networks=compiling,
         compile_step=whole,
-        chunk_size=chunk_size,
+        chunk_size=config.chunk_size,
         gradient_chunk_size=config.gradient_chunk_size,
+        memory_mb=config.memory_mb,
         side_by_side=students,
         teachers_side_by_side=teachers,
         ranks=ranks,

@@ -256,9 +256,12 @@ class MachineConfig(_Section):
     kernels: Literal["auto", "off"] = "auto"
     """Own CPU kernels where they serve; off: PyTorch's operators."""
     chunk_size: int | None = Field(None, ge=1)
-    """Images per pass without gradient; default by device."""
+    """Images per pass without gradient; default by device and memory."""
     gradient_chunk_size: int | None = Field(None, ge=1)
-    """Synthetic images per pass with gradient; default as many as memory allows."""
+    """Synthetic images per pass with gradient; default by memory."""
+    memory_mb: int | None = Field(None, ge=1)
+    """Memory of an iteration of distribution matching in MiB, above what the process holds before; default: on a CPU as
+    little as costs no time, elsewhere a share of what is free. Passes hold as many images as fit."""
     students: Literal["auto", "together", "one by one"] = "auto"
     """How the students of an evaluation are trained: in one stacked pass or in turn; auto: together on CUDA."""
     teachers: Literal["auto", "together", "one by one"] = "auto"

@@ -13,7 +13,7 @@ from ncfm.discrepancy import characteristic_function, parts_from_phi
 from ncfm.discrepancy.frequencies import FrequencySampler
 from ncfm.discrepancy.halves import CRITERIA, criterion_from_phi, phi_of_halves, phi_of_whole
 from ncfm.distillation.diagnosis import Diagnosis, Spectrum, diagnose, spectrum
-from ncfm.distillation.objective import Measured, NoMemory
+from ncfm.distillation.objective import ALL, Draw, Measured, NoMemory
 
 
 class CharacteristicMatching(NoMemory):
@@ -64,10 +64,13 @@ class CharacteristicMatching(NoMemory):
 
     def measure(self, real: Features, synthetic: Features, generator: Generator) -> Measured:
         """The same with the gaps of amplitudes and phases, and the criterion if that is not the discrepancy."""
+        return self.draw(generator).measure(real, synthetic, ALL)
+
+    def draw(self, generator: Generator) -> Draw:
+        """The frequencies of one `measure`, for all parts of the classes."""
         t = self.sampler.sample(generator)
-        if self.criterion == "discrepancy" or self.adversary is None:
-            return self._at(t, real, synthetic)
-        return self._by_halves(t, real, synthetic)
+        measure_at = self._at if self.criterion == "discrepancy" or self.adversary is None else self._by_halves
+        return Draw(lambda real, synthetic, classes: measure_at(t, real, synthetic), t)
 
     def _at(self, t: Frequencies, real: Features, synthetic: Features) -> Measured:
         """The discrepancy at frequencies t, with gradients for both players."""

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from ncfm._utils.checks import InputError
 from ncfm._utils.types import Features, GroupedImages, Images, Labels, PerGroup
 from ncfm.distillation.diagnosis import Diagnosis, Spectrum
-from ncfm.distillation.objectives import Measured, Objective
+from ncfm.distillation.objective import ALL, Draw, Measured, Objective, draw_once
 
 
 class ClassSizes(Protocol):
@@ -35,6 +35,10 @@ class ClassSizes(Protocol):
 
     def mean_of_classes(self, values: Tensor) -> Tensor:
         """The mean () over classes of the mean of a class's images, of values (M,) of the images in use."""
+        ...
+
+    def of(self, part: slice) -> ClassSizes:
+        """The sizes of a part of the classes."""
         ...
 
 
@@ -64,6 +68,10 @@ class EqualSizes:
         """The mean of all."""
         return values.mean()
 
+    def of(self, part: slice) -> EqualSizes:
+        """The same m."""
+        return self
+
 
 class UnequalSizes:
     """Unequal numbers of images.
@@ -74,6 +82,8 @@ class UnequalSizes:
     """
 
     def __init__(self, used: Tensor, device: torch.device) -> None:
+        self._used, self._device = used, device
+        self._parts: dict[tuple[int, int], UnequalSizes] = {}
         counts, self._num_classes = used.sum(1), len(used)
         self._class_of = torch.arange(len(used)).repeat_interleave(counts).to(device)  # (M,)
         self._siblings = counts.repeat_interleave(counts).to(device)  # (M,) images of the class of each
@@ -95,6 +105,15 @@ class UnequalSizes:
         """Each image counts the reciprocal of the number of its class's images."""
         return (values / self._siblings).sum() / self._num_classes
 
+    def of(self, part: slice) -> UnequalSizes:
+        """Those of the part; the same object for the same part."""
+        first, end, _ = part.indices(len(self._used))
+        if (first, end) == (0, len(self._used)):
+            return self
+        if (first, end) not in self._parts:
+            self._parts[first, end] = UnequalSizes(self._used[part], self._device)
+        return self._parts[first, end]
+
 
 class _Group:
     """Classes with as many images each: their positions, and the rows of their images among those of all classes."""
@@ -114,7 +133,7 @@ class _Group:
 class ByGroups:
     """An objective for unequal classes: it gets the synthetic features flat, (M, d), and measures group by group.
 
-    Every group starts from the same state of the generator, so that all classes are compared at the same frequencies.
+    Every group gets the same draw, so that all classes are compared at the same frequencies.
 
     Args:
         objective: for equal classes.
@@ -134,10 +153,11 @@ class ByGroups:
                 "Unequal images per class are for objectives without state that measure each class alone; choose "
                 "another objective.name (not dsdm, fisher or entropic), or one --ipc for all classes."
             )
-        self._objective = objective
+        self._objective, self._counts, self._device = objective, list(counts), device
         sizes = torch.tensor(counts)
         self._groups = [_Group(sizes, count, device) for count in sizes.unique().tolist()]
         self._place = torch.cat([group.classes for group in self._groups]).argsort()  # of each class among the groups
+        self._parts: dict[tuple[int, int], ByGroups] = {}
         self.adversary: nn.Module | None = objective.adversary
         self.has_frequencies = objective.has_frequencies
 
@@ -151,10 +171,27 @@ class ByGroups:
 
     def measure(self, real: Features, synthetic: Tensor, generator: Generator) -> Measured:
         """The same with their parts."""
-        state, found = generator.get_state(), []
-        for group in self._groups:
-            generator.set_state(state)
-            found.append(self._objective.measure(*group.features(real, synthetic), generator))
+        return self.draw(generator).measure(real, synthetic, ALL)
+
+    def draw(self, generator: Generator) -> Draw:
+        """The random numbers of the objective, for all groups of all parts of the classes."""
+        drawn = draw_once(self._objective, generator)
+        return Draw(
+            lambda real, synthetic, classes: self._of(classes)._measure(drawn, real, synthetic), drawn.frequencies
+        )
+
+    def _of(self, part: slice) -> ByGroups:
+        """The groups of a part of the classes; the same object for the same part."""
+        first, end, _ = part.indices(len(self._counts))
+        if (first, end) == (0, len(self._counts)):
+            return self
+        if (first, end) not in self._parts:
+            self._parts[first, end] = ByGroups(self._objective, self._counts[part], self._device)
+        return self._parts[first, end]
+
+    def _measure(self, drawn: Draw, real: Features, synthetic: Tensor) -> Measured:
+        """Every group at the same draw."""
+        found = [drawn.measure(*group.features(real, synthetic), ALL) for group in self._groups]
         discrepancy, *parts = (self._joined(values) for values in zip(*found, strict=True))
         assert discrepancy is not None
         return Measured(discrepancy, *parts)

@@ -18,8 +18,8 @@ from torch.optim import Optimizer
 from ncfm._utils.accelerator import autocast, graph_mode, to_device
 from ncfm._utils.checks import InputError, check_at_least
 from ncfm._utils.compute import Compute
-from ncfm._utils.device import available_memory
 from ncfm._utils.seeding import Streams
+from ncfm._utils.stages import stage
 from ncfm._utils.types import Features, GroupedImages
 from ncfm.data.augment import AugmentParameters, SiameseAugment
 from ncfm.data.image_set import ImageSplit, draw_class_batches, normalizer, to_float
@@ -27,22 +27,22 @@ from ncfm.data.strata import Strata
 from ncfm.discrepancy.per_teacher import conditioned_samplers
 from ncfm.distillation.class_sizes import ByGroups, ClassSizes, EqualSizes, UnequalSizes
 from ncfm.distillation.diagnosis import Diagnosis, Spectrum
+from ncfm.distillation.objective import ALL
 from ncfm.distillation.objectives import Measured, Objective
 from ncfm.distillation.options import Extraction, Matching
+from ncfm.distillation.pass_sizes import class_slices
 from ncfm.distillation.players import Player, ascend
-from ncfm.networks.features import FeatureExtractor, in_chunks, kept_bytes_per_image
+from ncfm.distillation.real_batch import RealBatch
+from ncfm.distillation.step_gradients import calibration_gradient, gradients_in_one_graph, gradients_in_passes
+from ncfm.distillation.step_memory import choose_passes
+from ncfm.networks.features import FeatureExtractor, at_least_single, in_chunks
 from ncfm.networks.layout import channels_last
 from ncfm.synthetic.counts import in_use
 from ncfm.synthetic.formation import Formation
 from ncfm.training.fit import batch_norms, recompute_batch_norms
 from ncfm.training.teachers import TeacherPool
 
-# Share of the free memory for the activations of one pass. Matching and calibration keep one pass each. Decoded,
-# augmented and real images and heap fragmentation come on top: the peak of an iteration was 2.9 to 3.4 times one pass
-# on CPUs, in bfloat16 and float32, at 32 to 128 pixels. A test checks that it fits.
-MEMORY_SHARE = 0.25
-REAL_CHUNKS = 8  # passes of the extractor per batch of real images
-ALL = slice(None)  # of the classes
+REAL_CHUNKS = 8  # passes of the extractor whose real images are converted to floats together
 
 
 class StepRecord(NamedTuple):
@@ -118,8 +118,8 @@ def check_conditioned(extractor: str, *, compile_step: bool) -> None:
 class MinMaxStep:
     """One iteration of distribution matching; calling the object runs it.
 
-    All classes are processed together, without a loop: real batch (C, n, c, h, w), features (C, n, d), one projection,
-    means by class.
+    Classes are processed together, as many as memory allows: real batch (C, n, c, h, w), features (C, n, d), one
+    projection, means by class. How many these are changes rounding, not the result.
 
     Several ranks share the classes. Each rank draws the random numbers of all classes and uses those of its own, so
     that the images are updated as in one process. All ranks hold the adversary, and update it with the sum of their
@@ -140,8 +140,8 @@ class MinMaxStep:
         extraction: the network that extracts the features, drawn for each iteration.
         counts: stored images of each class of the rank, if they are unequal; None: all of them.
         strata: clusters of the training split over which real batches are drawn evenly; None: uniformly.
-        compute: device, precision, passes, and the ranks that share the classes. Passes with gradient hold all
-            synthetic images, or what fits into `MEMORY_SHARE` of the free memory, unless it says otherwise.
+        compute: device, precision, passes, and the ranks that share the classes. Passes hold as many images as
+            `ncfm.distillation.pass_sizes` finds, unless it says otherwise.
 
     Raises:
         NcfmError: for more ranks than classes, or ``classes_per_step`` where it is not possible.
@@ -180,12 +180,9 @@ class MinMaxStep:
         self.augment = SiameseAugment(matching.augment)
         stored = images.tensors[0]
         used = formation.decoded_in_use(in_use(counts or (stored.shape[1],) * len(stored), stored.shape[1]))
-        self.num_training_images = int(used.sum())  # decoded synthetic images of all classes
+        self.images_of_class: list[int] = used.sum(1).tolist()  # decoded synthetic images
         self.sizes: ClassSizes = EqualSizes(used.shape[1]) if counts is None else UnequalSizes(used, device)
-        self.objective = objective if counts is None else ByGroups(objective, used.sum(1).tolist(), device)
-        # Real images are converted to floats in chunks: only the uint8 images and the features grow with n.
-        self.real_rows = max(REAL_CHUNKS * compute.chunk_size // len(self.real.counts), 1)
-        self.statistics_rows = max(REAL_CHUNKS * compute.chunk_size // self.num_classes, 1)
+        self.objective = objective if counts is None else ByGroups(objective, self.images_of_class, device)
         self.ascent_steps = matching.ascent_steps if adversary is not None else 0
         self.parts = _parts(len(self.real.counts), matching.classes_per_step)
         _check_together(objective, len(self.parts), compute, is_equal=counts is None)
@@ -200,13 +197,12 @@ class MinMaxStep:
             normalize=matching.normalize_features,
             layers=extraction.layers,
             precision=compute.precision,
-            chunk_size=compute.chunk_size,
             compile_network=compute.compile_networks,
         )
-        self._losses = self._losses_of
+        self.losses = self._losses_of
         if compute.compile_step:  # shapes never change
-            self._losses = torch.compile(self._losses_of, dynamic=False, mode=graph_mode(device))
-        self.extract.gradient_chunk_size = compute.gradient_chunk_size or self._fitting_chunk()
+            self.losses = torch.compile(self._losses_of, dynamic=False, mode=graph_mode(device))
+        self.extract.chunk_size, self.extract.gradient_chunk_size = choose_passes(self)
 
     @property
     def images_per_pass(self) -> int | None:
@@ -225,28 +221,29 @@ class MinMaxStep:
         players = {"images_optimizer": self.images, "adversary_optimizer": self.adversary}
         return {name: player.optimizer for name, player in players.items() if player is not None}
 
-    def _fitting_chunk(self) -> int | None:
-        """Synthetic images per pass with gradient that fit into memory; None if all fit."""
-        stored = self.images.tensors[0]
-        available = available_memory(stored.device)
-        if available is None:
-            return None
-        with torch.no_grad():
-            image = self.formation.decode(stored[:1, :1]).flatten(0, 1)[:1]
-        # On a GPU not of the compiled network: two more compilations would take longer than they save. It keeps more.
-        measured = self.extract if stored.device.type == "cpu" else self.extract.uncompiled()
-        fitting = int(MEMORY_SHARE * available / kept_bytes_per_image(measured, image))
-        return None if self.num_training_images <= fitting else max(fitting, 1)
+    @property
+    def num_training_images(self) -> int:
+        """Decoded synthetic images of all classes."""
+        return sum(self.images_of_class)
+
+    @property
+    def passes_by_classes(self) -> bool:
+        """Whether the gradients of some classes can be taken before those of others."""
+        return not (self.compute.compile_step or self.objective.couples_classes or self.objective.state())
+
+    @property
+    def reuses_real_features(self) -> bool:
+        """Whether the real features of all classes are kept: for several updates, or for the objective's memory."""
+        return self.ascent_steps > 1 or self.matching.descent_steps > 1 or bool(self.objective.state())
 
     def halve_chunks(self) -> bool:
         """Halve the passes after a failed allocation. False if they are single images already."""
         total = self.num_training_images
         now = min(self.extract.gradient_chunk_size or total, total)
-        if now == self.extract.chunk_size == self.real_rows == 1:
+        if now == self.extract.chunk_size == 1:
             return False
         self.extract.gradient_chunk_size = max(now // 2, 1)
         self.extract.chunk_size = max(self.extract.chunk_size // 2, 1)
-        self.real_rows, self.statistics_rows = max(self.real_rows // 2, 1), max(self.statistics_rows // 2, 1)
         return True
 
     @property
@@ -259,19 +256,22 @@ class MinMaxStep:
         """Run one iteration: draw, extract, ascend, descend, clamp."""
         self.draw_extractor(self.streams["teachers"])
         drawn = self._draw_augmentation(self.streams["augment"])
-        real, draw = self.real_features(drawn, self.streams["batches"]), drawn.of(self.classes)
+        real, draw = self.real_batch(drawn, self.streams["batches"]), drawn.of(self.classes)
+        features = real[ALL] if self.reuses_real_features else real
         together = self.ascent_steps == self.matching.descent_steps == 1
         if self.adversary is not None and self.ascent_steps and not together:
-            with torch.no_grad():
-                synthetic = self.features_of(self.training_images(draw))
+            synthetic = self.synthetic_features(draw)
             for _ in range(self.ascent_steps):
-                ascend(self.objective, self.adversary, real, synthetic, self.streams["frequencies"], self.ranks)
+                ascend(
+                    self.objective, self.adversary, features[ALL], synthetic, self.streams["frequencies"], self.ranks
+                )
         for _ in range(self.matching.descent_steps):
-            records = [self.descend(real, draw, part, with_ascent=together) for part in self.parts]
+            records = [self.descend(features, draw, part, with_ascent=together) for part in self.parts]
         record = records[0] if len(records) == 1 else _total(records)
         if self.calibrates_apart:
             record = record._replace(calibration=self.descend_apart())
-        self.objective.remember(real)
+        if self.objective.state():
+            self.objective.remember(features[ALL])
         return record
 
     def draw_extractor(self, generator: Generator) -> None:
@@ -300,7 +300,7 @@ class MinMaxStep:
         draw = self._draw_augmentation(rng)
         with torch.no_grad():
             real = self.real_features(draw, rng)
-            synthetic = self.features_of(self.training_images(draw.of(self.classes)))
+            synthetic = self.synthetic_features(draw.of(self.classes))
         real, synthetic = (self.ranks.gather(features, self.num_classes) for features in (real, synthetic))
         return self.objective.diagnose(real, synthetic, rng)
 
@@ -312,35 +312,29 @@ class MinMaxStep:
         return self.objective.spectrum(rng)
 
     def descend(
-        self, real: Features, draw: AugmentParameters, part: slice = ALL, *, with_ascent: bool = False
+        self, real: Features | RealBatch, draw: AugmentParameters, part: slice = ALL, *, with_ascent: bool = False
     ) -> StepRecord:
         """One update of the images with the adversary frozen; or of both from one backward pass.
 
         Real features and draw are of all classes. Only those of ``part`` enter the loss, and the record holds their
         share of the means.
         """
-        real, draw = real[part], draw.of(part)
         if self.matching.calibration_weight and not self.calibrates_apart:
             self.pool.draw_trained(self.streams["calibration"])
-        measured, calibration = self._losses(real, draw, self.streams["frequencies"], part)
-        share = len(real) / self.num_classes  # of a mean over all classes
-        calibration = share * calibration
-        # The calibration does not depend on the adversary, so one loss serves both players: each takes the gradient of
-        # its own tensors, and the adversary's optimizer maximises.
-        loss = self.matching.matching_weight * measured.discrepancy.sum() + self.calibration_weight * calibration
-        mine, theirs = self.images.tensors, self.adversary.active if with_ascent and self.adversary is not None else []
-        if theirs and measured.criterion is not None:
-            # Of the adversary alone, see `Objective.measure`.
-            loss = loss + self.matching.matching_weight * measured.criterion.sum()
-        gradients = torch.autograd.grad(loss, [*mine, *theirs])
-        self.images.update(gradients[: len(mine)])
-        means = {name: share * v.detach().mean() for name, v in measured._asdict().items() if v is not None}
-        # One message for everything that ranks sum. Copies, because a compiled step overwrites its losses.
-        summed = self.ranks.sum([*gradients[len(mine) :], calibration.detach().clone(), *means.values()])
-        if with_ascent and self.adversary is not None:
-            self.adversary.update(summed[: len(theirs)])
+        theirs = self.adversary.active if with_ascent and self.adversary is not None else []
+        gradients = gradients_in_one_graph if self.compute.compile_step else gradients_in_passes
+        found = gradients(self, real, draw, part, theirs)
+        with stage("optimizer"):
+            self.images.update([found.images])
+        share = self.share(part)
+        means = {name: share * values.mean() for name, values in found.measured._asdict().items() if values is not None}
+        # One message for everything that ranks sum.
+        summed = self.ranks.sum([*found.others, found.calibration, *means.values()])
+        with stage("adversary"):
+            if with_ascent and self.adversary is not None:
+                self.adversary.update(summed[: len(theirs)])
         with torch.no_grad():
-            mine[0].clamp_(0, 1)
+            self.images.tensors[0].clamp_(0, 1)
         calibrated, *values = summed[len(theirs) :]
         return StepRecord(calibration=calibrated, **dict(zip(means, values, strict=True)))
 
@@ -352,21 +346,40 @@ class MinMaxStep:
         Reference:
             Hansong-Zhang/DANCE, ``DANCE.py``, after "inter-class view"; gszfwsb/NCFM, ``condenser/compute_loss.py``.
         """
-        draw, total = self._draw_augmentation(self.streams["calibration"]).of(self.classes), None
+        draw = self._draw_augmentation(self.streams["calibration"]).of(self.classes)
+        total = self.images.tensors[0].new_zeros(())
         if self.pool.drawn is None:
             self.pool.draw_trained(self.streams["calibration"])
         else:
             self.pool.trained(self.pool.drawn.teacher)
         for part in self.parts:
-            own = draw.of(part)
-            share = len(own.brightness) / self.num_classes
-            loss = share * self.calibrate(self.training_images(own, part), part)
-            self.images.update(torch.autograd.grad(self.calibration_weight * loss, self.images.tensors))
-            total = loss.detach() if total is None else total + loss.detach()
+            loss, gradient = calibration_gradient(self, draw, part)
+            self.images.update([gradient])
+            total = total + loss
             with torch.no_grad():
                 self.images.tensors[0].clamp_(0, 1)
-        assert total is not None  # there is at least one part
         return self.ranks.sum([total])[0]
+
+    def share(self, part: slice) -> float:
+        """Share of a part of the classes in a mean over all classes of all ranks."""
+        return len(range(*part.indices(len(self.real.counts)))) / self.num_classes
+
+    def calibration_share(self, classes: slice, part: slice) -> float:
+        """Share of the calibration of some classes in that of all, where a step sees those of ``part``."""
+        if self.matching.calibration_reduction == "sum":  # a mean over classes, else over images
+            return self.share(classes)
+        return sum(self.images_of_class[classes]) / sum(self.images_of_class[part]) * self.share(part)
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Of matching and of a calibration in the same update."""
+        return self.matching.matching_weight, 0.0 if self.calibrates_apart else self.calibration_weight
+
+    def passes(self, part: slice = ALL) -> list[slice]:
+        """The classes of a part in slices, each of which is a pass with gradient."""
+        if not self.passes_by_classes:
+            return [part]
+        return class_slices(self.images_of_class, part, self.images_per_pass)
 
     def _losses_of(
         self, real: Features, draw: AugmentParameters, generator: Generator, part: slice = ALL
@@ -374,54 +387,79 @@ class MinMaxStep:
         """Discrepancies (C,) with their parts, and calibration loss () of the synthetic images of a part of the
         classes: all that has a gradient."""
         training = self.training_images(draw, part)
-        measured = self.objective.measure(real, self.features_of(training), generator)
-        jointly = self.matching.calibration_weight > 0 and not self.calibrates_apart
-        return measured, self.calibrate(training, part) if jointly else training.new_zeros(())
+        measured = self.objective.measure(real, self.features_of(training, part), generator)
+        return measured, self.calibrate(training, part) if self.weights[1] else training.new_zeros(())
 
     def calibrate(self, training: GroupedImages, part: slice = ALL) -> Tensor:
         """Cross-entropy of augmented synthetic images (C, m, c, h, w) under the trained teacher drawn last."""
         classes = torch.arange(self.num_classes, device=training.device)[self.classes][part]
-        labels = self.sizes.labels(classes)
+        sizes = self.sizes.of(part)
+        labels = sizes.labels(classes)
         with autocast(training.device, self.compute.precision):
-            images = channels_last(self.sizes.images(training))
+            images = channels_last(sizes.images(training))
             logits = in_chunks(self.pool.classify, images, self.extract.gradient_chunk_size)
         if self.matching.calibration_reduction == "sum":
-            return self.sizes.mean_of_classes(F.cross_entropy(logits.float(), labels, reduction="none"))
-        return F.cross_entropy(logits.float(), labels)
+            return sizes.mean_of_classes(F.cross_entropy(at_least_single(logits), labels, reduction="none"))
+        return F.cross_entropy(at_least_single(logits), labels)
 
-    @torch.no_grad()
     def real_features(self, draw: AugmentParameters, generator: Generator) -> Features:
         """Features (C, n, d) of a fresh random real batch, augmented by the draw of all classes; no gradient."""
+        return self.real_batch(draw, generator)[ALL]
+
+    @torch.no_grad()
+    def real_batch(self, draw: AugmentParameters, generator: Generator) -> RealBatch:
+        """A fresh random real batch of all classes, augmented by their draw."""
         number = self.matching.real_batch_per_class
-        if self.strata is None:
-            at = draw_class_batches(self.whole, number, generator)
-        else:
-            at = self.strata.draw(number, generator).to(self.whole.labels.device, non_blocking=True)
+        with stage("real batch"):
+            if self.strata is None:
+                at = draw_class_batches(self.whole, number, generator)
+            else:
+                at = self.strata.draw(number, generator).to(self.whole.labels.device, non_blocking=True)
+        at_once = REAL_CHUNKS * self.extract.chunk_size
         if self.recompute_batch_norms:
             # Every batch has images of all classes, on every rank: a part of them has other statistics.
-            first = self._real_images(self.whole, at[:, : self.statistics_rows], draw).transpose(0, 1)
+            rows = max(at_once // self.num_classes, 1)
+            first = self._real_images(self.whole, at[:, :rows], draw).transpose(0, 1)
             recompute_batch_norms(self.pool.blended, first.flatten(0, 1).split(max(self.extract.chunk_size, 2)))
         at, draw = at[self.classes] - self.first_image, draw.of(self.classes)
-        features = [self._features_at(part, draw) for part in at.split(self.real_rows, dim=1)]
-        return features[0] if len(features) == 1 else torch.cat(features, dim=1)
+        return RealBatch(self._features_at, at, draw, at_once)
 
     def _features_at(self, at: Tensor, draw: AugmentParameters) -> Features:
         """Features (C, n, d) of the real images at positions (C, n)."""
         images = self._real_images(self.real, at, draw)
-        return self.extract.without_gradient(images.flatten(0, 1)).unflatten(0, at.shape)
+        with stage("real features"):
+            return self.extract.without_gradient(images.flatten(0, 1)).unflatten(0, at.shape)
 
     def _real_images(self, split: ImageSplit, at: Tensor, draw: AugmentParameters) -> GroupedImages:
         """Images of a split at positions (C, n) as a network sees them, (C, n, c, h, w)."""
-        stored = to_device(split.batch(at.flatten()), self.images.tensors[0].device)
-        batch = to_float(stored).unflatten(0, at.shape)
-        return self.augment.apply(self.normalize(batch), draw)
+        with stage("real batch"):
+            stored = to_device(split.batch(at.flatten()), self.images.tensors[0].device)
+            batch = self.normalize(to_float(stored).unflatten(0, at.shape))
+        with stage("augmentation"):
+            return self.augment.apply(batch, draw)
 
     def training_images(self, draw: AugmentParameters, part: slice = ALL) -> GroupedImages:
         """The synthetic images of a part of the classes as a network sees them: decoded, normalised, augmented by the
         part's draw, (C, m, c, h, w)."""
-        decoded = self.formation.decode(self.images.tensors[0][part])
-        return self.augment.apply(self.normalize(decoded), draw)
+        return self.as_seen(self.images.tensors[0][part], draw)
 
-    def features_of(self, training: GroupedImages) -> Features:
+    def as_seen(self, stored: GroupedImages, draw: AugmentParameters) -> GroupedImages:
+        """Stored images (P, ipc, c, h, w) as `training_images`."""
+        with stage("decoding"):
+            decoded = self.normalize(self.formation.decode(stored))
+        with stage("augmentation"):
+            return self.augment.apply(decoded, draw)
+
+    def features_of(self, training: GroupedImages, part: slice = ALL) -> Features:
         """Features with gradient, (C, m, d); of unequal classes (M, d), those of the images in use."""
-        return self.sizes.features(self.extract(self.sizes.images(training)))
+        sizes = self.sizes.of(part)
+        return sizes.features(self.extract(sizes.images(training)))
+
+    @torch.no_grad()
+    def synthetic_features(self, draw: AugmentParameters) -> Features:
+        """The features of all synthetic images without gradient, some classes at a time."""
+        found = []
+        for classes in class_slices(self.images_of_class, ALL, REAL_CHUNKS * self.extract.chunk_size):
+            sizes, training = self.sizes.of(classes), self.training_images(draw.of(classes), classes)
+            found.append(sizes.features(self.extract.without_gradient(sizes.images(training))))
+        return torch.cat(found)

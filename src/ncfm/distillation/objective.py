@@ -7,7 +7,8 @@ tries one from outside.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Protocol, cast
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -15,6 +16,8 @@ from torch import Generator, Tensor, nn
 from ncfm._utils.checks import InputError, describe
 from ncfm._utils.types import Features, PerGroup
 from ncfm.distillation.diagnosis import Diagnosis, Spectrum
+
+ALL = slice(None)  # of the classes
 
 
 class Measured(NamedTuple):
@@ -75,8 +78,45 @@ class Objective(Protocol):
         ...
 
     def remember(self, real: Features) -> None:
-        """Add an iteration's real features (C, n, d) to the memory: once per iteration, after the steps."""
+        """Add an iteration's real features (C, n, d) to the memory: once per iteration, after the steps.
+
+        Not called if `state` is empty: the features of all classes are then never in memory together.
+        """
         ...
+
+
+class Draw(NamedTuple):
+    """An objective whose random numbers are drawn: it can be measured on a part of the classes after another."""
+
+    measure: Callable[[Features, Features, slice], Measured]
+    """Measures real (P, n, d) and synthetic (P, m, d) features of the classes of a slice, see `Objective.measure`."""
+    frequencies: Tensor | None = None
+    """Drawn frequencies (k, d) with the graph that leads to the adversary; None: gradients reach it directly."""
+
+
+@runtime_checkable
+class DrawsOnce(Protocol):
+    """An objective that can hold one draw of its random numbers for several parts of the classes."""
+
+    def draw(self, generator: Generator) -> Draw:
+        """Draw the random numbers of one `Objective.measure`."""
+        ...
+
+
+def draw_once(objective: Objective, generator: Generator) -> Draw:
+    """One draw of an objective's random numbers, by its own `DrawsOnce.draw` if it has one.
+
+    Otherwise every part draws them again, from the same state of the generator: they are equal, but cost their time.
+    """
+    if isinstance(objective, DrawsOnce):
+        return objective.draw(generator)
+    state = generator.get_state()
+
+    def measure(real: Features, synthetic: Features, classes: slice) -> Measured:
+        generator.set_state(state)
+        return objective.measure(real, synthetic, generator)
+
+    return Draw(measure)
 
 
 class NoAdversary:

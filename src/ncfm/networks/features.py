@@ -30,7 +30,7 @@ class FeatureExtractor:
         normalize: divide every feature vector by its Euclidean norm.
         layers: "last" - the network's features; "all" - those of its L blocks, one after the other. Each block's vector
             is normalised by itself and divided by sqrt(L): every block counts the same, and the whole has norm 1.
-        precision: of the forward pass; the features come back in float32.
+        precision: of the forward pass; the features come back in float32, or in the double precision of the network.
         chunk_size: images per pass without gradient. Bounds memory, and on a CPU keeps the activations of a pass in
             cache.
         gradient_chunk_size: images per pass with gradient; more images are processed in chunks, whose activations are
@@ -69,7 +69,7 @@ class FeatureExtractor:
         """Features (n, d) of images (n, c, h, w), with gradients to the images."""
         with autocast(images.device, self.precision):
             features = in_chunks(self._forward, channels_last(images), self.gradient_chunk_size)
-        features = features.float()
+        features = at_least_single(features)
         if not self.normalize:
             return features
         if len(self.widths) == 1:
@@ -79,15 +79,21 @@ class FeatureExtractor:
 
     @torch.no_grad()
     def without_gradient(self, images: Tensor) -> Features:
-        """Features (n, d) of any number of images, in chunks; the last chunk is padded to the size of the others."""
+        """Features (n, d) of any number of images, in chunks of one size: the last one is padded."""
         if len(images) <= self.chunk_size:
             return self(images)
-        parts = list(images.split(self.chunk_size))
-        missing = self.chunk_size - len(parts[-1])
+        size = -(-len(images) // -(-len(images) // self.chunk_size))  # as little padding as possible
+        parts = list(images.split(size))
+        missing = size - len(parts[-1])
         if missing:
             parts[-1] = torch.cat([parts[-1], images[:missing]])
         features = torch.cat([self(part) for part in parts])
         return features[: len(images)]
+
+
+def at_least_single(values: Tensor) -> Tensor:
+    """The values in float32, or as they are in double precision."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def in_chunks(forward: Callable[..., Any], images: Tensor, chunk_size: int | None) -> Tensor:

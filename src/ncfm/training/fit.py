@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from ncfm._utils.accelerator import autocast, to_device, to_host
 from ncfm._utils.checks import RunError
 from ncfm._utils.files import release_pages
+from ncfm._utils.stages import stage
 from ncfm._utils.types import Statistics
 from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import normalize, to_float, to_if_it_fits
@@ -87,18 +88,23 @@ def fit(
         loss = torch.zeros(())
         for batch in epoch_batches(len(images), recipe.batch_size, generator, keep_last=recipe.keep_last):
             training_mode(network, batch_size=len(batch))
-            chosen = to_device(images[to_device(batch, images.device)], device)
-            release_pages()
-            x = augment.apply_each(network_input(chosen, statistics), generator)
-            x, order, share = maybe_cutmix(x, recipe, generator)
-            with autocast(device, precision):
+            with stage("gather"):
+                chosen = to_device(images[to_device(batch, images.device)], device)
+                release_pages()
+            with stage("augmentation"):
+                x = augment.apply_each(network_input(chosen, statistics), generator)
+                x, order, share = maybe_cutmix(x, recipe, generator)
+            with stage("forward"), autocast(device, precision):
                 logits = forward(channels_last(x))
-            at = targets.at(to_device(batch, device)).shown(x)
-            loss = mixed_loss(logits.float(), at, order, share, recipe)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+            with stage("loss"):
+                at = targets.at(to_device(batch, device)).shown(x)
+                loss = mixed_loss(logits.float(), at, order, share, recipe)
+            with stage("backward"):
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+            with stage("optimizer"):
+                optimizer.step()
+                schedule.step()
         _check_finite(loss, epoch, recipe)
         state = (epoch, network, optimizer, schedule, generator)
         try:

@@ -19,7 +19,7 @@ from ncfm.config.build import build_protocol
 from ncfm.config.pools import PoolSource
 from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
-from ncfm.distillation.minmax_step import MEMORY_SHARE
+from ncfm.distillation.pass_sizes import PASS_PEAK, Memory, pass_with_gradient, pass_without_gradient
 from ncfm.networks.features import kept_bytes_per_image
 from ncfm.networks.registry import on_device
 from ncfm.results.formatting import duration
@@ -29,7 +29,6 @@ from ncfm.training.fit import steps_per_epoch
 from ncfm.training.teachers import network_for
 
 BACKWARD = 3.0  # cost of a pass with its gradients, in passes without
-PASSES_KEPT = 3.4  # peak of an iteration, in the activations of one pass; as measured for `MEMORY_SHARE`
 STEP_KEPT = 2.0  # peak of an optimizer step, in the activations that autograd keeps
 PLAN_SHARE = 0.5  # of the free memory that a plan may use
 PROBE_SECONDS = 0.3  # of the timed passes
@@ -130,11 +129,21 @@ def estimate(
     epochs = protocol.num_runs * protocol.recipe.epochs
     stages.append(("students", "epoch", epochs, BACKWARD * decoded * student.seconds))
     batches.append(min(protocol.recipe.batch_size, decoded) * student.kept_bytes)
-    passes = decoded * teacher.kept_bytes
-    if free_memory is not None:
-        passes = min(passes, int(MEMORY_SHARE * free_memory))
-    peak = max(PASSES_KEPT * passes, STEP_KEPT * max(batches)) + images.train.images.numel()
+    _, per_pass = images_per_pass(machine, teacher, decoded, images.num_classes, free_memory)
+    peak = max(PASS_PEAK * per_pass * teacher.kept_bytes, STEP_KEPT * max(batches)) + images.train.images.numel()
     return Estimate(tuple(stages), peak / 2**20, decoded, teacher, student)
+
+
+def images_per_pass(
+    machine: Compute, cost: NetworkCost, decoded: int, num_classes: int, free_memory: int | None
+) -> tuple[int, int]:
+    """Images per pass without gradient, and synthetic ones per pass with gradient, as an iteration will choose them."""
+    stated = None if machine.memory_mb is None else machine.memory_mb * 2**20
+    memory = Memory(cost.kept_bytes, free_memory, stated)
+    with_gradient = machine.gradient_chunk_size or pass_with_gradient(
+        memory, total=decoded, of_a_class=-(-decoded // num_classes), device=machine.device, by_classes=True
+    )
+    return machine.chunk_size or pass_without_gradient(memory, machine.device), with_gradient or decoded
 
 
 def fitting_images(cost: NetworkCost, free_memory: int | None, kept: float) -> int | None:

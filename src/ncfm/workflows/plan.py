@@ -32,6 +32,7 @@ class Plan:
     stages: tuple[Stage, ...]
     peak_memory_mb: float  # of this process after a few steps of every stage; by arithmetic if these were made smaller
     available_memory_mb: float | None  # before them; None if unknown
+    iteration_memory_mb: float  # of iterations, above what the process held before them
     images_per_pass: int | None  # synthetic images in one pass with gradient; None if all fit into one
     device: str
     threads: int
@@ -92,7 +93,7 @@ def plan(
     reporter.remark(f"{images.name}: by arithmetic {expected}")
     timing = Timing(images, config, machine, counts, steps, free, expected, reporter)
     reporter.begin("timing", (2 + len(sources)) * (WARM_UP + steps), unit="step")
-    distilling, per_pass = timing.distilling(loop)
+    distilling, made = timing.distilling(loop)
     trainings = [timing.training(source) for source in sources]
     pilot = timing.pilot(pilot_recipe(config)) if before is None and asked.lacks_pilot(images, machine) else None
     evaluation = timing.evaluation()
@@ -102,7 +103,8 @@ def plan(
         stages=(*([pilot] if pilot else []), *trainings, distilling, *evaluation),
         peak_memory_mb=max(measured, expected.peak_memory_mb) if timing.is_smaller else measured,
         available_memory_mb=None if free is None else free / 2**20,
-        images_per_pass=per_pass,
+        iteration_memory_mb=made.peak_memory_mb,
+        images_per_pass=made.images_per_pass,
         device=describe_device(machine.device),
         threads=torch.get_num_threads(),
         estimate=expected,

@@ -13,6 +13,7 @@ from ncfm._utils.progress import Reporter, Silent
 from ncfm.config.resolve import FINGERPRINT, Settings, config_of_set, data_of_set
 from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet, normalizer
+from ncfm.distillation.pass_sizes import usual_chunk
 from ncfm.networks.features import FeatureExtractor
 from ncfm.report.make_page import make_page
 from ncfm.report.page import render
@@ -178,7 +179,7 @@ def compare_with_real(
         pool.trained(0),
         normalize=config.distill.normalize_features,
         precision=machine.precision,
-        chunk_size=machine.chunk_size,
+        chunk_size=machine.chunk_size or usual_chunk(machine.device),
     )
     return compare_images(
         synthetic,

@@ -20,7 +20,9 @@ from ncfm.config.loops import Loop
 from ncfm.config.pools import PoolSource
 from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet, ImageSplit
+from ncfm.distillation import DistillResult
 from ncfm.distillation.control import RunControl
+from ncfm.distillation.pass_sizes import PASS_PEAK
 from ncfm.evaluation import Protocol
 from ncfm.networks import on_device
 from ncfm.synthetic.counts import Ipc
@@ -30,7 +32,7 @@ from ncfm.training.fit import accuracy, fit, steps_per_epoch
 from ncfm.training.pilot import held_out, rounds
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import network_for
-from ncfm.workflows.estimate import BACKWARD, PASSES_KEPT, STEP_KEPT, Estimate, NetworkCost, fitting_images
+from ncfm.workflows.estimate import BACKWARD, STEP_KEPT, Estimate, NetworkCost, fitting_images, images_per_pass
 from ncfm.workflows.extension import read_earlier
 
 WARM_UP = 2  # untimed first steps of each stage, with allocations and compilation
@@ -98,16 +100,19 @@ class Timing:
     done: int = 0
     is_smaller: bool = False  # whether some steps had fewer images than those of the run
 
-    def distilling(self, loop: Loop) -> tuple[Stage, int | None]:
+    def distilling(self, loop: Loop) -> tuple[Stage, DistillResult]:
         """Iterations, in passes that fit into the memory of a plan."""
         config, machine = self.config, self.machine
-        fitting = fitting_images(self.expected.teacher, self.free, PASSES_KEPT)
+        fitting = fitting_images(self.expected.teacher, self.free, PASS_PEAK)
+        alone, with_gradient = images_per_pass(
+            machine, self.expected.teacher, self.expected.decoded, self.images.num_classes, self.free
+        )
         per_iteration = next(each for name, _, _, each in self.expected.stages if name == "distilling")
         warm_up, steps = self._few(per_iteration)
-        if fitting is not None and fitting < machine.chunk_size:
+        if fitting is not None and fitting < alone:
             self.is_smaller = True
             machine = replace(machine, chunk_size=fitting)
-        if fitting is not None and self.expected.decoded > fitting and machine.gradient_chunk_size is None:
+        if fitting is not None and fitting < with_gradient and machine.gradient_chunk_size is None:
             # The step itself would choose its passes by another share of the memory.
             self.is_smaller = True
             machine = replace(machine, gradient_chunk_size=fitting)
@@ -119,7 +124,7 @@ class Timing:
         control = RunControl(on_iteration=clock.tick, log_every=10**9)
         earlier = read_earlier(config.distill, self.images)
         result = loop.run(self.images, networks, short, machine, ipc=self.ipc, control=control, extend=earlier)
-        return Stage("distilling", "iteration", config.distill.iterations, clock.median), result.images_per_pass
+        return Stage("distilling", "iteration", config.distill.iterations, clock.median), result
 
     def training(self, source: PoolSource[Any]) -> Stage:
         """Optimizer steps of teachers or experts."""
