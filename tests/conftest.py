@@ -26,9 +26,7 @@ def built_kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def own_cache(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, built_kernels: Path
-) -> Path:
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, built_kernels: Path) -> Path:
     """A cache of its own for every test, but for the kernels: no teacher of another test or of the user is found."""
     folder = tmp_path_factory.mktemp("cache")
     (folder / "kernels").symlink_to(built_kernels)
