@@ -22,7 +22,12 @@ hypothesis.settings.load_profile("ncfm")
 @pytest.fixture(scope="session")
 def built_kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all tests find the compiled kernels: processes that tests start would each compile them for seconds."""
-    return tmp_path_factory.mktemp("kernels")
+    cache = tmp_path_factory.mktemp("built")
+    (cache / "kernels").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NCFM_CACHE", str(cache))
+        kernels.available()
+    return cache / "kernels"
 
 
 @pytest.fixture(autouse=True)

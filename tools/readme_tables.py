@@ -7,6 +7,7 @@ last row of each recipe. Headers of recipes that have not been run receive predi
 
 import ast
 import csv
+import functools
 import io
 import sys
 import tomllib
@@ -62,9 +63,9 @@ def with_table(text: str, name: str, table: str) -> str:
 
 def plain(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     """Rows of methods by their recipes, compared or alone, without the settings that the recipe has too."""
-    found = []
+    found, recipes = [], table_rows.rows()
     for row in rows:
-        of = next((of for of in table_rows.rows() if is_of_recipe(row, of)), None)
+        of = next((of for of in recipes if is_of_recipe(row, of)), None)
         if of is not None:
             found.append(row | {"variant": of.schedule})
         elif is_plain(row):
@@ -140,17 +141,22 @@ def keep(path: Path, wanted: str, stale: list[str]) -> None:
         path.write_text(wanted, encoding="utf-8")
 
 
+@functools.cache
+def of_recipe(data: str, ipc: int, name: str) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """What rows of a recipe have in the columns data, IPC, method, network and protocol; and all settings of it."""
+    config = resolve_config(data, ipc, name, None, None)
+    return (data, str(ipc), "ncfm", config.evaluate.network, build_protocol(config).name), dotted(config)
+
+
 def is_of_recipe(row: dict[str, str], of: Row) -> bool:
     """Whether an accuracy row belongs to a recipe: its data, protocol and network, and no other settings.
 
     The variant of a dataset distilled before its recipe existed lists the settings of the recipe, and that of one with
     a time budget lists the budget. Both belong to the recipe.
     """
-    config = resolve_config(of.data, of.ipc, of.name, None, None)
-    wanted = (of.data, str(of.ipc), "ncfm", config.evaluate.network, build_protocol(config).name)
+    wanted, settings = of_recipe(of.data, of.ipc, of.name)
     if tuple(row[c] for c in ("dataset", "ipc", "method", "network", "protocol")) != wanted:
         return False
-    settings = dotted(config)
     for part in filter(None, row["variant"].removeprefix(of.schedule).split(",")):
         key, _, value = part.partition("=")
         if key != "distill.seconds" and value != str(settings.get(key)):

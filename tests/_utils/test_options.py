@@ -86,7 +86,7 @@ def test_options_out_of_a_section():
 def test_descriptions_are_those_under_the_fields_of_a_class_and_its_bases():
     assert descriptions(Sample) == {"count": "How many.", "kind": "Which one;\nof two."}
     assert descriptions(Section) == descriptions(Sample) | {"own": "Of the section."}
-    assert descriptions(Budget)["image_lr"] == "Adam's learning rate of pixels in [0, 1]."
+    assert descriptions(Budget)["image_lr"] == "Learning rate of pixels in [0, 1]."
     assert "iterations" not in descriptions(Budget)  # has none
 
 

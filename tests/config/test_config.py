@@ -267,7 +267,7 @@ def packaged():
 def test_every_packaged_recipe_is_found():
     files = packaged()
     assert len(files) >= 1
-    assert sorted(f.name.removesuffix(".toml") for f in files) == recipe_names()
+    assert sorted(f.name.removesuffix(".toml") for f in files) == list(recipe_names())
     assert len(set(recipe_names())) == len(files)
 
 

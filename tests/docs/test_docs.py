@@ -119,11 +119,12 @@ def test_every_command_of_the_pages_exists():
 
 
 def test_every_setting_of_the_pages_exists():
-    sections = {key.split(".")[0] for key in known_keys() if "." in key}
+    keys, lines = set(known_keys()), list(commands())
+    sections = {key.split(".")[0] for key in keys if "." in key}
     for page in PAGES:
         named = re.findall(r"`([a-z]+\.[a-z_]+)(?:=[^`]*)?`", page.read_text(encoding="utf-8"))
-        named += [key for name, line in commands() if name == page.name for key in re.findall(r"--set (\S+?)=", line)]
-        known = {n for n in named if n in known_keys() or n.rpartition(".")[0].endswith(".options")}
+        named += [key for name, line in lines if name == page.name for key in re.findall(r"--set (\S+?)=", line)]
+        known = {n for n in named if n in keys or n.rpartition(".")[0].endswith(".options")}
         wrong = [n for n in named if n.split(".")[0] in sections - {"data"} and n not in known and "(" not in n]
         files = (".md", ".py", ".html", ".safetensors", ".pt", ".csv", ".json")
         assert [n for n in wrong if not n.endswith(files)] == [], page

@@ -205,6 +205,7 @@ def joined() -> Iterator[Ranks]:
     # Imported before the group exists: its functions have the current group as a default argument. A group that is
     # kept alive keeps Gloo's threads, and a thread that frees a message while Python shuts down aborts the process
     # (https://github.com/pytorch/pytorch/pull/179291).
+    import torch.distributed.nn.functional  # noqa: F401
 
     with _in_touch():
         dist.init_process_group(backend_here(), timeout=TIMEOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,14 @@ from ncfm.config.schema import _merged, make_config
 RECIPES = Path(__file__).parent / "recipe_files"
 
 
-def recipe_names() -> list[str]:
+def recipe_names() -> tuple[str, ...]:
     """The recipes that come with the package."""
-    return sorted(p.stem for p in RECIPES.glob("*.toml"))
+    return _names(RECIPES)
+
+
+@functools.cache
+def _names(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(p.stem for p in folder.glob("*.toml")))
 
 
 def recipe_path(name: str) -> Path:
