@@ -202,6 +202,7 @@ class Command:
         sys.stdout, sys.stderr = open(1, "w"), open(2, "w")  # noqa: SIM115 - for the rest of the process
         os.environ["NCFM_CACHE"] = str(work / "cache")
         sys.argv = ["ncfm", *arguments]
+        sys.modules["__main__"].__spec__ = None  # rows are to be those of a command, not of a benchmark
         iterate = Run._iterate
 
         def counted(run: Run) -> Any:
