@@ -103,11 +103,8 @@ def command(
         _add_scores(place, evaluations, on)
     if output.as_json:
         print_json([scores(e) | ({"set": place} if against else {}) for place in found for e in found[place]])
-        return
-    for place, synthetic in sets.items():
-        _print(place, synthetic, found[place], on)
-    for first, second in zip(found[path], found[against], strict=True) if against else ():
-        say(_difference(first, second))
+    else:
+        _print_all(sets, found, on, pair=(path, against) if against else None)
 
 
 def _said_of(sets: Mapping[str, ncfm.SyntheticSet | str], stored: StoredAs) -> dict[str, dict[str, Any]]:
@@ -169,6 +166,21 @@ def _add_scores(place: str, evaluations: list[ncfm.EvaluationResult], on: str | 
     if (Path(place) / CONFIG_FILE).is_file() and Ranks.here().is_main:
         other = {} if on is None else {"data": on}  # it may not be the data that the set was distilled from
         add_scores(Path(place) / SCORES_FILE, [scores(e) | other for e in evaluations])
+
+
+def _print_all(
+    sets: Mapping[str, Any],
+    found: Mapping[str, list[ncfm.EvaluationResult]],
+    on: str | None,
+    *,
+    pair: tuple[str, str] | None,
+) -> None:
+    """Every set with its results, and the differences of a pair, network by network."""
+    for place, synthetic in sets.items():
+        _print(place, synthetic, found[place], on)
+    if pair is not None:
+        for first, second in zip(found[pair[0]], found[pair[1]], strict=True):
+            say(_difference(first, second))
 
 
 def _print(

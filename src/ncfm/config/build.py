@@ -82,9 +82,8 @@ def build_machine(config: MachineConfig, image_size: int, networks: Sequence[str
 def _kernels_are_faster(device: torch.device, precision: torch.dtype, image_size: int, networks: Sequence[str]) -> bool:
     """Whether the CPU kernels, which are switched off inside compiled code, beat it.
 
-    They do in float32. In bfloat16 they take half the time of compiled operators, but only networks that are nothing
-    but kernels: other layers are slow there unless compiled. With AMX the compiled convolutions are several times as
-    fast as the kernels' products, and the two have not been compared.
+    They do in float32, and in bfloat16 for networks that are nothing but kernels: other layers are slow there unless
+    compiled. With AMX, whose tiles compiled convolutions use, the two have not been compared.
     """
     if device.type != "cpu" or not kernels.multiplies_in(precision):
         return False
