@@ -15,10 +15,10 @@ first layer has too few channels for this and is computed directly.
 and in the backward pass, so that intermediate results stay in its cache. They are not stored if no gradient is needed,
 and never in a first layer, where the backward pass recomputes them at little cost.
 
-**Precision.** Arrays and sums are float32. In an autocast to bfloat16 the block rounds the factors of the tiles'
-products to bfloat16 where the processor multiplies them natively (AVX512-BF16), at twice the rate. The polynomial
-behind the tiles is evaluated at 2/3 and 3/2, which keeps the error at twice that of a direct convolution in bfloat16: a
-relative 5e-3 of the block's output. The first layer remains in float32.
+**Precision.** Arrays and sums are float32. In an autocast to bfloat16 the block rounds the factors of all products to
+bfloat16 where the processor multiplies them natively (AVX512-BF16), at twice the rate. The polynomial behind the tiles
+is evaluated at 2/3 and 3/2, which keeps the error at twice that of a direct convolution in bfloat16: a relative 5e-3 of
+the block's output.
 
 In this file channels are last: images are (n, h, w, c).
 """

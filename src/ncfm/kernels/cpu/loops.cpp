@@ -140,18 +140,20 @@ int64_t multiplies_bfloat16() {
 void thin_convolve(const float *x, const float *weight, float *y, int64_t n, int64_t h, int64_t w, int64_t c,
                    int64_t k) {
     const ThinSizes s = {h, w, c, k};
-    const ThinFilters filters(weight, s);
+    const ThinFilters<Float32> filters(weight, s);
 #pragma omp parallel
     {
         Bordered image(s);
+        Scalars<float> scalars(s);
         Buffer<float> own(s.area() * SLICE);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < n; i++) {
             image.fill(x + i * s.area() * c);
+            scalars.fill(image);
             for (int64_t at = 0; at < k; at += SLICE) {
                 const Slice slice(at, k);
-                thin_convolve_slice(image, filters, slice, own);
-                copy_channels(own, slice.stride, y + i * s.area() * k + at, k, slice.channels, s.area());
+                thin_convolve_slice(scalars, filters, slice, own);
+                from_slice(own, s, slice, y + i * s.area() * k);
             }
         }
     }
@@ -160,98 +162,122 @@ void thin_convolve(const float *x, const float *weight, float *y, int64_t n, int
 void thin_to_input(const float *g, const float *weight, float *dx, int64_t n, int64_t h, int64_t w, int64_t c,
                    int64_t k) {
     const ThinSizes s = {h, w, c, k};
-    const ThinFilters filters(weight, s);
+    const ThinFilters<Float32> filters(weight, s);
 #pragma omp parallel
     {
         Bordered gradient(s);
-        Buffer<float> own(s.area() * SLICE), sums(s.area() * filters.taps);
+        TapSums sums(s);
+        Buffer<float> own(s.area() * SLICE);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < n; i++) {
-            std::memset(sums, 0, sizeof(float) * s.area() * filters.taps);
+            sums.clear();
             for (int64_t at = 0; at < k; at += SLICE) {
                 const Slice slice(at, k);
-                copy_channels(g + i * s.area() * k + at, k, own, slice.stride, slice.channels, s.area());
-                thin_to_taps(own, filters, slice, s.area(), sums);
+                to_slice(g + i * s.area() * k, s, slice, own);
+                sums.add(own, filters, slice);
             }
-            taps_to_image(sums, filters.taps, gradient, dx + i * s.area() * c);
+            sums.to_image(gradient, dx + i * s.area() * c);
         }
     }
 }
 
 void thin_to_weight(const float *x, const float *g, float *dw, int64_t n, int64_t h, int64_t w, int64_t c, int64_t k) {
     const ThinSizes s = {h, w, c, k};
-    const int64_t width = whole(k);
-    Buffer<float> df(n * 9 * c * width);
+    FilterSums sums(s, n);
 #pragma omp parallel
     {
         Bordered image(s);
+        Scalars<float> scalars(s);
         Buffer<float> own(s.area() * SLICE);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < n; i++) {
             image.fill(x + i * s.area() * c);
+            scalars.fill(image);
             for (int64_t at = 0; at < k; at += SLICE) {
                 const Slice slice(at, k);
-                copy_channels(g + i * s.area() * k + at, k, own, slice.stride, slice.channels, s.area());
-                thin_to_filters(image, own, slice, df + i * 9 * c * width, width);
+                to_slice(g + i * s.area() * k, s, slice, own);
+                sums.add(scalars, own.data, slice, i);
             }
         }
     }
-    sum_of_images(df, n, width, s, dw);
+    sums.finish(dw);
 }
 
 // As winograd_block; a slice of the convolution's output is made at a time, and none are kept.
 void thin_block(const float *x, const float *weight, const float *gamma, const float *beta, const float *, float *out,
-                float *mean, float *rstd, int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, float eps, int64_t) {
+                float *mean, float *rstd, int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, float eps,
+                int64_t bfloat16) {
     const ThinSizes s = {h, w, c, k};
     const int64_t pooled = (h / 2) * (w / 2);
-    const ThinFilters filters(weight, s);
+    with_products(bfloat16, [&](auto kind) {
+        using Kind = decltype(kind);
+        const ThinFilters<Kind> filters(weight, s);
 #pragma omp parallel
-    {
-        Bordered image(s);
-        Buffer<float> y(s.area() * SLICE);
+        {
+            Bordered image(s);
+            Scalars<typename Kind::Rows> scalars(s);
+            Buffer<float> y(s.area() * SLICE);
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < n; i++) {
-            const Norm norm = {gamma, beta, mean + i * k, rstd + i * k};
-            image.fill(x + i * s.area() * c);
-            for (int64_t at = 0; at < k; at += SLICE) {
-                const Slice slice(at, k);
-                thin_convolve_slice(image, filters, slice, y);
-                norm_relu_pool({y, slice.stride, h, w}, slice.channels, norm.from(at), eps, out + i * pooled * k + at,
-                               k);
+            for (int64_t i = 0; i < n; i++) {
+                const Norm norm = {gamma, beta, mean + i * k, rstd + i * k};
+                image.fill(x + i * s.area() * c);
+                scalars.fill(image);
+                for (int64_t at = 0; at < k; at += SLICE) {
+                    const Slice slice(at, k);
+                    thin_convolve_slice(scalars, filters, slice, y);
+                    each_panel(slice.channels, [&](auto width, int64_t panel) {
+                        norm_relu_pool({y + panel * s.area(), LANES, h, w}, width, norm.from(at + panel), eps,
+                                       out + i * pooled * k + at + panel, k);
+                    });
+                }
             }
         }
-    }
+    });
 }
 
 // As winograd_block_backward; the convolution's output is made again.
 void thin_block_backward(const float *g, const float *x, const float *, const float *weight, const float *gamma,
                          const float *beta, float *mean, float *rstd, float *dx, float *dw, float *dgamma, float *dbeta,
-                         int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, int64_t) {
+                         int64_t n, int64_t h, int64_t w, int64_t c, int64_t k, int64_t bfloat16) {
     const ThinSizes s = {h, w, c, k};
-    const int64_t pooled = (h / 2) * (w / 2), width = whole(k);
-    const ThinFilters filters(weight, s);
-    Buffer<float> df(dw ? n * 9 * c * width : 0);
+    const int64_t pooled = (h / 2) * (w / 2);
+    with_products(bfloat16, [&](auto kind) {
+        using Kind = decltype(kind);
+        const ThinFilters<Kind> filters(weight, s);
+        FilterSums to_filters(s, dw ? n : 0);
 #pragma omp parallel
-    {
-        Bordered image(s), gradient(s);
-        Buffer<float> y(s.area() * SLICE), sums(dx ? s.area() * filters.taps : 0);
+        {
+            Bordered image(s), gradient(s);
+            Scalars<typename Kind::Rows> scalars(s);
+            Scalars<typename Kind::Packed> by_pixels(s);
+            SliceRows<typename Kind::Rows> rows(s);
+            SliceRows<typename Kind::Packed> packed(s);
+            TapSums to_taps(s);
+            Buffer<float> y(s.area() * SLICE);
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < n; i++) {
-            const Norm norm = {gamma, beta, mean + i * k, rstd + i * k};
-            image.fill(x + i * s.area() * c);
-            if (dx) std::memset(sums, 0, sizeof(float) * s.area() * filters.taps);
-            for (int64_t at = 0; at < k; at += SLICE) {
-                const Slice slice(at, k);
-                thin_convolve_slice(image, filters, slice, y);
-                norm_relu_pool_backward(g + i * pooled * k + at, k, {y, slice.stride, h, w}, slice.channels,
-                                        norm.from(at), y, slice.stride, dgamma + i * k + at, dbeta + i * k + at);
-                if (dw) thin_to_filters(image, y, slice, df + i * 9 * c * width, width);
-                if (dx) thin_to_taps(y, filters, slice, s.area(), sums);
+            for (int64_t i = 0; i < n; i++) {
+                const Norm norm = {gamma, beta, mean + i * k, rstd + i * k};
+                image.fill(x + i * s.area() * c);
+                scalars.fill(image);
+                if (dw) by_pixels.fill(image);
+                if (dx) to_taps.clear();
+                for (int64_t at = 0; at < k; at += SLICE) {
+                    const Slice slice(at, k);
+                    thin_convolve_slice(scalars, filters, slice, y);
+                    each_panel(slice.channels, [&](auto width, int64_t panel) {
+                        float *own = y + panel * s.area();
+                        norm_relu_pool_backward(g + i * pooled * k + at + panel, k, {own, LANES, h, w}, width,
+                                                norm.from(at + panel), own, LANES, dgamma + i * k + at + panel,
+                                                dbeta + i * k + at + panel);
+                    });
+                    if (dw) to_filters.add(by_pixels, packed.of(y, slice.panels), slice, i);
+                    if (dx) to_taps.add(rows.of(y, slice.panels), filters, slice);
+                }
+                if (dx) to_taps.to_image(gradient, dx + i * s.area() * c);
             }
-            if (dx) taps_to_image(sums, filters.taps, gradient, dx + i * s.area() * c);
         }
-    }
-    if (dw) sum_of_images(df, n, width, s, dw);
+        if (dw) to_filters.finish(dw);
+    });
 }
 
 }  // extern "C"

@@ -5,6 +5,9 @@
 #include "vectors.h"
 
 static const int64_t PAIR = 2 * LANES;  // columns of a product that are made at once
+
+static inline int64_t panels(int64_t channels) { return parts(channels, LANES); }
+
 // Rows and panels of a gradient whose sums fit into the registers.
 static const int64_t GRADIENT_ROWS = LANES == 16 ? 8 : 4, GRADIENT_PANELS = 3;
 
@@ -46,18 +49,21 @@ struct Multiply<paired> : MultiplyPairs {};
 
 // ---- Rows times packed filters: out[row][k] = sum over c of a[row][c] f[c][k] ---------------------------------------
 //
-// a[panels of c][rows][LANES], f[panels of k][c][LANES], out[panels of k][rows][LANES]; the panels of a are `stride`
-// apart, those of f `depth` vectors, and those of out `out_stride`.
+// a[panels of c][rows][LANES], f[panels of k][c][LANES], out[panels of k][rows][LANES]; the panels of each are `stride`,
+// `f_stride` and `out_stride` apart. With ADD the products are added to what is there.
 
-template <int COUNT, int VECS, typename Rows, typename Packed>
-static inline void rows_times_panels(const Rows *a, int64_t stride, int64_t depth, const Packed *f, float *out,
-                                     int64_t out_stride) {
+template <bool ADD, int COUNT, int VECS, typename Rows, typename Packed>
+static inline void rows_times_panels(const Rows *a, int64_t stride, int64_t depth, const Packed *f, int64_t f_stride,
+                                     float *out, int64_t out_stride) {
     using M = Multiply<Rows>;
     vec sum[COUNT][VECS] = {};
-    for (int64_t panel = 0; panel < depth; panel += LANES, a += stride)
-        for (int64_t i = 0; i < LANES; i += M::DEPTH, f += M::DEPTH * LANES) {
+    if constexpr (ADD)
+        UNROLL for (int r = 0; r < COUNT; r++)
+            UNROLL for (int v = 0; v < VECS; v++) sum[r][v] = load(out + v * out_stride + r * LANES);
+    for (; depth > 0; depth -= LANES, a += stride)
+        for (int64_t i = 0; i < std::min(LANES, depth); i += M::DEPTH, f += M::DEPTH * LANES) {
             typename M::Vector column[VECS];
-            UNROLL for (int v = 0; v < VECS; v++) column[v] = M::vector(f + v * depth * LANES);
+            UNROLL for (int v = 0; v < VECS; v++) column[v] = M::vector(f + v * f_stride);
             UNROLL for (int r = 0; r < COUNT; r++)
                 UNROLL for (int v = 0; v < VECS; v++) M::add(sum[r][v], a + r * LANES + i, column[v]);
         }
@@ -66,32 +72,41 @@ static inline void rows_times_panels(const Rows *a, int64_t stride, int64_t dept
 }
 
 // All rows, in parts; one or two panels of k.
-template <typename Rows, typename Packed>
+template <bool ADD = false, typename Rows, typename Packed>
 static inline void times_panels(const Rows *a, int64_t rows, int64_t stride, int64_t depth, const Packed *f,
-                                int64_t panels, float *out, int64_t out_stride) {
+                                int64_t f_stride, int64_t panels, float *out, int64_t out_stride) {
     each_part(rows, [&](auto count, int64_t first) {
         const Rows *from = a + first * LANES;
         float *to = out + first * LANES;
-        panels == 2 ? rows_times_panels<count, 2>(from, stride, depth, f, to, out_stride)
-                    : rows_times_panels<count, 1>(from, stride, depth, f, to, out_stride);
+        panels == 2 ? rows_times_panels<ADD, count, 2>(from, stride, depth, f, f_stride, to, out_stride)
+                    : rows_times_panels<ADD, count, 1>(from, stride, depth, f, f_stride, to, out_stride);
     });
 }
 
 // ---- Columns times rows: out[c][k] += sum over tiles of v[tile][c] d[tile][k] ---------------------------------------
 
+// Some tiles in blocks of `block` tiles, of which the last may be shorter. From block to block v moves by `v_stride`,
+// d by `d_stride`.
+struct Blocks {
+    int64_t tiles, block, v_stride, d_stride;
+};
+
 // For COUNT of the channels c of a panel and VECS panels of k, `stride` apart; out is k wide.
 template <int COUNT, int VECS, typename Packed>
-static inline void add_columns_times_rows(const Packed *v, const Packed *d, int64_t stride, int64_t tiles, float *out,
+static inline void add_columns_times_rows(const Packed *v, const Packed *d, int64_t stride, Blocks blocks, float *out,
                                           int64_t k) {
     using M = Multiply<Packed>;
     vec sum[COUNT][VECS];
     UNROLL for (int r = 0; r < COUNT; r++)
         UNROLL for (int j = 0; j < VECS; j++) sum[r][j] = load(out + r * k + j * LANES);
-    for (int64_t t = 0; t < tiles; t += M::DEPTH, v += M::DEPTH * LANES, d += M::DEPTH * LANES) {
-        typename M::Vector row[VECS];
-        UNROLL for (int j = 0; j < VECS; j++) row[j] = M::vector(d + j * stride);
-        UNROLL for (int r = 0; r < COUNT; r++)
-            UNROLL for (int j = 0; j < VECS; j++) M::add(sum[r][j], v + r * M::DEPTH, row[j]);
+    for (int64_t left = blocks.tiles; left > 0; left -= blocks.block, v += blocks.v_stride, d += blocks.d_stride) {
+        const int64_t tiles = std::min(left, blocks.block);
+        for (int64_t t = 0; t < tiles; t += M::DEPTH) {
+            typename M::Vector row[VECS];
+            UNROLL for (int j = 0; j < VECS; j++) row[j] = M::vector(d + t * LANES + j * stride);
+            UNROLL for (int r = 0; r < COUNT; r++)
+                UNROLL for (int j = 0; j < VECS; j++) M::add(sum[r][j], v + t * LANES + r * M::DEPTH, row[j]);
+        }
     }
     UNROLL for (int r = 0; r < COUNT; r++)
         UNROLL for (int j = 0; j < VECS; j++) store(out + r * k + j * LANES, sum[r][j]);

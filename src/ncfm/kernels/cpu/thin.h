@@ -5,12 +5,10 @@
 
 #pragma once
 
-#include "vectors.h"
+#include "products.h"
 
 static const int64_t SLICE = 32;                  // output channels that are made at a time
 static const int64_t TAPS = LANES == 16 ? 9 : 3;  // taps whose gradients fit into the registers with a slice
-
-static inline int64_t whole(int64_t channels) { return parts(channels, LANES) * LANES; }
 
 // The sizes of a thin convolution: images of h x w pixels, from c to k channels.
 struct ThinSizes {
@@ -18,15 +16,26 @@ struct ThinSizes {
 
     int64_t area() const { return h * w; }
     int64_t line() const { return (w + 2) * c; }  // of an image with a border
+    int64_t taps() const { return 9 * c; }
 };
 
-// An image with a border of zeros.
-struct Bordered {
-    Buffer<float> data;
-    ThinSizes s;
+// Some of an image's output channels, in panels [panels][pixels][LANES].
+struct Slice {
+    int64_t at, channels, panels;  // the first, how many, and these in panels
 
-    explicit Bordered(ThinSizes s) : data((s.h + 2) * s.line()), s(s) { clear(); }
-    void clear() { std::memset(data, 0, sizeof(float) * (s.h + 2) * s.line()); }
+    Slice(int64_t at, int64_t k) : at(at), channels(std::min(SLICE, k - at)), panels(::panels(channels)) {}
+};
+
+// ---- Operands -------------------------------------------------------------------------------------------------------
+
+// An image with a border of zeros, and some more of them, since operands are read beyond the end.
+struct Bordered {
+    ThinSizes s;
+    int64_t size;
+    Buffer<float> data;
+
+    explicit Bordered(ThinSizes s) : s(s), size((s.h + 2) * s.line() + 2 * (LANES + s.c)), data(size) { clear(); }
+    void clear() { std::memset(data, 0, sizeof(float) * size); }
     float *row(int64_t r) const { return data + (r + 1) * s.line() + s.c; }
 
     void fill(const float *x) {
@@ -37,167 +46,245 @@ struct Bordered {
     }
 };
 
-// Filters as f[9 c][k] and transposed, t[k][9 c], both filled up with zeros to whole registers.
+// A bordered image as scalars of products. Where these take pixels in pairs, each element is followed by that of the
+// next pixel.
+template <typename T>
+struct Scalars {
+    static const int64_t EACH = TOGETHER<T>;
+    ThinSizes s;
+    int64_t size;
+    Buffer<T> data;
+
+    explicit Scalars(ThinSizes s) : s(s), size(parts((s.h + 2) * s.line() + 1, LANES) * LANES), data(size * EACH) {}
+    const T *at(int64_t r, int64_t q) const { return data + (r * s.line() + q * s.c) * EACH; }
+
+    void fill(const Bordered &x) {
+        for (int64_t i = 0; i < size; i += LANES)
+            for (int64_t next = 0; next < EACH; next++) put_row(data + i * EACH, next, load(x.data + i + next * s.c));
+    }
+};
+
+// The panels of a slice as rows of products, line by line: with pairs of pixels, a last odd one gets a partner of zeros.
+template <typename T>
+struct SliceRows {
+    int64_t h, w, line;
+    Buffer<T> own;
+
+    explicit SliceRows(ThinSizes s)
+        : h(s.h),
+          w(s.w),
+          line(parts(s.w, TOGETHER<T>) * TOGETHER<T>),
+          own(std::is_same_v<T, float> ? 0 : SLICE * h * line) {}
+    int64_t stride() const { return h * line * LANES; }  // from panel to panel
+
+    const T *of(const float *y, int64_t panels) {
+        if constexpr (std::is_same_v<T, float>) return y;
+        else
+            for (int64_t r = 0; r < panels * h; r++, y += w * LANES) {
+                T *to = own + r * line * LANES;
+                for (int64_t q = 0; q < w; q += TOGETHER<T>) {
+                    const vec first = load(y + q * LANES);
+                    if constexpr (TOGETHER<T> == 2) put_pair(to, q, first, q + 1 < w ? load(y + (q + 1) * LANES) : vec{});
+                    else put_row(to, q, first);
+                }
+            }
+        return own;
+    }
+};
+
+// Filters as vectors of products: by taps, [panels of k][3 rows][taps of a row][LANES], and for the gradient of the
+// input by channels, [panels of taps][k][LANES]; filled up with zeros.
+template <typename Kind>
 struct ThinFilters {
-    int64_t width, taps;
-    Buffer<float> f, t;
+    using T = typename Kind::Packed;
+    ThinSizes s;
+    int64_t depth;  // taps of a row that are multiplied
+    Buffer<T> taps, channels;
 
     ThinFilters(const float *weight, ThinSizes s)
-        : width(whole(s.k)), taps(whole(9 * s.c)), f(9 * s.c * width), t(s.k * taps) {
-        std::memset(f, 0, sizeof(float) * 9 * s.c * width);
-        std::memset(t, 0, sizeof(float) * s.k * taps);
-        for (int64_t k = 0; k < s.k; k++)
-            for (int64_t c = 0; c < s.c; c++)
-                for (int64_t tap = 0; tap < 9; tap++)
-                    f[(tap * s.c + c) * width + k] = t[k * taps + tap * s.c + c] = weight[(k * s.c + c) * 9 + tap];
+        : s(s),
+          depth(parts(3 * s.c, Multiply<T>::DEPTH) * Multiply<T>::DEPTH),
+          taps(panels(s.k) * stride()),
+          channels(panels(s.taps()) * s.k * LANES) {
+        for (int64_t panel = 0; panel < panels(s.k); panel++)
+            for (int64_t row = 0; row < 3; row++)
+                for (int64_t tap = 0; tap < depth; tap++)
+                    put_row(taps + panel * stride(), row * depth + tap, lanes([&](int64_t lane) {
+                                return tap < 3 * s.c ? at(weight, panel * LANES + lane, row * 3 * s.c + tap) : 0;
+                            }));
+        for (int64_t panel = 0; panel < panels(s.taps()); panel++)
+            for (int64_t k = 0; k < s.k; k++)
+                put_row(channels + panel * s.k * LANES, k,
+                        lanes([&](int64_t lane) { return at(weight, k, panel * LANES + lane); }));
+    }
+
+    int64_t stride() const { return 3 * depth * LANES; }  // from panel to panel of `taps`
+
+   private:
+    float at(const float *weight, int64_t k, int64_t tap) const {
+        return k < s.k && tap < s.taps() ? weight[(k * s.c + tap % s.c) * 9 + tap / s.c] : 0;
+    }
+    template <typename At>
+    static vec lanes(At at) {
+        vec v;
+        for (int64_t lane = 0; lane < LANES; lane++) v[lane] = at(lane);
+        return v;
     }
 };
 
 // ---- Inner loops: products of scalars and vectors, COUNT x VECS sums in registers -----------------------------------
 
-// out[p][VECS] = sum over taps of pixel times filter, for COUNT neighbouring pixels p of C channels.
-template <int C, int VECS, int COUNT>
-static inline void thin_pixels(const float *corner, int64_t line, int64_t channels, const float *f, int64_t width,
-                               float *out, int64_t stride) {
-    const int64_t c = C ? C : channels;  // known to the compiler for grey and RGB
+// out[VECS][p][LANES] = sum over taps of pixel times filter, for COUNT neighbouring pixels p of C channels.
+template <int C, int VECS, int COUNT, typename Kind>
+static inline void thin_pixels(const typename Kind::Rows *corner, const ThinFilters<Kind> &filters, int64_t panel,
+                               float *out, int64_t out_stride) {
+    using M = Multiply<typename Kind::Packed>;
+    const int64_t c = C ? C : filters.s.c, depth = C ? parts(3 * C, M::DEPTH) * M::DEPTH : filters.depth;
+    const typename Kind::Packed *f = filters.taps + panel * filters.stride();
     vec sum[COUNT][VECS] = {};
-    for (int64_t i = 0; i < 3; i++, corner += line) {
-        const float *pixel = corner;
-        for (int64_t tap = 0; tap < 3 * c; tap++, pixel++, f += width) {
-            vec filter[VECS];
-            UNROLL for (int v = 0; v < VECS; v++) filter[v] = load(f + v * LANES);
+    for (int64_t row = 0; row < 3; row++, corner += filters.s.line())
+        for (int64_t tap = 0; tap < depth; tap += M::DEPTH, f += M::DEPTH * LANES) {
+            typename M::Vector filter[VECS];
+            UNROLL for (int v = 0; v < VECS; v++) filter[v] = M::vector(f + v * filters.stride());
             UNROLL for (int p = 0; p < COUNT; p++)
-                UNROLL for (int v = 0; v < VECS; v++) sum[p][v] += pixel[p * c] * filter[v];
+                UNROLL for (int v = 0; v < VECS; v++) M::add(sum[p][v], corner + p * c + tap, filter[v]);
         }
-    }
     UNROLL for (int p = 0; p < COUNT; p++)
-        UNROLL for (int v = 0; v < VECS; v++) store(out + p * stride + v * LANES, sum[p][v]);
+        UNROLL for (int v = 0; v < VECS; v++) store(out + v * out_stride + p * LANES, sum[p][v]);
 }
 
-// out[tap][VECS] += sum over all pixels of x times g, for COUNT consecutive taps.
-template <int COUNT, int VECS>
-static inline void thin_taps(const float *x, ThinSizes s, const float *g, int64_t stride, float *out, int64_t width) {
+// out[tap][VECS] = sum over all pixels of x times g, for COUNT consecutive taps from `first` on.
+template <int COUNT, int VECS, typename T>
+static inline void thin_taps(const Scalars<T> &x, int64_t row, int64_t first, const T *g, int64_t stride, float *out,
+                             int64_t width) {
+    using M = Multiply<T>;
+    const ThinSizes s = x.s;
     vec sum[COUNT][VECS] = {};
     for (int64_t r = 0; r < s.h; r++)
-        for (int64_t q = 0; q < s.w; q++, g += stride) {
-            const float *pixel = x + r * s.line() + q * s.c;
-            vec up[VECS];
-            UNROLL for (int v = 0; v < VECS; v++) up[v] = load(g + v * LANES);
+        for (int64_t q = 0; q < s.w; q += M::DEPTH, g += M::DEPTH * LANES) {
+            const T *pixel = x.at(r + row, q) + first * M::DEPTH;
+            typename M::Vector up[VECS];
+            UNROLL for (int v = 0; v < VECS; v++) up[v] = M::vector(g + v * stride);
             UNROLL for (int tap = 0; tap < COUNT; tap++)
-                UNROLL for (int v = 0; v < VECS; v++) sum[tap][v] += pixel[tap] * up[v];
+                UNROLL for (int v = 0; v < VECS; v++) M::add(sum[tap][v], pixel + tap * M::DEPTH, up[v]);
         }
     UNROLL for (int tap = 0; tap < COUNT; tap++)
         UNROLL for (int v = 0; v < VECS; v++) store(out + tap * width + v * LANES, sum[tap][v]);
 }
 
-// out[p][VECS of taps] += sum over channels of g[p] times t[channel][taps], for COUNT neighbouring pixels p.
-template <int VECS, int COUNT>
-static inline void thin_spread(const float *g, int64_t stride, int64_t channels, const float *t, int64_t taps,
-                               float *out) {
-    vec sum[COUNT][VECS];
-    UNROLL for (int p = 0; p < COUNT; p++)
-        UNROLL for (int v = 0; v < VECS; v++) sum[p][v] = load(out + p * taps + v * LANES);
-    for (int64_t k = 0; k < channels; k++, t += taps) {
-        vec filter[VECS];
-        UNROLL for (int v = 0; v < VECS; v++) filter[v] = load(t + v * LANES);
-        UNROLL for (int p = 0; p < COUNT; p++)
-            UNROLL for (int v = 0; v < VECS; v++) sum[p][v] += g[p * stride + k] * filter[v];
-    }
-    UNROLL for (int p = 0; p < COUNT; p++)
-        UNROLL for (int v = 0; v < VECS; v++) store(out + p * taps + v * LANES, sum[p][v]);
-}
+// ---- A slice of an image's output channels, or of their gradients: y[panels][pixels][LANES] -------------------------
 
-// Call body(vecs, at) for one or two panels of channels at a time, `width` in all, in whole panels.
-template <typename Body>
-static inline void each_pair(int64_t width, Body body) {
-    int64_t at = 0;
-    for (; at + 2 * LANES <= width; at += 2 * LANES) body(std::integral_constant<int, 2>(), at);
-    if (at < width) body(std::integral_constant<int, 1>(), at);
-}
-
-// ---- A slice of an image's output channels, or of their gradients: y[pixels][stride] --------------------------------
-
-struct Slice {
-    int64_t at, channels, stride;  // the first, how many, and these in whole panels
-
-    Slice(int64_t at, int64_t k) : at(at), channels(std::min(SLICE, k - at)), stride(whole(channels)) {}
-};
-
-template <int C>
-static void thin_convolve_of(const Bordered &x, const ThinFilters &filters, Slice slice, float *y) {
+template <int C, typename Kind>
+static void thin_convolve_of(const Scalars<typename Kind::Rows> &x, const ThinFilters<Kind> &filters, Slice slice,
+                             float *y) {
     const ThinSizes s = x.s;
+    const int64_t stride = s.area() * LANES, first = slice.at / LANES;
     for (int64_t r = 0; r < s.h; r++)
         each_part(s.w, [&](auto count, int64_t q) {
-            each_pair(slice.stride, [&](auto vecs, int64_t at) {
-                thin_pixels<C, vecs, count>(x.data + r * s.line() + q * s.c, s.line(), s.c,
-                                            filters.f + slice.at + at, filters.width,
-                                            y + (r * s.w + q) * slice.stride + at, slice.stride);
-            });
+            for (int64_t panel = 0; panel < slice.panels; panel += 2) {
+                float *to = y + panel * stride + (r * s.w + q) * LANES;
+                slice.panels - panel > 1 ? thin_pixels<C, 2, count>(x.at(r, q), filters, first + panel, to, stride)
+                                         : thin_pixels<C, 1, count>(x.at(r, q), filters, first + panel, to, stride);
+            }
         });
 }
 
 // y = the convolution of x.
-static void thin_convolve_slice(const Bordered &x, const ThinFilters &filters, Slice slice, float *y) {
-    if (x.s.c == 3) return thin_convolve_of<3>(x, filters, slice, y);
+template <typename Kind>
+static void thin_convolve_slice(const Scalars<typename Kind::Rows> &x, const ThinFilters<Kind> &filters, Slice slice,
+                                float *y) {
+    if (x.s.c == 3) return thin_convolve_of<3>(x, filters, slice, y);  // known to the compiler for grey and RGB
     if (x.s.c == 1) return thin_convolve_of<1>(x, filters, slice, y);
     thin_convolve_of<0>(x, filters, slice, y);
 }
 
-// The gradient of the filters, df[9 c][width], in the columns of this slice.
-static void thin_to_filters(const Bordered &x, const float *dy, Slice slice, float *df, int64_t width) {
-    for (int64_t row = 0; row < 3; row++)
-        for (int64_t tap = 0, count; tap < 3 * x.s.c; tap += count) {
-            count = 3 * x.s.c - tap >= TAPS ? TAPS : 3;
-            const float *first = x.data + row * x.s.line() + tap;
-            float *out = df + (row * 3 * x.s.c + tap) * width + slice.at;
-            int64_t at = 0;
-            for (; at + SLICE <= slice.stride; at += SLICE)
-                count == TAPS ? thin_taps<TAPS, SLICE / LANES>(first, x.s, dy + at, slice.stride, out + at, width)
-                              : thin_taps<3, SLICE / LANES>(first, x.s, dy + at, slice.stride, out + at, width);
-            for (; at < slice.stride; at += LANES)
-                count == TAPS ? thin_taps<TAPS, 1>(first, x.s, dy + at, slice.stride, out + at, width)
-                              : thin_taps<3, 1>(first, x.s, dy + at, slice.stride, out + at, width);
-        }
-}
+// ---- The gradients --------------------------------------------------------------------------------------------------
 
-// What each pixel of a gradient gives to its taps is added to sums[pixels][taps].
-static void thin_to_taps(const float *dy, const ThinFilters &filters, Slice slice, int64_t pixels, float *sums) {
-    each_part(pixels, [&](auto count, int64_t p) {
-        each_pair(filters.taps, [&](auto vecs, int64_t at) {
-            thin_spread<vecs, count>(dy + p * slice.stride, slice.stride, slice.channels,
-                                     filters.t + slice.at * filters.taps + at, filters.taps,
-                                     sums + p * filters.taps + at);
-        });
+// The gradient of the filters: sums by image, df[n][9 c][width], so that any thread may take any image.
+class FilterSums {
+   public:
+    FilterSums(ThinSizes s, int64_t n) : s(s), n(n), width(panels(s.k) * LANES), df(n * s.taps() * width) {}
+
+    // What a slice of the gradient dy of image i contributes.
+    template <typename T>
+    void add(const Scalars<T> &x, const T *dy, Slice slice, int64_t i) {
+        const int64_t stride = s.h * parts(s.w, TOGETHER<T>) * TOGETHER<T> * LANES;
+        const auto add = [&](auto taps, int64_t row, int64_t tap) {
+            float *out = df + ((i * 3 + row) * 3 * s.c + tap) * width + slice.at;
+            with_count<SLICE / LANES>(
+                slice.panels, [&](auto vecs) { thin_taps<taps, vecs>(x, row, tap, dy, stride, out, width); });
+        };
+        for (int64_t row = 0; row < 3; row++) {
+            int64_t tap = 0;
+            for (; tap + TAPS <= 3 * s.c; tap += TAPS) add(std::integral_constant<int64_t, TAPS>(), row, tap);
+            for (; tap < 3 * s.c; tap += 3) add(std::integral_constant<int64_t, 3>(), row, tap);
+        }
+    }
+
+    // dw[k][c][3][3] = the sum over the images, in their order.
+    void finish(float *dw) const {
+#pragma omp parallel for schedule(static)
+        for (int64_t tap = 0; tap < s.taps(); tap++)
+            for (int64_t k = 0; k < width; k += LANES) {
+                vec sum = {};
+                for (int64_t i = 0; i < n; i++) sum += load(df + (i * s.taps() + tap) * width + k);
+                for (int64_t lane = 0; lane < std::min(LANES, s.k - k); lane++)
+                    dw[((k + lane) * s.c + tap % s.c) * 9 + tap / s.c] = sum[lane];
+            }
+    }
+
+   private:
+    ThinSizes s;
+    int64_t n, width;
+    Buffer<float> df;
+};
+
+// The gradient of the input: what each pixel of an output gradient gives to its taps, [panels of taps][pixels][LANES].
+class TapSums {
+   public:
+    explicit TapSums(ThinSizes s) : s(s), size(panels(s.taps()) * s.area() * LANES), sums(size) {}
+    void clear() { std::memset(sums, 0, sizeof(float) * size); }
+
+    template <typename Kind>
+    void add(const typename Kind::Rows *dy, const ThinFilters<Kind> &filters, Slice slice) {
+        const int64_t stride = s.area() * LANES, all = panels(s.taps());
+        for (int64_t panel = 0; panel < all; panel += 2)
+            times_panels<true>(dy, s.area(), stride, slice.channels,
+                               filters.channels + (panel * s.k + slice.at) * LANES, s.k * LANES,
+                               std::min<int64_t>(2, all - panel), sums + panel * stride, stride);
+    }
+
+    // dx: every pixel with what the taps that lie on it were given.
+    void to_image(Bordered &image, float *dx) const {
+        image.clear();
+        for (int64_t tap = 0; tap < s.taps(); tap++) {
+            const float *from = sums + tap / LANES * s.area() * LANES + tap % LANES;
+            for (int64_t r = 0; r < s.h; r++) {
+                float *to = image.data + (r + tap / (3 * s.c)) * s.line() + tap % (3 * s.c);
+                for (int64_t q = 0; q < s.w; q++, from += LANES) to[q * s.c] += *from;
+            }
+        }
+        image.copy_to(dx);
+    }
+
+   private:
+    ThinSizes s;
+    int64_t size;
+    Buffer<float> sums;
+};
+
+// ---- Images of k channels and the panels of a slice -----------------------------------------------------------------
+
+static void from_slice(const float *y, ThinSizes s, Slice slice, float *image) {
+    each_panel(slice.channels, [&](auto width, int64_t at) {
+        for (int64_t p = 0; p < s.area(); p++)
+            store<width>(image + p * s.k + slice.at + at, load<width>(y + at * s.area() + p * LANES));
     });
 }
 
-// dx: every pixel with what the taps that lie on it were given.
-static void taps_to_image(const float *sums, int64_t taps, Bordered &image, float *dx) {
-    const ThinSizes s = image.s;
-    image.clear();
-    for (int64_t r = 0; r < s.h; r++)
-        for (int64_t q = 0; q < s.w; q++, sums += taps)
-            for (int64_t i = 0; i < 3; i++) {
-                float *to = image.data + (r + i) * s.line() + q * s.c;
-                for (int64_t j = 0; j < 3 * s.c; j++) to[j] += sums[i * 3 * s.c + j];
-            }
-    image.copy_to(dx);
-}
-
-// dw[k][c][3][3] = the sum of df[n][9 c][width] over the images, in their order.
-static void sum_of_images(const float *df, int64_t n, int64_t width, ThinSizes s, float *dw) {
-#pragma omp parallel for schedule(static)
-    for (int64_t tap = 0; tap < 9 * s.c; tap++)
-        for (int64_t k = 0; k < width; k += LANES) {
-            vec sum = {};
-            for (int64_t i = 0; i < n; i++) sum += load(df + (i * 9 * s.c + tap) * width + k);
-            for (int64_t lane = 0; lane < std::min(LANES, s.k - k); lane++)
-                dw[((k + lane) * s.c + tap % s.c) * 9 + tap / s.c] = sum[lane];
-        }
-}
-
-// Copy the channels of a slice between images of `from_stride` and `to_stride` floats a pixel.
-static void copy_channels(const float *from, int64_t from_stride, float *to, int64_t to_stride, int64_t channels,
-                          int64_t pixels) {
-    for (int64_t p = 0; p < pixels; p++) std::memcpy(to + p * to_stride, from + p * from_stride, 4 * channels);
+static void to_slice(const float *image, ThinSizes s, Slice slice, float *y) {
+    each_panel(slice.channels, [&](auto width, int64_t at) {
+        for (int64_t p = 0; p < s.area(); p++)
+            store(y + at * s.area() + p * LANES, load<width>(image + p * s.k + slice.at + at));
+    });
 }

@@ -19,6 +19,7 @@ static const int64_t LANES = 8, ROWS = 6;
 static const int64_t HALF = 8;  // channels are a multiple of this: a last panel of 16 may be half full
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef vec vec_at __attribute__((aligned(4), may_alias));  // anywhere in memory
 
 // Loops over registers: unrolled early, so that no sum goes through memory.
 #define UNROLL _Pragma("GCC unroll 16")
@@ -26,6 +27,7 @@ typedef float vec __attribute__((vector_size(4 * LANES)));
 // The first WIDTH lanes; the others are zero.
 template <int64_t WIDTH = LANES>
 static inline vec load(const float *p) {
+    if constexpr (WIDTH == LANES) return *(const vec_at *)p;
     vec v = {};
     std::memcpy(&v, p, sizeof(float) * WIDTH);
     return v;
@@ -33,7 +35,8 @@ static inline vec load(const float *p) {
 
 template <int64_t WIDTH = LANES>
 static inline void store(float *p, vec v) {
-    std::memcpy(p, &v, sizeof(float) * WIDTH);
+    if constexpr (WIDTH == LANES) *(vec_at *)p = v;
+    else std::memcpy(p, &v, sizeof(float) * WIDTH);
 }
 
 // Call body(count) with a number from 1 to MOST as a constant to the compiler.
@@ -86,6 +89,9 @@ struct Buffer {
 
 // ---- Rows of a panel, [rows][LANES]: the operands of matrix products ------------------------------------------------
 
+template <typename T>
+constexpr int64_t TOGETHER = 1;  // rows that lie together, element by element
+
 static inline void put_row(float *panel, int64_t row, vec v) { store(panel + row * LANES, v); }
 
 struct Float32 {
@@ -122,6 +128,18 @@ static inline void put_row(paired *panel, int64_t row, vec v) {
     row % 2 ? _mm512_mask_storeu_epi16(to, 0xaaaaaaaa, (__m512i)(wide << 16))
             : _mm512_mask_storeu_epi16(to, 0x55555555, (__m512i)wide);
 }
+
+// Two rows at once, the first of an even number.
+static inline void put_pair(paired *panel, int64_t row, vec first, vec second) {
+    typedef uint16_t both __attribute__((vector_size(4 * LANES)));
+    const both in_turns = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                           8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const both rows = __builtin_shuffle((both)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first), in_turns);
+    std::memcpy(panel + row * LANES, &rows, sizeof rows);
+}
+
+template <>
+constexpr int64_t TOGETHER<paired> = 2;
 
 struct BFloat16 {
     using Rows = bf16;

@@ -19,8 +19,6 @@ struct Sizes {
     Sizes swapped() const { return {h, w, k, c}; }
 };
 
-static inline int64_t panels(int64_t channels) { return parts(channels, LANES); }
-
 // G g G^T of filters, packed for times_panels: [36][panels of columns][rows][LANES], filled up with zeros.
 template <typename T>
 struct Filters {
@@ -90,12 +88,15 @@ struct Windows {
     }
 };
 
-// Map a block of tiles to its positions: those of the input, or with BACK of an output gradient.
+// Map a block of tiles to its positions: those of the input, or with BACK of an output gradient. What follows in memory
+// is asked for at the pace at which this block is read: the processor does not foresee the order by panels.
 template <bool BACK, typename T>
 static void to_positions(const float *x, Sizes s, Block block, const Positions<T> &v) {
     const Windows<BACK ? TILE : SPAN, const float> windows(x, s, s.c, block);
+    const float *next = x + (block.first + block.count) * TILE * TILE * s.c;
     each_panel(s.c, [&](auto width, int64_t at) {
-        for (int64_t i = 0; i < block.count; i++) {
+        for (int64_t i = 0; i < block.count; i++, next += TILE * TILE * LANES) {
+            UNROLL for (int64_t pixel = 0; pixel < TILE * TILE; pixel++) __builtin_prefetch(next + pixel * LANES, 0, 2);
             if constexpr (BACK)
                 gather_transposed<width>(windows.of[i], at, v.at(0, at / LANES), v.stride(), i);
             else
@@ -137,7 +138,7 @@ static void by_tiles(const float *x, const Filters<typename Kind::Packed> &f, fl
             const int64_t channels = std::min(PAIR, s.k - at);
             for (int64_t p = 0; p < POSITIONS; p++)
                 times_panels(space.positions.at(p, 0), block.count, space.positions.panel_stride(), f.depth,
-                             f.at(p, at / LANES), panels(channels), space.products.at(p, 0),
+                             f.at(p, at / LANES), f.depth * LANES, panels(channels), space.products.at(p, 0),
                              space.products.panel_stride());
             to_pixels<BACK>(space.products, windows, block.count, at, channels);
         }
@@ -157,7 +158,7 @@ class WeightGradient {
     WeightGradient(Sizes s, int64_t threads)
         : s(s),
           width(panels(s.k) * LANES),
-          held(threads),
+          held(HELD * threads),
           inputs(held * positions(s.c, nullptr).size()),
           outputs(held * positions(s.k, nullptr).size()),
           sums(POSITIONS * stride()) {
@@ -182,8 +183,7 @@ class WeightGradient {
 #pragma omp for collapse(2) schedule(static)
             for (int64_t p = 0; p < POSITIONS; p++)
                 for (int64_t panel = 0; panel < panels(s.c); panel++)
-                    for (int64_t i = first; i < last; i++)
-                        add_rows(p, panel, input(i - first), output(i - first), std::min(BLOCK, tiles - i * BLOCK));
+                    add_rows(p, panel, std::min(held * BLOCK, tiles - first * BLOCK));
         }
     }
 
@@ -203,9 +203,13 @@ class WeightGradient {
     }
 
    private:
+    // The sums are too many for the second-level cache: several blocks are added while some are in registers. In float32
+    // the positions of several blocks would be too many.
+    static const int64_t HELD = sizeof(T) == sizeof(float) ? 1 : 4;
+
     Sizes s;
     int64_t width;              // of a row of sums
-    int64_t held;               // blocks that are mapped before the products, one by each thread
+    int64_t held;               // blocks that are mapped before the products, HELD by each thread
     Buffer<T> inputs, outputs;  // positions of these blocks
     Buffer<float> sums;         // [36][c][k], filled up to panels
 
@@ -214,14 +218,16 @@ class WeightGradient {
     Positions<T> input(int64_t i) const { return positions(s.c, inputs + i * positions(s.c, nullptr).size()); }
     Positions<T> output(int64_t i) const { return positions(s.k, outputs + i * positions(s.k, nullptr).size()); }
 
-    // The rows of one panel of c, for all of k and a block of tiles.
-    void add_rows(int64_t p, int64_t panel, const Positions<T> &v, const Positions<T> &d, int64_t tiles) {
+    // The rows of one panel of c, for all of k and the tiles of the held blocks.
+    void add_rows(int64_t p, int64_t panel, int64_t tiles) {
+        const Positions<T> v = input(0), d = output(0);
+        const Blocks blocks = {tiles, BLOCK, v.size(), d.size()};
         for (int64_t at = 0; at < d.panels; at += GRADIENT_PANELS)
             for (int64_t row = 0; row < LANES; row += GRADIENT_ROWS) {
                 float *out = sums + p * stride() + (panel * LANES + row) * width + at * LANES;
                 const T *columns = v.at(p, panel) + row * Multiply<T>::DEPTH;
                 with_count<GRADIENT_PANELS>(std::min(d.panels - at, GRADIENT_PANELS), [&](auto vecs) {
-                    add_columns_times_rows<GRADIENT_ROWS, vecs>(columns, d.at(p, at), d.panel_stride(), tiles, out,
+                    add_columns_times_rows<GRADIENT_ROWS, vecs>(columns, d.at(p, at), d.panel_stride(), blocks, out,
                                                                 width);
                 });
             }
