@@ -73,7 +73,7 @@ def places(tmp_path, monkeypatch):
 
 
 def refused(ncfm_, monkeypatch, words, message):
-    for module in ("ncfm.training.pretraining", "ncfm.training.experts", "ncfm.evaluation.students"):
+    for module in ("ncfm.training.pretraining", "ncfm.training.experts", "ncfm.evaluation.classroom"):
         monkeypatch.setattr(f"{module}.fit", lambda *a, **k: pytest.fail("a network was trained"))
     done = ncfm_(*words)
     assert done.code == 2, done.out
@@ -113,9 +113,9 @@ def test_a_folder_without_rights_is_refused(places):
 
 
 def test_fit_is_what_teachers_and_students_call():
-    from ncfm.evaluation import students
+    from ncfm.evaluation import classroom
     from ncfm.training import experts, pretraining
 
     assert pretraining.fit is fitting.fit
-    assert students.fit is fitting.fit
+    assert classroom.fit is fitting.fit
     assert hasattr(experts, "fit")
