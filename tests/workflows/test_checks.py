@@ -39,7 +39,7 @@ REFUSED = {  # words of the command, a stable part of the message
         [*COMPARE, "--methods", "mtt", "--set", "trajectory.augment=wobble"],
         "augmentation 'wobble'",
     ),
-    "a results file in a file": ([*COMPARE, "--results", "file/rows.csv"], "file is no folder"),
+    "a results file in a file": ([*COMPARE, "--results", "file/rows.csv"], "file is not a folder"),
     "a results file that is a folder": ([*COMPARE, "--results", "folder"], "it is a folder"),
     "rows of another kind": ([*COMPARE, "--results", "other.csv"], "does not know (colour, size)"),
     "no text in the results": ([*COMPARE, "--results", "binary.csv"], "Expected a results file in CSV"),
@@ -58,7 +58,7 @@ ON_SET = {
     "a results file of continual": (["continual", "run", "--results", "folder"], "it is a folder"),
     "a results file of search": (["search", "run", "--results", "folder"], "it is a folder"),
     "a picture of continual": (["continual", "run", "--plot", "folder"], "Expected a picture that can be written"),
-    "a picture of search": (["search", "run", "--plot", "file/a.png"], "file is no folder"),
+    "a picture of search": (["search", "run", "--plot", "file/a.png"], "file is not a folder"),
 }
 
 

@@ -230,7 +230,7 @@ def check_folder(
             raise InputError("resume needs the folder of the interrupted run (--out).")
     elif resume:
         if not (folder / CONFIG_FILE).is_file():
-            raise InputError(f"Nothing to resume: {folder} is no run folder (it has no {CONFIG_FILE}).")
+            raise InputError(f"Nothing to resume: {folder} is not a run folder (it has no {CONFIG_FILE}).")
         try:
             stored = read_json(folder / CONFIG_FILE)
         except RunError as error:
