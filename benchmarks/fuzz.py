@@ -48,9 +48,10 @@ from benchmarks.records import FuzzRow
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import Streams
 from ncfm._utils.types import Statistics
+from ncfm.config.keys import nest, parse_setting
+from ncfm.config.layers import make_config
 from ncfm.config.methods import read_ablation
 from ncfm.config.recipes import read_recipe
-from ncfm.config.schema import make_config, nest, parse_setting
 from ncfm.data import images_of, load_images
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, take_checkpoint

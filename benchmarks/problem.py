@@ -30,7 +30,9 @@ from ncfm._utils.seeding import generator
 from ncfm.config import build
 from ncfm.config.build import build_machine
 from ncfm.config.distribution_matching import build_objective, run_distillation
-from ncfm.config.schema import RunConfig, make_config, nest
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
+from ncfm.config.schema import RunConfig
 from ncfm.config.trajectory_matching import run_trajectory_matching
 from ncfm.data import images_of, load_images, store
 from ncfm.data.image_set import ImageSet, ImageSplit

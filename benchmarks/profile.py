@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.records import ProfileRow
-from ncfm.config.schema import parse_setting
+from ncfm.config.keys import parse_setting
 from ncfm.results.files import append_rows, code_version, command_line, today
 from ncfm.workflows.profile import Profile, StageCost, profile
 

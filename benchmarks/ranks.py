@@ -38,7 +38,8 @@ from ncfm._utils.distributed import Ranks
 from ncfm._utils.seeding import generator
 from ncfm.config.build import build_data, build_machine
 from ncfm.config.distribution_matching import run_distillation
-from ncfm.config.schema import make_config, nest
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.data.augment import SiameseAugment
 from ncfm.data.image_set import ImageSet, ImageSplit, draw_class_batches
 from ncfm.discrepancy.frequencies import ScaleMixtureFrequencies

@@ -104,25 +104,26 @@ def draws_of(parameters: AugmentParameters, size: int) -> list[Draw]:
 def trace(step: MinMaxStep) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, list[Draw]]]:
     """One iteration of a step: its inputs, its tensors by the names of `benchmarks.published`, and its draws."""
     before = step.streams.state()
-    size, count = step.images.tensors[0].shape[-1], step.num_classes
-    at = draw_class_batches(step.whole, step.matching.real_batch_per_class, step.streams["batches"])
-    drawn = [
-        step.augment.draw(count, size, step.streams[name], choose_each=True) for name in ("augment", "calibration")
-    ]
+    size, count = step.images.tensors[0].shape[-1], step.classes.num_classes
+    at = draw_class_batches(step.real.whole, step.matching.real_batch_per_class, step.streams["batches"])
+    drawn = [step.views.draw(step.streams[name]) for name in ("augment", "calibration")]
     stored = step.images.tensors[0].detach().clone()
     step.streams.load_state(before)
     record = step()  # draws the same again
     (by_matching, after_matching), (by_calibration, after_calibration) = step.images.seen
-    real = step._real_images(step.whole, at, drawn[0])
+    real = step.views.of_real(step.real.whole, at, drawn[0])
     with torch.no_grad():
-        shown = {"matching": _shown(step, stored, drawn[0]), "calibration": _shown(step, after_matching, drawn[1])}
+        shown = {
+            "matching": step.views.of_stored(stored, drawn[0]),
+            "calibration": step.views.of_stored(after_matching, drawn[1]),
+        }
         features = step.extract(shown["matching"].flatten(0, 1)).unflatten(0, shown["matching"].shape[:2])
         of_real = step.extract.without_gradient(real.flatten(0, 1)).unflatten(0, real.shape[:2])
         logits = step.pool.whole(shown["calibration"].flatten(0, 1)).unflatten(0, shown["calibration"].shape[:2])
     labels = torch.arange(count)[:, None].expand(logits.shape[:2])
     tensors = {
         "real_augmented": real,
-        "decoded": in_tile_order(step.formation.decode(stored)),
+        "decoded": in_tile_order(step.views.formation.decode(stored)),
         "synthetic_augmented": in_tile_order(shown["matching"]),
         "real_features": of_real,
         "synthetic_features": in_tile_order(features),
@@ -135,13 +136,8 @@ def trace(step: MinMaxStep) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[
         "after_calibration": after_calibration,
     }
     assert math.isclose(float(record.discrepancy), float(tensors["discrepancy"].mean()), rel_tol=1e-3)
-    inputs = {"stored": stored, "real": to_float(step.whole.batch(at.flatten())).unflatten(0, at.shape)}
+    inputs = {"stored": stored, "real": to_float(step.real.whole.batch(at.flatten())).unflatten(0, at.shape)}
     return inputs, tensors, {"matching": draws_of(drawn[0], size), "calibration": draws_of(drawn[1], size)}
-
-
-def _shown(step: MinMaxStep, stored: Tensor, draw: AugmentParameters) -> Tensor:
-    """Stored images (C, ipc, c, h, w) as a network sees them, (C, m, c, h, w)."""
-    return step.augment.apply(step.normalize(step.formation.decode(stored)), draw)
 
 
 def published(step: MinMaxStep, inputs: Mapping[str, Tensor], draws: Mapping[str, list[Draw]]) -> dict[str, Tensor]:

@@ -20,7 +20,8 @@ from ncfm._utils.device import choose_device
 from ncfm._utils.progress import Silent
 from ncfm.data.image_set import ImageSet
 from ncfm.results.files import Conditions, append_rows, read_rows
-from ncfm.workflows.compare import Scored, compare
+from ncfm.workflows.compare import compare
+from ncfm.workflows.scored import Scored
 
 METHODS = ("ncfm", "herding", "random")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,8 @@ from commands import ncfm_  # noqa: F401  # a fixture
 from ncfm import kernels
 from ncfm.data.digits import load_digits_set
 from ncfm.data.image_set import ImageSet
+from ncfm.training.teachers import TeacherPool
+from tiny import few, random_pool
 
 # The same examples in every run, so that a failure is one for everybody; no deadline, machines may be busy.
 hypothesis.settings.register_profile("ncfm", derandomize=True, deadline=None)
@@ -59,3 +62,31 @@ def one_thread() -> Iterator[None]:
 def digits() -> ImageSet:
     """The digits, read once; nothing may change them in place."""
     return load_digits_set()
+
+
+@pytest.fixture(scope="module")
+def images(digits: ImageSet) -> ImageSet:
+    """Eight training images of every class, and the whole test split."""
+    return few(digits)
+
+
+@pytest.fixture(scope="module")
+def pool(images: ImageSet) -> TeacherPool:
+    """Two teachers that were never trained."""
+    return random_pool(images)
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Writes a module of the user's own, by name and text, into a folder that becomes the current one."""
+    names = []
+
+    def write(name: str, text: str) -> None:
+        (tmp_path / f"{name}.py").write_text(text)
+        names.append(name)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])  # the package is to find it
+    yield write
+    for name in names:
+        sys.modules.pop(name, None)

@@ -5,7 +5,8 @@ from benchmarks.ranks import SETTINGS, _pool, together
 
 from ncfm.config.build import build_data, build_machine
 from ncfm.config.distribution_matching import run_distillation
-from ncfm.config.schema import make_config, nest
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.distillation.control import RunControl
 
 COUNTS = (1, 1, 1, 1, 3, 2, 2, 1, 1, 3)  # the first of three ranks has equal classes, smaller than the largest

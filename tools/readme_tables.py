@@ -17,10 +17,10 @@ from typing import Any
 
 from ncfm._utils.files import read_json
 from ncfm.config.build import build_protocol
+from ncfm.config.keys import dotted
 from ncfm.config.methods import ablation_names, read_ablation
 from ncfm.config.recipes import RECIPES
 from ncfm.config.resolve import resolve_config, variant_of
-from ncfm.config.schema import dotted
 from ncfm.results.files import latest, read_rows
 from ncfm.results.formatting import duration, machine_of
 from ncfm.workflows import rows as table_rows

@@ -25,7 +25,7 @@ from ncfm.training import experts, pretraining
 from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.recipe import TrainingRecipe, make_optimizer
 from strategies import rng
-from tiny import NETWORK, few, random_pool
+from tiny import NETWORK, random_pool
 
 FACTS = {"seconds": 1.5, "name": "é"}
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(3)}
@@ -107,11 +107,6 @@ RECIPE = TrainingRecipe(epochs=1, optimizer="sgd", lr=0.05, batch_size=32, sched
 TEACHER_KEY = "5c03c3386d0c06fa142523b91801398d"
 EXPERT_KEY = "008fa4f10a082953de463e05f1a7144b"
 STUDENTS_KEY = "064d81aa42d4a2be1ccaeaa4fed57e49"
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
 
 
 def fail(*_, **__):

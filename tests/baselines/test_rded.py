@@ -23,19 +23,9 @@ from ncfm.synthetic.formation import cut, stitch
 from ncfm.synthetic.storage import load, save
 from ncfm.training.teachers import Teacher, TeacherPool
 from strategies import interval, properties, rng, seeds
-from tiny import few, random_pool
+from tiny import random_pool
 
 N = 8  # training images a class
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits, N)
-
-
-@pytest.fixture(scope="module")
-def pool(images):
-    return random_pool(images)
 
 
 @pytest.fixture

@@ -33,22 +33,12 @@ from ncfm.networks.features import FeatureExtractor
 from ncfm.synthetic.formation import stitch
 from ncfm.training.teachers import Teacher, TeacherPool, network_for
 from strategies import normal, properties, rng, seeds
-from tiny import NETWORK, distill, few, random_pool
+from tiny import NETWORK, distill, random_pool
 
 N = 8  # training images a class
 every_coreset = pytest.mark.parametrize("coreset", BY_FEATURES.values(), ids=BY_FEATURES)
 every_by_features = pytest.mark.parametrize("method", BY_FEATURES)
 MOSAICS = ("mosaic", "rded")
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits, N)
-
-
-@pytest.fixture(scope="module")
-def pool(images):
-    return random_pool(images)
 
 
 @pytest.fixture

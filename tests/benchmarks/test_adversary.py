@@ -31,7 +31,7 @@ from torch.testing import assert_close
 from benchmarks import adversary
 from ncfm._utils.seeding import generator
 from ncfm.baselines import select
-from ncfm.config.schema import make_config
+from ncfm.config.layers import make_config
 from ncfm.discrepancy import characteristic_function
 from ncfm.discrepancy.frequencies import LEARNED_SAMPLERS, GaussianFrequencies, ScaleMixtureFrequencies
 from ncfm.discrepancy.halves import CRITERIA

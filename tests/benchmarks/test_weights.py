@@ -6,7 +6,8 @@ import pytest
 from benchmarks.weights import gradient_norms
 
 from ncfm._utils.progress import Silent
-from ncfm.config.schema import make_config, nest
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.distillation.objectives import MeanMatching
 from ncfm.workflows.stages import prepare, train_teachers
 

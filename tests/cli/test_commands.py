@@ -30,7 +30,7 @@ from ncfm.config.resolve import resolve_config
 from ncfm.data.image_set import to_uint8
 from ncfm.distillation import MinMaxStep, StepRecord
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
-from ncfm.evaluation import students as evaluation_run
+from ncfm.evaluation import classroom
 from ncfm.formats import hub
 from ncfm.formats.reading import read_external
 from ncfm.results import files as results
@@ -427,7 +427,7 @@ def test_a_second_compare_trains_nothing_and_says_the_same(ncfm_, tmp_path, monk
         raise AssertionError("something was trained again")
 
     monkeypatch.setattr(pretraining, "fit", refuse)
-    monkeypatch.setattr(evaluation_run, "fit", refuse)
+    monkeypatch.setattr(classroom, "fit", refuse)
     monkeypatch.setattr(MinMaxStep, "__call__", refuse)
     second = ncfm_(*compare(tmp_path / "all", "--json"))
     assert json.loads(second.out) == told_again(first)

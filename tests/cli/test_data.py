@@ -11,8 +11,9 @@ import pytest
 from image_files import png
 from ncfm.cli._options import Setup
 from ncfm.config.build import build_data
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.config.resolve import config_of_set, describe_run
-from ncfm.config.schema import make_config, nest
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 import torch
@@ -53,11 +52,8 @@ SAMPLER = {"frequencies.family": "own_code:Sampler"}
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path, monkeypatch):
-    (tmp_path / "own_code.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    yield
-    sys.modules.pop("own_code", None)
+def own(own_module):
+    own_module("own_code", OWN)
 
 
 def sets(*more):

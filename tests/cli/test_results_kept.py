@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 
 import pytest
 
@@ -51,11 +50,8 @@ ON_SET = {  # commands that use a set, with the rows that they write
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path, monkeypatch):
-    (tmp_path / "own_rows.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    yield
-    sys.modules.pop("own_rows", None)
+def own(own_module):
+    own_module("own_rows", OWN)
 
 
 def sets(settings):

@@ -12,16 +12,11 @@ import ncfm
 from ncfm._utils.checks import InputError
 from ncfm.distillation.checkpoint import saved_progress
 from ncfm.synthetic.storage import SCORES_FILE
-from tiny import SETTINGS, few
+from tiny import SETTINGS
 
 CONSTANT = {"distill.image_schedule": "constant"}
 MTT = {"objective.name": "mtt", "trajectory.experts": 1, "trajectory.epochs": 3, "trajectory.start_high": 1}
 MTT |= {"trajectory.student_steps": 2, "trajectory.correct_start": False, "distill.augment": "flip"}
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
 
 
 @pytest.fixture

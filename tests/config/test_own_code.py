@@ -9,10 +9,12 @@ import torch
 
 from ncfm._utils.checks import NcfmError
 from ncfm.config.distribution_matching import build_objective, build_sampler
+from ncfm.config.keys import dotted, nest
+from ncfm.config.layers import make_config
 from ncfm.config.loops import LOOPS, loop_of
 from ncfm.config.methods import METHODS, method_named, method_of_row, read_ablation, usual_method
 from ncfm.config.resolve import resolve_config, variant_of
-from ncfm.config.schema import RunConfig, dotted, make_config, nest
+from ncfm.config.schema import RunConfig
 from ncfm.discrepancy import mean_gap
 from ncfm.distillation.objectives import OBJECTIVES, CharacteristicMatching, KernelMatching
 from strategies import normal, rng
@@ -147,12 +149,8 @@ number = 3
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path, monkeypatch):
-    """The module, found in the current folder."""
-    (tmp_path / "own_code.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    yield
-    sys.modules.pop("own_code", None)
+def own(own_module):
+    own_module("own_code", OWN)
 
 
 def config_of(**settings):

@@ -1,4 +1,4 @@
-"""The data that a set records, used from another folder."""
+"""The configuration of a command line, and the data that a set records, used from another folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ncfm._utils.checks import NcfmError
-from ncfm.config.resolve import data_folder, data_of_set
+from ncfm.config.resolve import data_folder, data_of_set, resolve_config
 
 
 def test_a_relative_path_is_recorded_with_its_folder(tmp_path, monkeypatch):
@@ -31,3 +31,18 @@ def test_a_relative_path_is_found_only_where_it_was(tmp_path, monkeypatch):
         data_of_set(facts, None)
     assert data_of_set({"data": "photos"}, None) == "photos"  # of an earlier version: loading it says more
     assert data_of_set({"data": "digits"}, None) == "digits"
+
+
+def test_the_fitting_recipe_is_taken(tmp_path, monkeypatch, digits):
+    monkeypatch.setattr("ncfm.config.recipes.RECIPES", tmp_path)
+    (tmp_path / "digits-ipc3.toml").write_text("seed = 11", encoding="utf-8")
+    assert resolve_config("digits", 3, None, None, None).seed == 11
+    assert resolve_config(digits, 3, None, None, None).seed == 11
+    assert resolve_config("digits", 4, None, None, None).seed == 0
+    assert resolve_config("digits", 3, "none", None, None).seed == 0
+
+
+def test_every_mistake_of_the_command_line_is_told_at_once():
+    with pytest.raises(NcfmError) as error:
+        resolve_config("digits", 1, "none", {"distill.itertions": 3, "distill.fctor": 1, "distill.bound": 0}, None)
+    assert all(key in str(error.value) for key in ("itertions", "fctor", "bound"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 
 import pytest
@@ -10,15 +9,16 @@ import torch
 
 from ncfm._utils.checks import NcfmError
 from ncfm.config.distribution_matching import DistributionMatching, build_objective
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.config.resolve import variant_of
 from ncfm.config.samplers import build_sampler
-from ncfm.config.schema import make_config, nest
 from ncfm.discrepancy.frequencies import LEARNED_SAMPLERS, GaussianFrequencies
 from ncfm.discrepancy.halves import CRITERIA
 from ncfm.discrepancy.per_teacher import PerTeacherFrequencies
 from ncfm.workflows.stages import prepare
 from strategies import rng
-from tiny import NETWORK, few
+from tiny import NETWORK
 
 D = 6
 OWN = """
@@ -46,17 +46,8 @@ class Deaf(CharacteristicMatching):
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path, monkeypatch):
-    """The module, found in the current folder."""
-    (tmp_path / "own_sampler.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    yield
-    sys.modules.pop("own_sampler", None)
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
+def own(own_module):
+    own_module("own_sampler", OWN)
 
 
 def config_of(**settings):

@@ -7,7 +7,6 @@ import torch
 
 from ncfm._utils import accelerator
 from on_device import DEVICE
-from tiny import few
 
 
 @pytest.fixture(autouse=True)
@@ -19,11 +18,6 @@ def exact_products():
     yield
     torch.set_float32_matmul_precision(before[0])
     cudnn.allow_tf32, cudnn.benchmark = before[1:]
-
-
-@pytest.fixture(scope="session")
-def images(digits):
-    return few(digits)
 
 
 @contextlib.contextmanager

@@ -121,7 +121,7 @@ def test_links_and_devices_are_refused(tmp_path, kind):
         info = tarfile.TarInfo("train/cat/0.png")
         info.type, info.linkname = kind, "/etc/passwd"
         archive.addfile(info)
-    with pytest.raises(InputError, match=r"'train/cat/0\.png' that is a link or no file; unpack it"):
+    with pytest.raises(InputError, match=r"'train/cat/0\.png' that is a link or not a file; unpack it"):
         load_images(str(path))
 
 
@@ -130,7 +130,7 @@ def test_links_in_zip_files_are_refused(tmp_path):
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
         archive.writestr(info, "/etc/passwd")
-    with pytest.raises(InputError, match="that is a link or no file"):
+    with pytest.raises(InputError, match="that is a link or not a file"):
         load_images(str(tmp_path / "pets.zip"))
 
 

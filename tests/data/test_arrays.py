@@ -458,7 +458,7 @@ def test_classes_that_do_not_fit_are_refused(train, test, names, message):
         images_of(train, test, class_names=names)
 
 
-# --- what is no split ---------------------------------------------------------------------------------------
+# --- what is not a split ---------------------------------------------------------------------------------------
 
 
 class Endless(torch.utils.data.Dataset):

@@ -65,13 +65,10 @@ number = 3
 
 
 @pytest.fixture
-def module(tmp_path, monkeypatch):
+def module(own_module):
     """The module in the current folder; imported when it is first named."""
-    (tmp_path / "mine.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    yield lambda: sys.modules["mine"]
-    sys.modules.pop("mine", None)
+    own_module("mine", MODULE)
+    return lambda: sys.modules["mine"]
 
 
 def expected():

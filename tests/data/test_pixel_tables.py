@@ -82,5 +82,5 @@ def test_damaged_tables_are_reported(tmp_path, change, words):
 
 def test_a_table_without_pixels_is_no_layout(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="no file of a known layout"):
+    with pytest.raises(InputError, match="is not a file of a known layout"):
         load_images(str(tmp_path / "x.csv"))

@@ -11,7 +11,8 @@ import ncfm
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm.config.build import build_data
-from ncfm.config.schema import make_config, nest
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.data import ImageSet, ImageSplit, normalize
 from ncfm.data.image_set import channel_statistics, to_float
 from ncfm.data.whitening import EPSILON, LARGEST, zca

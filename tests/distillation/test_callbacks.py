@@ -18,7 +18,7 @@ from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import METRICS_FILE
 from ncfm.distillation.snapshots import snapshot_iterations
 from ncfm.synthetic.image_grid import save_image_grid
-from tiny import few, make_step, random_pool
+from tiny import make_step, random_pool
 
 HOOKS = ("on_start", "after_iteration", "before_save", "on_save", "on_end", "close")
 
@@ -54,11 +54,6 @@ class Recorder(Callback):
 
     def close(self):
         self.note("close")
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
 
 
 @pytest.fixture

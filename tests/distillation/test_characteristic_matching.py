@@ -16,7 +16,7 @@ from ncfm.distillation import ascend
 from ncfm.distillation.characteristic_matching import CharacteristicMatching
 from ncfm.distillation.class_sizes import ByGroups
 from strategies import normal, rng
-from tiny import WIDTH, Frozen, Recorder, few, make_step, random_pool
+from tiny import WIDTH, Frozen, Recorder, make_step, mixture, random_pool
 
 C, D, K = 3, 4, 32
 by_halves = pytest.mark.parametrize("criterion", BY_HALVES)
@@ -33,16 +33,6 @@ def matching(family, criterion, width=D, **options):
 
 def features():
     return normal(0, C, 10, D).float(), 0.5 + normal(1, C, 4, D).float()
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
-
-
-@pytest.fixture(scope="module")
-def pool(images):
-    return random_pool(images)
 
 
 # ---------------------------------------------------------------- the objective
@@ -121,9 +111,8 @@ def test_unequal_classes_have_a_criterion_each(criterion):
 
 
 def test_the_default_is_the_discrepancy_to_the_bit(images, pool):
-    played = [make_step(images, pool, objective=of) for of in (None, None, None)]
-    played[1].objective = CharacteristicMatching(played[1].objective.sampler, criterion="discrepancy")
-    played[2].objective = CharacteristicMatching(played[2].objective.sampler, criterion="halves")
+    objectives = mixture(), mixture(criterion="discrepancy"), mixture(criterion="halves")
+    played = [make_step(images, pool, objective=objective) for objective in objectives]
     records = [[one() for _ in range(3)] for one in played]
     assert [record.criterion for record in records[0]] == [None] * 3
     for a, b in zip(records[0], records[1], strict=True):
@@ -148,10 +137,10 @@ def test_together_psi_gets_the_criterion_and_the_images_the_discrepancy(images, 
         assert_close(getattr(record, name), getattr(expected, name), rtol=1e-4, atol=1e-6)
 
     again = make_step(images, pool, objective=matching(family, criterion, WIDTH), **options)
-    again.draw_extractor(again.streams["teachers"])
-    draw = again.augment.draw(10, 8, again.streams["augment"])
-    real = again.real_features(draw, again.streams["batches"])
-    synthetic = again.features_of(again.training_images(draw)).detach()
+    again.extractor.draw(again.streams["teachers"])
+    draw = again.views.augment.draw(10, 8, again.streams["augment"])
+    real = again.real.features(draw, again.streams["batches"])
+    synthetic = again.synthetic.features_of(again.synthetic.training_images(draw)).detach()
     psi = again.objective.sampler
     value = criterion_by_halves(criterion, real, synthetic, psi.sample(again.streams["frequencies"]))
     assert_close(record.criterion, value.mean().detach(), rtol=1e-4, atol=1e-7)

@@ -94,22 +94,22 @@ def unequal_step(images, pool, player=Frozen, counts=COUNTS, **flat):
 def test_an_iteration_is_a_loop_over_the_classes(images, factor, mode, images_per_pass):
     options = {"factor": factor, "mode": mode, "gradient_chunk_size": images_per_pass}
     step, pixels, objective = unequal_step(images, random_pool(images), **options)
-    assert (len(step.passes()) == 1) == (images_per_pass is None)
+    assert (len(step.gradients.passes()) == 1) == (images_per_pass is None)
     record = step()
     (found,), theirs = step.images.gradients[0], step.adversary.gradients[0]
 
     # The same draws again, class by class.
     again, pixels, objective = unequal_step(images, random_pool(images), factor=factor, mode=mode)
     again.pool.draw(again.streams["teachers"], "blended")
-    draw = again.augment.draw(10, 8, again.streams["augment"])
-    real = again.real_features(draw, again.streams["batches"])
+    draw = again.views.augment.draw(10, 8, again.streams["augment"])
+    real = again.real.features(draw, again.streams["batches"])
     again.pool.draw_trained(again.streams["calibration"])
     state = again.streams["frequencies"].get_state()
     values, logits, labels = [], [], []
     for c, count in enumerate(COUNTS):
         own = slice(c, c + 1)
-        decoded = again.formation.decode(pixels[own, :count])
-        training = again.augment.apply(again.normalize(decoded), draw.of(own))
+        decoded = again.views.formation.decode(pixels[own, :count])
+        training = again.views.augment.apply(again.views.normalize(decoded), draw.of(own))
         features = again.extract(training.flatten(0, 1))[None]
         again.streams["frequencies"].set_state(state)
         values.append(objective.discrepancy(real[own], features, again.streams["frequencies"]))

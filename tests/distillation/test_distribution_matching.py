@@ -22,21 +22,23 @@ from ncfm._utils.seeding import generator
 from ncfm.data.image_set import normalize, to_float
 from ncfm.discrepancy import gaussian_mmd, mean_gap
 from ncfm.discrepancy.frequencies import GaussianFrequencies
-from ncfm.distillation import Interrupted, step_memory
+from ncfm.distillation import Interrupted, MinMaxStep, step_memory
 from ncfm.distillation import distribution_matching as loop
-from ncfm.distillation import minmax_step as step
 from ncfm.distillation import runner as running
 from ncfm.distillation.budget import Budget
+from ncfm.distillation.calibration import Calibration
 from ncfm.distillation.callback import Callback
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE, Checkpoint, Progress
 from ncfm.distillation.history import METRICS_FILE
 from ncfm.distillation.interruption import stop_requests
 from ncfm.distillation.objectives import CharacteristicMatching, MeanMatching
+from ncfm.distillation.real_batch import RealBatches
+from ncfm.distillation.synthetic_batch import SyntheticBatch
 from ncfm.networks.features import FeatureExtractor
 from ncfm.synthetic.formation import MODES, decoded_ipc
 from ncfm.synthetic.initialization import INITS
 from strategies import rng
-from tiny import WIDTH, distill, few, mixture, random_pool
+from tiny import WIDTH, distill, mixture
 
 # A new objective is put here and is under every property below that takes one.
 OBJECTIVES = {
@@ -56,16 +58,6 @@ class Scripted(MeanMatching):
     def discrepancy(self, real, synthetic, generator):
         value = self.values.pop(0) if len(self.values) > 1 else self.values[0]
         return (synthetic.sum((1, 2)) * 0 + 1) * value
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
-
-
-@pytest.fixture(scope="module")
-def pool(images):
-    return random_pool(images)
 
 
 @pytest.fixture
@@ -125,9 +117,9 @@ def test_every_start_and_formation_runs(run, images, init, mode):
 
 def test_a_pool_of_first_images_is_all_that_batches_see(images, pool, monkeypatch):
     seen = []
-    features_at = step.MinMaxStep._features_at
+    features_at = RealBatches.features_at
     monkeypatch.setattr(
-        step.MinMaxStep, "_features_at", lambda self, at, draw: (seen.append(self.real), features_at(self, at, draw))[1]
+        RealBatches, "features_at", lambda self, at, draw: (seen.append(self.split), features_at(self, at, draw))[1]
     )
     distill(images, pool, mixture(16), ipc=1, iterations=1, real_batch_per_class=2, real_pool_per_class=3)
     (split,) = {id(s): s for s in seen}.values()
@@ -577,10 +569,8 @@ def test_memory_is_given_back_when_a_run_ends(run, monkeypatch):
 
 def test_short_memory_makes_passes_smaller_by_itself(run, monkeypatch):
     sizes = []
-    play = step.MinMaxStep.__call__
-    monkeypatch.setattr(
-        step.MinMaxStep, "__call__", lambda s: (sizes.append(s.extract.gradient_chunk_size), play(s))[1]
-    )
+    play = MinMaxStep.__call__
+    monkeypatch.setattr(MinMaxStep, "__call__", lambda s: (sizes.append(s.extract.gradient_chunk_size), play(s))[1])
     whole = run(ipc=2, factor=1)
     monkeypatch.setattr(step_memory, "available_memory", lambda device: 10_000)
     parts = run(ipc=2, factor=1)
@@ -600,7 +590,7 @@ def test_short_memory_makes_passes_smaller_by_itself(run, monkeypatch):
 def test_out_of_memory_halves_the_passes_and_the_run_goes_on(run, monkeypatch, error):
     expected = run(ipc=2, factor=1)
     failures = iter([False, True, True])  # in the second iteration, twice
-    chunks, calibrate = [], step.MinMaxStep.calibrate
+    chunks, calibrate = [], Calibration.loss
 
     def sometimes(self, training, part):
         chunks.append(self.extract.gradient_chunk_size)
@@ -608,7 +598,7 @@ def test_out_of_memory_halves_the_passes_and_the_run_goes_on(run, monkeypatch, e
             raise error
         return calibrate(self, training, part)
 
-    monkeypatch.setattr(step.MinMaxStep, "calibrate", sometimes)
+    monkeypatch.setattr(Calibration, "loss", sometimes)
     with pytest.warns(UserWarning, match="Out of memory") as told:
         result = run(ipc=2, factor=1)
     assert [str(w.message) for w in told] == [
@@ -623,7 +613,7 @@ def test_memory_that_never_suffices_is_a_failure_in_words(run, monkeypatch):
     def never(self, training, part):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(step.MinMaxStep, "calibrate", never)
+    monkeypatch.setattr(Calibration, "loss", never)
     with pytest.warns(UserWarning, match="Out of memory"), pytest.raises(RunError, match="passes of one image"):
         run()
 
@@ -632,7 +622,7 @@ def test_other_errors_are_not_taken_for_memory(run, monkeypatch):
     def broken(self, training, part):
         raise RuntimeError("shapes do not fit")
 
-    monkeypatch.setattr(step.MinMaxStep, "calibrate", broken)
+    monkeypatch.setattr(Calibration, "loss", broken)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         run()
 
@@ -670,7 +660,7 @@ def test_an_iteration_that_is_not_finite_is_rolled_back_and_counted(run, value, 
 def test_what_is_rolled_back_leaves_everything_as_it_was(run, tmp_path, monkeypatch):
     """Both players, both optimizers: after a bad iteration all is, bit for bit, what it was before it."""
     run(iterations=2, folder=tmp_path / "two", image_schedule="constant")
-    extract = step.MinMaxStep.features_of
+    extract = SyntheticBatch.features_of
     called = []
 
     def bad_in_the_third(self, training, part):
@@ -678,7 +668,7 @@ def test_what_is_rolled_back_leaves_everything_as_it_was(run, tmp_path, monkeypa
         features = extract(self, training, part)
         return features * NAN if len(called) == 3 else features
 
-    monkeypatch.setattr(step.MinMaxStep, "features_of", bad_in_the_third)
+    monkeypatch.setattr(SyntheticBatch, "features_of", bad_in_the_third)
     with pytest.warns(UserWarning, match="1 of 3"):
         run(iterations=3, folder=tmp_path / "three", image_schedule="constant")
     two, three = state_of(tmp_path / "two"), state_of(tmp_path / "three")

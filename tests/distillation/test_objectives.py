@@ -5,7 +5,8 @@ from torch.testing import assert_close
 
 from ncfm._utils.checks import NcfmError
 from ncfm.config.distribution_matching import build_objective
-from ncfm.config.schema import make_config, nest
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.discrepancy import (
     amplitude_gap,
     characteristic_function,

@@ -18,20 +18,16 @@ from ncfm.distillation.history import Measured
 from ncfm.distillation.nonfinite_guard import Guard
 from ncfm.distillation.objectives import OBJECTIVES, MeanMatching
 from ncfm.distillation.options import Trajectories
-from ncfm.distillation.trajectory_matching import DIFFERENTIATIONS, StartRange, TrajectoryStep
+from ncfm.distillation.start_range import StartRange
+from ncfm.distillation.trajectory_step import DIFFERENTIATIONS, TrajectoryStep
 from ncfm.networks import create_network
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import start_images
 from ncfm.training.experts import STORED, ExpertPool, Trajectory, flat
 from on_device import step_on
 from strategies import rng
-from tiny import NETWORK, few
+from tiny import NETWORK
 from waits import META, without_waiting
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
 
 
 def played(step, iterations=1):
@@ -90,7 +86,7 @@ def test_an_iteration_on_whitened_images(images):
 def test_images_that_stay_in_memory_are_chosen_there(images):
     """Images that do not fit on the device: positions stay on the CPU, and only the chosen images travel."""
     step = step_on(META, images, MeanMatching())
-    step.real = dataclasses.replace(step.real, images=images.train.images)
+    step.real.split = dataclasses.replace(step.real.split, images=images.train.images)
     played(step)
 
 

@@ -13,7 +13,7 @@ from ncfm.discrepancy.per_teacher import PerTeacherFrequencies
 from ncfm.distillation import Interrupted, Player
 from ncfm.distillation.objectives import CharacteristicMatching
 from strategies import rng
-from tiny import WIDTH, distill, few, make_step, mixture, random_pool
+from tiny import WIDTH, distill, make_step, mixture, random_pool
 
 TEACHERS = 3
 every_family = pytest.mark.parametrize("family", LEARNED_SAMPLERS)
@@ -32,11 +32,6 @@ def weights(objective):
 
 def equal(a, b):
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
 
 
 @pytest.fixture(scope="module")

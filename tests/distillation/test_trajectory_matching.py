@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from functools import partial
 
 import pytest
 import torch
@@ -17,43 +16,11 @@ from ncfm._utils.seeding import generator
 from ncfm.distillation import Interrupted, StartRange, distill_trajectories
 from ncfm.distillation import trajectory_matching as trajectory
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
-from ncfm.distillation.options import Trajectories
-from ncfm.networks import create_network
-from ncfm.synthetic.formation import Formation
-from ncfm.training.experts import ExpertPool, Trajectory, flat, record_experts
-from ncfm.training.fit import fit, predict
-from ncfm.training.recipe import TrainingRecipe
-from ncfm.training.teachers import network_for
-from tiny import few, grouped
+from ncfm.distillation.players import Player
+from ncfm.distillation.trajectory_step import DIFFERENTIATIONS
+from tiny import grouped
 
-CPU = torch.device("cpu")
-RECIPE = TrainingRecipe(
-    epochs=4, optimizer="sgd", lr=0.05, batch_size=16, schedule="constant", momentum=0.0, weight_decay=0.0
-)
 OPTIONS = {"ipc": 1, "iterations": 4, "start": StartRange(0, 2), "student_steps": 3, "log_every": 1}
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
-
-
-@pytest.fixture(scope="module")
-def record(images, tmp_path_factory):
-    cache = tmp_path_factory.mktemp("experts")
-    return partial(
-        record_experts,
-        images,
-        network="convnet1w8",
-        num_experts=2,
-        recipe=RECIPE,
-        cache=cache,
-    )
-
-
-@pytest.fixture(scope="module")
-def experts(record):
-    return record()
 
 
 @pytest.fixture
@@ -63,115 +30,6 @@ def run(images, experts):
         return distill_trajectories(images, experts, **grouped(*names, **({"factor": 1} | OPTIONS | flat)))
 
     return play
-
-
-# --- experts ------------------------------------------------------------------------------------------------
-
-
-def test_a_trajectory_is_the_training_epoch_by_epoch(images, experts):
-    from ncfm._utils.seeding import derive_seed
-
-    network = network_for(images, "convnet1w8", seed=derive_seed(0, "experts", 1))
-    states = [flat(network)]
-    fit(
-        network,
-        images.train.images,
-        images.train.labels,
-        recipe=RECIPE,
-        statistics=images.statistics,
-        generator=generator(0, "experts", 1, "training"),
-        after_epoch=lambda epoch: states.append(flat(network)),
-    )
-    assert experts.num_epochs == len(states) - 1 == 4
-    for epoch, state in enumerate(states):
-        assert_close(experts.state(1, epoch), state, rtol=1e-3, atol=1e-7)  # half precision: 11 bits
-
-
-def test_half_precision_is_far_finer_than_an_epoch(experts):
-    for before, after in zip(range(4), range(1, 5), strict=True):
-        start, end = experts.state(0, before), experts.state(0, after)
-        rounding = 2.0**-12 * end.norm()  # at most half a unit of 11 bits, of every weight
-        assert rounding < 0.02 * (end - start).norm()
-
-
-def test_weights_are_named_views_and_logits_those_of_the_network(images, experts):
-    state = experts.state(0, 4)
-    network = network_for(images, "convnet1w8", seed=7)
-    network.load_state_dict(dict(experts.weights(state)))
-    assert torch.equal(flat(network), state)
-    x = torch.randn(3, 1, 8, 8, generator=generator(0, "x"))
-    assert_close(experts.logits(state, x), network(x))
-    state = state.requires_grad_()
-    experts.logits(state, x).sum().backward()
-    assert state.grad is not None
-    assert not any(p.requires_grad for p in experts.network.parameters())
-    assert torch.equal(functional_call(experts.network, dict(experts.weights(state)), (x,)), experts.logits(state, x))
-
-
-def test_experts_learn_and_differ(images, experts):
-    def error(state):
-        network = network_for(images, "convnet1w8", seed=7)
-        network.load_state_dict(dict(experts.weights(state)))
-        said = predict(network, images.train.images, statistics=images.statistics)
-        return float((said.argmax(1) != images.train.labels).float().mean())
-
-    for expert in range(2):
-        assert error(experts.state(expert, 4)) < error(experts.state(expert, 0)) - 0.2
-    assert not torch.equal(experts.state(0, 0), experts.state(1, 0))
-
-
-def test_recorded_experts_are_found_again_one_by_one(record, experts):
-    told = []
-    again = record(num_experts=3, on_epoch=lambda expert, epoch: told.append((expert, epoch)))
-    assert told == [(2, 1), (2, 2), (2, 3), (2, 4)]  # only the third was trained
-    for expert in range(2):
-        assert torch.equal(again.trajectories[expert].states, experts.trajectories[expert].states)
-    assert again.seconds > experts.seconds
-
-
-def test_a_damaged_recording_is_made_again(images, tmp_path):
-    options = {"network": "convnet1w8", "num_experts": 1, "recipe": RECIPE, "cache": tmp_path}
-    first = record_experts(images, **options)
-    (path,) = tmp_path.glob("*.safetensors")
-    path.write_bytes(path.read_bytes()[:100])
-    assert torch.equal(record_experts(images, **options).state(0, 4), first.state(0, 4))
-
-
-@pytest.mark.parametrize("change", [{"seed": 1}, {"network": "convnet1w4"}])
-def test_other_experts_are_others(record, experts, change):
-    assert not torch.equal(record(num_experts=1, **change).state(0, 4)[:40], experts.state(0, 4)[:40])
-
-
-def test_batch_norm_is_refused(images):
-    network = create_network("convnet1w8-batch", channels=1, num_classes=10, image_size=8, seed=0)
-    with pytest.raises(NcfmError, match="BatchNorm"):
-        ExpertPool(
-            [Trajectory(flat(network)[None], 0.0)], network, statistics=images.statistics, device=torch.device("cpu")
-        )
-
-
-# --- where students start -----------------------------------------------------------------------------------
-
-
-def test_starts_cover_their_range():
-    rng, start = generator(0, "starts"), StartRange(1, 4)
-    assert {start.draw(0, rng) for _ in range(100)} == {1, 2, 3, 4}
-
-
-def test_the_range_grows_to_its_end():
-    start, highest = StartRange(1, 9, first_high=3, growth=6), []
-    for iteration in range(9):
-        rng = generator(0, "starts")
-        drawn = {start.draw(iteration, rng) for _ in range(300)}
-        assert min(drawn) == 1
-        highest.append(max(drawn))
-    assert highest == [3, 4, 5, 6, 7, 8, 9, 9, 9]
-
-
-@pytest.mark.parametrize("wrong", [(2, 1, None), (0, 4, 5), (2, 4, 1)])
-def test_ranges_that_are_none_are_refused(wrong):
-    with pytest.raises(NcfmError, match="start_low"):
-        StartRange(*wrong)
 
 
 def test_a_target_beyond_the_recording_is_refused(run):
@@ -221,11 +79,9 @@ def test_the_gap_falls(run):
 
 def test_the_step_size_moves_by_the_slope_in_its_logarithm(run, monkeypatch):
     moves, gaps = [], []
-    move, way = trajectory.Player.update, trajectory.DIFFERENTIATIONS["replayed"]
-    monkeypatch.setattr(trajectory.Player, "update", lambda self, g: (moves.append(g[0].clone()), move(self, g))[1])
-    monkeypatch.setitem(
-        trajectory.DIFFERENTIATIONS, "replayed", lambda *a: gaps.append((way(*a), a[-1])) or gaps[-1][0]
-    )
+    move, way = Player.update, DIFFERENTIATIONS["replayed"]
+    monkeypatch.setattr(Player, "update", lambda self, g: (moves.append(g[0].clone()), move(self, g))[1])
+    monkeypatch.setitem(DIFFERENTIATIONS, "replayed", lambda *a: gaps.append((way(*a), a[-1])) or gaps[-1][0])
     run(iterations=1, step_size=0.05)
     (gap, step_size), in_log = gaps[0], moves[-1]
     assert float(step_size) == pytest.approx(0.05)
@@ -254,34 +110,6 @@ def test_where_too_few_are_correct_any_will_do(images, experts, monkeypatch):
     start = trajectory._start(images, experts, 2, 1, "correct", generator(0, "init"))
     assert start.shape == (10, 2, 1, 8, 8)
     assert not torch.equal(start[3, 0], start[3, 1])
-
-
-def test_batches_pass_over_the_whole_set(images, experts):
-    seen = []
-
-    class Spy(trajectory.TrajectoryStep):
-        def student_loss(self, at, draw, *tensors):
-            seen.append(at)
-            return super().student_loss(at, draw, *tensors)
-
-    pixels = torch.rand(10, 1, 1, 8, 8).requires_grad_()
-    player = trajectory._adam(pixels, 0.01)
-    step = Spy(
-        experts,
-        player,
-        None,
-        trajectory._adam(torch.tensor(-3.0), 0.01),
-        streams=trajectory.Streams(0),
-        augment="none",
-        start=StartRange(0, 0),
-        formation=Formation(1),
-        options=Trajectories(student_steps=4, student_batch_size=5),
-    )
-    step()
-    first = seen[:4]
-    assert [len(at) for at in first] == [5, 5, 5, 5]
-    assert sorted(torch.cat(first[:2]).tolist()) == sorted(torch.cat(first[2:]).tolist()) == list(range(10))
-    assert [at.tolist() for at in seen[4:]] == [at.tolist() for at in reversed(first)]  # replayed: the same, backwards
 
 
 # --- a run --------------------------------------------------------------------------------------------------
@@ -321,7 +149,7 @@ def test_unrolled_steps_that_do_not_fit_are_replayed(run, monkeypatch):
     def never(*arguments):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
 
-    monkeypatch.setitem(trajectory.DIFFERENTIATIONS, "unrolled", never)
+    monkeypatch.setitem(DIFFERENTIATIONS, "unrolled", never)
     with pytest.warns(UserWarning, match="Out of memory"):
         spilled = run(differentiation="unrolled")
     assert torch.equal(spilled.synthetic.images, run().synthetic.images)

@@ -15,7 +15,7 @@ from typer.main import get_command
 
 import ncfm
 from ncfm.cli.main import app
-from ncfm.config.schema import known_keys
+from ncfm.config.keys import known_keys
 from tiny import SETTINGS
 
 ROOT = Path(__file__).parents[2]

@@ -1,5 +1,7 @@
 """Intervals of accuracies: Student's where it stays in [0, 1], on the logit scale where it does not."""
 
+from __future__ import annotations
+
 import math
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import t as student_t
 
-from ncfm._utils.checks import InputError
+from ncfm._utils.checks import InputError, NcfmError
 from ncfm._utils.types import Interval
 from ncfm.evaluation.statistics import accuracy_interval, interval, within_unit
 
@@ -64,3 +66,42 @@ def test_from_a_row():
 def test_percents_are_refused():
     with pytest.raises(InputError, match=r"fraction in \[0, 1\], got 98"):
         accuracy_interval([98, 99])
+
+
+# --- intervals of a mean ------------------------------------------------------------------------------------
+
+# Two-sided 95 % points of Student's t by number of values, from the printed tables (three decimals).
+STUDENT_T = {2: 12.706, 3: 4.303, 5: 2.776, 10: 2.262, 31: 2.042}
+
+
+@pytest.mark.parametrize("n", STUDENT_T)
+def test_the_interval_by_hand(n):
+    values = [0.5 + 0.01 * i for i in range(n)]
+    mean = 0.5 + 0.01 * (n - 1) / 2
+    std = 0.01 * math.sqrt(n * (n + 1) / 12)  # of 0, 1, ..., n - 1 with n - 1 in the denominator
+    found = interval(values)
+    half = STUDENT_T[n] * std / math.sqrt(n)
+    assert found.mean == pytest.approx(mean)
+    assert found.std == pytest.approx(std)
+    assert found.low == pytest.approx(mean - half, abs=1e-3 * std)
+    assert found.high == pytest.approx(mean + half, abs=1e-3 * std)
+
+
+def test_one_value_has_no_interval():
+    found = interval([0.3])
+    assert found[:2] == (0.3, 0.0)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_no_values_are_refused():
+    with pytest.raises(NcfmError, match="number of values must be at least 1, got 0"):
+        interval([])
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12), st.floats(-0.5, 0.5))
+def test_intervals_move_with_their_values(values, shift):
+    a, b = interval(values), interval([v + shift for v in values])
+    assert b.mean - a.mean == pytest.approx(shift, abs=1e-9)
+    assert b.std == pytest.approx(a.std, abs=1e-9)
+    assert a.low <= a.mean <= a.high

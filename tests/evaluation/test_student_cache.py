@@ -8,16 +8,10 @@ import pytest
 import torch
 
 from ncfm._utils.types import LabelledImages, Whitening
-from ncfm.evaluation import StudentCache, evaluate, get_protocol, students_key
-from ncfm.evaluation import students as evaluation_run
+from ncfm.evaluation import StudentCache, classroom, evaluate, get_protocol, students_key
 from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets
 from strategies import rng
-from tiny import NETWORK, PROTOCOL, changed, few, grouped
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
+from tiny import NETWORK, PROTOCOL, changed, grouped
 
 
 @pytest.fixture
@@ -42,13 +36,13 @@ def judge(images, tmp_path):
 def trained(monkeypatch):
     """Counts the students that are trained."""
     count = []
-    original = evaluation_run.fit
+    original = classroom.fit
 
     def spy(*arguments, **options):
         count.append(1)
         return original(*arguments, **options)
 
-    monkeypatch.setattr(evaluation_run, "fit", spy)
+    monkeypatch.setattr(classroom, "fit", spy)
     return count
 
 

@@ -49,12 +49,9 @@ HOSTILE = ("../x", "a/b", "", "con", "crane", "crane", "..", "a\x00b\n|`<b>")
 
 
 @pytest.fixture
-def module(tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    yield lambda: sys.modules["mine"]
-    sys.modules.pop("mine", None)
+def module(own_module):
+    own_module("mine", MODULE)
+    return lambda: sys.modules["mine"]
 
 
 def contents(folder):

@@ -6,24 +6,10 @@ import math
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ncfm.report.charts import (
-    HEIGHT,
-    MAX_POINTS,
-    MAX_ROWS,
-    WIDTH,
-    Bar,
-    Cloud,
-    Line,
-    Scale,
-    bar_chart,
-    confusion_chart,
-    line_chart,
-    map_chart,
-    ticks,
-)
+from ncfm.report.axes import HEIGHT, WIDTH
+from ncfm.report.charts import MAX_POINTS, MAX_ROWS, Bar, Line, bar_chart, line_chart
+from ncfm.report.class_charts import Cloud, confusion_chart, map_chart
 
 EVIL = "<script>alert('x')</script>\" & co"
 
@@ -34,22 +20,6 @@ def parsed(chart):
 
 def line(*lines, **options):
     return line_chart("A title", "A summary.", lines, x_label="iteration", y_label="value", **options)
-
-
-@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
-def test_ticks_are_few_rising_and_within(low, span):
-    high = low + span
-    found = ticks(low, high)
-    room = 1e-6 * max(abs(low), abs(high), span)
-    assert all(low - room <= value <= high + room for value in found)
-    assert found == sorted(found)
-    assert len(found) <= 10
-
-
-def test_ticks_are_round():
-    assert ticks(0, 60) == [0, 10, 20, 30, 40, 50, 60]
-    assert ticks(-0.1, 0.11) == [-0.1, -0.05, 0.0, 0.05, 0.1]
-    assert ticks(1437, 1583) == [1450, 1500, 1550]
 
 
 def test_a_curve_goes_through_its_values():
@@ -64,10 +34,6 @@ def test_a_curve_goes_through_its_values():
     assert max(y0, y2) <= HEIGHT
     assert chart.columns == ("iteration", "a")
     assert chart.rows == (("0", "2"), ("5", "4"), ("10", "3"))
-
-
-def test_a_scale_is_linear():
-    assert [Scale(2.0, 4.0, 100.0, 0.0)(v) for v in (2, 3, 4)] == [100, 50, 0]
 
 
 def test_long_curves_are_thinned_and_keep_their_ends():
@@ -104,24 +70,6 @@ def test_bars_have_their_values_and_intervals():
     assert chart.rows == (("x", "71.0", "65.1 to 76.8"), ("y", "50.0", "-"), ("chance", "10.0", "-"))
     assert {"71.0", "50.0", "chance", "x", "y"} <= {e.text for e in svg.iter("text")}
     assert bar_chart("A", "B.", [Bar("x", 7.0)], x_label="%").columns == ("name", "%")
-
-
-def test_a_confusion_matrix_is_in_shares_of_its_rows():
-    chart = confusion_chart("A", "B.", [[3, 1], [0, 0]], ["cat", "dog"])
-    cells = [float(e.get("fill-opacity")) for e in parsed(chart).iter("rect")]
-    assert cells == [0.75, 0.25, 0.0, 0.0]
-    assert chart.rows == (("cat", "75.0", "25.0"), ("dog", "0.0", "0.0"))
-
-
-def test_a_map_has_a_group_for_each_class():
-    chart = map_chart(
-        "A", "B.", [Cloud("cat", [(0, 0), (1, 1)], [(0.5, 0.5)]), Cloud("dog", [], [])], labels=("a", "b")
-    )
-    groups = list(parsed(chart).iter("g"))
-    assert [g.get("data-class") for g in groups] == ["0", "1"]
-    assert groups[0].find("path[@class='real']").get("d").count("M") == 2
-    assert groups[0].find("path[@class='synthetic']").get("d").count("M") == 1
-    assert chart.rows[0] == ("cat", "2", "0.5, 0.5", "1", "0.5, 0.5")
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import read_json, write_json, write_text
 from ncfm._utils.progress import Silent
 from ncfm.cli.main import app
+from ncfm.config.keys import nest, parse_setting
+from ncfm.config.layers import make_config
 from ncfm.config.resolve import resolve_config
-from ncfm.config.schema import make_config, nest, parse_setting
 from ncfm.data.image_set import to_float
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE

@@ -24,7 +24,7 @@ from scipy.io import savemat
 
 from image_files import IDS, picture, png, write_image, write_train
 from ncfm.config.build import build_data
-from ncfm.config.schema import make_config
+from ncfm.config.layers import make_config
 from ncfm.data.image_set import ImageSet
 from python2_pickle import python2_pickle
 from situation import Reads, Refused, check, load, pictures_of, refused
@@ -129,7 +129,7 @@ def every_suffix(root: Path) -> None:
 
 
 def litter(root: Path) -> None:
-    """What systems leave, what is no image, and what Pillow does not read."""
+    """What systems leave, what is not an image, and what Pillow does not read."""
     classes(root, PETS)
     write_image(root / "cat" / "@eaDir" / "0.png" / "thumbnail.png", 9)
     (root / "cat" / "Thumbs.db").touch()

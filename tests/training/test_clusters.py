@@ -12,17 +12,7 @@ from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.training import clusters
 from ncfm.training.clusters import cluster_classes
 from strategies import rng
-from tiny import few, random_pool
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
-
-
-@pytest.fixture(scope="module")
-def pool(images):
-    return random_pool(images)
+from tiny import random_pool
 
 
 def test_pixels_that_form_two_groups_are_told_apart(own_cache):

@@ -23,11 +23,6 @@ from ncfm.training.teachers import Teacher, TeacherPool, network_for
 from tiny import NETWORK, few, random_pool
 
 
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
-
-
 def facts_of(images, pool, network=NETWORK, **changes):
     known = PoolFacts(
         data=images.name,

@@ -16,22 +16,15 @@ from ncfm.training import pretraining
 from ncfm.training.pretraining import pretrain, teacher_key
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teachers import Teacher, TeacherPool, blend, network_for
-from tiny import grouped
+from tiny import few, grouped
 
 CPU = torch.device("cpu")
 RECIPE = TrainingRecipe(epochs=1, optimizer="sgd", lr=0.05, batch_size=16, schedule="cosine", augment="flip")
 
 
-def few(digits, n=4):
-    """The first n images of every class, with the whole test split."""
-    picked = (digits.train.offsets[:, None] + torch.arange(n)).flatten()
-    train = ImageSplit.of(digits.train.images[picked], digits.train.labels[picked], 10)
-    return ImageSet("few digits", train, digits.test, digits.class_names)
-
-
 @pytest.fixture(scope="module")
 def images(digits):
-    return few(digits)
+    return few(digits, 4)
 
 
 def train_pool(images, **changes):
@@ -122,7 +115,7 @@ def test_the_key_changes_with_everything_that_determines_a_teacher(images, digit
     ]
     assert len(recipes) == len(dataclasses.fields(RECIPE)) - 2
     assert len(set(keys)) == len(keys)
-    assert key() == key(few(digits)) == key(dataclasses.replace(images, name="renamed"))
+    assert key() == key(few(digits, 4)) == key(dataclasses.replace(images, name="renamed"))
 
 
 def test_another_seed_trains_another_teacher(images, trainings):

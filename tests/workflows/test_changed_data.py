@@ -14,7 +14,7 @@ from PIL import Image
 import ncfm
 from ncfm._utils.checks import InputError
 from ncfm.config.build import build_data
-from ncfm.config.schema import make_config
+from ncfm.config.layers import make_config
 from ncfm.data import ImageSet
 from ncfm.workflows.changed_data import fingerprint_of_run
 from tiny import SETTINGS, few

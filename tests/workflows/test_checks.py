@@ -39,7 +39,7 @@ REFUSED = {  # words of the command, a stable part of the message
         [*COMPARE, "--methods", "mtt", "--set", "trajectory.augment=wobble"],
         "augmentation 'wobble'",
     ),
-    "a results file in a file": ([*COMPARE, "--results", "file/rows.csv"], "file is no folder"),
+    "a results file in a file": ([*COMPARE, "--results", "file/rows.csv"], "file is not a folder"),
     "a results file that is a folder": ([*COMPARE, "--results", "folder"], "it is a folder"),
     "rows of another kind": ([*COMPARE, "--results", "other.csv"], "does not know (colour, size)"),
     "no text in the results": ([*COMPARE, "--results", "binary.csv"], "Expected a results file in CSV"),
@@ -58,7 +58,7 @@ ON_SET = {
     "a results file of continual": (["continual", "run", "--results", "folder"], "it is a folder"),
     "a results file of search": (["search", "run", "--results", "folder"], "it is a folder"),
     "a picture of continual": (["continual", "run", "--plot", "folder"], "Expected a picture that can be written"),
-    "a picture of search": (["search", "run", "--plot", "file/a.png"], "file is no folder"),
+    "a picture of search": (["search", "run", "--plot", "file/a.png"], "file is not a folder"),
 }
 
 
@@ -73,7 +73,7 @@ def places(tmp_path, monkeypatch):
 
 
 def refused(ncfm_, monkeypatch, words, message):
-    for module in ("ncfm.training.pretraining", "ncfm.training.experts", "ncfm.evaluation.students"):
+    for module in ("ncfm.training.pretraining", "ncfm.training.experts", "ncfm.evaluation.classroom"):
         monkeypatch.setattr(f"{module}.fit", lambda *a, **k: pytest.fail("a network was trained"))
     done = ncfm_(*words)
     assert done.code == 2, done.out
@@ -113,9 +113,9 @@ def test_a_folder_without_rights_is_refused(places):
 
 
 def test_fit_is_what_teachers_and_students_call():
-    from ncfm.evaluation import students
+    from ncfm.evaluation import classroom
     from ncfm.training import experts, pretraining
 
     assert pretraining.fit is fitting.fit
-    assert students.fit is fitting.fit
+    assert classroom.fit is fitting.fit
     assert hasattr(experts, "fit")

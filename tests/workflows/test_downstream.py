@@ -21,12 +21,7 @@ from ncfm.workflows import loaded_set
 from ncfm.workflows import score as score_workflow
 from ncfm.workflows import search as search_workflow
 from strategies import rng
-from tiny import SETTINGS, few
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
+from tiny import SETTINGS
 
 
 @pytest.fixture(scope="module")

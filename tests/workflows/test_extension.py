@@ -5,7 +5,8 @@ import torch
 
 import ncfm
 from ncfm._utils.checks import InputError
-from ncfm.config.schema import make_config, nest
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.data.image_set import normalize
 from ncfm.formats import export
 from ncfm.synthetic.formation import Formation

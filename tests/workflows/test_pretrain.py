@@ -10,13 +10,7 @@ from ncfm._utils.checks import InputError
 from ncfm.config.resolve import config_of_set, resolve_config
 from ncfm.training.fit import accuracy
 from ncfm.training.pool_files import FACTS_FILE, read_facts
-from tiny import NETWORK, SETTINGS, few
-
-
-@pytest.fixture(scope="module")
-def images(digits):
-    return few(digits)
-
+from tiny import NETWORK, SETTINGS
 
 TEACHERS = {key: value for key, value in SETTINGS.items() if key.startswith("teachers.")}
 RUN = {key: value for key, value in SETTINGS.items() if not key.startswith("teachers.")}

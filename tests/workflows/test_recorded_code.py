@@ -10,8 +10,10 @@ import pytest
 
 import ncfm
 from ncfm._utils.checks import NcfmError
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.config.resolve import config_of_set, data_of_set
-from ncfm.config.schema import RunConfig, make_config, nest
+from ncfm.config.schema import RunConfig
 from ncfm.networks import create_network
 from ncfm.synthetic.storage import CONFIG_FILE
 from tiny import SETTINGS, few

@@ -6,7 +6,8 @@ import torch
 import ncfm
 from ncfm._utils.checks import InputError
 from ncfm.config.build import check_soft_labels
-from ncfm.config.schema import make_config, nest
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.evaluation.protocols import PROTOCOLS
 from ncfm.workflows.stages import prepare

@@ -79,7 +79,7 @@ class CacheEntry:
         facts: Mapping[str, Any] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """Write the entry, each file atomically; a disk that cannot be written is no failure.
+        """Write the entry, each file atomically; a disk that cannot be written is not a failure.
 
         Args:
             tensors: by name.

@@ -111,5 +111,5 @@ def describe(value: Any) -> str:
     name = type(value).__name__
     try:
         return f"{name} of shape {tuple(value.shape)}"
-    except Exception:  # it has none, or one that is no tuple, as nested tensors
+    except Exception:  # it has none, or one that is not a tuple, as nested tensors
         return name

@@ -214,7 +214,7 @@ def available_memory(device: torch.device) -> int | None:
         return None
     limits = [available * 1024]
     with contextlib.suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")  # version 2; "max" is no number
+        group = Path("/sys/fs/cgroup")  # version 2; "max" is not a number
         limits.append(
             int((group / "memory.max").read_text(encoding="utf-8"))
             - int((group / "memory.current").read_text(encoding="utf-8"))

@@ -138,16 +138,24 @@ def call_with(
         raise InputError(f"{what}: {section}.options.{twice[0]} is given already; leave it out of the options.")
     named = named_arguments(make)
     arguments = {**{name: value for name, value in offered.items() if name in named}, **options}
+    mismatch = mismatch_of(make, arguments)
+    if mismatch is not None:
+        raise InputError(
+            f"{what} cannot be made: {mismatch}. It may name {', '.join(offered)}; anything else is a setting "
+            f"{section}.options.NAME."
+        ) from mismatch
+    return make(**arguments)
+
+
+def mismatch_of(make: Callable[..., Any], arguments: Mapping[str, Any]) -> TypeError | None:
+    """Why a callable does not take these keyword arguments; None if it does, or has no signature, as built-in ones."""
     try:
         inspect.signature(make).bind(**arguments)
-    except ValueError:  # built-in, without a signature
-        pass
+    except ValueError:
+        return None
     except TypeError as error:
-        raise InputError(
-            f"{what} cannot be made: {error}. It may name {', '.join(offered)}; anything else is a setting "
-            f"{section}.options.NAME."
-        ) from error
-    return make(**arguments)
+        return error
+    return None
 
 
 def only_recorded(setting: str, name: str) -> str:

@@ -29,7 +29,7 @@ def _problem(path: Path) -> str:
             return "it is a folder"
         existing = next(folder for folder in path.parents if folder.exists())
         if not existing.is_dir():
-            return f"{existing} is no folder"
+            return f"{existing} is not a folder"
         with tempfile.NamedTemporaryFile(dir=existing, prefix=f".{path.name}.", suffix=".tmp"):
             return ""
     except OSError as error:

@@ -9,7 +9,7 @@ from ncfm._utils.progress import counted
 from ncfm.cli._output import accuracy, console, say, table
 
 if TYPE_CHECKING:
-    from ncfm.workflows.compare import Entry, Scored
+    from ncfm.workflows.scored import Entry, Scored
 
 PLOT_FILE, COSTS_FILE = "comparison.png", "costs.png"
 LISTED = 8  # pictures of sets that are listed one by one
@@ -20,7 +20,7 @@ def write_files(scored: list[Scored], out: Path, title: str) -> list[Entry]:
     """Write the files of a comparison; return its results by method."""
     from ncfm._utils.files import write_json
     from ncfm.results.plots import plot_accuracies, plot_costs
-    from ncfm.workflows.compare import cost_points, entries, write_csv
+    from ncfm.workflows.scored import cost_points, entries, write_csv
 
     write_json(out / "comparison.json", [one.as_dict() for one in scored])
     write_csv(out / "comparison.csv", scored)

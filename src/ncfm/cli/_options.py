@@ -244,7 +244,7 @@ def settings_of(pairs: Sequence[str] | None, **shortcuts: Any) -> dict[str, Any]
     Raises:
         NcfmError: for a pair that is not ``key=value``.
     """
-    from ncfm.config.schema import parse_setting
+    from ncfm.config.keys import parse_setting
 
     settings = dict(parse_setting(pair) for pair in pairs or [])
     given = {key.replace("__", "."): value for key, value in shortcuts.items() if value is not None}

@@ -15,7 +15,7 @@ MEASURED = 2  # units after the first one before which no remaining time is esti
 
 
 class BarReporter:
-    """Progress bars with an estimate of the remaining time; plain lines if standard error is no terminal.
+    """Progress bars with an estimate of the remaining time; plain lines if standard error is not a terminal.
 
     In a log a stage has one line when it begins, at most one per minute while it lasts, and one when it ends. None of
     them moves the cursor.

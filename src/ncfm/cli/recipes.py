@@ -84,7 +84,7 @@ def keys() -> None:
 
     Example: `ncfm recipes keys`
     """
-    from ncfm.config.schema import describe_keys
+    from ncfm.config.keys import describe_keys
 
     for key, description in describe_keys():
         say(f"{key:<34} {description}", wrap=False)

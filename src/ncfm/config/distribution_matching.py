@@ -90,7 +90,7 @@ def build_objective(config: RunConfig, num_features: int, num_classes: int) -> O
     The user's own is made twice: `check_objective` uses one up.
 
     Raises:
-        NcfmError: if it cannot be made, or what the user's own returns is no objective.
+        NcfmError: if it cannot be made, or what the user's own returns is not an objective.
     """
     o, seed = config.objective, config.seed
     make = maker_of(o.name, OBJECTIVES, "objective")

@@ -15,9 +15,11 @@ from typing import Any
 
 from ncfm._utils.checks import InputError, NcfmError, check_known, nearest
 from ncfm._utils.outside import is_outside
+from ncfm.config.keys import dotted, nest
+from ncfm.config.layers import make_config
 from ncfm.config.loops import loop_of
 from ncfm.config.recipes import RECIPES
-from ncfm.config.schema import ObjectiveConfig, RunConfig, dotted, make_config, nest
+from ncfm.config.schema import ObjectiveConfig, RunConfig
 from ncfm.config.selections import RealImages, Selection, TrainingSplit
 
 ABLATIONS = RECIPES / "ablations"
@@ -46,7 +48,7 @@ class Method:
         """The method's settings under a user's ``own``; ``config`` has those and the recipe's.
 
         Raises:
-            NcfmError: for a multiple of something that is no number.
+            NcfmError: for a multiple of something that is not a number.
         """
         usual = dotted(config)
         multiplied = {key: _multiple(key, usual.get(key), factor) for key, factor in self.multiples.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ncfm._utils.checks import InputError, NcfmError, nearest
-from ncfm.config.schema import _merged, make_config
+from ncfm.config.layers import make_config, merged
 
 RECIPES = Path(__file__).parent / "recipe_files"
 
@@ -81,4 +81,4 @@ def _read_recipe(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if resolved in above:
         raise InputError(f"Recipe {path} extends itself, by way of {', '.join(p.name for p in above)}.")
     extended = recipe_path(str(path.parent / base) if base.endswith(".toml") else base)
-    return _merged(_read_recipe(extended, (*above, resolved)), settings)
+    return merged(_read_recipe(extended, (*above, resolved)), settings)

@@ -12,10 +12,12 @@ from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.files import read_json
 from ncfm._utils.outside import is_outside, only_recorded
 from ncfm.config.choices import RECIPE, Choice, chosen_settings
+from ncfm.config.keys import dotted, nest
+from ncfm.config.layers import make_config
 from ncfm.config.methods import SHORT_NAMES, Method, method_of_row, usual_method
 from ncfm.config.more_iterations import RAISED_AT, with_more_iterations
 from ncfm.config.recipes import check_recipe, read_recipe, recipe_names
-from ncfm.config.schema import RunConfig, dotted, make_config, nest
+from ncfm.config.schema import RunConfig
 from ncfm.config.teacher_pools import with_pool
 from ncfm.data.image_set import ImageSet
 from ncfm.data.sources import known_names
@@ -228,7 +230,7 @@ def check_folder(
             raise InputError("resume needs the folder of the interrupted run (--out).")
     elif resume:
         if not (folder / CONFIG_FILE).is_file():
-            raise InputError(f"Nothing to resume: {folder} is no run folder (it has no {CONFIG_FILE}).")
+            raise InputError(f"Nothing to resume: {folder} is not a run folder (it has no {CONFIG_FILE}).")
         try:
             stored = read_json(folder / CONFIG_FILE)
         except RunError as error:

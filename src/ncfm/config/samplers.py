@@ -17,7 +17,7 @@ from ncfm.config.schema import FrequenciesConfig, RunConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.discrepancy.frequencies import SAMPLERS, FrequencySampler, check_sampler
 from ncfm.discrepancy.per_teacher import PerTeacherFrequencies
-from ncfm.distillation.minmax_step import check_conditioned
+from ncfm.distillation.drawn_extractor import check_conditioned
 from ncfm.distillation.objective import Objective
 
 
@@ -64,7 +64,7 @@ def build_sampler(config: FrequenciesConfig, num_features: int, seed: int, num_t
     teachers start alike, so that their differences are what they have learned.
 
     Raises:
-        NcfmError: if it cannot be made, or what the user's own returns is no sampler.
+        NcfmError: if it cannot be made, or what the user's own returns is not a sampler.
     """
     first = _one_sampler(config, num_features, seed)
     if not (config.per_teacher and any(True for _ in cast("nn.Module", first).parameters())):

@@ -1,20 +1,18 @@
-"""Configuration: one frozen model per stage. Unknown keys are refused, and all errors are reported at once.
+"""The settings: one frozen model per stage, each setting with its type, limits, default and description.
 
-Order of precedence: command line over file over default. Configurations stop in `ncfm.config`: nothing below takes one.
+`ncfm.config.layers` makes a configuration of settings, and `ncfm.config.keys` has their dotted names. Configurations
+stop in `ncfm.config`: nothing below takes one.
 """
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic.dataclasses import dataclass
 
-from ncfm._utils.checks import InputError, check_known, nearest
-from ncfm._utils.options import descriptions
+from ncfm._utils.checks import InputError, check_known
 from ncfm._utils.outside import is_outside
 from ncfm.data.fitting import LARGEST_SIDE, Fit
 from ncfm.discrepancy.frequencies import SAMPLERS
@@ -287,158 +285,3 @@ class RunConfig(_Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     machine: MachineConfig = MachineConfig()
     seed: int = Field(0, ge=0)
-
-
-RESTARTS = {
-    ("evaluate", "protocol"): ("epochs", "runs", "looks"),
-    ("objective", "name"): ("options",),
-    ("frequencies", "family"): ("options",),
-}
-"""Settings of earlier layers that a layer drops when it sets the first: they belonged to the earlier value."""
-
-
-def make_config(*layers: Mapping[str, Any]) -> RunConfig:
-    """Merge layers, later over earlier, and check them.
-
-    A layer that names a protocol starts from it: the epochs, students and looks of earlier layers belonged to theirs.
-    So do the options of an objective and of a sampler.
-
-    Raises:
-        NcfmError: listing every unknown key (with the nearest known one) and every wrong value.
-    """
-    try:
-        return RunConfig.model_validate(_merged(*layers))
-    except ValidationError as error:
-        problems = [_explain(e) for e in error.errors()]
-        raise InputError("The configuration is not valid:\n" + "\n".join(f"  - {p}" for p in problems)) from error
-
-
-def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings, later layers over earlier ones, but for what `RESTARTS` drops."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for (section, key), dropped in RESTARTS.items():
-            own, before = layer.get(section), merged.get(section)
-            if isinstance(own, Mapping) and key in own and isinstance(before, dict):
-                for name in dropped:
-                    before.pop(name, None)
-        _merge(merged, layer)
-    return merged
-
-
-def _merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    for key, value in layer.items():
-        if isinstance(value, Mapping):
-            if not isinstance(base.get(key), dict):
-                base[key] = {}
-            _merge(base[key], value)  # copies at every depth: a layer is not changed by later ones
-        else:
-            base[key] = value
-
-
-def _explain(error: Any) -> str:
-    key = ".".join(map(str, error["loc"]))
-    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"unknown key {key!r}.{nearest_key(key)} `ncfm recipes keys` lists all."
-    if error["type"] == "value_error":  # of a check of ours
-        return f"{key}: {error['ctx']['error']}"
-    return f"{key}: {error['msg'].lower()}, got {error['input']!r}"
-
-
-def known_keys() -> list[str]:
-    """All settings, dotted: ``distill.iterations``, ..., ``seed``."""
-    return [key for key, _ in describe_keys()]
-
-
-def describe_keys() -> Iterator[tuple[str, str]]:
-    """All settings with their default and description."""
-    for section, values in RunConfig().model_dump().items():
-        if not isinstance(values, dict):
-            yield section, f"{values}"
-            continue
-        described = descriptions(type(getattr(RunConfig(), section)))
-        for name in _DISTILL if section == "distill" else values:
-            yield f"{section}.{name}", f"{values[name]}  {described.get(name, '')}".rstrip()
-
-
-def nearest_key(key: str) -> str:
-    """``" Did you mean 'x'?"`` for the setting nearest to a wrong one, by its whole name or by its last part."""
-    guess = nearest(key, known_keys())
-    if guess:
-        return guess
-    last = {k.split(".")[-1]: k for k in known_keys()}
-    matches = difflib.get_close_matches(key.split(".")[-1], last, n=1, cutoff=0.6)
-    return f" Did you mean {last[matches[0]]!r}?" if matches else ""
-
-
-def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted settings as nested ones: ``{"distill.factor": 2}`` -> ``{"distill": {"factor": 2}}``.
-
-    Whether they exist is left to `make_config`, which reports all errors at once.
-
-    >>> nest({"objective.name": "mine:make", "objective.options.temperature": 2})
-    {'objective': {'name': 'mine:make', 'options': {'temperature': 2}}}
-    """
-    nested: dict[str, Any] = {}
-    for key, value in settings.items():
-        place = nested
-        *sections, last = key.split(".")
-        for section in sections:
-            inner = place.setdefault(section, {})
-            if not isinstance(inner, dict):
-                inner = place[section] = {}
-            place = inner
-        place[last] = _copy(value)  # keys below it may follow
-    return nested
-
-
-# In the order in which rows of results name settings: another order would give one variant two names.
-_DISTILL = (
-    *("iterations", "seconds", "factor", "mode", "bound", "init", "extend", "extend_normalized_by", "extend_factor"),
-    *("augment", "real_batch_per_class"),
-    *("real_pool_per_class", "image_lr", "image_schedule", "adversary_lr", "ascent_steps", "descent_steps"),
-    *("classes_per_step", "matching_weight", "calibration_weight", "normalize_features", "early_stop_patience"),
-    *("shrink", "real_batches", "num_clusters", "cluster_space", "calibration_reduction", "calibration_step"),
-    *("image_optimizer", "image_momentum", "image_weight_decay", "plateau_patience"),
-)
-
-
-def _copy(value: Any) -> Any:
-    """Nested mappings as dictionaries of their own."""
-    return {key: _copy(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
-
-
-def dotted(config: RunConfig) -> dict[str, Any]:
-    """All settings with their dotted names: the opposite of `nest`. A table of options has a key for each, or none."""
-    nested = config.model_dump()
-    nested["distill"] = {name: nested["distill"][name] for name in _DISTILL}
-    return dict(_dotted(nested, ""))
-
-
-def _dotted(nested: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
-    for key, value in nested.items():
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{place}{key}.")
-        else:
-            yield f"{place}{key}", value
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """``key=value`` as key and value; the value is read as TOML, or as a plain string if it is not TOML.
-
-    >>> parse_setting("distill.factor=1")
-    ('distill.factor', 1)
-
-    Raises:
-        NcfmError: without an equals sign.
-    """
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"Expected --set key=value, got {text!r}; for example --set distill.iterations=500.")
-    value = value.strip()
-    if value.lower() == "none" and not key.strip().endswith("augment"):  # where none is the name of a strategy
-        return key.strip(), None
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ncfm._utils.checks import InputError
-from ncfm.config.schema import RunConfig, make_config
+from ncfm.config.layers import make_config
+from ncfm.config.schema import RunConfig
 from ncfm.networks.registry import is_own
 from ncfm.training.pool_files import PoolFacts, read_facts
 

@@ -99,7 +99,7 @@ def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _link(path: Path, name: str) -> InputError:
-    return InputError(f"{path} has an entry {name!r} that is a link or no file; unpack it and pass the folder.")
+    return InputError(f"{path} has an entry {name!r} that is a link or not a file; unpack it and pass the folder.")
 
 
 def _copy(path: Path, source: IO[bytes], target: Path, most: int) -> int:

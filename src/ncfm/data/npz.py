@@ -81,7 +81,7 @@ def _one_each(path: Path, labels: np.ndarray, key: str, count: int) -> list[int]
     """One label for each image.
 
     Raises:
-        NcfmError: for several labels per image, another number of labels, or labels that are no whole numbers.
+        NcfmError: for several labels per image, another number of labels, or labels that are not whole numbers.
     """
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise InputError(

@@ -75,7 +75,7 @@ def _reading(place: str) -> Iterator[None]:
 def _check_header(file: IO[bytes], size: int, place: str) -> None:
     """Check what an array claims to be, before memory is allocated for it."""
     if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
-        raise InputError(f"Could not read {place}: it is no array of NumPy, and other objects are not loaded.")
+        raise InputError(f"Could not read {place}: it is not a NumPy array, and other objects are not loaded.")
     file.seek(0)
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -35,7 +35,7 @@ class PixelReader:
     def __init__(self, split: str, channels: int | None = None) -> None:
         self._split, self._channels = split, channels
         self._notes: dict[str, None] = {}  # in their order, each once
-        self._integers: str | None = None  # the type of integers that are no uint8
+        self._integers: str | None = None  # the type of integers that are not uint8
         self._highest: int | None = None  # level of all arrays; None before the first
 
     def __call__(self, image: Any, index: int) -> Encoded:

@@ -86,7 +86,7 @@ def find_layout(place: Path, reading: Reading) -> Found:
         return find_layout(snapshot, reading)
     if place.is_file():
         raise InputError(
-            f"{place} is no file of a known layout; expected a parquet file, .npz, a table of pixels (.csv), an "
+            f"{place} is not a file of a known layout; expected a parquet file, .npz, a table of pixels (.csv), an "
             "archive (.zip, .tar, .tar.gz), or a folder."
         )
     if not has_folders(place) and not has_images(place):

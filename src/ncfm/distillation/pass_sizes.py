@@ -19,6 +19,7 @@ from ncfm._utils.checks import InputError
 PASS_PEAK = 2.5
 MEMORY_SHARE = 0.25  # of the free memory that the activations of a pass may take, unless a memory is stated
 CPU_PASS_BYTES = 2**26  # of activations: larger passes are no faster on a CPU
+PASSES_AT_ONCE = 8  # passes without gradient whose images are converted to floats together
 CPU_CHUNK, GPU_CHUNK = 64, 2048  # images of 32 px: a layer's activations fit a CPU's cache, and fill a GPU
 
 

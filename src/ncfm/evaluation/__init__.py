@@ -4,9 +4,10 @@ A student is a network that is trained on the set to evaluate and tested on the 
 """
 
 from ncfm.evaluation.protocols import PROTOCOLS, Protocol, get_protocol
+from ncfm.evaluation.result import EvaluationResult
 from ncfm.evaluation.statistics import interval
 from ncfm.evaluation.student_cache import Student, StudentCache, students_key
-from ncfm.evaluation.students import EvaluationResult, equal_steps, evaluate
+from ncfm.evaluation.students import equal_steps, evaluate
 
 __all__ = [
     "PROTOCOLS",

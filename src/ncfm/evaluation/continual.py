@@ -23,8 +23,8 @@ from ncfm._utils.progress import counted
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Interval, LabelledImages
 from ncfm.data.image_set import ImageSplit
+from ncfm.evaluation.result import EvaluationResult
 from ncfm.evaluation.statistics import accuracy_interval
-from ncfm.evaluation.students import EvaluationResult
 
 TrainAndTest = Callable[[LabelledImages, ImageSplit, int, int], EvaluationResult]
 """Trains and tests one student: (memory, test split, number of classes, index of the run) -> its result."""

@@ -76,7 +76,7 @@ class StudentCache:
         return self._entry(run).read(lambda entry: Student.from_json(entry.facts())) if self.reuse else None
 
     def put(self, run: int, student: Student) -> Student:
-        """Write a result with the current conditions; a folder that cannot be written is no failure."""
+        """Write a result with the current conditions; a folder that cannot be written is not a failure."""
         student = replace(student, conditions=dict(self.describe()))
         self._entry(run).write(facts=asdict(student))
         return student

@@ -101,7 +101,7 @@ def partner(path: Path) -> Path | None:
 
 
 def _plain(found: Mapping[Any, Any]) -> dict[str, Any]:
-    """The values of a file that are no arrays."""
+    """The values of a file that are not arrays."""
     tensors = {key: value for key, value in found.items() if isinstance(value, Tensor)}
     single = {key: value.item() for key, value in tensors.items() if is_dense(value) and value.ndim == 0}
     others = {key: value for key, value in found.items() if not isinstance(value, (Tensor, Unread))}

@@ -70,7 +70,7 @@ def _reason(error: Exception) -> str:
     if named:
         return f"it holds objects of {named[1]}."
     first = str(error).partition("\n")[0]
-    return "it is damaged, or no file of PyTorch." if not first or "you have two options" in first else first
+    return "it is damaged, or not a PyTorch file." if not first or "you have two options" in first else first
 
 
 def _numpy_numbers() -> list[Any]:

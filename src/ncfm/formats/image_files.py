@@ -75,7 +75,7 @@ def _load(path: Path, channels: int | None) -> ImageSet:
 def _named(found: ImageSet, recorded: Recorded, folders: Mapping[str, str]) -> tuple[tuple[str, ...], Tensor]:
     """Class names and labels: those of the export with all its classes, or of the files."""
     all_names = unique_names(recorded.class_names or ())
-    names = [folders.get(name, name) for name in found.class_names]  # some are no names for a file system
+    names = [folders.get(name, name) for name in found.class_names]  # some are not names for a file system
     if not set(names) <= set(all_names):
         return found.class_names, found.train.labels
     place = {name: i for i, name in enumerate(all_names)}

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from ncfm._utils.checks import InputError, NcfmError, RunError
-from ncfm._utils.outside import load_callable
+from ncfm._utils.outside import load_callable, mismatch_of
 from ncfm._utils.progress import counted
 from ncfm.networks.base import as_network, offers_features
 from ncfm.networks.hooked import PROBES, Hooked, probe
@@ -113,15 +112,12 @@ def _with_features(module: nn.Module, image_shape: tuple[int, ...]) -> nn.Module
 
 def check_factory(name: str, factory: Factory) -> None:
     """Raise NcfmError unless ``factory`` can be called with the keywords channels, num_classes and image_size."""
-    try:
-        inspect.signature(factory).bind(channels=1, num_classes=2, image_size=8)
-    except ValueError:  # built-in, without a signature
-        pass
-    except TypeError as error:
+    mismatch = mismatch_of(factory, {"channels": 1, "num_classes": 2, "image_size": 8})
+    if mismatch is not None:
         raise InputError(
             f"The network {name!r} is created by calling {getattr(factory, '__name__', factory)}"
-            f"(channels=..., num_classes=..., image_size=...), which it does not accept: {error}"
-        ) from error
+            f"(channels=..., num_classes=..., image_size=...), which it does not accept: {mismatch}"
+        ) from mismatch
 
 
 def _check(module: object, name: str, channels: int, num_classes: int, image_size: int) -> None:

@@ -6,14 +6,9 @@ import math
 from collections.abc import Sequence
 
 from ncfm.evaluation.statistics import compare_runs
-from ncfm.report.charts import (
-    MAX_CELLS,
-    Bar,
-    Chart,
-    as_text,
-    bar_chart,
-    confusion_chart,
-)
+from ncfm.report.axes import Chart, as_text
+from ncfm.report.charts import Bar, bar_chart
+from ncfm.report.class_charts import MAX_CELLS, confusion_chart
 from ncfm.report.page import Table
 from ncfm.report.run_folder import RunFolder, Score
 from ncfm.results.formatting import duration, interval_of, mean_of, spaced

@@ -6,13 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ncfm.report.charts import (
-    Chart,
-    Line,
-    as_text,
-    line_chart,
-    running_mean,
-)
+from ncfm.report.axes import Chart, as_text
+from ncfm.report.charts import Line, line_chart, running_mean
 from ncfm.report.run_folder import RunFolder
 
 METRICS = {

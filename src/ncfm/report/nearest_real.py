@@ -5,14 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ncfm.report.charts import (
-    Chart,
-    Cloud,
-    Line,
-    as_text,
-    line_chart,
-    map_chart,
-)
+from ncfm.report.axes import Chart, as_text
+from ncfm.report.charts import Line, line_chart
+from ncfm.report.class_charts import Cloud, map_chart
 from ncfm.report.inline import address, picture
 from ncfm.report.page import PairView, Tile
 from ncfm.report.real_data import NEAR_PIXELS, NEAR_RATIO, RealComparison

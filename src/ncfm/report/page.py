@@ -17,7 +17,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ncfm.report.charts import Chart
+from ncfm.report.axes import Chart
 
 TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = (

@@ -16,8 +16,10 @@ from torch import Tensor
 from ncfm._utils.checks import InputError, NcfmError
 from ncfm._utils.files import read_json
 from ncfm._utils.types import Statistics
+from ncfm.config.keys import dotted, parse_setting
+from ncfm.config.layers import make_config
 from ncfm.config.resolve import FINGERPRINT
-from ncfm.config.schema import RunConfig, dotted, make_config, parse_setting
+from ncfm.config.schema import RunConfig
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import SNAPSHOTS_FOLDER, Snapshot, read_snapshots
@@ -59,7 +61,7 @@ class RunFolder:
     """A finished or interrupted run, or a set without its run."""
 
     path: Path
-    address: str = ""  # of a set on the hub or in the gallery, whose path is no name for people
+    address: str = ""  # of a set on the hub or in the gallery, whose path is not a name for people
     data: str | None = None
     ipc: int | None = None
     config: RunConfig | None = None

@@ -8,8 +8,8 @@ from statistics import fmean
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.progress import counted
 from ncfm.config.choices import nearest_recipe
+from ncfm.config.keys import dotted
 from ncfm.config.resolve import fitting_recipe, resolve_config
-from ncfm.config.schema import dotted
 from ncfm.report.page import Fact
 from ncfm.report.run_folder import RunFolder, setting_text
 from ncfm.results.formatting import duration, percent, spaced

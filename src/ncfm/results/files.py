@@ -86,7 +86,7 @@ def append_rows(path: Path, rows: Sequence[DataclassInstance]) -> None:
     are added, empty in its rows.
 
     Raises:
-        NcfmError: if the file has columns that this version does not know; RunError if it is no table.
+        NcfmError: if the file has columns that this version does not know; RunError if it is not a table.
     """
     columns = tuple(f.name for f in fields(rows[0])) if rows else COLUMNS
     cells = [{key: _cell(value) for key, value in asdict(row).items()} for row in rows]

@@ -61,7 +61,7 @@ def plot_search(found: SearchResult, path: Path, title: str) -> None:
 def plot_accuracies(methods: Mapping[str, Interval], path: Path, title: str) -> None:
     """A bar for each method by its accuracy, the highest first, with its 95 % interval and its value.
 
-    Training on the full split, which is no method of distillation, has another colour.
+    Training on the full split, which is not a method of distillation, has another colour.
     """
     from matplotlib.figure import Figure
 

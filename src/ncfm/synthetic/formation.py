@@ -105,7 +105,7 @@ def stitch(images: Images, factor: int, shrink: Shrink = "area") -> Images:
         (n, c, h, w).
 
     Raises:
-        NcfmError: if the number of images is no multiple of factor^2, or the factor is larger than an image.
+        NcfmError: if the number of images is not a multiple of factor^2, or the factor is larger than an image.
     """
     if factor == 1:
         return images

@@ -103,7 +103,7 @@ def read_facts(folder: Path) -> PoolFacts:
     """What the folder records.
 
     Raises:
-        NcfmError: if it is no folder of teachers, is damaged, or was written by a later version.
+        NcfmError: if it is not a folder of teachers, is damaged, or was written by a later version.
     """
     if not (folder / FACTS_FILE).is_file():
         raise InputError(

@@ -29,7 +29,7 @@ class Stack(nn.Module):
 
     def __init__(self, networks: Sequence[nn.Module], *, compile_networks: bool = False) -> None:
         super().__init__()
-        self._networks = tuple(networks)  # of a tuple, so that they are no submodules
+        self._networks = tuple(networks)  # of a tuple, so that they are not submodules
         weights, buffers = stack_module_state(list(networks))
         for name, weight in weights.items():
             # Channels first, also for 1x1 filters, which are contiguous in both formats: vmap has no rule for the norm

@@ -17,8 +17,9 @@ from ncfm._utils.distributed import Ranks
 from ncfm._utils.files import read_json
 from ncfm._utils.progress import counted
 from ncfm.config.build import build_data
+from ncfm.config.layers import make_config
 from ncfm.config.resolve import FINGERPRINT, data_of_set
-from ncfm.config.schema import RunConfig, make_config
+from ncfm.config.schema import RunConfig
 from ncfm.data.digests import image_digests
 from ncfm.data.image_set import ImageSet
 from ncfm.data.sources import short_name

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ncfm.config.build import build_data
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.config.resolve import Settings
-from ncfm.config.schema import make_config, nest
 from ncfm.data import summary
 from ncfm.data.image_set import ImageSet
 from ncfm.synthetic.image_grid import save_image_grid

@@ -15,8 +15,10 @@ from ncfm._utils.seeding import generator
 from ncfm._utils.types import Interval
 from ncfm.baselines import select
 from ncfm.config.build import build_protocol
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.config.resolve import Settings
-from ncfm.config.schema import RunConfig, make_config, nest
+from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.data.split_names import shortened
 from ncfm.evaluation import EvaluationResult

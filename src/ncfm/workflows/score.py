@@ -7,8 +7,10 @@ from pathlib import Path
 
 from ncfm._utils.progress import Reporter, Silent
 from ncfm.config.build import build_protocol, build_targets
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.config.resolve import Settings
-from ncfm.config.schema import RunConfig, make_config, nest
+from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import EvaluationResult, Protocol
 from ncfm.evaluation.scores import augmentation_robust_interval, label_robust_interval

@@ -9,8 +9,9 @@ from pathlib import Path
 from ncfm._utils.checks import check_at_least
 from ncfm._utils.progress import Reporter, Silent
 from ncfm.config.build import build_protocol
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.config.resolve import Settings
-from ncfm.config.schema import make_config, nest
 from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation.search import SearchResult, convnet_grid

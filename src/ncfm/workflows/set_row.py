@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.config.resolve import Settings
-from ncfm.config.schema import make_config, nest
 from ncfm.evaluation import EvaluationResult
 from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.counts import Ipc
 from ncfm.synthetic.synthetic_set import SyntheticSet
-from ncfm.workflows.compare import Scored, accuracy_row
+from ncfm.workflows.scored import Scored, accuracy_row
 
 COSTS = ("teacher_seconds", "distill_seconds", "iterations", "distill_memory_mb", "training_images")
 

@@ -18,12 +18,13 @@ from ncfm._utils.files import write_json
 from ncfm._utils.progress import Reporter
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.config.build import build_data, build_machine, build_protocol, check_soft_labels
+from ncfm.config.keys import dotted
 from ncfm.config.loops import loop_of
 from ncfm.config.methods import usual_method
 from ncfm.config.more_iterations import RAISED_AT, raised_at, suffix_of_variant
 from ncfm.config.pools import TEACHERS, P, PoolSource
 from ncfm.config.resolve import FINGERPRINT, NUMERICS, data_folder, describe_run, variant_of
-from ncfm.config.schema import RunConfig, dotted
+from ncfm.config.schema import RunConfig
 from ncfm.data.fitting import LARGEST_SIDE
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.distillation import DistillResult
