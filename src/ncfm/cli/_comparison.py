@@ -19,7 +19,7 @@ HEADINGS = ("accuracy %", "95 % interval", "stored\nper class", "distil\ns", "it
 def write_files(scored: list[Scored], out: Path, title: str) -> list[Entry]:
     """Write the files of a comparison; return its results by method."""
     from ncfm._utils.files import write_json
-    from ncfm.results.plots import plot_accuracies, plot_costs
+    from ncfm.results.bars import plot_accuracies, plot_costs
     from ncfm.workflows.compare import cost_points, entries, write_csv
 
     write_json(out / "comparison.json", [one.as_dict() for one in scored])

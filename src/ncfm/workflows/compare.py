@@ -29,9 +29,9 @@ from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation.statistics import accuracy_interval
+from ncfm.results.bars import CostPoint
 from ncfm.results.checking import check_results
 from ncfm.results.files import append_rows
-from ncfm.results.plots import CostPoint
 from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.counts import Ipc, IpcSpec, Spec, checked_spec, counts_for, mean_of
 from ncfm.synthetic.image_grid import save_image_grid
