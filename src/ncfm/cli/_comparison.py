@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ncfm._utils.progress import counted
-from ncfm.cli._output import accuracy, console, say, table
+from ncfm.cli._output import accuracy, say, show, table
 
 if TYPE_CHECKING:
     from ncfm.workflows.compare import Entry, Scored
@@ -37,12 +37,14 @@ def print_comparison(title: str, entries: list[Entry], out: Path) -> None:
     made = table("method", *HEADINGS, title=title, caption=caption_of(entries), fold=True)
     for row in rows_of(entries):
         made.add_row(*row)
-    console.print(made)
+    show(made)
     for line in _below_real(entries):
         say(line)
     pictures = _pictures(out)
     if pictures:
-        say(f"Pictures: {', '.join(pictures)}", wrap=False)
+        say("Pictures:")
+        for picture in pictures:
+            say(f"  {picture}", wrap=False)
 
 
 def _below_real(entries: list[Entry]) -> list[str]:
