@@ -46,6 +46,15 @@ def test_a_wide_table_is_not_split():
     ]
 
 
+def test_columns_under_one_heading_stay_together():
+    made = table("class", "NCFD\npsi", "\nfixed", "amp. %\npsi", "\nfixed", "last")
+    made.add_row("dog", *["0.1234567"] * 5)
+    for width in range(20, 70):
+        found = parts(made, width)
+        assert not any(str(part.columns[1].header).startswith("\n") for part in found)
+        assert sum(len(part.columns) - 1 for part in found) == 5
+
+
 def test_a_long_name_gives_way_before_a_column_does():
     made = table("name", "value", fold=True)
     made.add_row("a name of very many characters, more than a terminal has " * 3, "1.0")

@@ -79,14 +79,25 @@ def parts(made: Table, width: int) -> list[Table]:
     if _fits(made, width):
         return [made]
     found: list[list[Column]] = []
-    for column in others:
-        if found and _fits(_part(made, [first, *found[-1], column]), width):
-            found[-1].append(column)
+    for group in _groups(others):
+        if found and _fits(_part(made, [first, *found[-1], *group]), width):
+            found[-1] += group
         else:
-            found.append([column])
+            found.append(group)
     tables = [_part(made, [first, *columns]) for columns in found]
     tables[0].title = made.title
     return tables
+
+
+def _groups(columns: list[Column]) -> list[list[Column]]:
+    """Columns that stay together: a heading that leaves its first line to the column before it goes with that."""
+    found: list[list[Column]] = []
+    for column in columns:
+        if found and str(column.header).startswith("\n"):
+            found[-1].append(column)
+        else:
+            found.append([column])
+    return found
 
 
 def _fits(made: Table, width: int) -> bool:
