@@ -67,10 +67,11 @@ $(VENV)/installed-docs: $(VENV)/installed
 	$(INSTALL) -e ".[docs]"
 	@touch $@
 
-figures: install ## draw the plots of the documentation again, from committed rows and seeded examples
+figures: install ## draw the figures of the documentation again, from committed rows and sets
 	$(BIN)/python tools/figures.py
 	$(BIN)/python -m tools.row_figures
 	$(BIN)/python -m tools.adversary_figure
+	$(BIN)/python -m tools.gallery_pictures
 	$(BIN)/python examples/generator_2d.py --out docs/images/generator-2d.png
 
 report-pictures: install-dev ## pictures of docs/how-to/report.md; minutes, needs Chromium

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from benchmarks.scaling import LABELS
 from PIL import Image
+from tools.gallery_pictures import ON_PAGES
 from tools.report_pictures import PHONE, PICTURES, WIDE
 
+import ncfm
 from drawn import faults
 from ncfm.results.figures import COLORS, DPI, WIDTH
+from ncfm.synthetic.image_grid import image_grid
 from tools import figures, row_figures
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -36,6 +39,15 @@ def test_every_picture_of_the_report_is_taken_wide_and_of_a_telephone():
                 assert f"../images/{name}" in page
                 with Image.open(DOCS / "images" / name) as taken:
                     assert taken.size == (width * scale, height * scale), f"{name}: run `make report-pictures`"
+
+
+def test_mosaics_of_the_pages_are_those_of_the_gallery():
+    for name in ON_PAGES:
+        folder = DOCS.parent / "gallery" / name
+        assert (DOCS / "images" / f"{name}.png").read_bytes() == (folder / "images.png").read_bytes()
+        synthetic = ncfm.load(folder)
+        with Image.open(folder / "images.png") as picture:
+            assert picture.size == image_grid(synthetic.images, synthetic.class_names).size, "run `make figures`"
 
 
 @pytest.fixture
