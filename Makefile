@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-minimum test-slow lint format docs figures dist image results ablations bench bench-scaling bench-peers bench-memory bench-gpu planned faults fuzz ranks soak clean
+.PHONY: help install install-dev demo test test-minimum test-slow lint format docs figures report-pictures dist image results ablations bench bench-scaling bench-peers bench-memory bench-gpu planned faults fuzz ranks soak clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -67,10 +67,20 @@ $(VENV)/installed-docs: $(VENV)/installed
 	$(INSTALL) -e ".[docs]"
 	@touch $@
 
-figures: install ## draw the pictures of docs/explanation/ again
+figures: install ## draw the figures of the documentation again, from committed rows and sets
 	$(BIN)/python tools/figures.py
 	$(BIN)/python -m tools.row_figures
 	$(BIN)/python -m tools.adversary_figure
+	$(BIN)/python -m tools.gallery_pictures
+	$(BIN)/python examples/generator_2d.py --out docs/images/generator-2d.png
+
+report-pictures: install-dev ## pictures of docs/how-to/report.md; minutes, needs Chromium
+	$(BIN)/ncfm distill digits --ipc 10 --out runs/noise --set distill.iterations=400 --set distill.factor=1 \
+		--set distill.init=noise --set distill.image_lr=0.03 --set machine.diagnose_every=50
+	$(BIN)/ncfm evaluate runs/noise
+	$(BIN)/ncfm report runs/noise
+	$(BIN)/ncfm report gallery/cifar10-ipc10 --out runs/gallery.html
+	$(BIN)/python -m tools.report_pictures runs/noise/report.html runs/gallery.html
 
 dist: install-dev ## wheel and source archive in dist/, tried out of an empty folder: gallery, demo, notebook
 	rm -rf dist

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +19,7 @@ from rich.table import Table
 from benchmarks.problem import Problem, race
 from benchmarks.records import CostRow
 from benchmarks.step import cost_row
+from ncfm.results.figures import COLORS, name_panel, new_figure, save_figure
 from ncfm.results.files import append_rows
 
 CURVES: dict[str, tuple[int, ...]] = {
@@ -26,6 +29,15 @@ CURVES: dict[str, tuple[int, ...]] = {
     "real_batch_per_class": (16, 64, 256, 1024),
     "num_frequencies": (64, 256, 1024, 4096),
 }
+TICKS = {"seconds_median": (1,), "peak_memory_mb": (1, 2, 5)}  # times powers of ten
+LABELS = {  # what grows, for people
+    "num_classes": "classes",
+    "ipc": "IPC",
+    "image_size": "side of the image, px",
+    "real_batch_per_class": "real batch",
+    "num_frequencies": "frequencies",
+}
+COSTS = {"seconds_median": "seconds per iteration", "peak_memory_mb": "peak memory, MiB"}
 # Small enough that the largest point of every curve takes seconds on two cores.
 BASE = Problem(dataset="random", ipc=1, real_batch_per_class=16, num_frequencies=256, width=32)
 
@@ -67,7 +79,7 @@ def main() -> None:
     if options.results:
         append_rows(options.results, [row for rows in found.values() for row in rows])
     if options.plot:
-        draw(found, options.plot)
+        draw({curve: [asdict(row) for row in rows] for curve, rows in found.items()}, options.plot)
 
 
 def slope(points: list[tuple[float, float]]) -> float:
@@ -78,32 +90,29 @@ def slope(points: list[tuple[float, float]]) -> float:
     return math.fsum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True)) / spread if spread else math.nan
 
 
-def draw(found: dict[str, list[CostRow]], path: Path) -> None:
-    """Time and memory of every curve, on logarithmic axes."""
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        Console().print("No picture: matplotlib is not installed (pip install matplotlib).")
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+def draw(curves: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """Time and memory of every curve, on logarithmic axes, a row for each.
 
-    figure, axes = pyplot.subplots(2, len(found), figsize=(3.2 * len(found), 5.6), squeeze=False, sharey="row")
-    for column, (curve, rows) in enumerate(found.items()):
-        xs = [getattr(row, curve) for row in rows]
-        for axis, values, label in (
-            (axes[0][column], [row.seconds_median for row in rows], "s / iteration"),
-            (axes[1][column], [row.peak_memory_mb for row in rows], "peak MiB"),
-        ):
-            axis.loglog(xs, values, "o-", color="#1f5fa8")
-            axis.grid(True, which="both", alpha=0.25)
-            if column == 0:
-                axis.set_ylabel(label)
-        axes[1][column].set_xlabel(curve.replace("_", " "))
-    figure.suptitle(f"An iteration of ncfm, {rows[0].device}, {rows[0].threads} threads")
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    Args:
+        curves: rows of `CostRow` as mappings, by the name of what grows, in ascending order of it.
+        path: of the PNG file.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    figure, axes = new_figure(len(curves), 2, height=1.75, sharey="col")
+    for i, (curve, rows) in enumerate(curves.items()):
+        sizes = [int(row[curve]) for row in rows]
+        for axis, cost in zip(axes[2 * i : 2 * i + 2], COSTS, strict=True):
+            axis.loglog(sizes, [float(row[cost]) for row in rows], "o-", color=COLORS[0], markersize=4)
+            for scale, steps in ((axis.xaxis, (1,)), (axis.yaxis, TICKS[cost])):
+                scale.set_major_locator(LogLocator(subs=steps))
+                scale.set_major_formatter("{x:g}")
+                scale.set_minor_formatter(NullFormatter())
+            axis.set_xlabel(LABELS[curve])
+    for axis, label in zip(axes, COSTS.values(), strict=False):
+        name_panel(axis, label)
+    machines = dict.fromkeys(f"{row['device']}, {row['threads']} threads" for rows in curves.values() for row in rows)
+    save_figure(figure, path, f"An iteration of ncfm, {'; '.join(machines)}")
 
 
 if __name__ == "__main__":

@@ -20,16 +20,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.records import SoakRow
+from ncfm._utils.progress import counted
+from ncfm.results.figures import COLORS, QUIET, name_panel, new_figure, save_figure
 from ncfm.results.files import Conditions, append_rows
 
 GROWTH = 0.02  # of memory, that passes for none
@@ -163,35 +165,27 @@ def rows_of(windows: list[Window]) -> list[SoakRow]:
     return [SoakRow(**asdict(window), **conditions) for window in windows]
 
 
-def draw(rows: list[SoakRow], path: Path) -> None:
-    """Memory, open files and iterations over time."""
-    import matplotlib
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Memory, open files, threads and iterations over time, from rows of `SoakRow` as mappings."""
+    hours = [float(row["minutes"]) / 60 for row in rows]
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    def column(name: str) -> list[float]:
+        return [float(row[name]) for row in rows]
 
-    hours = [row.minutes / 60 for row in rows]
-    blue, pale = "#1f5fa8", "#8db3dc"
-    figure, axes = pyplot.subplots(4, 1, figsize=(7.2, 7.2), sharex=True)
-    for label, values, colour in (
-        ("peak of a minute", [row.peak_mb for row in rows], blue),
-        ("mean", [row.mean_mb for row in rows], pale),
-        ("floor", [row.floor_mb for row in rows], "#888888"),
-    ):
-        axes[0].plot(hours, values, color=colour, label=label)
-    axes[0].legend(loc="lower right", fontsize=8, ncols=3)
-    axes[1].plot(hours, [row.open_files for row in rows], color=blue, drawstyle="steps-post")
-    axes[2].plot(hours, [row.process_threads for row in rows], color=blue, drawstyle="steps-post")
-    axes[3].plot(hours, [row.iteration for row in rows], color=blue)
-    for axis, label in zip(axes, ("resident memory, MiB", "open files", "threads", "iteration"), strict=True):
+    figure, axes = new_figure(4, height=1.5, sharex=True)
+    axes[0].fill_between(hours, column("floor_mb"), column("peak_mb"), color=QUIET, linewidth=1)
+    axes[0].plot(hours, column("mean_mb"), color=COLORS[0])
+    axes[1].plot(hours, column("open_files"), color=COLORS[0], drawstyle="steps-post")
+    axes[2].plot(hours, column("process_threads"), color=COLORS[0], drawstyle="steps-post")
+    axes[3].plot(hours, column("iteration"), color=COLORS[0])
+    names = ("memory, MiB: mean of a minute, lowest to highest", "open files", "threads", "iteration")
+    for axis, name in zip(axes, names, strict=True):
         axis.set_ylim(0, 1.15 * max(axis.get_ylim()[1], 1))
-        axis.set_ylabel(label)
-        axis.grid(True, alpha=0.25)
+        axis.locator_params(axis="y", nbins=4, integer=True)
+        name_panel(axis, name)
     axes[-1].set_xlabel("hours")
-    figure.suptitle(f"One process, {rows[0].device}, {rows[0].threads} thread" + "s" * (rows[0].threads > 1))
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    threads = int(rows[0]["threads"])
+    save_figure(figure, path, f"One process, {rows[0]['device']}, {counted(threads, 'thread')}")
 
 
 def main() -> int:
@@ -223,7 +217,7 @@ def main() -> int:
     if options.results and rows:
         append_rows(options.results, rows)
     if options.plot and rows:
-        draw(rows, options.plot)
+        draw([asdict(row) for row in rows], options.plot)
     if process.returncode:
         Console(stderr=True).print(f"The run ended with {process.returncode}.")
         return 1

@@ -23,7 +23,6 @@ import ncfm
 RING = 8  # Gaussians
 NOISE = 4  # width of the generator's input
 SCALE = 3.0  # of the frequencies
-COLORS = ("#1f5fa8", "#c8691c")
 
 
 def ring(number: int, generator: Generator) -> Tensor:
@@ -63,17 +62,15 @@ def train(
 
 def picture(path: Path, held_out: Tensor, before: Tensor, after: Tensor) -> None:
     """Plot the data, and generated points before and after training."""
-    from matplotlib.figure import Figure
+    from ncfm.results.figures import COLORS, TEXT, framed_axis, new_figure, save_figure
 
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    panels = figure.subplots(1, 3, sharex=True, sharey=True)
-    titles = ("held-out data", "generator before", "generator after")
-    for axis, title, points, color in zip(
-        panels, titles, (held_out, before, after), (*COLORS, COLORS[1]), strict=False
-    ):
-        axis.scatter(*points.T.tolist(), s=3, color=color, alpha=0.5, linewidths=0)
-        axis.set(title=title, xlim=(-1.9, 1.9), ylim=(-1.6, 1.6), aspect="equal")
-    figure.savefig(path, dpi=120)
+    figure, panels = new_figure(1, 3, height=1.6)
+    shown = (("held-out data", held_out), ("made, before", before), ("made, after", after))
+    for axis, (title, points), color in zip(panels, shown, (COLORS[0], COLORS[1], COLORS[1]), strict=True):
+        axis.scatter(*points.T.tolist(), s=3, color=color, alpha=0.6, linewidths=0)
+        axis.set_title(title, fontsize=TEXT)
+        framed_axis(axis, (1.9, 1.3))
+    save_figure(figure, path)
 
 
 def main(arguments: list[str] | None = None) -> dict[str, float]:

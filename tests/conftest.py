@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -16,6 +17,9 @@ from ncfm.data.digits import load_digits_set
 from ncfm.data.image_set import ImageSet
 from ncfm.training.teachers import TeacherPool
 from tiny import few, random_pool
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # The same examples in every run, so that a failure is one for everybody; no deadline, machines may be busy.
 hypothesis.settings.register_profile("ncfm", derandomize=True, deadline=None)
@@ -56,6 +60,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def saved_figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are written; their files are written too."""
+    from matplotlib.figure import Figure  # slow to import
+
+    figures, plain = list[Figure](), Figure.savefig
+
+    def savefig(figure: Figure, *args: Any, **kwargs: Any) -> None:
+        figures.append(figure)
+        plain(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return figures
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,4 @@
-"""Draw ``docs/images/adversary.png`` from the rows of ``results/adversary.csv``: ``python -m tools.adversary_figure``.
-
-A page is as narrow as 390 pixels on a telephone, so the panels stand below each other and the letters are large for the
-width. The background is white in every colour scheme.
-"""
+"""Draw docs/images/adversary.png from the rows of results/adversary.csv: ``python -m tools.adversary_figure``."""
 
 from __future__ import annotations
 
@@ -11,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ncfm._utils.files import content_hash
+from ncfm.results.figures import COLORS, GUIDE, MARKERS, legend_below, name_panel, new_figure, save_figure
 from ncfm.results.files import read_rows
-from ncfm.results.plots import COLORS, MARKERS
 
 ROOT = Path(__file__).parents[1]
 ROWS, PICTURE = ROOT / "results" / "adversary.csv", ROOT / "docs" / "images" / "adversary.png"
@@ -25,7 +20,6 @@ NAMES = {
     "shared": "one for all teachers, in turns",
     "per teacher": "one per teacher, in turns",
 }
-WIDTH, PANEL = 4.2, 1.75  # inches
 
 Row = Mapping[str, str]
 
@@ -46,16 +40,12 @@ def fingerprint(rows: Sequence[Row]) -> str:
 def draw(rows: Sequence[Row], path: Path) -> None:
     """A panel for each form: the gap over that of fixed frequencies, by extractor, a line for each training."""
     forms = list(dict.fromkeys(row["form"] for row in rows))
-    figure = Figure(figsize=(WIDTH, PANEL * len(forms) + 0.9), layout="constrained", facecolor="white")
-    panels = list(figure.subplots(len(forms), 1, sharex=True, squeeze=False)[:, 0])
+    figure, panels = new_figure(len(forms), height=1.9, sharex=True)
     for axis, form in zip(panels, forms, strict=True):
         draw_form(axis, [row for row in rows if row["form"] == form])
-        axis.set_title(form, fontsize=10, loc="left")
-    panels[-1].tick_params(axis="x", rotation=35)
-    figure.supylabel("squared gap, times that of fixed frequencies", fontsize=9)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", fontsize=9, frameon=False)
-    figure.savefig(path, dpi=200, metadata={"Software": None, "Description": fingerprint(rows)})
+        name_panel(axis, form)
+    legend_below(figure, panels[0], columns=1)
+    save_figure(figure, path, "Squared gap, times that of fixed frequencies", source=fingerprint(rows))
 
 
 def draw_form(axis: Axes, rows: Sequence[Row]) -> None:
@@ -74,10 +64,8 @@ def draw_form(axis: Axes, rows: Sequence[Row]) -> None:
         places = [place + 0.08 * (index - 1) for place in range(len(extractors))]  # side by side
         axis.errorbar(places, mean, reach, fmt=MARKERS[index] + "-", color=COLORS[index], capsize=3, label=name)
         highest = max(highest, *mean)
-    axis.axhline(1.0, color=COLORS[4], linewidth=1, linestyle="--")
+    axis.axhline(1.0, color=GUIDE, linewidth=1, linestyle="--")
     axis.set_xticks(range(len(extractors)), [extractor.replace(" blended ", "+") for extractor in extractors])
-    axis.tick_params(labelsize=9)
-    axis.grid(True, alpha=0.25)
     if highest > 10:
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter("{x:g}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from benchmarks.scaling import slope
+from benchmarks.scaling import LABELS, slope
 
 from ncfm.results.files import read_rows
 from ncfm.results.formatting import machine_of
@@ -22,13 +22,6 @@ FORMS = {  # of an iteration: what it is called, and the package's iteration of 
     "ncfm, float32": ("ncfm, float32", "ncfm"),
     "ncfm, one pass": ("ncfm, all classes in one pass", "ncfm"),
     "ncfm, memory returned": ("ncfm, freed memory returned to the system", "ncfm"),
-}
-CURVES = {  # of benchmarks.scaling: what grows, and its column
-    "num_classes": "classes",
-    "ipc": "IPC",
-    "image_size": "side of the image, px",
-    "real_batch_per_class": "real batch",
-    "num_frequencies": "frequencies",
 }
 
 
@@ -115,27 +108,27 @@ def _stage(unit: str, name: str, row: Row) -> str:
     return f"**{unit}** ({each:.2g} ms per training image)"
 
 
-def growth_table(rows: Iterable[Row]) -> str:
-    """A Markdown table of the exponents of growth over the upper half of each curve: the last row of every point."""
-    curves: dict[str, dict[int, Row]] = {name: {} for name in CURVES}
+def growth_curves(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of `benchmarks.scaling` by what grows, in ascending order of it: the last row of every point."""
+    curves: dict[str, dict[int, Row]] = {name: {} for name in LABELS}
     for r in rows:
         kind, _, name = r["benchmark"].partition(":")
         if kind == "scaling":
             curves[name][int(r[name])] = r
+    return {name: [points[size] for size in sorted(points)] for name, points in curves.items() if points}
+
+
+def growth_table(rows: Iterable[Row]) -> str:
+    """A Markdown table of the exponents of growth over the upper half of each curve."""
     lines = ["| | range | time | memory | machine | date |", "|---|---|---:|---:|---|---|"]
-    for name, points in curves.items():
-        sizes = sorted(points)
-        if not sizes:
-            continue
-        upper = sizes[len(sizes) // 2 :]
+    for name, points in growth_curves(rows).items():
+        upper, last = points[len(points) // 2 :], points[-1]
         time, memory = (
-            f"{slope([(size, float(points[size][key])) for size in upper]):.2f}"
+            f"{slope([(int(r[name]), float(r[key])) for r in upper]):.2f}"
             for key in ("seconds_median", "peak_memory_mb")
         )
-        last = points[sizes[-1]]
-        lines.append(
-            f"| {CURVES[name]} | {sizes[0]} to {sizes[-1]} | {time} | {memory} | {machine_of(last)} | {last['date']} |"
-        )
+        between = f"{points[0][name]} to {last[name]}"
+        lines.append(f"| {LABELS[name]} | {between} | {time} | {memory} | {machine_of(last)} | {last['date']} |")
     return "\n".join(lines) + "\n"
 
 

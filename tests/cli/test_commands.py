@@ -526,10 +526,8 @@ def test_the_demo_compares_the_digits(ncfm_, tmp_path, monkeypatch):
     assert done.code == 0, done.err
     assert "Handwritten digits, 1 image per class" in done.out
     methods = ["ncfm", "random", "herding", "mosaic", "full"]
-    assert [
-        line.split()[0] for line in done.out.splitlines() if line.split()[:1] and line.split()[0] in methods
-    ] == methods
-    assert "Next, your own images: ncfm distill FOLDER --ipc 10" in done.out
+    assert [line.split()[0] for line in done.out.splitlines() if " ± " in line] == methods
+    assert "Next, your own images:\n  ncfm distill FOLDER --ipc 10" in done.out
     folder = tmp_path / "runs" / "demo"
     assert {"comparison.json", "comparison.csv", "comparison.png", "costs.png"} <= {p.name for p in folder.iterdir()}
     again = json.loads(ncfm_("demo", "--json", *sets()).out)  # the same folder: nothing is trained again
@@ -628,9 +626,12 @@ def test_compare_as_a_table(ncfm_, tmp_path):
     assert [row[3] for row in cells] == ["1", "1", "135"]
     assert [row[4].isdigit() and row[6].isdigit() and float(row[5]) > 0 for row in cells[:1]] == [True]
     assert [row[4:] for row in cells[1:]] == [["-", "-", "-"]] * 2
-    assert all(len(line) <= 80 for line in done.out.splitlines() if not line.startswith("Pictures"))
+    assert all(len(line) <= 80 for line in done.out.splitlines() if not line.startswith("  /"))
     assert "Accuracy after the last epoch" in done.out.replace("\n", " ")
-    assert "Pictures: " in done.out
+    pictures = done.out.partition("Pictures:\n")[2].splitlines()
+    assert [line.strip() for line in pictures] == [
+        str(tmp_path / "all" / name) for name in ("comparison.png", "costs.png", "ncfm/images.png", "random/images.png")
+    ]
     assert "Traceback" not in done.err
 
 

@@ -65,6 +65,15 @@ def test_a_terminal_has_a_bar_with_time_and_note(shown, monkeypatch):
     assert "done in" not in text
 
 
+def test_a_remark_is_one_line_in_a_log_and_whole_words_in_a_terminal(shown, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    remark = "a remark of some words that do not fit into one line of a narrow terminal"
+    for terminal, lines in ((False, [remark]), (True, [remark[:38], remark[39:]])):
+        screen, _ = shown(terminal, width=40)
+        BarReporter().remark(remark)
+        assert [line.rstrip() for line in screen.getvalue().splitlines()] == lines
+
+
 NOTE = "discrepancy 0.1736, 0.432 s/it, 887 MiB"
 
 

@@ -30,7 +30,7 @@ from ncfm.report import real_data as real
 from ncfm.report.nearest_real import feature_map, pair_views, verdict
 from ncfm.report.page import TEMPLATES, with_code
 from ncfm.report.run_folder import open_run
-from ncfm.report.summary import reproduce_command
+from ncfm.report.summary import reproduce_command, variant_note
 from ncfm.synthetic.formation import as_stored, cut, stitch
 from ncfm.synthetic.initialization import start_images
 from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, SET_FOLDER
@@ -363,11 +363,28 @@ def test_others_are_compared_under_the_same_protocol_only(run, finished, tmp_pat
     )
     seen = page_of(run, against=[other])
     assert "In percent: this set 61.0, other 55.0, random 30.0, herding 25.0, chance 10." in seen.text
+    assert "Accuracy of this set and others" in seen.text
     assert "This set minus other: +6.00 points" in seen.text
     assert "Not shown, since not evaluated with convnet1w8 and quick@epochs=2: full" in seen.text
     (other / SCORES_FILE).unlink()
     with pytest.raises(NcfmError, match="has no evaluation to compare with"):
         write_report(run, against=[other], with_data=False)
+
+
+def test_a_set_without_others_is_not_called_compared(run):
+    write_json(run / SCORES_FILE, [score(0.61)])
+    text = page_of(run).text
+    assert "Accuracy of this set" in text
+    assert "Accuracy of this set and others" not in text
+
+
+def test_many_settings_are_counted_in_the_card_of_the_method():
+    assert variant_note("") == ""
+    assert variant_note("gaussian") == "gaussian"
+    three = ",".join(f"distill.setting{i}=1" for i in range(3))
+    assert variant_note(f"gaussian,{three}") == "gaussian, 3 other settings, see Provenance"
+    assert variant_note(three) == "3 other settings, see Provenance"
+    assert variant_note("distill.factor=1").replace("\u200b", "") == "distill.factor=1"
 
 
 def test_the_accuracy_is_that_of_the_recipes_students(run):

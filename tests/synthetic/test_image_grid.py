@@ -110,8 +110,25 @@ def test_the_picture_of_many_pixels_has_fewer_images_of_each_class(classes, side
     width, height = image_grid(images, ["x"] * classes).size
     tile = {32: 96, 64: 128, 256: 256}[side]
     assert height == GAP + classes * (tile + GAP)
-    margin = image_grid(images[:1, :1].expand(2, 2, 1, side, side), ["x"] * 2).size[0] - GAP - 2 * (tile + GAP)
-    assert width == margin + GAP + shown * (tile + GAP)
+    assert shown == (width - GAP) // (tile + GAP)  # and a name of one letter
+
+
+@pytest.mark.parametrize(("ipc", "side"), [(1, 32), (1, 64), (2, 32), (10, 8), (10, 32), (10, 64)])
+def test_names_are_readable_on_a_telephone(ipc, side):
+    names = ["automobile", "truck"] * 5
+    images = torch.ones(10, ipc, 1, side, side)  # as white as the paper
+    ink = np.asarray(image_grid(images, names).convert("L")) < 128
+    rows = ink.any(axis=1)
+    heights = np.diff(np.flatnonzero(np.diff(np.r_[0, rows, 0])))[::2]  # of the lines of text
+    assert len(heights) == (10 if ipc > 1 else 2)
+    # Letters with ascenders are three quarters of the size of the text.
+    assert heights.min() / 0.75 * min(358 / ink.shape[1], 1) >= 8.5
+
+
+def test_at_most_five_classes_stand_side_by_side():
+    tall, wide = (image_grid(constant_images(classes, 1), ["x"] * classes).size for classes in (10, 5))
+    assert tall[0] == wide[0]
+    assert tall[1] > 1.9 * wide[1]
 
 
 def test_a_saved_picture_is_the_picture(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ncfm._utils.progress import counted
-from ncfm.cli._output import accuracy, console, say, table
+from ncfm.cli._output import accuracy, say, show, table
 
 if TYPE_CHECKING:
     from ncfm.workflows.scored import Entry, Scored
@@ -19,7 +19,7 @@ HEADINGS = ("accuracy %", "95 % interval", "stored\nper class", "distil\ns", "it
 def write_files(scored: list[Scored], out: Path, title: str) -> list[Entry]:
     """Write the files of a comparison; return its results by method."""
     from ncfm._utils.files import write_json
-    from ncfm.results.plots import plot_accuracies, plot_costs
+    from ncfm.results.bars import plot_accuracies, plot_costs
     from ncfm.workflows.scored import cost_points, entries, write_csv
 
     write_json(out / "comparison.json", [one.as_dict() for one in scored])
@@ -37,12 +37,14 @@ def print_comparison(title: str, entries: list[Entry], out: Path) -> None:
     made = table("method", *HEADINGS, title=title, caption=caption_of(entries), fold=True)
     for row in rows_of(entries):
         made.add_row(*row)
-    console.print(made)
+    show(made)
     for line in _below_real(entries):
         say(line)
     pictures = _pictures(out)
     if pictures:
-        say(f"Pictures: {', '.join(pictures)}", wrap=False)
+        say("Pictures:")
+        for picture in pictures:
+            say(f"  {picture}", wrap=False)
 
 
 def _below_real(entries: list[Entry]) -> list[str]:

@@ -86,4 +86,5 @@ class BarReporter:
             self._print(text)
 
     def _print(self, line: str, note: str = "") -> None:
-        errors.print(f"{line}, {note}" if note else line, highlight=False, markup=False, soft_wrap=True)
+        text = f"{line}, {note}" if note else line
+        errors.print(text, highlight=False, markup=False, soft_wrap=not errors.is_terminal)  # whole words, or one line

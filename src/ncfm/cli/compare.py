@@ -70,7 +70,7 @@ def command(
 
     The same command resumes an interrupted comparison: it keeps the finished sets and scores in the folder. The folder
     contains one run folder per method, comparison.json, comparison.csv, a bar chart of the accuracies with their
-    intervals (comparison.png), and a plot of accuracy against time and memory (costs.png).
+    intervals (comparison.png), and their accuracy, time and memory side by side (costs.png).
     """
     _check_table(table, output)
     out = out or problem.folder("compare-")

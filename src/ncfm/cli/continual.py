@@ -11,7 +11,7 @@ import typer
 import ncfm
 from ncfm._utils.progress import counted
 from ncfm.cli._options import Output, Plot, Results, Setup, Students, Subject, flatten_options, split_names
-from ncfm.cli._output import accuracy, check_picture, console, print_json, say, table
+from ncfm.cli._output import accuracy, check_picture, print_json, say, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,7 +64,7 @@ def command(
     if output.as_json:
         print_json({name: asdict(result) | {"average": result.average.mean} for name, result in found.items()})
         return
-    console.print(_table(found), highlight=False)
+    show(_table(found))
     runs = counted(len(found["set"].accuracies[0]), "run")
     say(f"Accuracy in % on the classes seen, mean ± standard deviation over {runs}.")
 

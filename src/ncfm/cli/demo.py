@@ -39,4 +39,5 @@ def command(
         print_json([one.as_dict() for one in scored])
         return
     print_comparison(TITLE, entries, out)
-    say("Next, your own images: ncfm distill FOLDER --ipc 10 --set data.image_size=64", wrap=False)
+    say("Next, your own images:")
+    say("  ncfm distill FOLDER --ipc 10 --set data.image_size=64", wrap=False)

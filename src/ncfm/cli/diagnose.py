@@ -12,7 +12,7 @@ import typer
 
 import ncfm
 from ncfm.cli._options import AsJson, Plot, flatten_options
-from ncfm.cli._output import console, print_json, say, table
+from ncfm.cli._output import print_json, say, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,7 +46,7 @@ def command(
     if as_json:
         print_json(list(found.entries))
         return
-    console.print(_by_class(found.entries[-1], found.class_names) if classes else _by_iteration(found.entries))
+    show(_by_class(found.entries[-1], found.class_names) if classes else _by_iteration(found.entries))
     if plot is not None:
         say(f"Picture: {plot}", wrap=False)
 

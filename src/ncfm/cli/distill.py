@@ -110,7 +110,8 @@ def _print(result: ncfm.DistillResult, out: Path) -> None:
     stored = counted(synthetic.ipc, "image") if synthetic.counts is None else f"{in_short(synthetic.counts)} images"
     say(
         f"Distilled {counted(synthetic.num_classes, 'class')} x {stored} ({in_short(synthetic.decoded_counts)} per "
-        f"class after decoding) in {counted(result.iterations, 'iteration')}, {result.seconds:.0f} s.",
-        wrap=False,
+        f"class after decoding) in {counted(result.iterations, 'iteration')}, {result.seconds:.0f} s."
     )
-    say(f"Open {out / PICTURE_FILE} and {out / REPORT_FILE}; evaluate it with: ncfm evaluate {out}", wrap=False)
+    say(f"Images: {out / PICTURE_FILE}", wrap=False)
+    say(f"Report: {out / REPORT_FILE}", wrap=False)
+    say(f"Evaluate it with: ncfm evaluate {out}", wrap=False)

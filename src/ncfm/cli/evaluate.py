@@ -12,7 +12,7 @@ import typer
 import ncfm
 from ncfm._utils.progress import counted
 from ncfm.cli._options import ChangedData, On, Output, Results, Setup, Students, flatten_options, split_names
-from ncfm.cli._output import accuracy, console, print_json, say, table
+from ncfm.cli._output import accuracy, print_json, say, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -192,7 +192,7 @@ def _print(
         data, ipc = on or synthetic.facts.get("data"), None if synthetic.counts else synthetic.ipc
     first = evaluations[0]
     say(place, wrap=False)
-    console.print(_table(evaluations, data, ipc), highlight=False)
+    show(_table(evaluations, data, ipc))
     say(
         f"{counted(len(first.accuracies), 'student')}, trained for {counted(first.epochs, 'epoch')} on "
         f"{counted(first.num_images, 'image')}; accuracy after the last epoch. Protocol: {first.protocol}."

@@ -10,7 +10,7 @@ import typer
 
 import ncfm
 from ncfm.cli._options import Output, ResultsFile, Setup, Students, flatten_options, split_names
-from ncfm.cli._output import console, print_json, say, table
+from ncfm.cli._output import print_json, say, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,7 +56,7 @@ def command(
     if output.as_json:
         print_json([asdict(row) for row in rows])
     elif rows:
-        console.print(_table(rows), highlight=False)
+        show(_table(rows))
         say(f"Accuracy in percent after the last epoch, mean and standard deviation over students. {results}")
     else:
         say(f"{results} already has all sets.")

@@ -10,7 +10,7 @@ import typer
 import ncfm
 from ncfm._utils.progress import counted
 from ncfm.cli._options import Output, Problem, Setup, flatten_options
-from ncfm.cli._output import console, print_json, say, table
+from ncfm.cli._output import print_json, say, show, table
 
 if TYPE_CHECKING:
     from ncfm.workflows.profile import Profile
@@ -55,7 +55,7 @@ def _print(found: ncfm.Plan, title: str) -> None:
         remaining = counted(stage.units, stage.unit)
         made.add_row(stage.name, remaining, duration(stage.seconds_per_unit), duration(stage.seconds))
     made.add_row("total", "", "", duration(found.seconds), style="bold")
-    console.print(made)
+    show(made)
     free = "unknown" if found.available_memory_mb is None else f"{found.available_memory_mb:.0f} MiB"
     limit = "" if found.memory_limit_mb is None else f" This plan was limited to {found.memory_limit_mb:.0f} MiB."
     say(
@@ -107,4 +107,4 @@ def _print_stages(found: Profile, unit: str, title: str) -> None:
         made.add_row(stage.name, f"{stage.seconds:.3g}", f"{stage.share:.0%}", done, rate)
     total = sum(stage.operations for stage in own) / 1e9
     made.add_row("total", f"{found.seconds(unit):.3g}", "", f"{total:.3g}", "", style="bold")
-    console.print(made)
+    show(made)

@@ -13,7 +13,7 @@ import typer
 import ncfm
 from ncfm._utils.progress import counted
 from ncfm.cli._options import Output, ResultsFile, Runs, Setup, flatten_options
-from ncfm.cli._output import console, print_json, say, table
+from ncfm.cli._output import print_json, say, show, table
 
 if TYPE_CHECKING:
     from ncfm.workflows.rows import Row
@@ -100,7 +100,7 @@ def _list(as_json: bool) -> None:
     made.add_column("evaluated by", overflow="fold")
     for row, before in known:
         made.add_row(row.name, "-" if row.paper is None else f"{row.paper:.1f}", *_ours(row, before))
-    console.print(made, highlight=False)
+    show(made)
     say(
         "The paper reports the best of many test evaluations. Ours are the accuracies after the last epoch, mean and "
         "standard deviation over students. Times are those of teachers, distillation and all students on one or two "

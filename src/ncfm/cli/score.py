@@ -9,7 +9,7 @@ import typer
 import ncfm
 from ncfm._utils.progress import counted
 from ncfm.cli._options import FullEpochs, Output, Results, Setup, Students, Subject, flatten_options
-from ncfm.cli._output import accuracy, console, print_json, table
+from ncfm.cli._output import accuracy, console, print_json, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,7 +72,7 @@ def _print(found: ncfm.ScoreResult) -> None:
         f"Label-robust score      LRS {lrs.value:.3f}   (95 % interval {lrs.low:.3f} to {lrs.high:.3f})",
         f"Augmentation-robust     ARS {ars.value:.3f}   (95 % interval {ars.low:.3f} to {ars.high:.3f})",
     ]
-    console.print(_table(found), highlight=False)
+    show(_table(found))
     console.print("\n".join(lines), highlight=False)
 
 

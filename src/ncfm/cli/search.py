@@ -20,7 +20,7 @@ from ncfm.cli._options import (
     split_names,
     split_numbers,
 )
-from ncfm.cli._output import check_picture, console, print_json, say, table
+from ncfm.cli._output import check_picture, print_json, say, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -87,7 +87,7 @@ def _as_dict(found: ncfm.SearchResult) -> dict[str, object]:
 
 def _print(found: ncfm.SearchResult) -> None:
     rho, tau = found.correlation
-    console.print(_table(found), highlight=False)
+    show(_table(found))
     say(
         f"Rank correlation: Spearman {rho.value:.2f} (95 % interval {rho.low:.2f} to {rho.high:.2f}), "
         f"Kendall {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f})."

@@ -59,7 +59,8 @@ def comparison(run: RunFolder, others: Sequence[Score]) -> tuple[Chart | None, l
     left = sorted({other.name for other in others} - {other.name for other in same})
     if left:
         differences.append(f"Not shown, since not evaluated with {' and '.join(score.setup)}: {', '.join(left)}.")
-    return bar_chart("Accuracy of this set and others", text, bars, x_label="accuracy, %", rule=chance), differences
+    title = "Accuracy of this set and others" if same else "Accuracy of this set"
+    return bar_chart(title, text, bars, x_label="accuracy, %", rule=chance), differences
 
 
 def _bar(name: str, score: Score, *, own: bool) -> Bar:

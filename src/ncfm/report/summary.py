@@ -15,6 +15,8 @@ from ncfm.report.run_folder import RunFolder, setting_text
 from ncfm.results.formatting import duration, percent, spaced
 from ncfm.results.published import published
 
+SHOWN_SETTINGS = 2  # of a variant, in the card of the method
+
 
 def accuracy_fact(run: RunFolder) -> Fact | None:
     """The accuracy of the run, with its interval and the conditions."""
@@ -44,7 +46,7 @@ def headline_facts(run: RunFolder) -> list[Fact]:
         found.append(Fact("Chance", f"{100 / s.num_classes:.3g} %", "random guessing"))
     method = str(run.facts.get("method", run.config.objective.name if run.config else ""))
     if method:
-        found.append(Fact("Method", method, spaced(str(run.facts.get("variant", "")))))
+        found.append(Fact("Method", method, variant_note(str(run.facts.get("variant", "")))))
     iterations = run.facts.get("iterations", run.metrics[-1]["iteration"] if run.metrics else None)
     if isinstance(iterations, (int, float)):
         planned = run.config.distill.iterations if run.config else None
@@ -69,6 +71,22 @@ def headline_facts(run: RunFolder) -> list[Fact]:
     if s is not None and s.soft_labels is not None:
         found.append(Fact("Storage with soft labels", f"{s.storage:.3g} per class", "labels counted as images"))
     return found
+
+
+def variant_note(variant: str) -> str:
+    """The variant of a method in a few words: many settings are counted, since the provenance lists all of them.
+
+    >>> variant_note("gaussian,distill.factor=1")
+    'gaussian, distill.factor=\u200b1'
+    >>> variant_note("gaussian,distill.factor=1,distill.init=noise,distill.image_lr=0.03")
+    'gaussian, 3 other settings, see Provenance'
+    """
+    parts = variant.split(",")
+    settings = [part for part in parts if "=" in part]
+    if len(settings) <= SHOWN_SETTINGS:
+        return spaced(variant).replace("=", "=\u200b")  # where a narrow card may break the line
+    names = [part for part in parts if "=" not in part]
+    return ", ".join([*names, f"{len(settings)} other settings, see Provenance"])
 
 
 def reproduce_command(run: RunFolder) -> str:

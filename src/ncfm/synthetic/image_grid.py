@@ -19,7 +19,11 @@ from ncfm.data.image_set import to_uint8
 TILE = 96  # minimum side of an image in the picture, in pixels
 MOST_PIXELS = 2**19  # of all images in one picture: 512 images of 32 x 32 pixels, a file of 2 MB
 GAP = 4
-LABEL_HEIGHT = 18
+SIDE_BY_SIDE = 5  # classes in a row, if each has one image: more are too narrow for their names
+NAME_LENGTH = 18  # characters of a name that are shown next to images
+TEXT = 12  # pixels of a name, at least
+LABEL_HEIGHT = 18  # of a name above an image, in text of that size
+READABLE = 9 / 358  # minimum ratio of the text to the width: 9 pixels on a telephone of 390
 FONT = "mpl-data/fonts/ttf/DejaVuSans.ttf"  # in the folder of matplotlib, which is not imported for it
 BACKGROUND, INK = (255, 255, 255), (40, 40, 40)
 
@@ -32,8 +36,9 @@ def image_grid(
     Args:
         images: (C, ipc, c, h, w) in [0, 1].
         class_names: C names, written next to or above the images.
-        max_columns: maximum of images per class (or of classes per row). Fewer images per class are shown, the first
-            ones, if all classes together would exceed `MOST_PIXELS`.
+        max_columns: maximum of images per class. Fewer images per class are shown, the first ones, if all classes
+            together would exceed `MOST_PIXELS`. With one image per class, maximum of classes per row, of which there
+            are at most `SIDE_BY_SIDE`.
         counts: images of each class, if they are unequal.
     """
     classes, ipc = images.shape[:2]
@@ -41,13 +46,14 @@ def image_grid(
         return _side_by_side(images[:, 0], class_names, max_columns)
     shown = min(ipc, max_columns, max(MOST_PIXELS // (classes * images[0, 0, 0].numel()), 1))
     tile = _tile(images.shape[-1])
-    font = _font()
-    margin = 8 + max(int(font.getlength(name[:18])) for name in class_names)
+    names = [name[:NAME_LENGTH] for name in class_names]
+    font = _font(_text_size(shown * (tile + GAP) + GAP, names, tile))
+    margin = 8 + max(int(font.getlength(name)) for name in names)
     canvas = Image.new("RGB", (margin + shown * (tile + GAP) + GAP, classes * (tile + GAP) + GAP), BACKGROUND)
     draw = ImageDraw.Draw(canvas)
     for row in range(classes):
         top = GAP + row * (tile + GAP)
-        draw.text((4, top + tile // 2), class_names[row][:18], fill=INK, font=font, anchor="lm")
+        draw.text((4, top + tile // 2), names[row], fill=INK, font=font, anchor="lm")
         for column in range(shown if counts is None else min(shown, counts[row])):
             canvas.paste(_picture(images[row, column], tile), (margin + column * (tile + GAP), top))
     return canvas
@@ -55,31 +61,40 @@ def image_grid(
 
 def _side_by_side(images: Tensor, class_names: Sequence[str], max_columns: int) -> Image.Image:
     tile = _tile(images.shape[-1])
-    columns = min(len(images), max_columns)
+    columns = min(len(images), max_columns, SIDE_BY_SIDE)
     rows = -(-len(images) // columns)
-    cell = tile + LABEL_HEIGHT + GAP
+    size = _text_size(columns * (tile + GAP) + GAP, [], tile)
+    label_height = round(size * LABEL_HEIGHT / TEXT)
+    cell = tile + label_height + GAP
     canvas = Image.new("RGB", (columns * (tile + GAP) + GAP, rows * cell + GAP), BACKGROUND)
     draw = ImageDraw.Draw(canvas)
-    font = _font()
+    font = _font(size)
     for index, image in enumerate(images):
         left, top = GAP + index % columns * (tile + GAP), GAP + index // columns * cell
         label = class_names[index]
         while font.getlength(label) > tile and len(label) > 1:
             label = label[:-2] + "…" if len(label) > 2 else label[:1]
-        draw.text((left + tile // 2, top + LABEL_HEIGHT // 2), label, fill=INK, font=font, anchor="mm")
-        canvas.paste(_picture(image, tile), (left, top + LABEL_HEIGHT))
+        draw.text((left + tile // 2, top + label_height // 2), label, fill=INK, font=font, anchor="mm")
+        canvas.paste(_picture(image, tile), (left, top + label_height))
     return canvas
 
 
+def _text_size(width: int, names: Sequence[str], tile: int) -> int:
+    """Pixels of text that is readable on a telephone, in a picture of so many pixels of images next to names."""
+    longest = max((_font(TEXT).getlength(name) for name in names), default=0) / TEXT  # in units of the size
+    size = READABLE * width / max(1 - READABLE * longest, 0.1)
+    return max(min(round(size), tile // 3), TEXT)
+
+
 @cache
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """A font with the letters of most alphabets, which matplotlib brings: Pillow's own has little beyond ASCII."""
     found = find_spec("matplotlib")
     fonts = [Path(place) / FONT for place in (found and found.submodule_search_locations) or []]
     if not fonts or not fonts[0].is_file():
-        return ImageFont.load_default(size=13)
+        return ImageFont.load_default(size=size)
     return ImageFont.truetype(
-        fonts[0], size=12, layout_engine=ImageFont.Layout.BASIC
+        fonts[0], size=size, layout_engine=ImageFont.Layout.BASIC
     )  # takes any text, also surrogates
 
 

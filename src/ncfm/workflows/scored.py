@@ -17,7 +17,7 @@ from ncfm.config.resolve import judged_on
 from ncfm.config.schema import RunConfig
 from ncfm.evaluation import EvaluationResult
 from ncfm.evaluation.statistics import accuracy_interval
-from ncfm.results.plots import CostPoint
+from ncfm.results.bars import CostPoint
 from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.counts import Ipc, mean_of
 from ncfm.workflows.stages import scores
