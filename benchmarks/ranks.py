@@ -13,6 +13,7 @@ ranks: the random numbers of all classes of ImageNet-1K, which each draws, and t
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import multiprocessing
 import os
@@ -70,7 +71,7 @@ def play(settings: dict[str, Any], iterations: int, *, nudged: bool = False) -> 
     """All images after some iterations on the digits; and whether all ranks have the same adversary, to the bit."""
     changed = {"distill.iterations": iterations} | settings
     config = make_config(nest(SETTINGS | changed))
-    images = build_data("digits", config)
+    images = _digits()
     machine = build_machine(config.machine, images.image_size)
     pool = _pool(images, config.teachers.network, 1 + 2**-23 if nudged else 1.0)
     with tempfile.TemporaryDirectory() as folder:
@@ -79,6 +80,12 @@ def play(settings: dict[str, Any], iterations: int, *, nudged: bool = False) -> 
         )
     told = machine.ranks.gather_objects(result.history[-1]["discrepancy"])
     return result.synthetic.images, len(set(told)) == 1
+
+
+@functools.cache
+def _digits() -> ImageSet:
+    """Read once, before the ranks are forked."""
+    return build_data("digits", make_config(nest(SETTINGS)))
 
 
 def _pool(images: ImageSet, network: str, factor: float) -> TeacherPool:
@@ -130,32 +137,40 @@ def together(count: int, work: Callable[..., Any], *arguments: Any) -> Any:
     return given
 
 
-def compare(name: str, counts: list[int], iterations: int, precision: str) -> list[RankRow]:
-    """How far the images of so many ranks are from those of one process."""
+def play_all(plays: list[tuple[dict[str, Any], int]], *, nudged: bool = False) -> list[tuple[Tensor, bool]]:
+    """Several runs one after another, by the same ranks: starting ranks takes longer than a few iterations."""
+    return [play(settings, iterations, nudged=nudged) for settings, iterations in plays]
+
+
+def compare(counts: list[int], iterations: int, precision: str) -> list[RankRow]:
+    """How far the images of so many ranks are from those of one process, for every case, after 1 and more iterations."""
     conditions = asdict(Conditions.here(torch.device("cpu")))
     del conditions["peak_memory_mb"]
-    settings = CASES[name] | {"machine.precision": precision}
-    alone, _ = play(settings, iterations)
-    rounded, _ = play(settings, iterations, nudged=True)
+    named = [(name, n) for name in CASES for n in (1, iterations)]
+    plays = [(CASES[name] | {"machine.precision": precision}, n) for name, n in named]
+    alone, rounded = play_all(plays), play_all(plays, nudged=True)
+    shared = {count: [together(count, play_all, plays) for _ in range(2)] for count in counts}
     rows = []
-    for count in counts:
-        images, same_adversary = together(count, play, settings, iterations)
-        again, _ = together(count, play, settings, iterations)
-        rows.append(
-            RankRow(
-                case=name if precision == "float32" else f"{name}, {precision}",
-                ranks=count,
-                iterations=iterations,
-                difference_max=float((images - alone).abs().max()),
-                difference_mean=float((images - alone).abs().mean()),
-                rounding_max=float((rounded - alone).abs().max()),
-                rounding_mean=float((rounded - alone).abs().mean()),
-                same_twice=torch.equal(images, again) and same_adversary,
-                seconds_median=None,
-                speedup=None,
-                **conditions,
+    for i, (name, n) in enumerate(named):
+        by_rounding = (rounded[i][0] - alone[i][0]).abs()
+        for count, (first, again) in shared.items():
+            (images, same_adversary), (images_again, _) = first[i], again[i]
+            difference = (images - alone[i][0]).abs()
+            rows.append(
+                RankRow(
+                    case=name if precision == "float32" else f"{name}, {precision}",
+                    ranks=count,
+                    iterations=n,
+                    difference_max=float(difference.max()),
+                    difference_mean=float(difference.mean()),
+                    rounding_max=float(by_rounding.max()),
+                    rounding_mean=float(by_rounding.mean()),
+                    same_twice=torch.equal(images, images_again) and same_adversary,
+                    seconds_median=None,
+                    speedup=None,
+                    **conditions,
+                )
             )
-        )
     return rows
 
 
@@ -284,7 +299,7 @@ def main() -> int:
     else:
         precision = options.precision
         counts = [int(count) for count in options.ranks.split(",")]
-        rows = [r for name in CASES for n in (1, options.iterations) for r in compare(name, counts, n, precision)]
+        rows = compare(counts, options.iterations, precision)
         table = Table("case", "ranks", "iterations", "difference", "of rounding alone", "same twice")
         for row in rows:
             table.add_row(

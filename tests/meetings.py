@@ -1,4 +1,4 @@
-"""Run by test_ranks.py in a process of its own, since it forks: three ranks meet in every way that there is."""
+"""Run by test_distributed.py in a process of its own, since it forks: three ranks meet in every way that there is."""
 
 import pytest
 import torch
@@ -43,6 +43,5 @@ def meet():
     return "met"
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
+def play():
     assert together(3, meet) == "met"

@@ -1,6 +1,5 @@
 """Run by test_distributed.py in a process of its own, since it forks: three ranks distil unequal classes like one."""
 
-import torch
 from benchmarks.ranks import SETTINGS, _pool, together
 
 from ncfm.config.build import build_data, build_machine
@@ -12,7 +11,7 @@ from ncfm.distillation.control import RunControl
 COUNTS = (1, 1, 1, 1, 3, 2, 2, 1, 1, 3)  # the first of three ranks has equal classes, smaller than the largest
 
 
-def play():
+def images_of_a_run():
     config = make_config(nest(SETTINGS | {"distill.iterations": 1}))
     images = build_data("digits", config)
     machine = build_machine(config.machine, images.image_size)
@@ -20,9 +19,8 @@ def play():
     return run_distillation(images, pool, config, machine, ipc=COUNTS, control=RunControl()).synthetic
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    alone, shared = together(1, play), together(3, play)
+def play():
+    alone, shared = together(1, images_of_a_run), together(3, images_of_a_run)
     assert alone.counts == shared.counts == COUNTS
     differs = (alone.images - shared.images).abs() > 2e-5
     # Adam's first update has the sign of the gradient, which rounding turns where it is almost 0.

@@ -1,4 +1,4 @@
-"""Several processes that share one piece of work; those tests that fork run in a process of their own."""
+"""Several processes that share one piece of work: forked ranks, and in the slow tests those of torchrun."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import meetings
 import pytest
 import torch
+import unequal_ranks
+import warm
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +24,6 @@ from ncfm.distillation.checkpoint import is_by_class
 from strategies import rng
 from tiny import DSA, SETTINGS
 
-ROOT = Path(__file__).parents[2]
 PER_TEACHER = "a sampler per teacher, halves"  # a case of the benchmark of ranks
 
 
@@ -120,34 +122,20 @@ def test_what_ranks_share_of_a_state(name, shape, shared):
 # --- several processes --------------------------------------------------------------------------------------
 
 
-def run(*command, **environment):
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"} | environment,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
 def test_three_ranks_meet_in_every_way():
-    code, out, said = run("tests/meetings.py")
-    assert code == 0, out + said
+    ended = warm.run(meetings.play)
+    assert ended.code == 0, ended.err
 
 
 def test_three_ranks_distil_unequal_classes_like_one():
-    code, out, said = run("tests/unequal_ranks.py")
-    assert code == 0, out + said
+    ended = warm.run(unequal_ranks.play)
+    assert ended.code == 0, ended.err
 
 
 def test_two_and_four_ranks_come_to_what_one_process_comes_to(tmp_path):
     results = tmp_path / "ranks.csv"
-    options = ("--ranks", "2,4", "--iterations", "5", "--results", str(results))
-    code, out, said = run("-m", "benchmarks.ranks", *options)
-    assert code == 0, out + said
+    ended = warm.run(warm.module, "benchmarks.ranks", "--ranks", "2,4", "--iterations", "5", "--results", results)
+    assert ended.code == 0, ended.out + ended.err
     with results.open() as file:
         rows = list(csv.DictReader(file))
     assert {(row["case"], row["ranks"], row["iterations"]) for row in rows} == {
@@ -161,6 +149,35 @@ def test_two_and_four_ranks_come_to_what_one_process_comes_to(tmp_path):
         assert float(row["difference_max"]) < (2e-5 if row["iterations"] == "1" else 2e-3), row
         if row["case"].startswith("dsdm"):  # nothing of it is summed over classes
             assert float(row["difference_max"]) == 0
+
+
+def forked(number, work, *arguments):
+    """Ranks of a server that has imported everything."""
+    return warm.run_ranks(number, work, *arguments)
+
+
+def torchrun(number, work, *arguments):
+    """Ranks of torchrun itself, which are new interpreters."""
+    command = {warm.ncfm: ("-m", "ncfm"), warm.program: ("-m", "program")}[work]
+    if work is warm.program:
+        text, *arguments = arguments
+        Path("program.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(number), *command, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    return warm.Ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(params=[forked, pytest.param(torchrun, marks=pytest.mark.slow)], ids=lambda launch: launch.__name__)
+def launch(request, monkeypatch, tmp_path):
+    """A launcher of ranks. `tests/test_examples.py` starts torchrun in every run of the tests."""
+    monkeypatch.chdir(tmp_path)
+    return request.param
 
 
 LEAVING = """
@@ -180,42 +197,36 @@ assert threads() == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
-def test_a_rank_that_leaves_ends_the_threads_of_the_backend(tmp_path):
-    program = tmp_path / "leaving.py"
-    program.write_text(LEAVING)
-    code, _, said = run("-m", "torch.distributed.run", "--nproc-per-node", "2", str(program))
-    assert code == 0, said
+def test_a_rank_that_leaves_ends_the_threads_of_the_backend(launch):
+    ended = launch(2, warm.program, LEAVING)
+    assert ended.code == 0, ended.err
 
 
-def torchrun(number, *command, **environment):
-    return run("-m", "torch.distributed.run", "--nproc-per-node", str(number), "-m", "ncfm", *command, **environment)
-
-
-def test_torchrun_distils_and_evaluates_with_one_voice(tmp_path):
+def test_ranks_distil_and_evaluate_with_one_voice(launch, ncfm_):
     options = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-    code, out, said = torchrun(2, "distill", "digits", "--ipc", "1", "--out", str(tmp_path / "two"), *options)
-    assert code == 0, said
-    assert out.count("Distilled 10 classes x 1 image") == 1
-    assert said.count("distilling: done") == 1
-    assert {path.name for path in (tmp_path / "two").iterdir()} >= {
+    both = launch(2, warm.ncfm, "distill", "digits", "--ipc", "1", "--out", "two", *options)
+    assert both.code == 0, both.err
+    assert both.out.count("Distilled 10 classes x 1 image") == 1
+    assert both.err.count("distilling: done") == 1
+    assert {path.name for path in Path("two").iterdir()} >= {
         "synthetic", "images.png", "report.html", "state.safetensors", "metrics.jsonl", "config.json",
     }  # fmt: skip
-    alone = run("-m", "ncfm", "distill", "digits", "--ipc", "1", "--out", str(tmp_path / "one"), *options)
-    assert alone[0] == 0, alone[2]
-    assert "teachers: done" in alone[2]
-    assert torch.allclose(load(tmp_path / "one").images, load(tmp_path / "two").images, atol=1e-4)
+    alone = ncfm_("distill", "digits", "--ipc", "1", "--out", "one", *options)
+    assert alone.code == 0, alone.err
+    assert "teachers: done" in alone.err
+    assert torch.allclose(load("one").images, load("two").images, atol=1e-4)
 
-    code, out, said = torchrun(2, "evaluate", str(tmp_path / "two"), "--json")
-    assert code == 0, said
-    one = run("-m", "ncfm", "evaluate", str(tmp_path / "two"), "--json", "--fresh")
-    assert one[0] == 0, one[2]
-    assert [line for line in out.splitlines() if "seconds" not in line] == [
-        line for line in one[1].splitlines() if "seconds" not in line
+    both = launch(2, warm.ncfm, "evaluate", "two", "--json")
+    assert both.code == 0, both.err
+    one = ncfm_("evaluate", "two", "--json", "--fresh")
+    assert one.code == 0, one.err
+    assert [line for line in both.out.splitlines() if "seconds" not in line] == [
+        line for line in one.out.splitlines() if "seconds" not in line
     ]
 
 
-def test_what_ranks_cannot_do_is_said(tmp_path):
-    code, _, said = torchrun(2, "recipes", "list", NCFM_CACHE=str(tmp_path))
-    assert code != 0
-    assert "ncfm recipes runs in one process; start it without torchrun" in said
-    assert 'File "' not in said.partition("ncfm:")[2].partition("\n")[0]
+def test_what_ranks_cannot_do_is_said(launch):
+    ended = launch(2, warm.ncfm, "recipes", "list")
+    assert ended.code != 0
+    assert "ncfm recipes runs in one process; start it without torchrun" in ended.err
+    assert 'File "' not in ended.err.partition("ncfm:")[2].partition("\n")[0]
