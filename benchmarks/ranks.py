@@ -143,7 +143,7 @@ def play_all(plays: list[tuple[dict[str, Any], int]], *, nudged: bool = False) -
 
 
 def compare(counts: list[int], iterations: int, precision: str) -> list[RankRow]:
-    """How far the images of so many ranks are from those of one process, for every case, after 1 and more iterations."""
+    """How far the images of so many ranks are from those of one process, for every case, after 1 and all iterations."""
     conditions = asdict(Conditions.here(torch.device("cpu")))
     del conditions["peak_memory_mb"]
     named = [(name, n) for name in CASES for n in (1, iterations)]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 import torch
+from filelock import FileLock
 
 from commands import ncfm_  # noqa: F401  # a fixture
 from ncfm import kernels
@@ -26,22 +31,56 @@ hypothesis.settings.register_profile("ncfm", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("ncfm")
 
 
+KERNELS = "NCFM_TESTS_KERNELS"  # names the folder of the compiled kernels to the workers
+COMPILE = """
+import os
+from filelock import FileLock
+from ncfm import kernels
+with FileLock(os.environ["NCFM_CACHE"] + "/lock"):
+    kernels.available()
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the kernels while the workers collect the tests: seconds, which each of them would need for itself."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    folder = tempfile.TemporaryDirectory(prefix="kernels")
+    os.environ[KERNELS] = folder.name
+    environment = os.environ | {"NCFM_CACHE": folder.name}
+    compiling = subprocess.Popen([sys.executable, "-c", COMPILE], env=environment, stderr=subprocess.DEVNULL)
+    config.add_cleanup(folder.cleanup)
+    config.add_cleanup(compiling.wait)  # comes first
+
+
 @pytest.fixture(scope="session")
-def built_kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built_kernels() -> Path:
     """Where all tests find the compiled kernels: processes that tests start would each compile them for seconds."""
-    cache = tmp_path_factory.mktemp("built")
-    (cache / "kernels").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NCFM_CACHE", str(cache))
+    folder = os.environ[KERNELS]
+    with pytest.MonkeyPatch.context() as patch, FileLock(f"{folder}/lock"):
+        patch.setenv("NCFM_CACHE", folder)
         kernels.available()
-    return cache / "kernels"
+    return Path(folder, "kernels")
+
+
+@pytest.fixture(scope="session")
+def new_cache(tmp_path_factory: pytest.TempPathFactory, built_kernels: Path) -> Callable[[], Path]:
+    """Makes caches with nothing but the kernels. Pytest's own numbering reads the names of all folders every time."""
+    parent, numbers = tmp_path_factory.mktemp("caches"), itertools.count()
+
+    def make() -> Path:
+        folder = parent / str(next(numbers))
+        folder.mkdir()
+        (folder / "kernels").symlink_to(built_kernels)
+        return folder
+
+    return make
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, built_kernels: Path) -> Path:
+def own_cache(monkeypatch: pytest.MonkeyPatch, new_cache: Callable[[], Path]) -> Path:
     """A cache of its own for every test, but for the kernels: no teacher of another test or of the user is found."""
-    folder = tmp_path_factory.mktemp("cache")
-    (folder / "kernels").symlink_to(built_kernels)
+    folder = new_cache()
     monkeypatch.setenv("NCFM_CACHE", str(folder))
     return folder
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 import sys
 
 import pytest
 import torch
 
+import warm
 from ncfm._utils import device as _device
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.device import (
@@ -309,8 +309,9 @@ print(min(faults() for _ in range(25)))  # the first ones, up to ten, may still 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 def test_a_machine_keeps_freed_memory_in_every_precision(precision):
     def faults(build):
-        program = [sys.executable, "-c", FAULTS.format(build=build)]
-        return int(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
+        ended = warm.run(warm.program, FAULTS.format(build=build))
+        assert ended.code == 0, ended.err
+        return int(ended.out)
 
     kept = f'build_machine(MachineConfig(device="cpu", precision="{precision}", compile="off"), 32)'
     assert faults(kept) < 100
@@ -336,5 +337,6 @@ print(held - resident())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
 def test_kept_memory_can_be_given_back():
-    program = [sys.executable, "-c", GIVEN_BACK]
-    assert 150 < float(subprocess.run(program, capture_output=True, text=True, check=True).stdout) < 250
+    ended = warm.run(warm.program, GIVEN_BACK)
+    assert ended.code == 0, ended.err
+    assert 150 < float(ended.out) < 250

@@ -8,14 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import meetings
 import pytest
 import torch
-import unequal_ranks
-import warm
 from hypothesis import given
 from hypothesis import strategies as st
 
+import meetings
+import unequal_ranks
+import warm
 from ncfm import NcfmError, load
 from ncfm._utils.distributed import ALONE, Ranks, backend_here, joined
 from ncfm.data.augment import SiameseAugment

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
+import warm
+
 ROOT = Path(__file__).parents[2]
 
 
 def test_nothing_but_our_own_errors_comes_of_damaged_files(tmp_path):
     results = tmp_path / "fuzz.csv"
-    command = [sys.executable, "-m", "benchmarks.fuzz", "--inputs", "960", "--seed", "1", "--results", str(results)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    ended = warm.run(warm.module, "benchmarks.fuzz", "--inputs", 960, "--seed", 1, "--results", results)
+    assert ended.code == 0, ended.out + ended.err
     with results.open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 47

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from benchmarks.soak import Look, Verdict, Window, judge, look
 
+import warm
 from ncfm.results.files import read_rows
 
 
@@ -82,8 +81,8 @@ def test_a_look_sees_open_files() -> None:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="read from /proc")
 def test_a_short_soak_reports_its_curve(tmp_path: Path) -> None:
     results, plot = tmp_path / "soak.csv", tmp_path / "soak.png"
-    command = [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.12", "--every", "0.05", "--window", "0.4"]
-    command += ["--data", "digits", "--ipc", "1", "--out", str(tmp_path / "run")]
+    options = ["--minutes", 0.06, "--every", 0.05, "--window", 0.2]
+    options += ["--data", "digits", "--ipc", 1, "--out", tmp_path / "run", "--results", results, "--plot", plot]
     for setting in (
         "teachers.number=1",
         "teachers.epochs=0",
@@ -91,12 +90,10 @@ def test_a_short_soak_reports_its_curve(tmp_path: Path) -> None:
         "machine.threads=1",
         "machine.checkpoint_seconds=0.2",
     ):
-        command += ["--set", setting]
-    ended = subprocess.run(
-        [*command, "--results", str(results), "--plot", str(plot)], capture_output=True, text=True, timeout=120
-    )
-    assert ended.returncode in (0, 1), ended.stderr  # seconds are too few for memory to have settled
-    assert "MiB an hour" in ended.stdout, ended.stdout + ended.stderr
+        options += ["--set", setting]
+    ended = warm.run(warm.module, "benchmarks.soak", *options)
+    assert ended.code in (0, 1), ended.err  # seconds are too few for memory to have settled
+    assert "MiB an hour" in ended.out, ended.out + ended.err
     rows = read_rows(results)
     assert int(rows[-1]["iteration"]) > 0
     assert all(float(row["floor_mb"]) <= float(row["mean_mb"]) <= float(row["peak_mb"]) for row in rows)

@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import ncfm
+import warm
 from ncfm._utils import files as _files
 from ncfm._utils.locks import sole_user
 from ncfm._utils.seeding import generator
@@ -1174,21 +1175,17 @@ def test_ctrl_c_while_teachers_are_trained(ncfm_, tmp_path, monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
-def test_ctrl_c_and_resume(tmp_path, own_cache, ncfm_):
+def test_ctrl_c_and_resume(tmp_path, ncfm_):
     # A process of its own, as in a terminal; its first checkpoint tells that it is on its way.
-    out, changes = tmp_path / "stopped", {"distill__iterations": 150}
-    command = [sys.executable, "-m", "ncfm", *distill(out, **changes, machine__checkpoint_seconds=0.1)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "NCFM_CACHE": str(own_cache)}
-    process = subprocess.Popen(
-        [str(part) for part in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    for _ in range(30_000):  # five minutes on a busy machine: imports and a teacher come first
-        if (out / CHECKPOINT_FILE).is_file() or process.poll() is not None:
+    out, changes = tmp_path / "stopped", {"distill__iterations": 100}
+    running = warm.Running(warm.ncfm, *distill(out, **changes, machine__checkpoint_seconds=0.1))
+    for _ in range(30_000):  # five minutes on a busy machine: a teacher comes first
+        if (out / CHECKPOINT_FILE).is_file() or running.process.exitcode is not None:
             break
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 130, err
+    os.kill(running.process.pid, signal.SIGINT)
+    code, _, err = running.ended()
+    assert code == 130, err
     assert "Traceback" not in err
     assert f"The state is saved in {out}. Run the same command with --resume" in err
     assert not (out / "synthetic").exists()
@@ -1216,10 +1213,9 @@ def test_a_process_ends_with_the_code_and_without_a_traceback(tmp_path):
 
 
 def test_debug_shows_where_an_error_came_from():
-    command = [sys.executable, "-m", "ncfm", "--debug", "recipes", "show", "cifar10-ipc11"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    trace, _, said = done.stderr.rpartition("InputError: Unknown recipe")
+    ended = warm.run(warm.ncfm, "--debug", "recipes", "show", "cifar10-ipc11")
+    assert ended.code == 2
+    trace, _, said = ended.err.rpartition("InputError: Unknown recipe")
     assert trace.startswith("Traceback")
     assert "recipe_path" in trace
     assert "ncfm: Unknown recipe 'cifar10-ipc11'" in said

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import warm
 from ncfm._utils.checks import NcfmError, RunError
 from ncfm._utils.seeding import generator
 from ncfm.data.image_set import normalize, to_float
@@ -540,8 +540,9 @@ print(result.peak_memory_mb, result.images_per_pass)
 
 def iteration_memory(stated):
     """Measured memory of an iteration in MiB for a stated one, 0 for none, and its images per pass."""
-    program = [sys.executable, "-c", STATED, str(stated)]
-    peak, images = subprocess.run(program, capture_output=True, text=True, check=True).stdout.split()
+    ended = warm.run(warm.program, STATED, stated)
+    assert ended.code == 0, ended.err
+    peak, images = ended.out.split()
     return float(peak), int(images)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
+from torch import Tensor
 
 from ncfm._utils.checks import InputError
 from ncfm.data.assembly import Request
@@ -32,14 +35,20 @@ def load_digits_set(test_fraction: float = 0.25) -> ImageSet:
     Reference:
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
     """
-    from sklearn.datasets import load_digits  # slow to import, and only digits need it
-
-    bunch = load_digits()
-    images = torch.from_numpy(bunch.images).mul(255 / 16).round().to(torch.uint8)[:, None]
-    labels = torch.from_numpy(bunch.target).long()
+    levels, labels = _levels_and_labels()
+    images = levels.mul(255 / 16).round().to(torch.uint8)[:, None]
     period = round(1 / test_fraction)
     is_test = torch.zeros(len(labels), dtype=torch.bool)
     for c in range(10):
         is_test[(labels == c).nonzero().flatten()[::period]] = True
     train, test = (ImageSplit.of(images[m], labels[m], 10) for m in (~is_test, is_test))
     return ImageSet("digits", train, test, tuple(str(c) for c in range(10)))
+
+
+@functools.cache
+def _levels_and_labels() -> tuple[Tensor, Tensor]:
+    """The file, a compressed text, parsed once in a process: levels from 0 to 16, (n, 8, 8), and labels, (n,)."""
+    from sklearn.datasets import load_digits  # slow to import, and only digits need it
+
+    bunch = load_digits()
+    return torch.from_numpy(bunch.images), torch.from_numpy(bunch.target).long()
