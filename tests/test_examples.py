@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import ncfm
+import warm
 from ncfm.config.recipes import recipe_names
 from tiny import SETTINGS
 
@@ -50,13 +51,15 @@ def test_the_pods_find_each_other():
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster(tmp_path, built_kernels):
     """Commands of Slurm that know one machine, this one, and the script for it with the digits."""
+    (tmp_path / "ncfm").mkdir()  # its cache
+    (tmp_path / "ncfm" / "kernels").symlink_to(built_kernels)
     tools = tmp_path / "bin"
     tools.mkdir()
     for name, script in {
         "scontrol": "echo localhost",
-        "srun": 'shift; echo "$@" >> "$CALLS"; exec "$@"',  # its one option first
+        "srun": 'shift; echo "$@" >> "$CALLS"; if [ -z "$ONLY_NOTE" ]; then exec "$@"; fi',  # its one option first
         "torchrun": f'exec {sys.executable} -m torch.distributed.run "$@"',
     }.items():
         (tools / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -74,8 +77,9 @@ def cluster(tmp_path):
         text = text.replace(before, after)
     (tmp_path / "job.sh").write_text(text)
 
-    def submit():
+    def submit(only_note=""):
         environment = os.environ | {
+            "ONLY_NOTE": only_note,
             "PATH": f"{tools}:{os.environ['PATH']}",
             "CALLS": str(tmp_path / "calls"),
             "SLURM_JOB_NODELIST": "localhost",
@@ -95,8 +99,12 @@ def test_what_slurm_starts_runs_and_resumes(cluster, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     run = tmp_path / "runs" / "imagenet-1k-ipc10"
     assert ncfm.load(run).num_classes == 10
-    again = cluster()  # a job that was put back into the queue
+    again = cluster(only_note="yes")  # a job that was put back into the queue
     assert again.returncode == 0, again.stdout + again.stderr
     first, second = (tmp_path / "calls").read_text().splitlines()
     assert "--resume" not in first
     assert second == first + " --resume"
+    _, _, command = second.partition(" -m ncfm ")
+    resumed = warm.run_ranks(2, warm.ncfm, *command.split(), NCFM_CACHE=str(tmp_path / "ncfm"))
+    assert resumed.code == 0, resumed.err
+    assert "Distilled 10 classes" in resumed.out
