@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-minimum test-slow lint format docs figures report-pictures dist image results ablations bench bench-scaling bench-peers bench-memory bench-gpu planned faults fuzz ranks soak clean
+.PHONY: help install install-dev demo test tests test-minimum test-slow lint format docs figures report-pictures dist image results ablations bench bench-scaling bench-peers bench-memory bench-gpu planned faults fuzz ranks soak clean
 
 help:
 	@grep -E '^#   make|^[a-z-]+:.*## ' Makefile | sed -E 's/^#   //; s/:.*## /\t/' | expand -t 16
@@ -37,7 +37,11 @@ lint: install-dev ## style, types, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint ## all of these and the tests, a process for every core
+# Types are checked by one process for as long as the workers need to collect the tests, so both run side by side.
+test: install-dev ## all of these and the tests, a process for every core
+	@$(MAKE) --no-print-directory --jobs 2 lint tests
+
+tests: install-dev
 	$(BIN)/python -m pytest -n logical --dist worksteal
 
 # Another environment than .venv, as its versions are older. The tests run one by one: the point is the versions.

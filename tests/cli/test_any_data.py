@@ -185,10 +185,10 @@ def test_the_same_images_give_the_same_tensors_in_every_form(forms, monkeypatch,
         assert form == "folder" or images.class_names == NAMES, form
 
 
-@pytest.mark.filterwarnings("default:.*images not square, cropped:UserWarning")
 def test_names_with_slashes_spaces_and_unicode_go_through_a_run(forms, tmp_path):
     root, _ = forms
     options = {"recipe": "none", "settings": settings()}
-    result = ncfm.distill(str(root / "parquet"), ipc=1, out=tmp_path / "run", **options)
+    with pytest.warns(UserWarning, match="images not square, cropped"):
+        result = ncfm.distill(str(root / "parquet"), ipc=1, out=tmp_path / "run", **options)
     assert ncfm.load(tmp_path / "run").class_names == NAMES == result.synthetic.class_names
     assert (tmp_path / "run" / "images.png").is_file()

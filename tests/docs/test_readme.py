@@ -1,13 +1,13 @@
 """The README: its example runs, its form, and the parts of the documentation that `make results` writes."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import ncfm
+from tools import readme_tables
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,10 +48,9 @@ def test_the_results_table_has_six_rows():
     assert "| cifar10 | 10 | 66.5 ± 0.5 | 65.4 to 67.7 | 71.8 | 35.9 ± 0.4 |" in lines
 
 
-def test_what_make_results_writes_is_up_to_date():
-    check = [sys.executable, "-m", "tools.readme_tables", "--check"]
-    done = subprocess.run(check, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_what_make_results_writes_is_up_to_date(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["readme_tables", "--check"])
+    readme_tables.main()  # ends with a message if it is not
 
 
 def test_the_layers_are_those_of_the_import_contract():
