@@ -1,10 +1,7 @@
 """Completion in the shell: the names are those of the package, and nothing slow is imported for them."""
 
-import os
 import subprocess
 import sys
-
-import pytest
 
 from ncfm.cli import _completion
 from ncfm.config.recipes import recipe_names
@@ -20,26 +17,32 @@ def test_the_names_are_those_of_the_package():
     assert _completion.recipes("") == ["none", *recipe_names()]
 
 
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        ("ncfm dis", {"distill"}),
-        ("ncfm distill cifar100", {"cifar100", "cifar100-coarse"}),
-        ("ncfm distill --recipe digits-ipc", {"digits-ipc1"}),
-        ("ncfm export runs/x --to p", {"parquet", "png", "pt"}),
-        ("ncfm compare digits --table l", {"latex"}),
-        ("ncfm distill ./photo", set()),  # the shell completes the path
-    ],
-)
-def test_a_shell_is_offered_what_fits(typed, offered):
-    program = (
-        "import sys\nfrom ncfm.cli.main import main\nsys.argv = ['ncfm']\n"
-        "try:\n    main()\nfinally:\n    print('loaded:', [n for n in ('torch', 'numpy') if n in sys.modules])"
-    )
-    asked = {"_NCFM_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True, check=False
-    )
-    *found, loaded = done.stdout.splitlines()
-    assert set(filter(None, found)) == offered, done.stderr
-    assert loaded == "loaded: []"
+OFFERED = {
+    "ncfm dis": {"distill"},
+    "ncfm distill cifar100": {"cifar100", "cifar100-coarse"},
+    "ncfm distill --recipe digits-ipc": {"digits-ipc1"},
+    "ncfm export runs/x --to p": {"parquet", "png", "pt"},
+    "ncfm compare digits --table l": {"latex"},
+    "ncfm distill ./photo": set(),  # the shell completes the path
+}
+# Completes one line after another, and prints a line after each.
+PROGRAM = """
+import os, sys
+from ncfm.cli.main import main
+for typed in sys.argv[1:]:
+    sys.argv = ["ncfm"]
+    os.environ |= {"_NCFM_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    try:
+        main()
+    except SystemExit:
+        pass
+    print("loaded:", [name for name in ("torch", "numpy") if name in sys.modules])
+"""
+
+
+def test_a_shell_is_offered_what_fits():
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *OFFERED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *answers, rest = done.stdout.split("loaded: []\n")
+    assert rest == ""
+    assert {typed: set(answer.split()) for typed, answer in zip(OFFERED, answers, strict=True)} == OFFERED

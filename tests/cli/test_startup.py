@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
+# Runs one command after another, and prints how each ended and what is loaded by then.
 PROGRAM = """
-import sys
-sys.argv = ["ncfm", *sys.argv[1:]]
+import json, sys
 from ncfm.cli.main import main
-try:
-    main()
-except SystemExit as stop:
-    code = stop.code or 0
-found = {name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names) - set(sys.builtin_module_names)
-own = [name for name in ("ncfm.config", "ncfm.data", "ncfm.workflows") if name in sys.modules]
-print("loaded:", *sorted(found), *own)
-sys.exit(code)
+standard = {*sys.stdlib_module_names, *sys.builtin_module_names}
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["ncfm", *arguments]
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    found = {name.partition(".")[0] for name in sys.modules} - standard
+    own = [name for name in ("ncfm.config", "ncfm.data", "ncfm.workflows") if name in sys.modules]
+    print("ended:", json.dumps([arguments, code, [*sorted(found), *own]]), flush=True)
 """
+ENDS = {
+    ("--version",): 0,
+    ("--help",): 0,
+    ("distill", "--help"): 0,
+    ("compare", "--help"): 0,
+    ("demo", "--help"): 0,
+    ("recipes", "--help"): 0,
+    (): 2,
+    ("distil", "digits"): 2,
+    ("distill", "digits", "--icp", "1"): 2,
+    ("distill", "digits"): 2,
+}
 # What Typer and Rich need to parse and to print; Typer imports a part of pydantic where it is installed.
 LIGHT = {
     *("ncfm", "typer", "rich", "click", "annotated_doc", "shellingham", "pygments", "markdown_it", "mdurl"),
@@ -27,26 +42,19 @@ LIGHT = {
 }
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (["--version"], 0),
-        (["--help"], 0),
-        (["distill", "--help"], 0),
-        (["compare", "--help"], 0),
-        (["demo", "--help"], 0),
-        (["recipes", "--help"], 0),
-        ([], 2),
-        (["distil", "digits"], 2),
-        (["distill", "digits", "--icp", "1"], 2),
-        (["distill", "digits"], 2),
-    ],
-    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
-)
-def test_help_and_typos_are_answered_without_pytorch(arguments, code):
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    loaded = set(done.stdout.splitlines()[-1].removeprefix("loaded:").split())
+@pytest.fixture(scope="module")
+def ends():
+    """The code of each command, and what was loaded then."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, json.dumps(list(ENDS))], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [line.removeprefix("ended: ") for line in done.stdout.splitlines() if line.startswith("ended: ")]
+    return {tuple(arguments): (code, loaded) for arguments, code, loaded in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize("arguments", ENDS, ids=" ".join)
+def test_help_and_typos_are_answered_without_pytorch(ends, arguments):
+    code, loaded = ends[arguments]
+    assert code == ENDS[arguments]
     ours = {name for name in loaded if not name.startswith("_")} - {"sitecustomize", "usercustomize"}
     assert ours <= LIGHT
 
