@@ -31,7 +31,7 @@ hypothesis.settings.register_profile("ncfm", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("ncfm")
 
 
-KERNELS = "NCFM_TESTS_KERNELS"  # names the folder of the compiled kernels to the workers
+CACHE = "NCFM_CACHE"
 COMPILE = """
 import os
 from filelock import FileLock
@@ -46,9 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     folder = tempfile.TemporaryDirectory(prefix="kernels")
-    os.environ[KERNELS] = folder.name
-    environment = os.environ | {"NCFM_CACHE": folder.name}
-    compiling = subprocess.Popen([sys.executable, "-c", COMPILE], env=environment, stderr=subprocess.DEVNULL)
+    Path(folder.name, "kernels").mkdir()
+    os.environ[CACHE] = folder.name  # of the workers, too, until a test has a cache of its own
+    compiling = subprocess.Popen([sys.executable, "-c", COMPILE], stderr=subprocess.DEVNULL)
     config.add_cleanup(folder.cleanup)
     config.add_cleanup(compiling.wait)  # comes first
 
@@ -56,9 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def built_kernels() -> Path:
     """Where all tests find the compiled kernels: processes that tests start would each compile them for seconds."""
-    folder = os.environ[KERNELS]
-    with pytest.MonkeyPatch.context() as patch, FileLock(f"{folder}/lock"):
-        patch.setenv("NCFM_CACHE", folder)
+    folder = os.environ[CACHE]
+    with FileLock(f"{folder}/lock"):
         kernels.available()
     return Path(folder, "kernels")
 
@@ -81,7 +80,7 @@ def new_cache(tmp_path_factory: pytest.TempPathFactory, built_kernels: Path) -> 
 def own_cache(monkeypatch: pytest.MonkeyPatch, new_cache: Callable[[], Path]) -> Path:
     """A cache of its own for every test, but for the kernels: no teacher of another test or of the user is found."""
     folder = new_cache()
-    monkeypatch.setenv("NCFM_CACHE", str(folder))
+    monkeypatch.setenv(CACHE, str(folder))
     return folder
 
 
