@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import subprocess
@@ -51,6 +52,11 @@ def pytest_configure(config: pytest.Config) -> None:
     compiling = subprocess.Popen([sys.executable, "-c", COMPILE], stderr=subprocess.DEVNULL)
     config.add_cleanup(folder.cleanup)
     config.add_cleanup(compiling.wait)  # comes first
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector all objects of imports and collected tests, which stay to the end."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
