@@ -133,7 +133,7 @@ def command(monkeypatch, capsys, *arguments):
 
 
 def test_the_command_prints_a_table(monkeypatch, capsys):
-    monkeypatch.setattr("ncfm.cli.plan.console.width", 100, raising=False)
+    monkeypatch.setattr("ncfm.cli._output.console.width", 100, raising=False)
     out = command(monkeypatch, capsys)
     for word in ("teachers", "distilling", "students", "testing", "Peak memory:", "2 iterations", "1 epoch "):
         assert word in out
