@@ -10,7 +10,7 @@ import typer
 import ncfm
 from ncfm._utils.progress import counted
 from ncfm.cli._options import Output, Problem, Setup, flatten_options
-from ncfm.cli._output import print_json, say
+from ncfm.cli._output import console, print_json, say
 
 
 @flatten_options
@@ -110,7 +110,8 @@ def _print(result: ncfm.DistillResult, out: Path) -> None:
     stored = counted(synthetic.ipc, "image") if synthetic.counts is None else f"{in_short(synthetic.counts)} images"
     say(
         f"Distilled {counted(synthetic.num_classes, 'class')} x {stored} ({in_short(synthetic.decoded_counts)} per "
-        f"class after decoding) in {counted(result.iterations, 'iteration')}, {result.seconds:.0f} s."
+        f"class after decoding) in {counted(result.iterations, 'iteration')}, {result.seconds:.0f} s.",
+        wrap=console.is_terminal,  # one line of a log
     )
     say(f"Images: {out / PICTURE_FILE}", wrap=False)
     say(f"Report: {out / REPORT_FILE}", wrap=False)
