@@ -32,6 +32,7 @@ def speed_tables(results: Path) -> dict[tuple[str, str], str]:
     return {
         (page, "step"): step_table(cost),
         (page, "profile"): profile_table(read_rows(profiles) if profiles.is_file() else []),
+        (page, "kernels"): kernels_table(cost),
         (page, "growth"): growth_table(cost),
         (page, "students"): cost_table(r for r in cost if r["benchmark"].startswith("students")),
         (page, "memory"): cost_table(r for r in cost if r["benchmark"] == "beyond-memory"),
@@ -108,6 +109,20 @@ def _stage(unit: str, name: str, row: Row) -> str:
     return f"**{unit}** ({each:.2g} ms per training image)"
 
 
+def kernels_table(rows: Iterable[Row]) -> str:
+    """A Markdown table of milliseconds per training image by way; the last row of each way and network on a machine."""
+    found = {(r["benchmark"], r["implementation"], machine_of(r)): r for r in rows if r["benchmark"][:8] == "kernels:"}
+    lines = ["| network | way | ms | range | times as fast | machine | date |", "|---|---|---:|---|---:|---|---|"]
+    for (benchmark, way, machine), r in found.items():
+        middle, low, high = (1000 * float(r[f"seconds_{which}"]) for which in ("median", "min", "max"))
+        network = f"{benchmark.partition(':')[2]}, {r['image_size']} px"
+        lines.append(
+            f"| {network} | {way} | {middle:.2f} | {low:.2f} to {high:.2f} "
+            f"| {float(r['ratio_to_reference']):.1f} | {machine} | {r['date']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def growth_curves(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """The rows of `benchmarks.scaling` by what grows, in ascending order of it: the last row of every point."""
     curves: dict[str, dict[int, Row]] = {name: {} for name in LABELS}
@@ -133,8 +148,9 @@ def growth_table(rows: Iterable[Row]) -> str:
 
 
 def cost_table(rows: Iterable[Row]) -> str:
-    """A Markdown table of seconds and memory by implementation; the last row of each on a machine."""
-    found = {(r["benchmark"], r["implementation"], machine_of(r)): r for r in rows}
+    """A Markdown table of seconds and memory by implementation: the rows of the last version of the code."""
+    kept = list(rows)
+    found = {(r["benchmark"], r["implementation"], machine_of(r)): r for r in kept if r["commit"] == kept[-1]["commit"]}
     lines = ["| | seconds | process, MiB | machine | date |", "|---|---:|---:|---|---|"]
     for (_, name, machine), r in found.items():
         seconds, memory = float(r["seconds_median"]), float(r["peak_memory_mb"])

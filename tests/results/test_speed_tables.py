@@ -6,7 +6,7 @@ import dataclasses
 
 from benchmarks.profile import rows_of
 from benchmarks.records import CostRow
-from tools.speed_tables import cost_table, growth_table, profile_table, speed_tables, step_table
+from tools.speed_tables import cost_table, growth_table, kernels_table, profile_table, speed_tables, step_table
 
 from ncfm.results.files import append_rows, read_rows
 from ncfm.workflows.profile import Profile, StageCost
@@ -101,9 +101,10 @@ def test_growth_is_the_slope_of_the_upper_half(tmp_path):
     ]
 
 
-def test_a_table_of_costs_has_the_last_row_of_each(tmp_path):
+def test_a_table_of_costs_has_the_last_row_of_each_of_the_last_version(tmp_path):
     rows = [
-        dataclasses.replace(COST, implementation=name, seconds_median=s) for name, s in [("a", 1), ("b", 2), ("a", 3)]
+        dataclasses.replace(COST, implementation=name, seconds_median=s, commit=commit)
+        for name, s, commit in [("a", 7, "b"), ("c", 1, "b"), ("a", 1, "a"), ("b", 2, "a"), ("a", 3, "a")]
     ]
     assert cost_table(written(tmp_path, *rows)).splitlines()[2:] == [
         "| a | 3 | 900 | 1 core of CPU (AVX9) | 2026-01-02 |",
@@ -114,5 +115,18 @@ def test_a_table_of_costs_has_the_last_row_of_each(tmp_path):
 def test_tables_without_profiles_are_empty(tmp_path):
     append_rows(tmp_path / "cost.csv", [COST])
     tables = speed_tables(tmp_path)
-    assert {place for _, place in tables} == {"step", "profile", "growth", "students", "memory", "loading"}
+    assert {place for _, place in tables} == {"step", "profile", "growth", "kernels", "students", "memory", "loading"}
     assert len(tables["docs/explanation/speed.md", "profile"].splitlines()) == 2
+
+
+def test_kernels_in_milliseconds_the_last_row_of_each_way(tmp_path):
+    timed = {"benchmark": "kernels:convnet3", "image_size": 32, "seconds_min": 0.001, "seconds_max": 0.004}
+    slow, fast, later = (
+        dataclasses.replace(COST, **timed, implementation=way, seconds_median=seconds, ratio_to_reference=ratio)
+        for way, seconds, ratio in (("PyTorch", 0.003, 1.0), ("kernels", 0.0015, 2.0), ("kernels", 0.00125, 2.4))
+    )
+    end = "1 core of CPU (AVX9) | 2026-01-02 |"
+    assert kernels_table(written(tmp_path, COST, slow, fast, later)).splitlines()[2:] == [
+        f"| convnet3, 32 px | PyTorch | 3.00 | 1.00 to 4.00 | 1.0 | {end}",
+        f"| convnet3, 32 px | kernels | 1.25 | 1.00 to 4.00 | 2.4 | {end}",
+    ]
