@@ -22,3 +22,13 @@ def test_a_set_whose_scores_could_not_be_kept_has_one_row(digits, tmp_path):
     assert row["num_runs"] == "2"
     assert float(row["accuracy_mean"]) == float(f"{evaluation.accuracy_mean:.6g}")
     assert torch.equal(evaluation.confusion.sum(), torch.tensor(2 * len(real.test)))
+
+
+def test_a_row_has_the_mean_accuracy_of_the_teachers_that_a_set_records(digits):
+    real = few(digits)
+    images = real.train.labelled().images[:: len(real.train) // 10][:10, None]
+    evaluation = None
+    for facts, expected in (({"teacher_accuracies": [0.5, 0.75]}, 0.625), ({}, None)):
+        made = SyntheticSet(images, real.class_names, real.statistics, facts={"data": real.name} | facts)
+        evaluation = evaluation or ncfm.evaluate(made, real, settings=SETTINGS | {"evaluate.runs": 1})
+        assert row_of_set(made, evaluation, real.name, settings=SETTINGS).teacher_accuracy == expected

@@ -37,6 +37,7 @@ class AccuracyRow:
     versions: str = ""  # of Python and the numerical libraries: "python=3.13.1 torch=2.13.0 ..."
     training_images: int | None = None  # of the real data, which may be a part of the named dataset
     energy_wh: float | None = None  # of the whole machine during the measurement, if it can be read
+    teacher_accuracy: float | None = None  # mean over the teachers whose features were matched, on the test split
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from ncfm._utils.cache import CacheEntry
 from ncfm._utils.files import content_hash
@@ -33,6 +34,11 @@ def teacher_accuracies(pool: TeacherPool, images: ImageSet, *, cache: Path | Non
             known[index] = _measured(pool, index, images.test)
             entry.write(facts={"accuracy": known[index]})
     return tuple(value for value in known if value is not None)
+
+
+def mean_accuracy(accuracies: Sequence[float]) -> float | None:
+    """Mean over teachers; None if there are none, or no test split."""
+    return fmean(accuracies) if accuracies else None
 
 
 def teachers_in_words(accuracies: Sequence[float], what: str = "teacher") -> str:

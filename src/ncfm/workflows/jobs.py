@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from ncfm.synthetic.counts import Ipc, Spec, counts_for
 from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.synthetic.storage import SCORES_FILE, read_scores, without_times
+from ncfm.training.teacher_accuracy import mean_accuracy
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.changed_data import check_data_of_run
 from ncfm.workflows.checks import check_distillation, check_selections, check_students
@@ -181,5 +181,5 @@ def _facts_of(pool: Any) -> dict[str, Any]:
         return {"teacher_seconds": None}
     return {
         "teacher_seconds": pool.seconds,
-        "teacher_accuracy": statistics.fmean(pool.accuracies) if pool.accuracies else None,
+        "teacher_accuracy": mean_accuracy(pool.accuracies),
     }

@@ -134,5 +134,6 @@ def accuracy_row(scored: Scored, dataset: str, ipc: Ipc, config: RunConfig) -> A
         evaluate_seconds=evaluation.seconds,
         seed=config.seed,
         training_images=scored.training_images,
+        teacher_accuracy=scored.teacher_accuracy,
         **evaluation.students[-1].conditions,
     )

@@ -11,6 +11,7 @@ from ncfm.evaluation import EvaluationResult
 from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.counts import Ipc
 from ncfm.synthetic.synthetic_set import SyntheticSet
+from ncfm.training.teacher_accuracy import mean_accuracy
 from ncfm.workflows.scored import Scored, accuracy_row
 
 COSTS = ("teacher_seconds", "distill_seconds", "iterations", "distill_memory_mb", "training_images")
@@ -50,6 +51,7 @@ def row_of_set(
         seed=config.seed,
         evaluation=evaluation,
         storage=storage,
+        teacher_accuracy=mean_accuracy(facts.get("teacher_accuracies", ())),
         **{cost: facts.get(cost) for cost in COSTS},
     )
     return accuracy_row(scored, on or facts.get("data", "unknown"), ipc, config)
