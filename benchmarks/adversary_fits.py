@@ -22,7 +22,7 @@ from ncfm.discrepancy.per_teacher import conditioned_samplers
 from ncfm.distillation import Player, ascend
 from ncfm.distillation.objectives import CharacteristicMatching
 from ncfm.networks.features import FeatureExtractor
-from ncfm.workflows.stages import prepare, train_teachers
+from ncfm.workflows.preparation import prepare, train_teachers
 
 FORMS: dict[str, dict[str, Any]] = {
     "mixture": {"family": "mixture"},

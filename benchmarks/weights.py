@@ -30,7 +30,7 @@ from ncfm.distillation.control import RunControl
 from ncfm.distillation.players import Player
 from ncfm.results.files import Conditions, append_rows
 from ncfm.training.teachers import TeacherPool
-from ncfm.workflows.stages import prepare, train_teachers
+from ncfm.workflows.preparation import prepare, train_teachers
 
 NAMES = ("ncfm", "mean", "mse", "mmd", "dsdm", "fisher", "entropic")
 

@@ -9,7 +9,7 @@ from ncfm._utils.progress import Silent
 from ncfm.config.keys import nest
 from ncfm.config.layers import make_config
 from ncfm.distillation.objectives import MeanMatching
-from ncfm.workflows.stages import prepare, train_teachers
+from ncfm.workflows.preparation import prepare, train_teachers
 
 
 def norms(**settings):

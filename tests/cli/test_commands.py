@@ -39,7 +39,7 @@ from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training import pretraining
-from ncfm.workflows import stages as runs
+from ncfm.workflows import evaluating as runs
 from tiny import SETTINGS
 
 COMMANDS = [

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ncfm.cli import _progress
 from ncfm.cli._progress import BarReporter
-from ncfm.workflows.stages import _note
+from ncfm.workflows.distilling import _note
 
 
 @pytest.fixture

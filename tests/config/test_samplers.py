@@ -16,7 +16,7 @@ from ncfm.config.samplers import build_sampler
 from ncfm.discrepancy.frequencies import LEARNED_SAMPLERS, GaussianFrequencies
 from ncfm.discrepancy.halves import CRITERIA
 from ncfm.discrepancy.per_teacher import PerTeacherFrequencies
-from ncfm.workflows.stages import prepare
+from ncfm.workflows.preparation import prepare
 from strategies import rng
 from tiny import NETWORK
 

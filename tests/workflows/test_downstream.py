@@ -72,7 +72,7 @@ def test_without_augmentation_nothing_is_mixed_either(distilled, images, monkeyp
 
     mixing = []
     monkeypatch.setattr(training, "cutmix", lambda x, g: (mixing.append(1), (x, torch.arange(len(x)), 1.0))[1])
-    from ncfm.workflows.stages import evaluate_images as original
+    from ncfm.workflows.evaluating import evaluate_images as original
 
     stages = {}
 

@@ -95,7 +95,7 @@ def test_loading_and_reading_import_nothing(trap, run):
 
 @pytest.mark.parametrize("with_data", [False, True])
 def test_a_report_imports_nothing(trap, run, with_data, monkeypatch, digits):
-    monkeypatch.setattr("ncfm.workflows.stages.build_data", lambda *_: few(digits))
+    monkeypatch.setattr("ncfm.workflows.preparation.build_data", lambda *_: few(digits))
     written = ncfm.write_report(run, with_data=with_data)
     assert not trap.sprung
     assert "trap:make" in written.path.read_text()  # among the settings
@@ -103,7 +103,7 @@ def test_a_report_imports_nothing(trap, run, with_data, monkeypatch, digits):
 
 
 def test_a_report_takes_the_network_that_the_user_names(trap, run, monkeypatch, digits):
-    monkeypatch.setattr("ncfm.workflows.stages.build_data", lambda *_: few(digits))
+    monkeypatch.setattr("ncfm.workflows.preparation.build_data", lambda *_: few(digits))
     safe = ncfm.write_report(run, settings=SAFE)
     assert "data" not in safe.missing
     assert not trap.sprung

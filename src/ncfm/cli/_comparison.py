@@ -111,7 +111,7 @@ def _or_dash(value: float | None, form: str) -> str:
 
 def _pictures(out: Path) -> list[str]:
     """The plots and the pictures of the sets, as a pattern if there are many."""
-    from ncfm.workflows.stages import PICTURE_FILE
+    from ncfm.workflows.distilling import PICTURE_FILE
 
     plots = [str(out / name) for name in (PLOT_FILE, COSTS_FILE) if (out / name).is_file()]
     of_sets = [place / PICTURE_FILE for place in sorted(out.iterdir()) if (place / PICTURE_FILE).is_file()]

@@ -100,8 +100,8 @@ def _as_dict(result: ncfm.DistillResult, out: Path) -> dict[str, object]:
 def _print(result: ncfm.DistillResult, out: Path) -> None:
     from ncfm.synthetic.counts import in_short
     from ncfm.training.teacher_accuracy import teachers_in_words
+    from ncfm.workflows.distilling import PICTURE_FILE
     from ncfm.workflows.report import REPORT_FILE
-    from ncfm.workflows.stages import PICTURE_FILE
 
     synthetic = result.synthetic
     teachers = teachers_in_words(synthetic.facts.get("teacher_accuracies", []))

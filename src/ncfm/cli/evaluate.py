@@ -80,7 +80,7 @@ def command(
     The result is the accuracy after the last epoch: mean, standard deviation and 95 % interval over students. A student
     that has been trained on the same images with the same recipe and seed is loaded from the cache, unless --fresh.
     """
-    from ncfm.workflows.stages import scores
+    from ncfm.workflows.evaluating import scores
 
     options = setup.arguments(
         evaluate__runs=students.runs, evaluate__epochs=students.epochs, evaluate__protocol=protocol
@@ -161,7 +161,7 @@ def _add_scores(place: str, evaluations: list[ncfm.EvaluationResult], on: str | 
     """Record evaluations in the run folder, for its report."""
     from ncfm._utils.distributed import Ranks
     from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, add_scores
-    from ncfm.workflows.stages import scores
+    from ncfm.workflows.evaluating import scores
 
     if (Path(place) / CONFIG_FILE).is_file() and Ranks.here().is_main:
         other = {} if on is None else {"data": on}  # it may not be the data that the set was distilled from

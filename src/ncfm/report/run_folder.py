@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Score:
-    """An evaluation, of `ncfm.workflows.stages.scores`; accuracies are fractions."""
+    """An evaluation, of `ncfm.workflows.evaluating.scores`; accuracies are fractions."""
 
     name: str  # of the set
     network: str

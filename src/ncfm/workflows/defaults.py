@@ -30,7 +30,7 @@ from ncfm.training import pilot as pilots
 from ncfm.training.pilot import Pilot
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.workflows.checks import check_distillation, check_students
-from ncfm.workflows.stages import prepare
+from ncfm.workflows.preparation import prepare
 
 LARGE_SHARE = 0.25  # of the real images of a class, stored: random ones are then as good
 

@@ -16,7 +16,8 @@ from ncfm.synthetic.counts import IpcSpec, checked_spec, counts_for
 from ncfm.workflows.changed_data import check_data_of_run
 from ncfm.workflows.checks import check_distillation, check_students
 from ncfm.workflows.defaults import Asked, described
-from ncfm.workflows.stages import distill_into, train_pool
+from ncfm.workflows.distilling import distill_into
+from ncfm.workflows.preparation import train_pool
 
 
 def distill(

@@ -26,7 +26,8 @@ from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.changed_data import check_data_of_set
 from ncfm.workflows.checks import check_students
-from ncfm.workflows.stages import evaluate_images, prepare, train_teachers
+from ncfm.workflows.evaluating import evaluate_images
+from ncfm.workflows.preparation import prepare, train_teachers
 
 
 def evaluate(

@@ -30,8 +30,10 @@ from ncfm.training.teacher_accuracy import mean_accuracy
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.changed_data import check_data_of_run
 from ncfm.workflows.checks import check_distillation, check_selections, check_students
+from ncfm.workflows.distilling import PICTURE_FILE, distill_into
+from ncfm.workflows.evaluating import evaluate_images, scores
+from ncfm.workflows.preparation import obtain
 from ncfm.workflows.scored import Scored
-from ncfm.workflows.stages import PICTURE_FILE, distill_into, evaluate_images, obtain, scores
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ from ncfm.results.rows import LedgerRow
 from ncfm.synthetic.counts import Ipc, mean_of
 from ncfm.synthetic.storage import load
 from ncfm.workflows.evaluate import evaluate
-from ncfm.workflows.stages import evaluate_images, prepare, train_teachers
+from ncfm.workflows.evaluating import evaluate_images
+from ncfm.workflows.preparation import prepare, train_teachers
 
 BASELINES = ("random", "herding")
 PROTOCOL = "dsa-2021"

@@ -25,7 +25,8 @@ from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.changed_data import check_data_of_set
-from ncfm.workflows.stages import prepare, train_students, train_teachers
+from ncfm.workflows.evaluating import train_students
+from ncfm.workflows.preparation import prepare, train_teachers
 
 FULL_EPOCHS = 20  # of a network on the full training split
 

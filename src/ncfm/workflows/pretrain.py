@@ -20,7 +20,7 @@ from ncfm.training.pool_files import PoolFacts, in_16_bits, read_facts, read_poo
 from ncfm.training.teacher_accuracy import teacher_accuracies
 from ncfm.training.teachers import TeacherPool, network_for
 from ncfm.workflows.defaults import Asked
-from ncfm.workflows.stages import train_teachers
+from ncfm.workflows.preparation import train_teachers
 
 CARD_FILE = "README.md"
 

@@ -22,7 +22,7 @@ from ncfm.report.run_folder import RunFolder, Score, open_run, read_comparison, 
 from ncfm.synthetic.addresses import check_no_address, is_address, local_folder
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.changed_data import check_data_of_set
-from ncfm.workflows.stages import prepare, train_teachers
+from ncfm.workflows.preparation import prepare, train_teachers
 
 REPORT_FILE = "report.html"
 

@@ -22,9 +22,9 @@ from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, add_scores, has_set
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.distill import distill
 from ncfm.workflows.evaluate import evaluate
+from ncfm.workflows.evaluating import scores
 from ncfm.workflows.rows import Row, committed_row, find_row
 from ncfm.workflows.set_row import row_of_set
-from ncfm.workflows.stages import scores
 
 if TYPE_CHECKING:
     from ncfm._utils.energy import EnergyMeter

@@ -23,8 +23,8 @@ from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.checks import check_selections, check_students
+from ncfm.workflows.evaluating import evaluate_images
 from ncfm.workflows.loaded_set import FULL_EPOCHS, LoadedSet, join_runs
-from ncfm.workflows.stages import evaluate_images
 
 
 @dataclass(frozen=True)

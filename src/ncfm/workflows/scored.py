@@ -20,7 +20,7 @@ from ncfm.evaluation.statistics import accuracy_interval
 from ncfm.results.bars import CostPoint
 from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.counts import Ipc, mean_of
-from ncfm.workflows.stages import scores
+from ncfm.workflows.evaluating import scores
 
 
 @dataclass(frozen=True)

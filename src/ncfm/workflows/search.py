@@ -20,8 +20,9 @@ from ncfm.results.files import append_rows
 from ncfm.results.rows import SearchRow
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.checks import check_students
+from ncfm.workflows.evaluating import evaluate_images
 from ncfm.workflows.loaded_set import FULL_EPOCHS, LoadedSet
-from ncfm.workflows.stages import evaluate_images, train_teachers
+from ncfm.workflows.preparation import train_teachers
 
 DEPTHS, WIDTHS, NORMS = (1, 2, 3), (16, 32, 64), ("instance", "none")  # of the default grid
 

@@ -10,7 +10,7 @@ from ncfm.config.keys import nest
 from ncfm.config.layers import make_config
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.evaluation.protocols import PROTOCOLS
-from ncfm.workflows.stages import prepare
+from ncfm.workflows.preparation import prepare
 
 
 def test_images_that_no_network_can_hold_are_refused():
