@@ -49,7 +49,7 @@ struct Multiply<paired> : MultiplyPairs {};
 
 // ---- Rows times packed filters: out[row][k] = sum over c of a[row][c] f[c][k] ---------------------------------------
 //
-// a[panels of c][rows][LANES], f[panels of k][c][LANES], out[panels of k][rows][LANES]; the panels of each are `stride`,
+// a[panels of c][rows][LANES], f[panels of k][c][LANES], out[panels of k][rows][LANES]; their panels are `stride`,
 // `f_stride` and `out_stride` apart. With ADD the products are added to what is there.
 
 template <bool ADD, int COUNT, int VECS, typename Rows, typename Packed>

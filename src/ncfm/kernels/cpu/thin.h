@@ -64,7 +64,8 @@ struct Scalars {
     }
 };
 
-// The panels of a slice as rows of products, line by line: with pairs of pixels, a last odd one gets a partner of zeros.
+// The panels of a slice as rows of products, line by line: in pairs of pixels, of which a last odd one has zeros for a
+// partner.
 template <typename T>
 struct SliceRows {
     int64_t h, w, line;
@@ -83,9 +84,9 @@ struct SliceRows {
             for (int64_t r = 0; r < panels * h; r++, y += w * LANES) {
                 T *to = own + r * line * LANES;
                 for (int64_t q = 0; q < w; q += TOGETHER<T>) {
-                    const vec first = load(y + q * LANES);
-                    if constexpr (TOGETHER<T> == 2) put_pair(to, q, first, q + 1 < w ? load(y + (q + 1) * LANES) : vec{});
-                    else put_row(to, q, first);
+                    const float *pixel = y + q * LANES;
+                    if constexpr (TOGETHER<T> == 1) put_row(to, q, load(pixel));
+                    else put_pair(to, q, load(pixel), q + 1 < w ? load(pixel + LANES) : vec{});
                 }
             }
         return own;

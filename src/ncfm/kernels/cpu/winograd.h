@@ -203,8 +203,8 @@ class WeightGradient {
     }
 
    private:
-    // The sums are too many for the second-level cache: several blocks are added while some are in registers. In float32
-    // the positions of several blocks would be too many.
+    // The sums are too many for the second-level cache: several blocks are added while some are in registers. In
+    // float32 the positions of several blocks would be too many.
     static const int64_t HELD = sizeof(T) == sizeof(float) ? 1 : 4;
 
     Sizes s;
