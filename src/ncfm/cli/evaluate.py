@@ -89,10 +89,8 @@ def command(
     sets = {place: _load(place, on) for place in dict.fromkeys([path, *([against] if against else [])])}
     said = _said_of(sets, stored)
     found: dict[str, list[ncfm.EvaluationResult]] = {place: [] for place in sets}
-    chosen_networks: list[str | None] = [*split_names(networks)] or [None]
     _check(results, split_names(networks), sets)
-    for network in chosen_networks:
-        chosen = {} if network is None else {"evaluate.network": network}
+    for chosen in [{"evaluate.network": name} for name in split_names(networks)] or [{}]:
         given = options | {"settings": options["settings"] | chosen}
         for place, synthetic in sets.items():
             with output.progress() as reporter:

@@ -14,7 +14,7 @@ from ncfm.results.figures import COLORS, GUIDE, QUIET, SMALL, TEXT, new_figure, 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-OWN, FULL = "ncfm", "full"  # the method of this package; training on the full split, which is no method
+OWN, FULL = "ncfm", "full"  # the method of this package; training on the full split, which is not a method
 NAME_WIDTH = 20  # characters of a line of a name next to its bar
 BAR, LINE, MARGIN = 0.3, 0.17, 1.1  # inches: minimum of a row, a line of a name, axis and title
 ROOM = 1.32  # of the longest bar: the value stands at its end

@@ -64,6 +64,12 @@ struct Scalars {
     }
 };
 
+// Rows of products of a line of pixels, which may be taken in pairs.
+template <typename T>
+static inline int64_t rows_of_line(int64_t w) {
+    return parts(w, TOGETHER<T>) * TOGETHER<T>;
+}
+
 // The panels of a slice as rows of products, line by line: in pairs of pixels, of which a last odd one has zeros for a
 // partner.
 template <typename T>
@@ -74,9 +80,8 @@ struct SliceRows {
     explicit SliceRows(ThinSizes s)
         : h(s.h),
           w(s.w),
-          line(parts(s.w, TOGETHER<T>) * TOGETHER<T>),
+          line(rows_of_line<T>(s.w)),
           own(std::is_same_v<T, float> ? 0 : SLICE * h * line) {}
-    int64_t stride() const { return h * line * LANES; }  // from panel to panel
 
     const T *of(const float *y, int64_t panels) {
         if constexpr (std::is_same_v<T, float>) return y;
@@ -209,7 +214,7 @@ class FilterSums {
     // What a slice of the gradient dy of image i contributes.
     template <typename T>
     void add(const Scalars<T> &x, const T *dy, Slice slice, int64_t i) {
-        const int64_t stride = s.h * parts(s.w, TOGETHER<T>) * TOGETHER<T> * LANES;
+        const int64_t stride = s.h * rows_of_line<T>(s.w) * LANES;
         const auto add = [&](auto taps, int64_t row, int64_t tap) {
             float *out = df + ((i * 3 + row) * 3 * s.c + tap) * width + slice.at;
             with_count<SLICE / LANES>(
