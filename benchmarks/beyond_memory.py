@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.problem import Problem, race
+from benchmarks.problem import Problem
+from benchmarks.race import race
 from benchmarks.step import cost_row
 from ncfm.results.files import append_rows
 

@@ -20,7 +20,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.problem import Problem, Timings
+from benchmarks.problem import Problem
+from benchmarks.race import Timings
 from benchmarks.step import cost_row
 from ncfm._utils.device import describe_device, peak_memory_mb
 from ncfm._utils.seeding import generator

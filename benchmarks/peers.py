@@ -14,7 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.problem import Problem, Timings, race, trajectories
+from benchmarks.players import trajectories
+from benchmarks.problem import Problem
+from benchmarks.race import Timings, race
 from benchmarks.step import cost_row
 from ncfm.results.files import append_rows
 

@@ -16,7 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.problem import Problem, race
+from benchmarks.problem import Problem
+from benchmarks.race import race
 from benchmarks.records import CostRow
 from benchmarks.step import cost_row
 from ncfm.results.figures import COLORS, name_panel, new_figure, save_figure

@@ -9,13 +9,20 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.problem import Problem, Timings, operations_of, race
+from benchmarks.players import operations_of
+from benchmarks.problem import Problem
+from benchmarks.race import Timings, race
 from benchmarks.records import CostRow
 from ncfm._utils.ceiling import matmul_rate
 from ncfm._utils.device import choose_device
 from ncfm.results.files import append_rows, code_version, command_line, today
 
 POINTS = ((64, 1024), (1024, 4096))  # real images a class, frequencies
+FORMS = (
+    *("reference", "reference, memory kept", "reference, learned", "reference, learned, memory kept"),
+    *("ncfm, fixed", "ncfm", "ncfm, float32", "ncfm, one pass"),
+)
+ADVERSARIES = ("ncfm, fixed", "ncfm", "ncfm, per teacher", "ncfm, fisher", "ncfm, entropic")
 
 
 def main() -> None:
@@ -26,18 +33,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="timed iterations of each")
     parser.add_argument("--points", default=",".join(f"{n}x{k}" for n, k in POINTS), help="real images x frequencies")
     parser.add_argument("--device", default="auto")
-    parser.add_argument(
-        "--only",
-        default="reference;reference, memory kept;reference, learned;reference, learned, memory kept;"
-        "ncfm, fixed;ncfm;ncfm, float32;ncfm, one pass",
-        help="implementations, joined by semicolons",
-    )
+    parser.add_argument("--only", help="implementations, joined by semicolons")
+    parser.add_argument("--adversaries", action="store_true", help="the package's adversaries, as rows of their own")
     parser.add_argument("--classes", type=int, default=10, help="of a random data set")
     parser.add_argument("--image-size", type=int, default=32, help="of a random data set")
     parser.add_argument("--gradient-chunk", type=int, help="images per pass with gradient; default by memory")
     parser.add_argument("--results", type=Path, help="append rows to this file (results/cost.csv)")
     options = parser.parse_args()
-    names = options.only.split(";")
+    names = options.only.split(";") if options.only else list(ADVERSARIES if options.adversaries else FORMS)
+    benchmark = "step:adversaries" if options.adversaries else "step"
     table = Table("real", "freq.", "implementation", "s / iteration", "spread", "CPU s", "MiB", "process MiB", "ratio")
     base = Problem(
         dataset=options.dataset,
@@ -53,7 +57,7 @@ def main() -> None:
         problem = Problem(**vars(base) | {"real_batch_per_class": n, "num_frequencies": k})
         found = race(problem, names, repeats=options.repeats)
         for name, timings in found.items():
-            rows.append(cost_row("step", name, problem, timings, found.get("reference")))
+            rows.append(cost_row(benchmark, name, problem, timings, found.get("reference")))
             table.add_row(
                 str(n),
                 str(k),
