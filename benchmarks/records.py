@@ -135,6 +135,29 @@ class AdversaryRow:
 
 
 @dataclass(frozen=True)
+class EvaluatorRow:
+    """One row of ``results/evaluators.csv``: a set judged by the published functions, or by the package's protocol."""
+
+    evaluator: str
+    set: str
+    images_hash: str  # the first digits, as in the gallery's table
+    source: str  # of the functions, with the first digits of the file's SHA-256
+    epochs: int
+    num_runs: int  # students
+    seed: int
+    accuracy_mean: float  # after the last epoch
+    accuracy_std: float
+    accuracy_low: float  # 95 % interval of the mean
+    accuracy_high: float
+    cpu_seconds: float  # of all students, with their tests
+    device: str
+    threads: int
+    command: str
+    commit: str
+    date: str
+
+
+@dataclass(frozen=True)
 class FaultRow:
     """One row of ``results/faults.csv``: what happened to a command, how often, and how often it ended as ever."""
 

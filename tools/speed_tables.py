@@ -1,4 +1,4 @@
-"""The tables of docs/explanation/speed.md, from rows of results/cost.csv and results/profile.csv."""
+"""The tables of costs, from rows of results/cost.csv and results/profile.csv."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def speed_tables(results: Path) -> dict[tuple[str, str], str]:
         (page, "students"): cost_table(r for r in cost if r["benchmark"].startswith("students")),
         (page, "memory"): cost_table(r for r in cost if r["benchmark"] == "beyond-memory"),
         (page, "loading"): cost_table(r for r in cost if r["benchmark"] == "loading"),
+        ("docs/explanation/ablations.md", "adversary-cost"): adversary_cost_table(cost),
     }
 
 
@@ -68,6 +69,35 @@ def step_table(rows: Iterable[Row]) -> str:
             memory, whole = (f"{float(r[key]):.0f}" for key in ("iteration_memory_mb", "peak_memory_mb"))
             lines.append(
                 f"| {point} | {label} | {seconds:.3g} | {ratio} | {memory} | {whole} | {machine} | {r['date']} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+ADVERSARIES = {
+    "ncfm, fixed": "fixed frequencies",
+    "ncfm": "learned frequencies",
+    "ncfm, per teacher": "learned frequencies, one sampler per teacher",
+    "ncfm, fisher": "`fisher`",
+    "ncfm, entropic": "`entropic`",
+}
+
+
+def adversary_cost_table(rows: Iterable[Row]) -> str:
+    """A Markdown table of CPU seconds of an iteration by adversary; the last race of each point and machine."""
+    races: dict[tuple[str, str], dict[str, Row]] = {}
+    for r in rows:
+        if r["benchmark"] == "step:adversaries":
+            races.setdefault((r["num_frequencies"], machine_of(r)), {})[r["implementation"]] = r
+    lines = [
+        "| frequencies | adversary | CPU s | times that of fixed | machine | date |",
+        "|---:|---|---:|---:|---|---|",
+    ]
+    for (number, machine), found in races.items():
+        usual = float(found["ncfm, fixed"]["cpu_seconds_median"])
+        for name, label in ADVERSARIES.items():
+            seconds = float(found[name]["cpu_seconds_median"])
+            lines.append(
+                f"| {number} | {label} | {seconds:.2f} | {seconds / usual:.2f} | {machine} | {found[name]['date']} |"
             )
     return "\n".join(lines) + "\n"
 

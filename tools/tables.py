@@ -147,6 +147,17 @@ def adversary_table(rows: Iterable[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def evaluators_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of sets judged by several evaluators, the last row of each."""
+    found = {(r["set"], r["evaluator"], r["epochs"]): r for r in rows}
+    lines = ["| set | evaluator | accuracy | 95 % interval | students | epochs |", "|---|---|---:|:---:|---:|---:|"]
+    for (name, evaluator, epochs), r in found.items():
+        mean, std, low, high = (float(r[f"accuracy_{which}"]) for which in ("mean", "std", "low", "high"))
+        accuracy, between = mean_of(mean, std, low), interval_of(low, high)
+        lines.append(f"| {name} | {evaluator} | {accuracy} | {between} | {r['num_runs']} | {epochs} |")
+    return "\n".join(lines) + "\n"
+
+
 def _with_half_width(row: dict[str, str] | None) -> str:
     """The mean ratio of a row and half the width of its interval; a dash without a row."""
     if row is None:
