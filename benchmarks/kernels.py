@@ -1,17 +1,19 @@
-"""`python -m benchmarks.kernels`: CPU seconds of a training image, with and without the kernels."""
+"""`python -m benchmarks.kernels`: CPU seconds of a training image, by kernels, PyTorch's operators, and compiled."""
 
 from __future__ import annotations
 
 import argparse
 import statistics
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.records import CostRow
 from ncfm import kernels
@@ -20,10 +22,28 @@ from ncfm._utils.seeding import generator
 from ncfm.networks import create_network
 from ncfm.results.files import append_rows, code_version, command_line, today
 
-WAYS = {  # whether the kernels are on, and the precision
-    "PyTorch's operators": (False, torch.float32),
-    "kernels": (True, torch.float32),
-    "kernels, bfloat16": (True, torch.bfloat16),
+
+@dataclass(frozen=True)
+class Way:
+    """How a training step is computed."""
+
+    precision: torch.dtype
+    kernels: bool = False
+    amx: bool = False  # by the matrix registers
+    compiled: bool = False
+
+    @property
+    def here(self) -> bool:
+        """Whether this machine can."""
+        return not self.kernels or (kernels.multiplies_in(self.precision) and (not self.amx or kernels.use_amx(True)))
+
+
+WAYS = {
+    "PyTorch's operators": Way(torch.float32),
+    "compiled, bfloat16": Way(torch.bfloat16, compiled=True),
+    "kernels": Way(torch.float32, kernels=True),
+    "kernels, bfloat16": Way(torch.bfloat16, kernels=True),
+    "kernels, bfloat16 by AMX": Way(torch.bfloat16, kernels=True, amx=True),
 }
 NUM_CLASSES = 10
 
@@ -35,6 +55,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--only", default=";".join(WAYS), help="ways, joined by semicolons; those that run here")
     parser.add_argument("--results", type=Path, help="append rows to this file (results/cost.csv)")
     options = parser.parse_args()
     keep_freed_memory()
@@ -42,14 +63,17 @@ def main() -> None:
         options.network, channels=3, num_classes=NUM_CLASSES, image_size=options.image_size, seed=0
     )
     images = torch.randn(options.batch, 3, options.image_size, options.image_size, generator=generator(0, "kernels"))
-    ways = {name: way for name, way in WAYS.items() if not way[0] or kernels.multiplies_in(way[1])}
+    ways = {name: WAYS[name] for name in options.only.split(";") if WAYS[name].here}
+    compiled = torch.compile(network)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(options.repeats + 1):  # the first is the warm-up
         for name, way in ways.items():
-            taken = seconds_per_image(network, images, *way)
+            network.zero_grad()
+            taken = seconds_per_image(compiled if way.compiled else network, images, way)
             if repeat:
                 seconds[name].append(taken)
-    rows = [row_of(name, times, seconds["PyTorch's operators"], options) for name, times in seconds.items()]
+    reference = next(iter(seconds.values()))
+    rows = [row_of(name, times, reference, options) for name, times in seconds.items()]
     table = Table("way", "ms / image", "spread", "ratio")
     for row in rows:
         spread = f"{1e3 * row.seconds_min:.2f} to {1e3 * row.seconds_max:.2f}"
@@ -59,17 +83,18 @@ def main() -> None:
         append_rows(options.results, rows)
 
 
-def seconds_per_image(network: nn.Module, images: Tensor, with_kernels: bool, precision: torch.dtype) -> float:
+def seconds_per_image(network: Callable[[Tensor], Tensor], images: Tensor, way: Way) -> float:
     """CPU seconds, of all threads, of one training step's forward and backward pass, per image."""
     labels = torch.arange(len(images)) % NUM_CLASSES
-    network.zero_grad()
-    kernels.enable(with_kernels)
+    kernels.enable(way.kernels)
+    kernels.use_amx(way.amx)
     began = time.process_time()
-    with torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32):
+    with torch.autocast("cpu", dtype=way.precision, enabled=way.precision != torch.float32):
         loss = F.cross_entropy(network(images), labels)
     loss.backward()
     taken = time.process_time() - began
     kernels.enable(True)
+    kernels.use_amx(True)
     return taken / len(images)
 
 

@@ -1,6 +1,6 @@
 """CPU kernels for convolutions and blocks of the networks; PyTorch's operators are used where they do not apply."""
 
-from ncfm.kernels.library import available, enable
+from ncfm.kernels.library import available, enable, use_amx
 from ncfm.kernels.ops import (
     TILE,
     block,
@@ -25,4 +25,5 @@ __all__ = [
     "switched_off",
     "takes_channels",
     "usable",
+    "use_amx",
 ]

@@ -37,9 +37,11 @@ def load() -> ctypes.CDLL | None:
     """The compiled loops, built on first use and cached; None if that is not possible.
 
     The reason is printed once. Networks then use PyTorch's operators, which are slower and give the same results up to
-    rounding. ``NCFM_KERNELS=off`` in the environment disables the kernels.
+    rounding. ``NCFM_KERNELS=off`` in the environment disables the kernels, and ``NCFM_KERNELS=no-amx`` their use of the
+    matrix registers of AMX.
     """
-    if os.environ.get("NCFM_KERNELS", "").lower() in ("off", "0", "no"):
+    wanted = os.environ.get("NCFM_KERNELS", "").lower()
+    if wanted in ("off", "0", "no"):
         return None
     if sys.platform != "linux":
         return None  # elsewhere PyTorch has another OpenMP, and two of them in one process compete for the cores
@@ -59,6 +61,7 @@ def load() -> ctypes.CDLL | None:
             file=sys.stderr,
         )
         return None
+    loops.enable_amx(ctypes.c_int64(wanted != "no-amx"))
     return loops
 
 
@@ -80,6 +83,12 @@ def multiplies_bfloat16() -> bool:
     """Whether the compiled loops have products of bfloat16 numbers (with AVX512-BF16)."""
     loops = load() if _enabled else None
     return loops is not None and bool(loops.multiplies_bfloat16())
+
+
+def use_amx(on: bool) -> bool:
+    """Let the loops multiply by the matrix registers of AMX from now on, or not; whether they do."""
+    loops = load()
+    return loops is not None and bool(loops.enable_amx(ctypes.c_int64(on)))
 
 
 def _built(command: list[str]) -> Path:

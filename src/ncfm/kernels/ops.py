@@ -16,9 +16,9 @@ and in the backward pass, so that intermediate results stay in its cache. They a
 and never in a first layer, where the backward pass recomputes them at little cost.
 
 **Precision.** Arrays and sums are float32. In an autocast to bfloat16 the block rounds the factors of all products to
-bfloat16 where the processor multiplies them natively (AVX512-BF16), at twice the rate. The polynomial behind the tiles
-is evaluated at 2/3 and 3/2, which keeps the error at twice that of a direct convolution in bfloat16: a relative 5e-3 of
-the block's output.
+bfloat16 where the processor multiplies them natively: in pairs (AVX512-BF16), at twice the rate, or behind the first
+layer by matrix registers (AMX). The polynomial behind the tiles is evaluated at 2/3 and 3/2, which keeps the error at
+twice that of a direct convolution in bfloat16: a relative 5e-3 of the block's output.
 
 In this file channels are last: images are (n, h, w, c).
 """

@@ -59,7 +59,7 @@ void winograd_to_input(const float *g, const float *weight, float *dx, int64_t n
 // The gradient of the weight, dw[k][c][3][3].
 void winograd_to_weight(const float *x, const float *g, float *dw, int64_t n, int64_t h, int64_t w, int64_t c,
                         int64_t k) {
-    WeightGradient<float> gradient({h, w, c, k}, omp_get_max_threads());
+    WeightGradient<Float32> gradient({h, w, c, k}, omp_get_max_threads());
 #pragma omp parallel
     gradient.add(x, g, n);
     gradient.finish(dw);
@@ -72,7 +72,7 @@ void winograd_block(const float *x, const float *weight, const float *gamma, con
                     int64_t bfloat16) {
     const Sizes s = {h, w, c, k};
     const int64_t pooled = (h / 2) * (w / 2);
-    with_products(bfloat16, [&](auto kind) {
+    with_products_of_many(bfloat16, [&](auto kind) {
         using Kind = decltype(kind);
         const auto filters = filters_of<typename Kind::Packed>(weight, s);
 #pragma omp parallel
@@ -100,10 +100,10 @@ void winograd_block_backward(const float *g, const float *x, const float *y, con
     const Sizes s = {h, w, c, k};
     const int64_t pooled = (h / 2) * (w / 2), threads = omp_get_max_threads();
     const int64_t step = 4 * threads * s.images();  // images whose dy is in memory, or in the last-level cache
-    with_products(bfloat16, [&](auto kind) {
+    with_products_of_many(bfloat16, [&](auto kind) {
         using Kind = decltype(kind);
         const auto filters = swapped_filters_of<typename Kind::Packed>(weight, s);
-        std::optional<WeightGradient<typename Kind::Packed>> gradient;
+        std::optional<WeightGradient<Kind>> gradient;
         if (dw) gradient.emplace(s, threads);
         Buffer<float> dy(std::min(step, n) * s.area() * k);
 #pragma omp parallel
@@ -133,6 +133,15 @@ int64_t multiplies_bfloat16() {
     bool found = false;
     with_products(true, [&](auto kind) { found = sizeof(typename decltype(kind)::Rows) == 2; });
     return found;
+}
+
+// Whether the matrix registers of AMX multiply from now on; they do not where there are none, or the system denies them.
+int64_t enable_amx(int64_t on) {
+#ifdef __AMX_BF16__
+    amx_enabled = on && amx_is_granted();
+#endif
+    (void)on;
+    return amx_enabled;
 }
 
 // ---- Few channels, directly -----------------------------------------------------------------------------------------

@@ -47,6 +47,12 @@ struct Multiply<paired> : MultiplyPairs {};
 
 #endif
 
+// What a thread needs while it makes products of a kind of so many terms.
+template <typename Kind>
+struct Registers {
+    explicit Registers(int64_t) {}
+};
+
 // ---- Rows times packed filters: out[row][k] = sum over c of a[row][c] f[c][k] ---------------------------------------
 //
 // a[panels of c][rows][LANES], f[panels of k][c][LANES], out[panels of k][rows][LANES]; their panels are `stride`,
@@ -83,6 +89,14 @@ static inline void times_panels(const Rows *a, int64_t rows, int64_t stride, int
     });
 }
 
+// The same for a block of tiles, by a kind.
+template <typename Kind>
+static inline void block_times_panels(Kind, const typename Kind::Rows *a, int64_t rows, int64_t stride, int64_t depth,
+                                      const typename Kind::Packed *f, int64_t f_stride, int64_t panels, float *out,
+                                      int64_t out_stride) {
+    times_panels(a, rows, stride, depth, f, f_stride, panels, out, out_stride);
+}
+
 // ---- Columns times rows: out[c][k] += sum over tiles of v[tile][c] d[tile][k] ---------------------------------------
 
 // Some tiles in blocks of `block` tiles, of which the last may be shorter. From block to block v moves by `v_stride`,
@@ -110,4 +124,17 @@ static inline void add_columns_times_rows(const Packed *v, const Packed *d, int6
     }
     UNROLL for (int r = 0; r < COUNT; r++)
         UNROLL for (int j = 0; j < VECS; j++) store(out + r * k + j * LANES, sum[r][j]);
+}
+
+// For a panel of channels c and all panels of k, `stride` apart.
+template <typename Kind>
+static inline void add_panel_times_rows(Kind, const typename Kind::Packed *v, const typename Kind::Packed *d,
+                                        int64_t stride, int64_t panels, Blocks blocks, float *out, int64_t width) {
+    for (int64_t at = 0; at < panels; at += GRADIENT_PANELS)
+        for (int64_t row = 0; row < LANES; row += GRADIENT_ROWS)
+            with_count<GRADIENT_PANELS>(std::min(panels - at, GRADIENT_PANELS), [&](auto vecs) {
+                add_columns_times_rows<GRADIENT_ROWS, vecs>(v + row * Multiply<typename Kind::Packed>::DEPTH,
+                                                            d + at * stride, stride, blocks,
+                                                            out + row * width + at * LANES, width);
+            });
 }

@@ -95,8 +95,9 @@ constexpr int64_t TOGETHER = 1;  // rows that lie together, element by element
 static inline void put_row(float *panel, int64_t row, vec v) { store(panel + row * LANES, v); }
 
 struct Float32 {
-    using Rows = float;    // of scalars
-    using Packed = float;  // of vectors
+    using Rows = float;              // of scalars
+    using Packed = float;            // of vectors
+    static const int64_t TERMS = 1;  // of a sum that are added at once
 };
 
 #ifdef __AVX512BF16__
@@ -144,12 +145,19 @@ constexpr int64_t TOGETHER<paired> = 2;
 struct BFloat16 {
     using Rows = bf16;
     using Packed = paired;
+    static const int64_t TERMS = 2;
+};
+
+// By the matrix registers of AMX, see amx.h.
+struct Amx : BFloat16 {
+    static const int64_t TERMS = 32;
 };
 
 #endif
 
-// Call body(kind) for the kind of products: the one place that knows what the processor has. Rows and pairs have the
-// layout of AMX tiles, too.
+static bool amx_enabled = false;
+
+// Call body(kind) for the kind of products: the one place that knows what the processor has.
 template <typename Body>
 static inline void with_products(bool bfloat16, Body body) {
 #ifdef __AVX512BF16__
@@ -157,4 +165,13 @@ static inline void with_products(bool bfloat16, Body body) {
 #endif
     (void)bfloat16;
     body(Float32());
+}
+
+// The same where there are many channels, which fill the registers of AMX.
+template <typename Body>
+static inline void with_products_of_many(bool bfloat16, Body body) {
+#ifdef __AMX_BF16__
+    if (bfloat16 && amx_enabled) return body(Amx());
+#endif
+    with_products(bfloat16, body);
 }

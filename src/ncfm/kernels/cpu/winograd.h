@@ -4,7 +4,7 @@
 
 #include <omp.h>
 
-#include "products.h"
+#include "amx.h"
 #include "tiles.h"
 
 static const int64_t BLOCK = 32;  // tiles that are multiplied by the filters at once: their positions fit a cache
@@ -129,6 +129,7 @@ template <bool BACK, typename Kind>
 static void by_tiles(const float *x, const Filters<typename Kind::Packed> &f, float *y, int64_t images, Sizes s,
                      Workspace<Kind> &space) {
     const int64_t tiles = images * s.tiles();
+    const Registers<Kind> registers(LANES);
     if (BACK) std::memset(y, 0, sizeof(float) * images * s.area() * s.k);
     for (int64_t first = 0; first < tiles; first += BLOCK) {
         const Block block = {first, std::min(BLOCK, tiles - first)};
@@ -137,9 +138,9 @@ static void by_tiles(const float *x, const Filters<typename Kind::Packed> &f, fl
         for (int64_t at = 0; at < s.k; at += PAIR) {
             const int64_t channels = std::min(PAIR, s.k - at);
             for (int64_t p = 0; p < POSITIONS; p++)
-                times_panels(space.positions.at(p, 0), block.count, space.positions.panel_stride(), f.depth,
-                             f.at(p, at / LANES), f.depth * LANES, panels(channels), space.products.at(p, 0),
-                             space.products.panel_stride());
+                block_times_panels(Kind(), space.positions.at(p, 0), block.count, space.positions.panel_stride(),
+                                   f.depth, f.at(p, at / LANES), f.depth * LANES, panels(channels),
+                                   space.products.at(p, 0), space.products.panel_stride());
             to_pixels<BACK>(space.products, windows, block.count, at, channels);
         }
     }
@@ -151,8 +152,10 @@ static void by_tiles(const float *x, const Filters<typename Kind::Packed> &f, fl
 // maps some tiles, and then sums some rows of the gradient over the tiles of all threads. Each sum runs in the order of
 // the tiles, however many threads there are.
 
-template <typename T>
+template <typename Kind>
 class WeightGradient {
+    using T = typename Kind::Packed;
+
    public:
     // Made outside a parallel region, for up to `threads` threads.
     WeightGradient(Sizes s, int64_t threads)
@@ -175,11 +178,12 @@ class WeightGradient {
                 const Block block = {i * BLOCK, std::min(BLOCK, tiles - i * BLOCK)};
                 to_positions<false>(x, s, block, input(i - first));
                 to_positions<true>(g, s.swapped(), block, output(i - first));
-                if (block.count % Multiply<T>::DEPTH) {
-                    input(i - first).clear(block.count);
-                    output(i - first).clear(block.count);
+                for (int64_t tile = block.count; tile % Kind::TERMS; tile++) {
+                    input(i - first).clear(tile);
+                    output(i - first).clear(tile);
                 }
             }
+            const Registers<Kind> registers(Kind::TERMS);
 #pragma omp for collapse(2) schedule(static)
             for (int64_t p = 0; p < POSITIONS; p++)
                 for (int64_t panel = 0; panel < panels(s.c); panel++)
@@ -221,15 +225,7 @@ class WeightGradient {
     // The rows of one panel of c, for all of k and the tiles of the held blocks.
     void add_rows(int64_t p, int64_t panel, int64_t tiles) {
         const Positions<T> v = input(0), d = output(0);
-        const Blocks blocks = {tiles, BLOCK, v.size(), d.size()};
-        for (int64_t at = 0; at < d.panels; at += GRADIENT_PANELS)
-            for (int64_t row = 0; row < LANES; row += GRADIENT_ROWS) {
-                float *out = sums + p * stride() + (panel * LANES + row) * width + at * LANES;
-                const T *columns = v.at(p, panel) + row * Multiply<T>::DEPTH;
-                with_count<GRADIENT_PANELS>(std::min(d.panels - at, GRADIENT_PANELS), [&](auto vecs) {
-                    add_columns_times_rows<GRADIENT_ROWS, vecs>(columns, d.at(p, at), d.panel_stride(), blocks, out,
-                                                                width);
-                });
-            }
+        add_panel_times_rows(Kind(), v.at(p, panel), d.at(p, 0), d.panel_stride(), d.panels,
+                             {tiles, BLOCK, v.size(), d.size()}, sums + p * stride() + panel * LANES * width, width);
     }
 };
