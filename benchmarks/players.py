@@ -5,7 +5,6 @@ A player takes a problem and a function that it calls after each of its iteratio
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import torch
 
 from benchmarks.problem import FOREVER, Problem
-from ncfm import kernels
 from ncfm._utils.device import choose_device, keep_freed_memory
 from ncfm._utils.seeding import generator
 from ncfm.config import build
@@ -161,20 +159,3 @@ def player(name: str) -> Callable[[Problem, Callable[[], None]], None]:
     _, differentiation, steps = name.split(", ")
     options = {"differentiation": differentiation, "student_steps": int(steps.split()[0])}
     return lambda problem, turn: play_trajectories(replace(problem, **options), turn)
-
-
-def operations_of(problem: Problem) -> float:
-    """Operations of an iteration as its definition has them: direct convolutions, every pass counted once."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    class Counted(Exception):
-        pass
-
-    counter = FlopCounterMode(display=False)
-
-    def stop() -> None:
-        raise Counted
-
-    with kernels.switched_off(), counter, contextlib.suppress(Counted):
-        play_package(replace(problem, device="cpu"), stop)
-    return float(counter.get_total_flops())

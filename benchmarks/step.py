@@ -5,16 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.players import operations_of
 from benchmarks.problem import Problem
 from benchmarks.race import Timings, race
 from benchmarks.records import CostRow
-from ncfm._utils.ceiling import matmul_rate
-from ncfm._utils.device import choose_device
 from ncfm.results.files import append_rows, code_version, command_line, today
 
 POINTS = ((64, 1024), (1024, 4096))  # real images a class, frequencies
@@ -68,13 +64,6 @@ def main() -> None:
                 f"{timings.iteration_memory_mb:.0f}",
                 f"{timings.peak_memory_mb:.0f}",
                 f"{rows[-1].ratio_to_reference:.2f}" if rows[-1].ratio_to_reference else "-",
-            )
-        if "ncfm" in found and choose_device(options.device).type == "cpu":
-            rate = matmul_rate(choose_device(options.device), torch.float32)
-            share = operations_of(problem) / found["ncfm"].cpu_median / rate
-            Console().print(
-                f"{point}: ncfm does the operations of the definition at {share:.2f} times the rate of a large float32 "
-                "matrix product, in CPU seconds (tiles save three of four multiplications of a convolution)."
             )
     Console().print(table)
     if options.results:
