@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -47,10 +48,13 @@ def main() -> None:
         image_size=options.image_size,
         gradient_chunk_size=options.gradient_chunk,
     )
+    if base.dataset != "random":
+        images = base.images()
+        base = replace(base, num_classes=images.num_classes, image_size=images.image_size)
     rows = []
     for point in options.points.split(","):
         n, k = (int(v) for v in point.split("x"))
-        problem = Problem(**vars(base) | {"real_batch_per_class": n, "num_frequencies": k})
+        problem = replace(base, real_batch_per_class=n, num_frequencies=k)
         found = race(problem, names, repeats=options.repeats)
         for name, timings in found.items():
             rows.append(cost_row(benchmark, name, problem, timings, found.get("reference")))

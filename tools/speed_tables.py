@@ -31,6 +31,7 @@ def speed_tables(results: Path) -> dict[tuple[str, str], str]:
     profiles = results / "profile.csv"
     return {
         (page, "step"): step_table(cost),
+        (page, "memory-of-many"): memory_of_many_table(cost),
         (page, "profile"): profile_table(read_rows(profiles) if profiles.is_file() else []),
         (page, "kernels"): kernels_table(cost),
         (page, "growth"): growth_table(cost),
@@ -70,6 +71,23 @@ def step_table(rows: Iterable[Row]) -> str:
             lines.append(
                 f"| {point} | {label} | {seconds:.3g} | {ratio} | {memory} | {whole} | {machine} | {r['date']} |"
             )
+    return "\n".join(lines) + "\n"
+
+
+def memory_of_many_table(rows: Iterable[Row]) -> str:
+    """A Markdown table of the memory of an iteration where there are many classes."""
+    steps = [
+        r for r in rows if r["benchmark"] == "step" and r["implementation"] == "ncfm" and int(r["num_classes"]) > 10
+    ]
+    found = {(r["dataset"], r["ipc"], machine_of(r)): r for r in steps}
+    lines = [
+        "| data | IPC | CPU s | of an iteration, MiB | process, MiB | machine | date |",
+        "|---|---:|---:|---:|---:|---|---|",
+    ]
+    for (data, ipc, machine), r in found.items():
+        memory, whole = (f"{float(r[key]):.0f}" for key in ("iteration_memory_mb", "peak_memory_mb"))
+        seconds = float(r["cpu_seconds_median"])
+        lines.append(f"| {data} | {ipc} | {seconds:.3g} | {memory} | {whole} | {machine} | {r['date']} |")
     return "\n".join(lines) + "\n"
 
 
