@@ -108,19 +108,6 @@ def test_groups_are_compared_one_by_one():
     assert_close(value[3, 1], module(x[3, 1], y[3, 1]))
 
 
-def test_classes_by_label_are_the_groups():
-    x, y = normal(0, 3, 8, D).float(), 1 + normal(1, 3, 5, D).float()
-    labels = torch.tensor([7, 2, 4])  # not in order: the values are
-    shuffled = torch.randperm(24, generator=rng(5))
-    module = CharacteristicDiscrepancy(D, redraw=False)
-    by_label = module(
-        x.flatten(0, 1)[shuffled],
-        y.flatten(0, 1),
-        labels=(labels.repeat_interleave(8)[shuffled], labels.repeat_interleave(5)),
-    )
-    assert_close(by_label, module(x, y)[[1, 2, 0]])
-
-
 # ---------------------------------------------------------------- gradients
 
 

@@ -7,7 +7,6 @@ a random stream in its state, and an adversary with its own optimizer.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -24,7 +23,9 @@ from ncfm._utils.checks import (
 from ncfm._utils.seeding import generator as named_generator
 from ncfm._utils.types import Features, Frequencies, Labels, PerGroup
 from ncfm.discrepancy import ncfd
-from ncfm.discrepancy.frequencies import FIXED_SAMPLERS, LEARNED_SAMPLERS, SAMPLERS, FrequencySampler
+from ncfm.discrepancy.by_class import by_class
+from ncfm.discrepancy.chosen_frequencies import checked_sampler, kept_frequencies, sampler_of_family
+from ncfm.discrepancy.frequencies import LEARNED_SAMPLERS, FrequencySampler
 from ncfm.discrepancy.halves import CRITERIA, criterion_by_halves
 
 
@@ -103,12 +104,12 @@ class CharacteristicDiscrepancy(nn.Module):
         self._optimizer: torch.optim.Optimizer | None = None
         kept, self.sampler = None, None
         if isinstance(frequencies, Tensor):
-            kept = _checked_frequencies(frequencies, num_features)
+            kept = kept_frequencies(frequencies, num_features)
         else:
             sampler = frequencies
             if isinstance(sampler, str):
-                sampler = _family(sampler, num_features, num_frequencies, scale, seed)
-            self.sampler = cast("nn.Module", _checked_sampler(sampler, num_features))
+                sampler = sampler_of_family(sampler, num_features, num_frequencies, scale, seed)
+            self.sampler = cast("nn.Module", checked_sampler(sampler, num_features))
             if not redraw:
                 if self.is_learned:
                     raise InputError("Learned frequencies are drawn at every call; leave out redraw=False.")
@@ -146,7 +147,7 @@ class CharacteristicDiscrepancy(nn.Module):
         with _in_full_precision(x):
             with torch.no_grad():
                 t = self.draw(generator).to(x)
-            return _by_class(self._discrepancy, x, y, t, labels)
+            return by_class(self._discrepancy, x, y, t, labels)
 
     def ascend(self, x: Features, y: Features, *, labels: tuple[Labels, Labels] | None = None) -> Tensor:
         """Move the adversary once to where the samples differ more, both frozen.
@@ -164,7 +165,7 @@ class CharacteristicDiscrepancy(nn.Module):
         x, y = self._checked(x.detach(), y.detach())
         optimizer = self._own_optimizer()
         with torch.enable_grad(), _in_full_precision(x):
-            value = _by_class(self._criterion, x, y, self.draw().to(x), labels).mean()
+            value = by_class(self._criterion, x, y, self.draw().to(x), labels).mean()
             tensors = [p for p in optimizer.param_groups[0]["params"] if p.requires_grad]
             gradients = torch.autograd.grad(value, tensors)
         for tensor, gradient in zip(tensors, gradients, strict=True):
@@ -236,69 +237,9 @@ class CharacteristicDiscrepancy(nn.Module):
         return criterion_by_halves(self.criterion, x, y, t, chunk_size=self.chunk_size)
 
 
-def _by_class(
-    compare: Callable[[Tensor, Tensor, Tensor], Tensor],
-    x: Tensor,
-    y: Tensor,
-    t: Tensor,
-    labels: tuple[Tensor, Tensor] | None,
-) -> Tensor:
-    """A comparison of two samples, or with labels of those of every class, (C,)."""
-    if labels is None:
-        return compare(x, y, t)
-    classes = _common_classes(x, y, *labels)
-    return torch.stack([compare(x[labels[0] == c], y[labels[1] == c], t) for c in classes])
-
-
 def _in_full_precision(x: Tensor) -> contextlib.AbstractContextManager[Any]:
     """Without the autocast of a training around: what is compared are differences of means, lost in half precision."""
     kind = x.device.type
     if not torch.amp.autocast_mode.is_autocast_available(kind):
         return contextlib.nullcontext()
     return torch.autocast(kind, enabled=False)
-
-
-def _family(name: str, num_features: int, num_frequencies: int, scale: float, seed: int) -> FrequencySampler:
-    """The sampler of a family."""
-    check_known(name, SAMPLERS, "family of frequencies")
-    if name in FIXED_SAMPLERS:
-        return FIXED_SAMPLERS[name](num_features, num_frequencies, scale=scale)
-    return LEARNED_SAMPLERS[name](
-        num_features, num_frequencies, scale=scale, seed_generator=named_generator(seed, "adversary")
-    )
-
-
-def _checked_sampler(sampler: FrequencySampler, num_features: int) -> FrequencySampler:
-    if not (isinstance(sampler, nn.Module) and isinstance(sampler, FrequencySampler)):
-        raise InputError(
-            f"frequencies must be a family ({', '.join(SAMPLERS)}), a sampler of "
-            f"ncfm.discrepancy.frequencies or a tensor (k, d), got {type(sampler).__name__}."
-        )
-    if sampler.num_features != num_features:
-        raise InputError(
-            f"The sampler draws frequencies of width {sampler.num_features}, the samples have {num_features}; "
-            "build both with one num_features."
-        )
-    return sampler
-
-
-def _checked_frequencies(t: Tensor, num_features: int) -> Tensor:
-    if t.ndim != 2 or t.shape[1] != num_features or not len(t) or not t.is_floating_point():
-        raise InputError(
-            f"Expected floating-point frequencies of shape (k, {num_features}), got {tuple(t.shape)} of {t.dtype}."
-        )
-    return t.detach().clone()
-
-
-def _common_classes(x: Tensor, y: Tensor, of_x: Tensor, of_y: Tensor) -> list[int]:
-    """The classes of both sides, ascending."""
-    if x.ndim != 2 or of_x.shape != x.shape[:1] or of_y.shape != y.shape[:1]:
-        raise InputError(
-            f"labels go with samples (n, d) and (m, d), one label a row; got {tuple(of_x.shape)} and "
-            f"{tuple(of_y.shape)} for samples {tuple(x.shape)} and {tuple(y.shape)}."
-        )
-    classes, others = (sorted(set(labels.tolist())) for labels in (of_x, of_y))
-    if classes != others:
-        lone = sorted(set(classes) ^ set(others))
-        raise InputError(f"Classes {lone} are on one side only; give both sides rows of every class.")
-    return classes
