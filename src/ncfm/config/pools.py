@@ -12,9 +12,9 @@ from ncfm.config.build import build_teacher_recipe, build_teachers, teachers_see
 from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.training.epoch_states import EpochStates
-from ncfm.training.pretraining import teacher_key
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teacher_accuracy import teacher_accuracies
+from ncfm.training.teacher_trainings import teacher_key
 from ncfm.training.teachers import TeacherPool, untrained_pool
 
 OnEpoch = Callable[[int, int], None]

@@ -27,7 +27,7 @@ class EpochStates:
     The state before the first epoch and that after the last are the teacher's own, and are not stored again.
 
     Args:
-        key: of the teacher, see `ncfm.training.pretraining.teacher_key`.
+        key: of the teacher, see `ncfm.training.teacher_trainings.teacher_key`.
         num_epochs: of the training.
         cache: folder of the teachers' cache; the states lie in a folder below it. None: the usual one.
         is_cached: whether files are read and written; else states are kept in memory.
