@@ -14,7 +14,9 @@ from ncfm._utils.seeding import generator
 from ncfm.config.resolve import data_of_set
 from ncfm.config.samplers import build_sampler
 from ncfm.config.schema import RunConfig
-from ncfm.data.image_set import draw_class_batches, normalizer, to_float
+from ncfm.data.class_batches import draw_class_batches
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import normalizer
 from ncfm.discrepancy import characteristic_function
 from ncfm.discrepancy.frequencies import FrequencySampler
 from ncfm.discrepancy.halves import halves_gap, phi_of_halves

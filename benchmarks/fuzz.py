@@ -61,8 +61,8 @@ from ncfm.evaluation.student_cache import Student, StudentCache
 from ncfm.formats import export
 from ncfm.formats.reading import read_external
 from ncfm.results.files import Conditions, append_rows, read_rows
+from ncfm.synthetic.score_file import read_scores
 from ncfm.synthetic.soft_labels import SoftLabels
-from ncfm.synthetic.storage import read_scores
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.workflows.report import write_report

@@ -38,7 +38,7 @@ from ncfm.data import images_of, load_images
 from ncfm.data.image_set import ImageSet
 from ncfm.formats.labelled import labelled_images
 from ncfm.formats.reading import read_external
-from ncfm.synthetic.storage import FACTS_FILE, IMAGES_FILE, LABELS_FILE
+from ncfm.synthetic.folders import FACTS_FILE, IMAGES_FILE, LABELS_FILE
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 SPLITS = ("train", "test", "validation", "extra", "holdout", 3, "train test")

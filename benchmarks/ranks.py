@@ -42,7 +42,8 @@ from ncfm.config.distribution_matching import run_distillation
 from ncfm.config.keys import nest
 from ncfm.config.layers import make_config
 from ncfm.data.augment import SiameseAugment
-from ncfm.data.image_set import ImageSet, ImageSplit, draw_class_batches
+from ncfm.data.class_batches import draw_class_batches
+from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.discrepancy.frequencies import ScaleMixtureFrequencies
 from ncfm.distillation.control import RunControl
 from ncfm.results.files import Conditions, append_rows

@@ -22,7 +22,8 @@ from torch import Tensor
 from ncfm import kernels
 from ncfm._utils.types import Phi
 from ncfm.data.augment import SiameseAugment
-from ncfm.data.image_set import normalize, to_float
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import normalize
 from ncfm.discrepancy import ncfd_from_phi
 from ncfm.synthetic.formation import decode
 

@@ -26,7 +26,9 @@ from ncfm._utils.seeding import Streams
 from ncfm.config.build import build_data, build_machine, build_teachers
 from ncfm.config.resolve import resolve_config
 from ncfm.data.augment import AugmentParameters
-from ncfm.data.image_set import ImageSet, draw_class_batches, to_float
+from ncfm.data.class_batches import draw_class_batches
+from ncfm.data.image_set import ImageSet
+from ncfm.data.levels import to_float
 from ncfm.distillation import MinMaxStep, Player
 from ncfm.distillation.objectives import MeanMatching
 from ncfm.distillation.options import Extraction, Matching

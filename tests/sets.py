@@ -1,7 +1,8 @@
-"""Synthetic sets for tests: three classes of random images, and soft labels of random logits."""
+"""Sets for tests: synthetic ones of random images, with soft labels of random logits, and real ones."""
 
 import torch
 
+from ncfm._utils.seeding import generator
 from ncfm._utils.types import Statistics
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.synthetic.initialization import start_images
@@ -30,3 +31,11 @@ def real_images(names, channels=1, size=8):
     pixels = torch.randint(0, 256, (2 * len(names), channels, size, size), dtype=torch.uint8, generator=rng(5))
     split = ImageSplit.of(pixels, torch.arange(len(names)).repeat_interleave(2), len(names))
     return ImageSet("real", split, None, tuple(names))
+
+
+def numbered_split(counts, *, seed=0):
+    """A split with these class sizes in random order, whose images hold their own source position."""
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=generator(seed, "order"))]
+    images = torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    return ImageSplit.of(images, labels, len(counts)), labels

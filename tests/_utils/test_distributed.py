@@ -19,7 +19,7 @@ import warm
 from ncfm import NcfmError, load
 from ncfm._utils.distributed import ALONE, Ranks, backend_here, joined
 from ncfm.data.augment import SiameseAugment
-from ncfm.data.image_set import draw_class_batches
+from ncfm.data.class_batches import draw_class_batches
 from ncfm.distillation.checkpoint import is_by_class
 from strategies import rng
 from tiny import DSA, SETTINGS

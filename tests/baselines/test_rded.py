@@ -18,7 +18,9 @@ from ncfm._utils.types import Statistics
 from ncfm.baselines import choose, select
 from ncfm.baselines import rded as mosaics
 from ncfm.baselines.rded import AREA, NUM_CROPS, Crops, choose_crops, crop, draw_crops, most_realistic, rded, realism
-from ncfm.data.image_set import ImageSet, ImageSplit, normalize, to_float
+from ncfm.data.image_set import ImageSet, ImageSplit
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import normalize
 from ncfm.synthetic.formation import cut, stitch
 from ncfm.synthetic.storage import load, save
 from ncfm.training.teachers import Teacher, TeacherPool

@@ -27,7 +27,9 @@ from ncfm.baselines import (
     selection,
 )
 from ncfm.baselines.coresets import nearest_free
-from ncfm.data.image_set import ImageSet, ImageSplit, normalize, to_float, to_uint8
+from ncfm.data.image_set import ImageSet, ImageSplit
+from ncfm.data.levels import to_float, to_uint8
+from ncfm.data.normalization import normalize
 from ncfm.distillation.objectives import MeanMatching
 from ncfm.networks.features import FeatureExtractor
 from ncfm.synthetic.formation import stitch

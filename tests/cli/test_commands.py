@@ -28,7 +28,7 @@ from ncfm.baselines.rded import rded
 from ncfm.cli.main import main
 from ncfm.config.build import build_data, build_machine, build_teachers
 from ncfm.config.resolve import resolve_config
-from ncfm.data.image_set import to_uint8
+from ncfm.data.levels import to_uint8
 from ncfm.distillation import MinMaxStep, StepRecord
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.evaluation import classroom

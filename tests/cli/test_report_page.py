@@ -9,7 +9,7 @@ import torch
 
 import ncfm
 from ncfm._utils.files import write_json
-from ncfm.synthetic.storage import SCORES_FILE
+from ncfm.synthetic.folders import SCORES_FILE
 from ncfm.workflows.report import write_report
 from tiny import SETTINGS
 

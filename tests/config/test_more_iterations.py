@@ -11,7 +11,7 @@ import torch
 import ncfm
 from ncfm._utils.checks import InputError
 from ncfm.distillation.checkpoint import saved_progress
-from ncfm.synthetic.storage import SCORES_FILE
+from ncfm.synthetic.folders import SCORES_FILE
 from tiny import SETTINGS
 
 CONSTANT = {"distill.image_schedule": "constant"}

@@ -19,7 +19,7 @@ from ncfm._utils import files as _files
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import cache_dir
 from ncfm._utils.seeding import generator
-from ncfm.data import assembly, cache, images_of, load_images, store
+from ncfm.data import assembly, cache, images_of, load_images, normalization, store
 from ncfm.data import image_set as images_module
 from ncfm.data.splitting import carve_validation, with_test_split
 
@@ -248,7 +248,7 @@ class Dataset(torch.utils.data.Dataset):
 def small_memory(monkeypatch):
     monkeypatch.setattr(store, "HELD_BYTES", 100)
     monkeypatch.setattr(_files, "RESIDENT_LIMIT", 0)
-    monkeypatch.setattr(images_module, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(normalization, "ROWS_AT_ONCE", 7)
     monkeypatch.setattr(store, "ROWS_AT_ONCE", 7)
 
 

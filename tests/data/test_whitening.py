@@ -14,7 +14,8 @@ from ncfm.config.build import build_data
 from ncfm.config.keys import nest
 from ncfm.config.layers import make_config
 from ncfm.data import ImageSet, ImageSplit, normalize
-from ncfm.data.image_set import channel_statistics, to_float
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import channel_statistics
 from ncfm.data.whitening import EPSILON, LARGEST, zca
 from tiny import SETTINGS, few
 

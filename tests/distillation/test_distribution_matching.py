@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 import warm
 from ncfm._utils.checks import NcfmError, RunError
 from ncfm._utils.seeding import generator
-from ncfm.data.image_set import normalize, to_float
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import normalize
 from ncfm.discrepancy import gaussian_mmd, mean_gap
 from ncfm.discrepancy.frequencies import GaussianFrequencies
 from ncfm.distillation import Interrupted, MinMaxStep, step_memory

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from by_hand import clones, discrepancy_now, drawn, equal
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import Streams
-from ncfm.data.image_set import draw_class_batches
+from ncfm.data.class_batches import draw_class_batches
 from ncfm.discrepancy import ROOT_EPSILON
 from ncfm.discrepancy.frequencies import GaussianFrequencies
 from ncfm.distillation import MinMaxStep, Player, ascend

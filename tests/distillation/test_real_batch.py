@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from by_hand import clones, drawn, drawn_augmentation
 from ncfm._utils.seeding import Streams
-from ncfm.data.image_set import draw_class_batches
+from ncfm.data.class_batches import draw_class_batches
 from ncfm.distillation import real_batch
 from ncfm.distillation.objective import ALL
 from ncfm.distillation.objectives import MeanMatching

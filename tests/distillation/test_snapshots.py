@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from ncfm._utils.checks import RunError
-from ncfm.data.image_set import to_uint8
+from ncfm.data.levels import to_uint8
 from ncfm.distillation import Interrupted
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.checkpoint import Progress

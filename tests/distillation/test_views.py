@@ -8,7 +8,8 @@ from torch.testing import assert_close
 
 from by_hand import drawn
 from ncfm._utils.seeding import Streams
-from ncfm.data.image_set import draw_class_batches, to_float
+from ncfm.data.class_batches import draw_class_batches
+from ncfm.data.levels import to_float
 from strategies import rng
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncfm._utils.types import LabelledImages
-from ncfm.data.image_set import ImageSplit, to_float
+from ncfm.data.image_set import ImageSplit
+from ncfm.data.levels import to_float
 from ncfm.evaluation import PROTOCOLS, classroom, equal_steps
 from ncfm.evaluation.looks import Look
 from ncfm.training.fit import steps_per_epoch

@@ -8,7 +8,7 @@ import torch
 
 from ncfm._utils.checks import RunError
 from ncfm._utils.types import Statistics, Whitening
-from ncfm.data.image_set import to_float, to_uint8
+from ncfm.data.levels import to_float, to_uint8
 from ncfm.formats import FORMATS, export
 from ncfm.formats.export_facts import Recorded, read_facts
 from ncfm.formats.reading import read_external

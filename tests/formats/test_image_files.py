@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ncfm._utils.checks import InputError
-from ncfm.data.image_set import to_float
+from ncfm.data.levels import to_float
 from ncfm.formats.image_files import read_image_files
 from ncfm.formats.reading import read_external
 from sets import real_images

@@ -10,7 +10,9 @@ import torch
 import ncfm
 from ncfm._utils.checks import InputError
 from ncfm._utils.types import LabelledImages, Statistics
-from ncfm.data.image_set import ImageSet, ImageSplit, normalize, to_float
+from ncfm.data.image_set import ImageSet, ImageSplit
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import normalize
 from ncfm.data.whitening import zca
 from ncfm.formats.normalization import NORMALIZATIONS, SMALL_EXCESS, to_pixels
 from ncfm.formats.reading import read_external

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 import ncfm
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.types import LabelledImages
-from ncfm.data.image_set import normalize, to_float
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import normalize
 from ncfm.formats.reading import is_set, read_external
 from strategies import rng
 from tiny import few

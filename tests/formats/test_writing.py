@@ -25,7 +25,8 @@ import ncfm
 from ncfm._utils import files as _files
 from ncfm._utils.checks import NcfmError, RunError
 from ncfm._utils.types import Statistics
-from ncfm.data.image_set import ImageSet, ImageSplit, to_float, to_uint8
+from ncfm.data.image_set import ImageSet, ImageSplit
+from ncfm.data.levels import to_float, to_uint8
 from ncfm.formats import FORMATS, export, hub
 from ncfm.formats import writing as formats
 from ncfm.formats.card import dataset_card, escape

@@ -19,7 +19,7 @@ import torch
 from torch.testing import assert_close
 
 from ncfm._utils.types import Statistics
-from ncfm.data.image_set import to_uint8
+from ncfm.data.levels import to_uint8
 from ncfm.formats import export
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet

@@ -22,7 +22,7 @@ from ncfm.cli.main import app
 from ncfm.config.keys import nest, parse_setting
 from ncfm.config.layers import make_config
 from ncfm.config.resolve import resolve_config
-from ncfm.data.image_set import to_float
+from ncfm.data.levels import to_float
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE
 from ncfm.distillation.snapshots import SNAPSHOTS_FOLDER
@@ -31,9 +31,9 @@ from ncfm.report.nearest_real import feature_map, pair_views, verdict
 from ncfm.report.page import TEMPLATES, with_code
 from ncfm.report.run_folder import open_run
 from ncfm.report.summary import reproduce_command, variant_note
+from ncfm.synthetic.folders import CONFIG_FILE, SCORES_FILE, SET_FOLDER
 from ncfm.synthetic.formation import as_stored, cut, stitch
 from ncfm.synthetic.initialization import start_images
-from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, SET_FOLDER
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.report import REPORT_FILE, compare_with_real, write_report
 from strategies import rng

@@ -12,7 +12,7 @@ from PIL import Image
 
 import ncfm
 from image_files import picture, write_image
-from ncfm.data.image_set import to_float
+from ncfm.data.levels import to_float
 from tiny import SETTINGS
 
 FLAGS = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]

@@ -19,7 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from ncfm._utils.types import Statistics
-from ncfm.data.image_set import normalize, to_float
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import normalize
 from ncfm.data.whitening import zca
 from ncfm.formats import export
 from ncfm.formats.reading import read_external

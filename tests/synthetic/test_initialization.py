@@ -6,7 +6,8 @@ from torch.testing import assert_close
 
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.types import Statistics
-from ncfm.data.image_set import ImageSet, ImageSplit, to_float
+from ncfm.data.image_set import ImageSet, ImageSplit
+from ncfm.data.levels import to_float
 from ncfm.synthetic.formation import cut
 from ncfm.synthetic.initialization import INITS, choose_random, extended, start_images
 from ncfm.synthetic.synthetic_set import SyntheticSet

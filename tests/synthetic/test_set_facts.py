@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import content_hash
 from ncfm._utils.types import Statistics
+from ncfm.synthetic.folders import FACTS_FILE, IMAGES_FILE
 from ncfm.synthetic.soft_labels import SoftLabels
-from ncfm.synthetic.storage import FACTS_FILE, IMAGES_FILE, load, save
+from ncfm.synthetic.storage import load, save
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 import ncfm
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.types import Statistics
-from ncfm.synthetic.storage import FACTS_FILE, FORMAT_VERSION, IMAGES_FILE, add_scores, load, read_scores, save
+from ncfm.synthetic.folders import FACTS_FILE, IMAGES_FILE
+from ncfm.synthetic.storage import FORMAT_VERSION, load, save
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from sets import NAMES, STATISTICS, synthetic, with_soft_labels
 from strategies import rng
@@ -73,16 +74,6 @@ def test_save_where_a_file_is_in_the_way(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NcfmError, match="Could not write"):
         save(synthetic(), tmp_path / "file")
-
-
-def test_load_a_missing_folder(tmp_path):
-    with pytest.raises(NcfmError, match=r"Expected a distilled set, but .*nowhere does not exist"):
-        load(tmp_path / "nowhere")
-
-
-def test_load_an_empty_folder(tmp_path):
-    with pytest.raises(NcfmError, match="exists but holds none"):
-        load(tmp_path)
 
 
 @pytest.mark.parametrize("content", ['{"format": "another"}', "{}", "[1, 2]", "3"])
@@ -202,42 +193,6 @@ def test_other_numbers_of_bits(tmp_path):
     assert not (tmp_path / "set").exists()
 
 
-# ---------------------------------------------------------------- scores
-
-
-SCORE = {"accuracy_mean": 0.5, "network": "convnet", "confusion": [[1, 0], [0, 1]]}
-SHORT = {"accuracy_mean": 0.5, "network": "convnet"}
-
-
-def test_scores_of_the_run_come_with_the_set_and_go_where_it_goes(tmp_path):
-    run = tmp_path / "run"
-    save(synthetic(), run / "synthetic")
-    assert load(run).scores == ()
-    assert "scores" not in json.loads((run / "synthetic" / FACTS_FILE).read_text())
-    (run / "scores.json").write_text(json.dumps([SCORE]))
-    assert load(run).scores == load(run / "synthetic").scores == (SHORT,)
-    alone = load(save(load(run), tmp_path / "alone"))
-    assert alone.scores == (SHORT,)
-    assert alone.with_images(alone.images / 2).scores == ()
-    # Back in the run, what the set brings along is not repeated.
-    save(alone, run / "synthetic")
-    assert load(run).scores == (SHORT,)
-
-
-def test_scores_that_are_none_are_reported(tmp_path):
-    save(synthetic(), tmp_path / "synthetic")
-    (tmp_path / "scores.json").write_text("3")
-    with pytest.raises(NcfmError, match="is not a list of evaluations; remove it"):
-        load(tmp_path)
-
-
-def test_an_evaluation_is_stored_once_whatever_its_time(tmp_path):
-    path = tmp_path / "scores.json"
-    add_scores(path, [{"accuracy_mean": 0.5, "seconds": 1.0}])
-    add_scores(path, [{"accuracy_mean": 0.5, "seconds": 2.0}, {"accuracy_mean": 0.6, "seconds": 1.0}])
-    assert read_scores(path) == [{"accuracy_mean": 0.5, "seconds": 1.0}, {"accuracy_mean": 0.6, "seconds": 1.0}]
-
-
 # --- soft labels
 
 
@@ -265,12 +220,3 @@ def test_damaged_soft_labels_are_reported(digits, tmp_path, damage):
         path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(NcfmError, match=r"labels\.safetensors"):
         load(folder)
-
-
-def test_a_run_that_is_not_finished_is_no_set(tmp_path):
-    (tmp_path / "config.json").write_text('{"data": "digits", "ipc": 1, "config": {}}')
-    with pytest.raises(NcfmError, match=r"The run in .* is not finished .* `ncfm distill` command with --resume"):
-        load(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "other"}')  # of another program
-    with pytest.raises(NcfmError, match="exists but holds none"):
-        load(tmp_path)

@@ -15,7 +15,7 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Statistics
 from ncfm.data.augment import SiameseAugment
-from ncfm.data.image_set import to_float
+from ncfm.data.levels import to_float
 from ncfm.networks import create_network
 from ncfm.networks.layout import channels_last
 from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets, distillation_loss

@@ -6,7 +6,7 @@ What runs there runs on a GPU without making the host wait, see `ncfm._utils.acc
 import pytest
 import torch
 
-from ncfm.data.image_set import normalize
+from ncfm.data.normalization import normalize
 from ncfm.networks import create_network
 from ncfm.networks.registry import on_device
 from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets

@@ -6,7 +6,7 @@ import torch
 import ncfm
 from ncfm._utils.checks import InputError
 from ncfm._utils.types import LabelledImages
-from ncfm.data.image_set import to_float, to_uint8
+from ncfm.data.levels import to_float, to_uint8
 from ncfm.formats import export
 from ncfm.formats.reading import is_set
 from ncfm.workflows.set_row import row_of_set

@@ -7,7 +7,7 @@ import ncfm
 from ncfm._utils.checks import InputError
 from ncfm.config.keys import nest
 from ncfm.config.layers import make_config
-from ncfm.data.image_set import normalize
+from ncfm.data.normalization import normalize
 from ncfm.formats import export
 from ncfm.synthetic.formation import Formation
 from ncfm.workflows.extension import check_earlier, read_earlier

@@ -15,7 +15,7 @@ from ncfm.config.layers import make_config
 from ncfm.config.resolve import config_of_set, data_of_set
 from ncfm.config.schema import RunConfig
 from ncfm.networks import create_network
-from ncfm.synthetic.storage import CONFIG_FILE
+from ncfm.synthetic.folders import CONFIG_FILE
 from tiny import SETTINGS, few
 
 TRAP = """

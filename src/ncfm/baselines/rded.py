@@ -21,7 +21,8 @@ from ncfm._utils.checks import InputError, check_at_least, check_factor
 from ncfm._utils.files import content_hash
 from ncfm._utils.types import Images
 from ncfm.baselines.selection_cache import check_no_empty_class, read_choice, write_choice
-from ncfm.data.image_set import ImageSet, to_float
+from ncfm.data.image_set import ImageSet
+from ncfm.data.levels import to_float
 from ncfm.synthetic.formation import stitch
 from ncfm.synthetic.initialization import check_enough
 from ncfm.synthetic.synthetic_set import SyntheticSet

@@ -18,7 +18,10 @@ from ncfm._utils.types import Features
 from ncfm.baselines.coresets import herding, k_center, k_means
 from ncfm.baselines.rded import choose_crops, rded
 from ncfm.baselines.selection_cache import check_no_empty_class, read_choice, write_choice
-from ncfm.data.image_set import ImageSet, draw_class_batches, normalize, to_float
+from ncfm.data.class_batches import draw_class_batches
+from ncfm.data.image_set import ImageSet
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import normalize
 from ncfm.networks.features import FeatureExtractor
 from ncfm.synthetic.counts import Ipc
 from ncfm.synthetic.initialization import check_enough, check_possible, start_images

@@ -158,7 +158,8 @@ def _append_row(
 def _add_scores(place: str, evaluations: list[ncfm.EvaluationResult], on: str | None) -> None:
     """Record evaluations in the run folder, for its report."""
     from ncfm._utils.distributed import Ranks
-    from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, add_scores
+    from ncfm.synthetic.folders import CONFIG_FILE, SCORES_FILE
+    from ncfm.synthetic.score_file import add_scores
     from ncfm.workflows.evaluating import scores
 
     if (Path(place) / CONFIG_FILE).is_file() and Ranks.here().is_main:

@@ -24,7 +24,7 @@ from ncfm.data.sources import known_names
 from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.networks.registry import is_user_code
 from ncfm.synthetic.counts import Spec, in_words, usual_ipc
-from ncfm.synthetic.storage import CONFIG_FILE
+from ncfm.synthetic.folders import CONFIG_FILE
 
 CHOICES = "choices"  # settings that were chosen for the data, in the facts of a set and in the configuration of a run
 FINGERPRINT = "data_fingerprint"  # of the data, in the facts of a set and in the configuration of a run

@@ -1,23 +1,25 @@
-"""Image sets: uint8 tensors sorted by class, in memory or memory-mapped, and random batches per class."""
+"""Image sets: uint8 tensors sorted by class, in memory or memory-mapped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from ncfm._utils.accelerator import to_device
 from ncfm._utils.checks import InputError, check_at_least, check_labels
 from ncfm._utils.device import available_memory
-from ncfm._utils.files import ROWS_AT_ONCE, content_hash, release_pages
+from ncfm._utils.files import content_hash, release_pages
 from ncfm._utils.progress import counted
 from ncfm._utils.tensors import check_dense
-from ncfm._utils.types import Images, LabelledImages, Labels, Statistics, StoredImages, Whitening
+from ncfm._utils.types import LabelledImages, Labels, Statistics, StoredImages
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import channel_statistics, mean_deviation
 from ncfm.data.store import take
-from ncfm.data.whitening import whiten, zca
+from ncfm.data.whitening import zca
 
 
 @dataclass(frozen=True)
@@ -173,107 +175,6 @@ def to_if_it_fits(images: StoredImages, device: torch.device) -> StoredImages:
     available = available_memory(device) if device.type == "cuda" else None
     fits = available is None or 2 * images.numel() * images.element_size() <= available
     return images.to(device) if fits else images
-
-
-def to_float(images: StoredImages) -> Images:
-    """Convert 8-bit pixels to floats in [0, 1]."""
-    return images.to(torch.float32).div_(255)
-
-
-def to_uint8(images: Images) -> StoredImages:
-    """Convert floats in [0, 1] to the nearest of 256 levels; values outside are clamped."""
-    return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def channel_statistics(images: StoredImages) -> Statistics:
-    """Mean and (population) standard deviation per channel in units of [0, 1], in float64.
-
-    Computed from the counts of the 256 levels, which are exact and need no copy of the images in a wider type. A
-    constant channel gets the standard deviation 1, so that dividing by it is harmless.
-    """
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    histogram = torch.zeros(images.shape[1], 256, dtype=torch.int64)
-    for part in images.split(ROWS_AT_ONCE):
-        histogram += torch.stack([torch.bincount(c.flatten(), minlength=256) for c in part.unbind(1)]).cpu()
-        release_pages()
-    means, stds = [], []
-    for counts in histogram.double():
-        shares = counts / counts.sum()
-        mean = (shares * levels).sum()
-        std = (shares * (levels - mean).square()).sum().sqrt()
-        means.append(float(mean))
-        stds.append(float(std) if std > 1e-6 else 1.0)
-    return Statistics(tuple(means), tuple(stds))
-
-
-def mean_deviation(images: StoredImages) -> tuple[float, ...]:
-    """Mean over images (n, c, h, w) of the (sample) standard deviation of a channel's pixels, in [0, 1].
-
-    The published code of this field divides CIFAR-10 by these values, 0.2023, 0.1994 and 0.2010, which are smaller than
-    the standard deviation of all pixels by a fifth. A constant channel gets 1.
-
-    Reference:
-        VICO-UoE/DatasetCondensation, ``utils.py``, ``get_dataset``; Hansong-Zhang/DANCE and gszfwsb/NCFM, ``STDS``.
-    """
-    total = torch.zeros(images.shape[1], dtype=torch.float64)
-    for part in images.split(ROWS_AT_ONCE):
-        total += to_float(part).double().std(dim=(2, 3), correction=1).sum(0).cpu()
-        release_pages()
-    return tuple(std if std > 1e-6 else 1.0 for std in (total / len(images)).tolist())
-
-
-def normalize(images: Images, statistics: Statistics) -> Images:
-    """Subtract the mean of each channel and divide by its standard deviation; any leading axes before (c, h, w).
-
-    If the statistics have a ZCA map, it is applied afterwards.
-    """
-    return _normalize(images, *_statistics_on(statistics, images.device, images.dtype))
-
-
-def normalizer(statistics: Statistics, device: torch.device) -> Callable[[Images], Images]:
-    """`normalize` for float32 images on a device, with the statistics already there, as compilers need it."""
-    on_device = _statistics_on(statistics, device, torch.float32)
-    return lambda images: _normalize(images, *on_device)
-
-
-def _normalize(images: Images, mean: Tensor, std: Tensor, whitening: Whitening | None) -> Images:
-    normalised = (images - mean) / std
-    return normalised if whitening is None else whiten(normalised, whitening)
-
-
-@lru_cache(maxsize=64)
-def _statistics_on(
-    statistics: Statistics, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Whitening | None]:
-    """Mean and standard deviation (c, 1, 1) and the ZCA map on a device; cached, since a transfer waits for it."""
-    mean, std = (torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1) for values in statistics[:2])
-    whitening = statistics.whitening
-    return mean, std, whitening if whitening is None else whitening.to(device, dtype)
-
-
-def draw_class_batches(split: ImageSplit, batch_per_class: int, generator: Generator) -> Tensor:
-    """Positions of a fresh random batch of every class, (C, n) on the CPU, without a loop over classes.
-
-    Uniform without replacement within a class: every image gets a random key, and a class takes its n smallest. A
-    class with fewer than n images repeats them in the drawn order until n are reached.
-
-    Raises:
-        NcfmError: if a class has no images.
-    """
-    check_at_least(batch_per_class, 1, "real_batch_per_class")
-    counts, offsets = split.counts, split.offsets
-    if int(counts.min()) == 0:
-        empty = (counts == 0).nonzero().flatten().tolist()
-        raise InputError(f"Classes without training images: {empty[:10]}; drop them before drawing batches.")
-    largest = int(counts.max())
-    keys = torch.rand(len(counts), largest, generator=generator)
-    keys.masked_fill_(torch.arange(largest) >= counts[:, None], 2.0)  # positions beyond the class sort last
-    if batch_per_class <= int(counts.min()):
-        order = keys.topk(batch_per_class, dim=1, largest=False).indices
-    else:
-        take = torch.arange(batch_per_class) % counts[:, None]  # (C, n)
-        order = keys.argsort(dim=1).gather(1, take)
-    return order + offsets[:, None]
 
 
 def drop_empty_classes(

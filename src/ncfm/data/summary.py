@@ -9,7 +9,8 @@ from torch import Tensor
 from ncfm._utils.progress import counted
 from ncfm._utils.types import Statistics
 from ncfm.data.digests import image_digests
-from ncfm.data.image_set import ImageSet, to_float
+from ncfm.data.image_set import ImageSet
+from ncfm.data.levels import to_float
 
 SHOWN = 5  # examples per problem
 LARGEST_USUAL = 128  # px per side; above, a smaller size is recommended

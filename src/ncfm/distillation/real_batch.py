@@ -11,7 +11,8 @@ from ncfm._utils.distributed import Ranks
 from ncfm._utils.stages import stage
 from ncfm._utils.types import Features
 from ncfm.data.augment import AugmentParameters
-from ncfm.data.image_set import ImageSplit, draw_class_batches
+from ncfm.data.class_batches import draw_class_batches
+from ncfm.data.image_set import ImageSplit
 from ncfm.data.strata import Strata
 from ncfm.distillation.objective import ALL
 from ncfm.distillation.pass_sizes import PASSES_AT_ONCE, class_slices

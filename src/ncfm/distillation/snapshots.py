@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ncfm._utils.checks import RunError
 from ncfm._utils.files import read_tensors, write_tensors
-from ncfm.data.image_set import to_uint8
+from ncfm.data.levels import to_uint8
 
 SNAPSHOTS_FOLDER = "film"  # its name since the first version
 MAX_SNAPSHOTS = 12  # of a run

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ncfm._utils.seeding import Streams
-from ncfm.data.image_set import ImageSet, to_float
+from ncfm.data.image_set import ImageSet
+from ncfm.data.levels import to_float
 from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.options import DSA, Trajectories

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from ncfm._utils.accelerator import to_device
 from ncfm._utils.seeding import Streams
 from ncfm.data.augment import AugmentParameters, SiameseAugment
-from ncfm.data.image_set import normalizer
+from ncfm.data.normalization import normalizer
 from ncfm.distillation.class_sizes import ClassSizes, EqualSizes, UnequalSizes
 from ncfm.distillation.options import Trajectories
 from ncfm.distillation.players import Player

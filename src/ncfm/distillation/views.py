@@ -9,7 +9,9 @@ from ncfm._utils.accelerator import to_device
 from ncfm._utils.stages import stage
 from ncfm._utils.types import GroupedImages, Statistics
 from ncfm.data.augment import AugmentParameters, SiameseAugment
-from ncfm.data.image_set import ImageSplit, normalizer, to_float
+from ncfm.data.image_set import ImageSplit
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import normalizer
 from ncfm.synthetic.formation import Formation
 
 

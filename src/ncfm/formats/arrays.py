@@ -10,7 +10,7 @@ import torch
 
 from ncfm._utils.files import write_text
 from ncfm._utils.types import Statistics
-from ncfm.data.image_set import normalize
+from ncfm.data.normalization import normalize
 from ncfm.formats.content import Content
 from ncfm.formats.export_facts import export_facts
 from ncfm.formats.png import write_index

@@ -17,8 +17,8 @@ from ncfm.data.channels import in_words
 from ncfm.data.named import NAMED_SETS, SUBSETS
 from ncfm.formats.content import Content
 from ncfm.results.formatting import interval_of, mean_of
-from ncfm.synthetic.addresses import SET_FOLDER
 from ncfm.synthetic.counts import in_short
+from ncfm.synthetic.folders import SET_FOLDER
 from ncfm.training.teacher_accuracy import teachers_in_words
 
 _IMAGENET = "ImageNet's terms of access allow non-commercial research and education only."

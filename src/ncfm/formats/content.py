@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ncfm._utils.types import StoredImages
-from ncfm.data.image_set import to_uint8
+from ncfm.data.levels import to_uint8
 from ncfm.data.pixels import check_pixels
 from ncfm.formats.names import folder_names
 from ncfm.synthetic.synthetic_set import SyntheticSet

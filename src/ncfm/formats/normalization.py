@@ -17,7 +17,9 @@ from torch import Tensor
 from ncfm._utils.checks import InputError, check_finite, nearest
 from ncfm._utils.progress import counted
 from ncfm._utils.types import Images, Statistics
-from ncfm.data.image_set import ImageSet, normalize, to_float
+from ncfm.data.image_set import ImageSet
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import normalize
 from ncfm.data.whitening import zca
 
 NORMALIZATIONS: dict[str, Statistics] = {

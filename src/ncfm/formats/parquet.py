@@ -12,7 +12,8 @@ from ncfm.formats.class_names import unique_names
 from ncfm.formats.content import Content
 from ncfm.formats.export_facts import export_facts
 from ncfm.formats.png import png_bytes, write_index
-from ncfm.synthetic.storage import SET_FOLDER, exact_bits, save
+from ncfm.synthetic.folders import SET_FOLDER
+from ncfm.synthetic.storage import exact_bits, save
 
 FACTS_KEY = b"ncfm"  # in the metadata of the schema: the values of `export_facts`
 DATA_FILE = "data/train-00000-of-00001.parquet"  # the hub's own layout

@@ -18,9 +18,9 @@ from ncfm.formats.label_arrays import Use, read_labels, soft_labels
 from ncfm.formats.normalization import to_pixels
 from ncfm.formats.stored import Stored, read_stored
 from ncfm.synthetic.addresses import is_address
+from ncfm.synthetic.folders import has_set, is_run
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.soft_labels import SoftLabels
-from ncfm.synthetic.storage import has_set, is_run
 
 
 def is_set(path: str | Path) -> bool:

@@ -16,8 +16,9 @@ from ncfm.formats.export_facts import CLASSES_FILE, CLASSES_FORMAT
 from ncfm.formats.outside import outside_format
 from ncfm.formats.parquet import write_hf, write_parquet
 from ncfm.formats.png import write_png
+from ncfm.synthetic.folders import FACTS_FILE
 from ncfm.synthetic.image_grid import save_image_grid
-from ncfm.synthetic.storage import FACTS_FILE, FORMAT, check_bits, load, save
+from ncfm.synthetic.storage import FORMAT, check_bits, load, save
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
 PICTURE_FILE = "images.png"

@@ -10,7 +10,8 @@ from ncfm.report.axes import Chart, as_text
 from ncfm.report.charts import Bar, bar_chart
 from ncfm.report.class_charts import MAX_CELLS, confusion_chart
 from ncfm.report.page import Table
-from ncfm.report.run_folder import RunFolder, Score
+from ncfm.report.run_folder import RunFolder
+from ncfm.report.scores import Score
 from ncfm.results.formatting import duration, interval_of, mean_of, spaced
 
 MAX_BARS = 24  # maximum of classes with a bar

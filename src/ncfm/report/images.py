@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ncfm._utils.progress import counted
 from ncfm.data.channels import visible
-from ncfm.data.image_set import to_uint8
+from ncfm.data.levels import to_uint8
 from ncfm.report.inline import ANIMATION_SIDE, address, moving, picture, still, strip
 from ncfm.report.page import AnimationView, ClassRow, Tile
 from ncfm.report.real_data import RealComparison

@@ -12,7 +12,9 @@ from ncfm.report import images as pictures
 from ncfm.report import nearest_real as nearest
 from ncfm.report.page import Page
 from ncfm.report.real_data import RealComparison
-from ncfm.report.run_folder import RunFolder, Score, settings_table
+from ncfm.report.run_folder import RunFolder
+from ncfm.report.scores import Score
+from ncfm.report.settings import settings_table
 from ncfm.results.files import today
 
 

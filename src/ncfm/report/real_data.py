@@ -12,7 +12,9 @@ from torch import Tensor
 from ncfm._utils.checks import InputError
 from ncfm._utils.progress import Reporter, counted
 from ncfm._utils.seeding import generator
-from ncfm.data.image_set import ImageSet, draw_class_batches, to_float, to_uint8
+from ncfm.data.class_batches import draw_class_batches
+from ncfm.data.image_set import ImageSet
+from ncfm.data.levels import to_float, to_uint8
 from ncfm.evaluation.nearest_real import Neighbours, nearest, principal_plane
 from ncfm.synthetic.formation import as_stored, decode
 from ncfm.synthetic.synthetic_set import SyntheticSet

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,44 +15,19 @@ from torch import Tensor
 from ncfm._utils.checks import InputError, NcfmError
 from ncfm._utils.files import read_json
 from ncfm._utils.types import Statistics
-from ncfm.config.keys import dotted, parse_setting
 from ncfm.config.layers import make_config
 from ncfm.config.resolve import FINGERPRINT
 from ncfm.config.schema import RunConfig
 from ncfm.distillation.checkpoint import CHECKPOINT_FILE
 from ncfm.distillation.history import DIAGNOSIS_FILE, METRICS_FILE, read_lines
 from ncfm.distillation.snapshots import SNAPSHOTS_FOLDER, Snapshot, read_snapshots
-from ncfm.evaluation.statistics import accuracy_interval
-from ncfm.synthetic.storage import CONFIG_FILE, FACTS_FILE, SCORES_FILE, SET_FOLDER, load, no_set, read_scores
+from ncfm.report.fields import number, text
+from ncfm.report.scores import Score, read_own_scores, scores_of
+from ncfm.synthetic.folders import CONFIG_FILE, FACTS_FILE, SET_FOLDER, no_set
+from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 
-COMPARISON_FILE = "comparison.json"  # of `ncfm compare`, in the folder above its runs
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Score:
-    """An evaluation, of `ncfm.workflows.evaluating.scores`; accuracies are fractions."""
-
-    name: str  # of the set
-    network: str
-    protocol: str
-    mean: float
-    std: float
-    low: float | None
-    high: float | None
-    accuracies: tuple[float, ...] = ()
-    per_class: tuple[float, ...] = ()  # NaN for a class without test images
-    confusion: tuple[tuple[float, ...], ...] = ()
-    calibration_error: float = math.nan
-    num_images: int | None = None
-    seconds: float = math.nan
-
-    @property
-    def setup(self) -> tuple[str, str]:
-        """Network and protocol, which have to agree for a comparison."""
-        return self.network, self.protocol
 
 
 @dataclass
@@ -120,7 +94,7 @@ def open_run(path: Path) -> RunFolder:
     _read_images(run)
     stored = run.stored or run.facts.get("config", {})
     run.stored = stored if isinstance(stored, dict) else {}
-    run.data = run.data or _text(run.facts.get("data"))
+    run.data = run.data or text(run.facts.get("data"))
     if run.synthetic is not None:  # None for unequal classes
         run.ipc = run.synthetic.ipc if run.synthetic.counts is None else None
     run.config = run.config or _lenient(run, "settings", lambda: make_config(run.stored), None)
@@ -136,8 +110,8 @@ def _read_configuration(run: RunFolder) -> None:
     file = run.path / CONFIG_FILE
     found: Any = _lenient(run, "settings", lambda: read_json(file), None, needed=file)
     if isinstance(found, dict):
-        run.data, run.stored = _text(found.get("data")), found.get("config") or {}
-        run.fingerprint = _text(found.get(FINGERPRINT))
+        run.data, run.stored = text(found.get("data")), found.get("config") or {}
+        run.fingerprint = text(found.get(FINGERPRINT))
         run.ipc = found["ipc"] if isinstance(found.get("ipc"), int) else None
 
 
@@ -207,112 +181,10 @@ def _note_missing(run: RunFolder) -> None:
         missing.setdefault("snapshots", f"The folder has no {SNAPSHOTS_FOLDER}/: the run recorded no snapshots.")
 
 
-def read_own_scores(path: Path, name: str = "") -> list[Score]:
-    """The evaluations of a run folder that have an accuracy."""
-    return _with_accuracy(name or path.name, read_scores(path / SCORES_FILE))
-
-
 def _stored_scores(run: RunFolder) -> list[Score]:
     """The evaluations that are stored with a set, which has them also without its run."""
-    return [] if run.synthetic is None else _with_accuracy(run.path.name, run.synthetic.scores)
-
-
-def _with_accuracy(name: str, entries: Sequence[Mapping[str, Any]]) -> list[Score]:
-    return [score for score in (_score(name, entry) for entry in entries) if score is not None]
-
-
-def read_comparison(path: Path) -> list[Score]:
-    """The other methods of the comparison that a run belongs to; several seeds of a method are combined.
-
-    Raises:
-        NcfmError: if the file is damaged.
-    """
-    file = path.resolve().parent / COMPARISON_FILE
-    if not file.is_file():
-        return []
-    rows = read_json(file)
-    if not isinstance(rows, list):
-        raise InputError(f"{COMPARISON_FILE} is not a list of results.")
-    groups: dict[tuple[str, str, str], list[Score]] = {}
-    for row in rows:
-        found = _score(str(row.get("name", "")), row) if isinstance(row, dict) else None
-        if found is not None and found.name != path.resolve().name:
-            groups.setdefault((found.name, *found.setup), []).append(found)
-    return [_over_seeds(group) for group in groups.values()]
-
-
-def _over_seeds(group: Sequence[Score]) -> Score:
-    if len(group) == 1:
-        return group[0]
-    spread = accuracy_interval([score.mean for score in group])
-    first = group[0]
-    return Score(first.name, first.network, first.protocol, spread.mean, spread.std, spread.low, spread.high)
-
-
-def _score(name: str, entry: Mapping[str, Any]) -> Score | None:
-    mean = _number(entry.get("accuracy_mean"))
-    if not math.isfinite(mean):
-        return None
-    low, high = (_number(entry.get(f"accuracy_{end}")) for end in ("low", "high"))
-    known = math.isfinite(low) and math.isfinite(high)
-    counts = _list(entry.get("confusion"))
-    confusion = tuple(tuple(map(_number, row)) for row in counts) if _is_square(counts) else ()
-    return Score(
-        name=name,
-        network=str(entry.get("network", "?")),
-        protocol=str(entry.get("protocol", "?")),
-        mean=mean,
-        std=_number(entry.get("accuracy_std")),
-        low=low if known else None,
-        high=high if known else None,
-        accuracies=tuple(map(_number, _list(entry.get("accuracies")))),
-        per_class=tuple(map(_number, _list(entry.get("per_class")))),
-        confusion=confusion,
-        calibration_error=_number(entry.get("calibration_error")),
-        num_images=entry["num_images"] if isinstance(entry.get("num_images"), int) else None,
-        seconds=_number(entry.get("seconds")),
-    )
-
-
-def settings_table(run: RunFolder) -> list[tuple[str, str, bool]]:
-    """All settings as text, and whether they differ from the defaults."""
-    if run.config is None:
-        return [(key, str(value), False) for key, value in _flat(run.stored)]
-    defaults = dotted(RunConfig())
-    return [(key, setting_text(value), value != defaults.get(key)) for key, value in dotted(run.config).items()]
-
-
-def setting_text(value: Any) -> str:
-    """A setting in the syntax of ``--set``."""
-    if value is None:
-        return "none"
-    is_plain = isinstance(value, str) and parse_setting(f"key={value}") == ("key", value)
-    return value if is_plain else json.dumps(value)  # a string that reads as a number is quoted
-
-
-def _flat(nested: Mapping[str, Any], place: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in nested.items():
-        found += _flat(value, f"{place}{key}.") if isinstance(value, dict) else [(f"{place}{key}", value)]
-    return found
+    return [] if run.synthetic is None else scores_of(run.path.name, run.synthetic.scores)
 
 
 def _with_iterations(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [entry for entry in entries if math.isfinite(_number(entry.get("iteration")))]
-
-
-def _number(value: Any) -> float:
-    """A number from a file; NaN for anything else."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _is_square(rows: list[Any]) -> bool:
-    return all(isinstance(row, list) and len(row) == len(rows) for row in rows)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return [entry for entry in entries if math.isfinite(number(entry.get("iteration")))]

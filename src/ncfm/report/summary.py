@@ -11,7 +11,8 @@ from ncfm.config.choices import nearest_recipe
 from ncfm.config.keys import dotted
 from ncfm.config.resolve import fitting_recipe, resolve_config
 from ncfm.report.page import Fact
-from ncfm.report.run_folder import RunFolder, setting_text
+from ncfm.report.run_folder import RunFolder
+from ncfm.report.settings import setting_text
 from ncfm.results.formatting import duration, percent, spaced
 from ncfm.results.published import published
 

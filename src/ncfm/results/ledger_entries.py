@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ncfm._utils.checks import InputError, check_known
-from ncfm.synthetic.storage import FACTS_FILE
+from ncfm.synthetic.folders import FACTS_FILE
 
 ENTRIES_FILE = "ledger.toml"
 

@@ -11,10 +11,10 @@ import re
 from pathlib import Path
 
 from ncfm._utils.checks import InputError, nearest
+from ncfm.synthetic.folders import FACTS_FILE, SET_FOLDER
 
 HUB, GALLERY = "hf:", "gallery:"
 GALLERY_VARIABLE = "NCFM_GALLERY"
-FACTS_FILE, SET_FOLDER = "set.json", "synthetic"  # what makes a folder a set; the set within a run or an upload
 FILES = (FACTS_FILE, "*.safetensors")  # of a set; nothing else of a repository is downloaded
 REPOSITORY = re.compile(r"([\w-][\w.-]{0,95}/[\w-][\w.-]{0,95})(?:@([\w./-]+))?", re.ASCII)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ncfm._utils.files import write_atomically
 from ncfm.data.channels import visible
-from ncfm.data.image_set import to_uint8
+from ncfm.data.levels import to_uint8
 
 TILE = 96  # minimum side of an image in the picture, in pixels
 MOST_PIXELS = 2**19  # of all images in one picture: 512 images of 32 x 32 pixels, a file of 2 MB

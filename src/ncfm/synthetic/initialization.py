@@ -13,7 +13,9 @@ from torch import Generator, Tensor
 from ncfm._utils.checks import InputError, check_at_least, check_known
 from ncfm._utils.options import Options
 from ncfm._utils.progress import counted
-from ncfm.data.image_set import ImageSet, draw_class_batches, to_float
+from ncfm.data.class_batches import draw_class_batches
+from ncfm.data.image_set import ImageSet
+from ncfm.data.levels import to_float
 from ncfm.synthetic.counts import Ipc, as_counts, blackened, width_of
 from ncfm.synthetic.formation import Formation, Shrink, stitch
 from ncfm.synthetic.synthetic_set import SyntheticSet

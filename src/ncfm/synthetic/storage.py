@@ -18,17 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncfm._utils.checks import InputError, NcfmError, RunError, nearest
+from ncfm._utils.checks import InputError, RunError
 from ncfm._utils.files import content_hash, read_json, read_tensors, write_json, write_tensors
-from ncfm._utils.locks import taking_turns
 from ncfm._utils.types import Statistics, Whitening
 from ncfm._utils.version import __version__
-from ncfm.data.image_set import to_float, to_uint8
+from ncfm.data.levels import to_float, to_uint8
 from ncfm.data.pixels import check_pixels
-from ncfm.synthetic.addresses import FACTS_FILE as FACTS_FILE
-from ncfm.synthetic.addresses import SET_FOLDER as SET_FOLDER
 from ncfm.synthetic.addresses import check_no_address, local_folder
 from ncfm.synthetic.counts import in_use
+from ncfm.synthetic.folders import FACTS_FILE, IMAGES_FILE, LABELS_FILE, SET_FOLDER, WHITENING_FILE, is_run, no_set
+from ncfm.synthetic.score_file import scores_of_run
 from ncfm.synthetic.set_facts import check_facts, check_images
 from ncfm.synthetic.soft_labels import SoftLabels
 from ncfm.synthetic.synthetic_set import SyntheticSet
@@ -37,10 +36,6 @@ FORMAT = "ncfm-synthetic-set"
 # The highest that is read; written is the lowest possible: 1 for floats, 2 for 8 bits, 3 for unequal classes.
 FORMAT_VERSION = 3
 BITS = (32, 8)  # per stored value: float32, or one of 256 levels
-IMAGES_FILE = "images.safetensors"
-WHITENING_FILE = "whitening.safetensors"
-LABELS_FILE = "labels.safetensors"
-SCORES_FILE, CONFIG_FILE = "scores.json", "config.json"  # in a run folder
 
 
 def save(synthetic: SyntheticSet, folder: str | Path, *, bits: int = 32) -> Path:
@@ -111,77 +106,6 @@ def load(path: str | Path) -> SyntheticSet:
         return _from_facts(folder, facts)
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise RunError(f"{folder / FACTS_FILE} is damaged: {type(error).__name__} {error}.") from error
-
-
-def no_set(folder: Path) -> InputError:
-    """Why there is no set at a path."""
-    if not folder.exists():
-        below = "" if folder.is_absolute() else f" (relative paths start in {Path.cwd()})"
-        near = nearest(folder.name, [p.name for p in folder.parent.iterdir()] if folder.parent.is_dir() else [])
-        return InputError(f"Expected a distilled set, but {folder} does not exist{below}.{near}")
-    state = "exists but holds none" if folder.is_dir() else "is a file"
-    return InputError(
-        f"Expected a synthetic set (a folder with {FACTS_FILE} and {IMAGES_FILE}), but {folder} {state}. "
-        "Give the folder that `ncfm distill` wrote (--out), or the set in it."
-    )
-
-
-def has_set(folder: Path) -> bool:
-    """Whether a folder is a set, or a run folder that has one."""
-    return any((place / FACTS_FILE).is_file() for place in (folder, folder / SET_FOLDER))
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run, finished or not."""
-    try:
-        described = read_json(folder / CONFIG_FILE)
-    except NcfmError:  # none, or of another program
-        return False
-    return isinstance(described, dict) and {"data", "ipc", "config"} <= described.keys()
-
-
-def read_scores(path: Path) -> list[dict[str, Any]]:
-    """The evaluations in the score file of a run folder; an empty list if there is no such file.
-
-    Raises:
-        NcfmError: if the file is not a list of evaluations.
-    """
-    if not path.is_file():
-        return []
-    entries = read_json(path)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise RunError(f"{path} is not a list of evaluations; remove it to evaluate again.")
-    return entries
-
-
-def add_scores(path: Path, new: Sequence[Mapping[str, Any]]) -> None:
-    """Append evaluations to a score file; those that it already has, whatever time they took, are skipped.
-
-    Raises:
-        NcfmError: as `read_scores`; RunError if the file cannot be written.
-    """
-    with taking_turns(path):
-        known = read_scores(path)
-        added = [dict(entry) for entry in new if without_times(entry) not in map(without_times, known)]
-        write_json(path, known + added)
-
-
-def without_times(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What an evaluation in a score file found, whatever time it took."""
-    return {key: value for key, value in entry.items() if key != "seconds"}
-
-
-def set_scores_aside(synthetic: SyntheticSet, run: Path) -> None:
-    """Rename the score file of a run folder whose set is about to be replaced by one of other images."""
-    path = run / SCORES_FILE
-    if not path.is_file():
-        return
-    try:
-        earlier = load(run / SET_FOLDER)
-    except NcfmError:  # there is none, or it is damaged
-        return
-    if not torch.equal(earlier.images, synthetic.images.detach().cpu()):
-        path.replace(run / f"scores-after-{earlier.facts.get('iterations', 'unknown')}-iterations.json")
 
 
 def check_bits(bits: int, possible: Sequence[int]) -> int:
@@ -265,7 +189,7 @@ def _from_facts(folder: Path, facts: dict[str, Any]) -> SyntheticSet:
     labels = stored.get("labels")  # sets of earlier versions have none: labels follow from the shape
     if labels is not None and not torch.equal(labels, found.stored_labels):
         raise RunError(f"{folder / IMAGES_FILE} has labels out of order: damaged or mixed up.")
-    return replace(found, scores=(*found.scores, *_scores_of_run(folder, found.scores)))
+    return replace(found, scores=(*found.scores, *scores_of_run(folder, found.scores)))
 
 
 def _padded(stored: Tensor, counts: tuple[int, ...]) -> Tensor:
@@ -284,17 +208,6 @@ def _read_labels(folder: Path, facts: Mapping[str, Any], num_classes: int) -> So
 
 def _tensors(labels: SoftLabels) -> dict[str, Tensor]:
     return {"values": labels.values} | ({} if labels.classes is None else {"classes": labels.classes})
-
-
-def _scores_of_run(folder: Path, known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Scores in the run folder around a set that are not stored with the set, without their confusion matrices."""
-    if folder.name != SET_FOLDER:
-        return []
-    entries = [
-        {key: value for key, value in entry.items() if key != "confusion"}  # C * C numbers
-        for entry in read_scores(folder.parent / SCORES_FILE)
-    ]
-    return [entry for entry in entries if entry not in known]
 
 
 def _hash(tensors: Mapping[str, Tensor]) -> str:

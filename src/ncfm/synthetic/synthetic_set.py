@@ -14,7 +14,7 @@ from ncfm._utils.checks import InputError, check_at_least, check_factor
 from ncfm._utils.progress import counted
 from ncfm._utils.tensors import check_dense
 from ncfm._utils.types import LabelledImages, Statistics
-from ncfm.data.image_set import normalize
+from ncfm.data.normalization import normalize
 from ncfm.synthetic.counts import Ipc, as_counts, in_use
 from ncfm.synthetic.display import as_html, show_picture, summary
 from ncfm.synthetic.formation import Formation, Mode, decode, decoded_ipc

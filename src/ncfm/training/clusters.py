@@ -10,7 +10,9 @@ from torch import Generator, Tensor
 from ncfm._utils.cache import CacheEntry
 from ncfm._utils.checks import check_at_least, check_known
 from ncfm._utils.files import content_hash, release_pages
-from ncfm.data.image_set import ImageSet, normalize, to_float
+from ncfm.data.image_set import ImageSet
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import normalize
 from ncfm.networks.features import FeatureExtractor
 from ncfm.training.teachers import TeacherPool
 

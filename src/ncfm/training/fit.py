@@ -15,7 +15,9 @@ from ncfm._utils.files import release_pages
 from ncfm._utils.stages import stage
 from ncfm._utils.types import Statistics
 from ncfm.data.augment import SiameseAugment
-from ncfm.data.image_set import normalize, to_float, to_if_it_fits
+from ncfm.data.image_set import to_if_it_fits
+from ncfm.data.levels import to_float
+from ncfm.data.normalization import normalize
 from ncfm.networks.layout import channels_last
 from ncfm.synthetic.soft_labels import StudentTargets
 from ncfm.training.checkpoint import TrainingCheckpoint

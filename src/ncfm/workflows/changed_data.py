@@ -23,7 +23,7 @@ from ncfm.config.schema import RunConfig
 from ncfm.data.digests import image_digests
 from ncfm.data.image_set import ImageSet
 from ncfm.data.sources import short_name
-from ncfm.synthetic.storage import CONFIG_FILE, FACTS_FILE, SET_FOLDER
+from ncfm.synthetic.folders import CONFIG_FILE, FACTS_FILE, SET_FOLDER
 
 # --- sets ---------------------------------------------------------------------------------------------------
 

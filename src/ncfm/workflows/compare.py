@@ -17,7 +17,7 @@ from ncfm.results.checking import check_results
 from ncfm.results.files import append_rows
 from ncfm.results.rows import AccuracyRow
 from ncfm.synthetic.counts import IpcSpec, Spec, checked_spec, counts_for
-from ncfm.synthetic.storage import CONFIG_FILE
+from ncfm.synthetic.folders import CONFIG_FILE
 from ncfm.workflows.defaults import Asked, Prepared, described
 from ncfm.workflows.jobs import Job, Pools, check_job, score_job
 from ncfm.workflows.scored import Scored, accuracy_row

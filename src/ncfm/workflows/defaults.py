@@ -25,7 +25,7 @@ from ncfm.data.augment import without
 from ncfm.data.image_set import ImageSet
 from ncfm.data.summary import LARGEST_USUAL, size_advice
 from ncfm.synthetic.counts import Ipc, Spec, counts_for, mean_of
-from ncfm.synthetic.storage import CONFIG_FILE
+from ncfm.synthetic.folders import CONFIG_FILE
 from ncfm.training import pilot as pilots
 from ncfm.training.pilot import Pilot
 from ncfm.training.recipe import TrainingRecipe

@@ -9,6 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
+
+from ncfm._utils.checks import NcfmError
 from ncfm._utils.compute import Compute
 from ncfm._utils.device import describe_device
 from ncfm._utils.files import write_json
@@ -24,8 +27,9 @@ from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.distillation.control import RunControl
 from ncfm.results.files import code_version, command_line, library_versions
 from ncfm.synthetic.counts import Spec, counts_for
+from ncfm.synthetic.folders import CONFIG_FILE, SCORES_FILE, SET_FOLDER
 from ncfm.synthetic.image_grid import save_image_grid
-from ncfm.synthetic.storage import CONFIG_FILE, SET_FOLDER, save, set_scores_aside
+from ncfm.synthetic.storage import load, save
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.changed_data import fingerprint_of_run
 from ncfm.workflows.extension import read_earlier
@@ -129,9 +133,22 @@ def _variant(images: ImageSet, ipc: Spec, config: RunConfig, raised: list[int]) 
 
 def _write(synthetic: SyntheticSet, folder: Path) -> None:
     """The set and its picture."""
-    set_scores_aside(synthetic, folder)
+    _set_scores_aside(synthetic, folder)
     save(synthetic, folder / SET_FOLDER)
     save_image_grid(folder / PICTURE_FILE, synthetic.images, synthetic.class_names, counts=synthetic.counts)
+
+
+def _set_scores_aside(synthetic: SyntheticSet, run: Path) -> None:
+    """Rename the score file of a run folder whose set is about to be replaced by one of other images."""
+    path = run / SCORES_FILE
+    if not path.is_file():
+        return
+    try:
+        earlier = load(run / SET_FOLDER)
+    except NcfmError:  # there is none, or it is damaged
+        return
+    if not torch.equal(earlier.images, synthetic.images.detach().cpu()):
+        path.replace(run / f"scores-after-{earlier.facts.get('iterations', 'unknown')}-iterations.json")
 
 
 def _note(metrics: Mapping[str, float]) -> str:

@@ -23,9 +23,10 @@ from ncfm.data.image_set import ImageSet
 from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.synthetic.counts import Ipc, Spec, counts_for
+from ncfm.synthetic.folders import SCORES_FILE
 from ncfm.synthetic.image_grid import save_image_grid
+from ncfm.synthetic.score_file import read_scores, without_times
 from ncfm.synthetic.soft_labels import StudentTargets
-from ncfm.synthetic.storage import SCORES_FILE, read_scores, without_times
 from ncfm.training.teacher_accuracy import mean_accuracy
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.changed_data import check_data_of_run

@@ -12,13 +12,15 @@ from ncfm._utils.files import write_text
 from ncfm._utils.progress import Reporter, Silent
 from ncfm.config.resolve import FINGERPRINT, Settings, config_of_set, data_of_set
 from ncfm.config.schema import RunConfig
-from ncfm.data.image_set import ImageSet, normalizer
+from ncfm.data.image_set import ImageSet
+from ncfm.data.normalization import normalizer
 from ncfm.distillation.pass_sizes import usual_chunk
 from ncfm.networks.features import FeatureExtractor
 from ncfm.report.make_page import make_page
 from ncfm.report.page import render
 from ncfm.report.real_data import RealComparison, check_same_data, compare_images
-from ncfm.report.run_folder import RunFolder, Score, open_run, read_comparison, read_own_scores
+from ncfm.report.run_folder import RunFolder, open_run
+from ncfm.report.scores import Score, read_comparison, read_own_scores
 from ncfm.synthetic.addresses import check_no_address, is_address, local_folder
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.changed_data import check_data_of_set

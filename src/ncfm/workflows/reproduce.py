@@ -18,7 +18,9 @@ from ncfm.evaluation.statistics import Comparison, compare_summaries
 from ncfm.results.checking import check_results
 from ncfm.results.files import append_rows
 from ncfm.results.rows import AccuracyRow
-from ncfm.synthetic.storage import CONFIG_FILE, SCORES_FILE, add_scores, has_set, load
+from ncfm.synthetic.folders import CONFIG_FILE, SCORES_FILE, has_set
+from ncfm.synthetic.score_file import add_scores
+from ncfm.synthetic.storage import load
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.distill import distill
 from ncfm.workflows.evaluate import evaluate
