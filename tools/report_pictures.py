@@ -32,7 +32,7 @@ class Picture(NamedTuple):
 PICTURES = (
     Picture("report-light", 1, "images", "light", (836, 536)),
     Picture("report-dark", 0, "evolution", "dark", (570, 1156)),
-    Picture("report-copies", 1, "copies", "light", (1052, 806)),
+    Picture("report-copies", 1, "copies", "light", (976, 737)),
     Picture("report", 0, "", "light", (0, 666)),
 )
 

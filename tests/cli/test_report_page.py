@@ -116,11 +116,27 @@ def test_whatever_can_be_toggled_toggles(open_page):
     page.locator("#class").select_option("")
     assert float(cloud.nth(2).evaluate("g => getComputedStyle(g).opacity")) == 1.0
 
-    for details in page.locator("details").all():
+    for part in page.locator("details.more").all():
+        folded = part.locator(":scope > :not(summary)")
+        assert not folded.is_visible()
+        part.locator(":scope > summary").click()
+        assert folded.is_visible()
+    for details in page.locator("details:not(.more)").all():  # numbers of charts, and the settings
         assert not details.locator("table").is_visible()
         details.locator("summary").click()
         assert details.locator("table").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 1100  # tables scroll inside their cards
+
+
+def test_a_folded_page_is_shorter_and_prints_whole(open_page):
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True)
+    height = "document.documentElement.scrollHeight"
+    folded, closed = page.evaluate(height), page.locator("details.more:not([open])").count()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details.more[open]").count() == closed >= 6
+    assert page.evaluate(height) > 1.5 * folded
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(height) == folded
 
 
 def test_every_image_can_be_decoded(open_page):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from ncfm._utils.checks import NcfmError
-from ncfm.synthetic.formation import MODES, cut, decode, decoded_ipc, edges, stitch
+from ncfm.synthetic.formation import MODES, as_stored, cut, decode, decoded_ipc, edges, stitch
 from oracles import cut_loop, decode_loop, tiles_of_each_image_loop
 from strategies import formations, normal, properties, rng
 
@@ -197,3 +197,10 @@ def test_no_tiles():
 def test_bound_below_the_stored_images():
     with pytest.raises(NcfmError, match="bound must be at least 5, got 4"):
         decoded_ipc(5, 2, "bounded", 4)
+
+
+def test_stored_and_cut_out_again():
+    x = torch.rand(3, 2, 12, 18, generator=rng(5))
+    for factor in (1, 2, 3):
+        alone = torch.stack([cut(stitch(image.expand(factor**2, -1, -1, -1), factor), factor)[0] for image in x])
+        assert torch.allclose(as_stored(x, factor), alone, atol=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ncfm._utils.progress import counted
 from ncfm.data.channels import visible
 from ncfm.data.levels import to_uint8
+from ncfm.report.folding import CLASSES, NOTHING, Fold, fold
 from ncfm.report.inline import ANIMATION_SIDE, address, moving, picture, still, strip
 from ncfm.report.page import AnimationView, ClassRow, Tile
 from ncfm.report.real_data import RealComparison
@@ -15,11 +16,11 @@ MAX_TILES, MAX_TILE_PIXELS = 400, 2**22  # images in the grids, and their pixels
 MAX_STRIPS = 10  # classes with a strip of snapshots
 
 
-def class_rows(run: RunFolder, real: RealComparison | None) -> tuple[list[ClassRow], str]:
+def class_rows(run: RunFolder, real: RealComparison | None) -> tuple[Fold[ClassRow], str]:
     """Real and synthetic images of every class, as far as they fit the page, and a note about the others."""
     s = run.synthetic
     if s is None:
-        return [], ""
+        return NOTHING, ""
     stored = to_uint8(s.images)
     room = min(MAX_TILES, MAX_TILE_PIXELS // stored.shape[-1] ** 2)
     kinds = 1 if real is None else 2
@@ -50,7 +51,7 @@ def class_rows(run: RunFolder, real: RealComparison | None) -> tuple[list[ClassR
         notes.append(f"The first {classes} of {counted(s.num_classes, 'class')} are shown.")
     if each < s.ipc:
         notes.append(f"The first {each} of {in_short(s.stored_counts)} stored images per class are shown.")
-    return rows, " ".join(notes)
+    return fold(rows, CLASSES, "class", lambda row: row.name), " ".join(notes)
 
 
 def animation_view(run: RunFolder) -> AnimationView | None:

@@ -10,6 +10,8 @@ from ncfm._utils.progress import counted
 from ncfm.report import accuracy, curves, summary
 from ncfm.report import images as pictures
 from ncfm.report import nearest_real as nearest
+from ncfm.report.axes import Chart
+from ncfm.report.folding import CHARTS, NOTHING, Fold, fold
 from ncfm.report.page import Page
 from ncfm.report.real_data import RealComparison
 from ncfm.report.run_folder import RunFolder
@@ -36,8 +38,8 @@ def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealComparison
         rows=rows,
         rows_note=rows_note,
         animation=animation,
-        curves=curves.metric_charts(run),
-        frequencies=curves.diagnosis_charts(run),
+        curves=_folded(curves.metric_charts(run)),
+        frequencies=_folded(curves.diagnosis_charts(run)),
         comparison=comparison,
         scores=accuracy.scores_table(run.scores) if run.scores else None,
         differences=differences,
@@ -48,9 +50,9 @@ def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealComparison
         class_names=() if real is None else real.class_names,
         verdict=verdict,
         has_copies=has_copies,
-        distances=() if real is None else nearest.distance_charts(real),
+        distances=NOTHING if real is None else nearest.distance_charts(real),
         copy_detection_note="" if real is None else nearest.copy_detection_note(run, real),
-        pairs=() if real is None else nearest.pair_views(real),
+        pairs=NOTHING if real is None else nearest.pair_views(real),
         settings=settings_table(run),
         provenance=summary.provenance(run),
         command=str(run.facts.get("command", "")),
@@ -58,6 +60,11 @@ def make_page(run: RunFolder, others: Sequence[Score] = (), real: RealComparison
         missing=run.missing,
         written_by=f"Written by ncfm report on {today()}.",
     )
+
+
+def _folded(charts: Sequence[Chart]) -> Fold[Chart]:
+    """The charts of a section."""
+    return fold(charts, CHARTS, "chart", lambda chart: chart.title)
 
 
 def _lead(run: RunFolder) -> str:

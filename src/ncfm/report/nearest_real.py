@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from ncfm._utils.progress import counted
 from ncfm.report.axes import Chart, as_text
 from ncfm.report.charts import Line, line_chart
 from ncfm.report.class_charts import Cloud, map_chart
+from ncfm.report.folding import PAIRS, Fold, fold
 from ncfm.report.inline import address, picture
 from ncfm.report.page import PairView, Tile
 from ncfm.report.real_data import NEAR_PIXELS, NEAR_RATIO, RealComparison
@@ -37,8 +41,8 @@ def feature_map(real: RealComparison) -> tuple[Chart, str]:
     return chart, note
 
 
-def distance_charts(real: RealComparison) -> list[Chart]:
-    """Distances to the nearest real image, of synthetic and of real images."""
+def distance_charts(real: RealComparison) -> Fold[Chart]:
+    """Distances to the nearest real image, of synthetic and of real images; all folded, since the verdict says it."""
     charts = []
     for distances, title, label in (
         (real.pixel, "Nearest real image, by pixels", "root-mean-square difference of pixels in [0, 1]"),
@@ -54,7 +58,7 @@ def distance_charts(real: RealComparison) -> list[Chart]:
         own, usual = distances.medians
         text = f"Median of the synthetic images {as_text(own)}, of the real ones {as_text(usual)}."
         charts.append(line_chart(title, text, lines, x_label="share of the images, %", y_label=label, zero=True))
-    return charts
+    return fold(charts, 0, "chart of distances", lambda chart: chart.title.rpartition(", ")[2])
 
 
 def verdict(run: RunFolder, real: RealComparison) -> tuple[str, bool]:
@@ -88,7 +92,7 @@ def copy_detection_note(run: RunFolder, real: RealComparison) -> str:
     return text
 
 
-def pair_views(real: RealComparison) -> list[PairView]:
+def pair_views(real: RealComparison) -> Fold[PairView]:
     """The synthetic images that are nearest to a real one, near copies first."""
     distance, second = real.pixel.found.distance, real.pixel.found.second
     order = sorted(range(len(distance)), key=lambda i: (not bool(real.copies[i]), float(distance[i])))
@@ -108,7 +112,15 @@ def pair_views(real: RealComparison) -> list[PairView]:
                 f"{by_feature}, at {float(real.feature.found.distance[i]):.3f}",
             )
         )
-    return views
+    return _folded(views)
+
+
+def _folded(views: Sequence[PairView]) -> Fold[PairView]:
+    """The nearest pairs, and a line that says how many of the others are near copies."""
+    first, rest = views[:PAIRS], views[PAIRS:]
+    copies = sum(view.copy for view in rest)
+    summary = f"{counted(len(rest), 'more image')} next to real ones"
+    return Fold(first, rest, f"{summary}, {copies} of them near copies" if copies else summary)
 
 
 def _quantiles(values: Tensor, count: int = 101) -> tuple[list[float], list[float]]:

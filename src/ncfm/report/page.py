@@ -17,7 +17,9 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ncfm._utils.progress import counted
 from ncfm.report.axes import Chart
+from ncfm.report.folding import NOTHING, TABLE_ROWS, Fold
 
 TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = (
@@ -87,6 +89,16 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it is folded away, as the items of a `Fold` are."""
+        return len(self.rows) > TABLE_ROWS
+
+    @property
+    def summary(self) -> str:
+        """The line that opens it."""
+        return f"{self.caption.partition(':')[0]}: {counted(len(self.rows), 'row')}"
+
 
 @dataclass(frozen=True)
 class Page:
@@ -98,11 +110,11 @@ class Page:
     facts: Sequence[Fact]
     load: str
     evaluate: str
-    rows: Sequence[ClassRow] = ()
+    rows: Fold[ClassRow] = NOTHING
     rows_note: str = ""
     animation: AnimationView | None = None
-    curves: Sequence[Chart] = ()
-    frequencies: Sequence[Chart] = ()
+    curves: Fold[Chart] = NOTHING
+    frequencies: Fold[Chart] = NOTHING
     comparison: Chart | None = None
     scores: Table | None = None
     differences: Sequence[str] = ()
@@ -113,9 +125,9 @@ class Page:
     class_names: Sequence[str] = ()
     verdict: str = ""
     has_copies: bool = False
-    distances: Sequence[Chart] = ()
+    distances: Fold[Chart] = NOTHING
     copy_detection_note: str = ""
-    pairs: Sequence[PairView] = ()
+    pairs: Fold[PairView] = NOTHING
     settings: Sequence[tuple[str, str, bool]] = ()  # key, value, whether it is not the default
     provenance: Sequence[Fact] = ()
     command: str = ""  # of the run

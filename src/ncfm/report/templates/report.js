@@ -53,6 +53,14 @@
     });
   });
 
+  // On paper everything is open that is folded on the screen, except the numbers of charts.
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details.more:not([open])")];
+    closed.forEach((part) => { part.open = true; });
+  });
+  addEventListener("afterprint", () => closed.forEach((part) => { part.open = false; }));
+
   // With reduced motion the animation is paused until it is started.
   const animation = $("animation"), pause = $("pause");
   if (animation) {
