@@ -16,9 +16,10 @@ from ncfm.evaluation.search import SearchResult
 from ncfm.results.bars import CostPoint, plot_costs
 from ncfm.results.files import latest, read_rows
 from ncfm.results.plots import plot_continual, plot_search
-from tools.readme_tables import ROOT, is_at_equal_time
-from tools.site_tables import data_name
-from tools.speed_tables import growth_curves
+from tools.pages.cells import data_name
+from tools.pages.methods import is_at_equal_time
+from tools.pages.sources import ROOT
+from tools.pages.speed import growth_curves
 
 COMPARED = {"cifar10": "compare-cifar10.png", "fashion-mnist": "compare-fashion-mnist.png"}
 CONTINUAL = {  # by data and steps

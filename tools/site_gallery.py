@@ -10,7 +10,7 @@ from typing import Any
 
 from ncfm._utils.files import read_json
 from ncfm.results.formatting import interval_of, mean_of, spaced
-from tools.site_tables import data_name
+from tools.pages.cells import data_name
 
 ROOT = Path(__file__).parents[1]
 PICTURE, FACTS, CARD = "images.png", "set.json", "README.md"

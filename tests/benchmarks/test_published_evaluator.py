@@ -6,7 +6,7 @@ import pytest
 import torch
 from benchmarks.published_evaluator import MEAN, normalised, published_accuracies, published_functions
 from benchmarks.records import EvaluatorRow
-from tools.tables import evaluators_table
+from tools.pages.gap import evaluators_table
 
 from ncfm._utils.checks import InputError
 from ncfm.data.image_set import ImageSet, ImageSplit

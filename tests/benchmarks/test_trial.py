@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from tools.tables import defaults_table
+from tools.pages.defaults import defaults_table
 
 from benchmarks import trial, trial_sets
 from ncfm.results.files import append_rows, read_rows

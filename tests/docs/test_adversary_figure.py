@@ -8,7 +8,7 @@ from benchmarks.records import AdversaryRow
 from matplotlib.figure import Figure
 from PIL import Image
 from tools.adversary_figure import NAMES, PICTURE, ROWS, best_trained, draw, draw_form, fingerprint
-from tools.tables import adversary_table
+from tools.pages.ablations import adversary_table
 
 from drawn import faults
 from ncfm.results.files import read_rows

@@ -53,6 +53,12 @@ def test_what_make_results_writes_is_up_to_date(monkeypatch):
     readme_tables.main()  # ends with a message if it is not
 
 
+def test_every_page_with_tables_is_written():
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tools" / "pages").glob("*.py")]
+    pages = {page for text in texts for page in re.findall(r'^PAGE = "(.+)"$', text, flags=re.MULTILINE)}
+    assert sorted(pages) == sorted(module.PAGE for module in readme_tables.PAGES)
+
+
 def test_the_layers_are_those_of_the_import_contract():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     block = text.split("```text\n")[1].split("```")[0]

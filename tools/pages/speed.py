@@ -1,14 +1,13 @@
-"""The tables of costs, from rows of results/cost.csv and results/profile.csv."""
+"""The tables of docs/explanation/speed.md: costs, from rows of results/cost.csv and results/profile.csv."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from benchmarks.scaling import LABELS, slope
 
-from ncfm.results.files import read_rows
 from ncfm.results.formatting import machine_of
+from tools.pages.sources import results, results_if_any
 
 Row = Mapping[str, str]
 
@@ -25,20 +24,21 @@ FORMS = {  # of an iteration: what it is called, and the package's iteration of 
 }
 
 
-def speed_tables(results: Path) -> dict[tuple[str, str], str]:
-    """The tables by page and place."""
-    cost, page = read_rows(results / "cost.csv"), "docs/explanation/speed.md"
-    profiles = results / "profile.csv"
+PAGE = "docs/explanation/speed.md"
+
+
+def tables() -> dict[str, str]:
+    """The parts of the page by place."""
+    cost = results("cost")
     return {
-        (page, "step"): step_table(cost),
-        (page, "memory-of-many"): memory_of_many_table(cost),
-        (page, "profile"): profile_table(read_rows(profiles) if profiles.is_file() else []),
-        (page, "kernels"): kernels_table(cost),
-        (page, "growth"): growth_table(cost),
-        (page, "students"): cost_table(r for r in cost if r["benchmark"].startswith("students")),
-        (page, "memory"): cost_table(r for r in cost if r["benchmark"] == "beyond-memory"),
-        (page, "loading"): cost_table(r for r in cost if r["benchmark"] == "loading"),
-        ("docs/explanation/ablations.md", "adversary-cost"): adversary_cost_table(cost),
+        "step": step_table(cost),
+        "memory-of-many": memory_of_many_table(cost),
+        "profile": profile_table(results_if_any("profile")),
+        "kernels": kernels_table(cost),
+        "growth": growth_table(cost),
+        "students": cost_table(r for r in cost if r["benchmark"].startswith("students")),
+        "memory": cost_table(r for r in cost if r["benchmark"] == "beyond-memory"),
+        "loading": cost_table(r for r in cost if r["benchmark"] == "loading"),
     }
 
 
@@ -88,35 +88,6 @@ def memory_of_many_table(rows: Iterable[Row]) -> str:
         memory, whole = (f"{float(r[key]):.0f}" for key in ("iteration_memory_mb", "peak_memory_mb"))
         seconds = float(r["cpu_seconds_median"])
         lines.append(f"| {data} | {ipc} | {seconds:.3g} | {memory} | {whole} | {machine} | {r['date']} |")
-    return "\n".join(lines) + "\n"
-
-
-ADVERSARIES = {
-    "ncfm, fixed": "fixed frequencies",
-    "ncfm": "learned frequencies",
-    "ncfm, per teacher": "learned frequencies, one sampler per teacher",
-    "ncfm, fisher": "`fisher`",
-    "ncfm, entropic": "`entropic`",
-}
-
-
-def adversary_cost_table(rows: Iterable[Row]) -> str:
-    """A Markdown table of CPU seconds of an iteration by adversary; the last race of each point and machine."""
-    races: dict[tuple[str, str], dict[str, Row]] = {}
-    for r in rows:
-        if r["benchmark"] == "step:adversaries":
-            races.setdefault((r["num_frequencies"], machine_of(r)), {})[r["implementation"]] = r
-    lines = [
-        "| frequencies | adversary | CPU s | times that of fixed | machine | date |",
-        "|---:|---|---:|---:|---|---|",
-    ]
-    for (number, machine), found in races.items():
-        usual = float(found["ncfm, fixed"]["cpu_seconds_median"])
-        for name, label in ADVERSARIES.items():
-            seconds = float(found[name]["cpu_seconds_median"])
-            lines.append(
-                f"| {number} | {label} | {seconds:.2f} | {seconds / usual:.2f} | {machine} | {found[name]['date']} |"
-            )
     return "\n".join(lines) + "\n"
 
 

@@ -1,27 +1,33 @@
-"""The tables that a visitor of the site sees first: accuracies by data and images per class, the best first."""
+"""The tables of docs/results.md: accuracies by data and images per class, the best first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ncfm.results.files import latest
 from ncfm.results.formatting import of_row, part_of, spaced
 from ncfm.results.published import published
+from ncfm.workflows import rows as table_rows
+from tools.pages.cells import data_name, mean_percent, whole
+from tools.pages.sources import results
+from tools.recipe_rows import is_of_recipe
+
+PAGE = "docs/results.md"
+
+
+def tables() -> dict[str, str]:
+    """The parts of the page by place."""
+    rows = results("accuracy")
+    by_recipe = latest(plain(rows))
+    return {
+        "glance": glance_table(by_recipe),
+        "recipes": grouped_tables(by_recipe),
+        "results": results_table(rows),
+    }
+
 
 Rows = Sequence[Mapping[str, str]]
 SELECTIONS = ("random", "herding", "kcenter", "kmeans", "mosaic")  # of real images, which a distilled set must beat
-NAMES = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "digits": "Digits",
-    "fashion-mnist": "Fashion-MNIST",
-    "imagenette": "Imagenette",
-    "tiny-imagenet": "Tiny ImageNet",
-}
-
-
-def data_name(data: str) -> str:
-    """The name of a dataset for people."""
-    return NAMES.get(data, data)
 
 
 def grouped(rows: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], Rows]:
@@ -44,8 +50,8 @@ def glance_table(rows: Iterable[Mapping[str, str]]) -> str:
         whole = all(part_of(f"{data}-ipc{ipc}", row) == "all" for row in group)
         paper = published(data, float(ipc), distilled[0]["network"]) if distilled and whole else None
         name = data_name(data) + ("" if whole else " (part)")
-        own = f"**{_mean(distilled[0])}**" if distilled else "-"
-        real = f"{_mean(selected[0])} ({selected[0]['method']})" if selected else "-"
+        own = f"**{mean_percent(distilled[0])}**" if distilled else "-"
+        real = f"{mean_percent(selected[0])} ({selected[0]['method']})" if selected else "-"
         lines.append(f"| {name} | {ipc} | {own} | {real} | {'-' if paper is None else f'{paper:.1f}'} |")
     return "\n".join(lines) + "\n"
 
@@ -66,21 +72,42 @@ def grouped_tables(rows: Iterable[Mapping[str, str]]) -> str:
     return "\n".join(parts)
 
 
-def home_table(rows: Iterable[tuple[str, Mapping[str, str], Mapping[str, str] | None]]) -> str:
-    """A Markdown table of a few rows: name of the row, the row, and random real images under the same conditions."""
-    lines = ["| trained on | IPC | distilled images | random real images |", "|---|---:|---:|---:|"]
-    for name, row, random in rows:
-        data, ipc = name.split("-ipc")
-        other = "-" if random is None else f"{_mean(random)} %"
-        lines.append(f"| {data_name(data)} | {ipc} | **{_mean(row)} %** | {other} |")
-    return "\n".join(lines) + "\n"
-
-
-def _mean(row: Mapping[str, str]) -> str:
-    return f"{100 * float(row['accuracy_mean']):.1f}"
-
-
 def _conditions(group: Rows) -> str:
     """Network, protocol and number of networks, of all rows or of each kind."""
     found = dict.fromkeys(f"{r['num_runs']} x {r['network']}, {spaced(r['protocol'])}" for r in group)
     return "Trained and tested: " + "; ".join(found) + "."
+
+
+def results_table(rows: Iterable[dict[str, str]]) -> str:
+    """A Markdown table of accuracy rows, in percent with 95 % intervals."""
+    lines = [
+        "| data | IPC | method | accuracy | 95 % interval | runs | network | protocol | teachers, s | distil, s |",
+        "|---|---:|---|---:|:---:|---:|---|---|---:|---:|",
+    ]
+    for r in rows:
+        method = r["method"] + (f" ({spaced(r['variant'])})" if r["variant"] else "")
+        lines.append(
+            f"| {r['dataset']} | {r['ipc']} | {method} | {' | '.join(of_row(r))} "
+            f"| {r['num_runs']} | {r['network']} | {spaced(r['protocol'])} "
+            f"| {whole(r['teacher_seconds'])} | {whole(r['distill_seconds'])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def plain(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Rows of methods by their recipes, compared or alone, without the settings that the recipe has too."""
+    found, recipes = [], table_rows.rows()
+    for row in rows:
+        of = next((of for of in recipes if is_of_recipe(row, of)), None)
+        if of is not None:
+            found.append(row | {"variant": of.schedule})
+        elif is_plain(row):
+            found.append(row)
+    return found
+
+
+def is_plain(row: dict[str, str]) -> bool:
+    """Whether a row is a method by its recipe, from a comparison, evaluated as in the recipe."""
+    compared = row["command"].startswith("ncfm compare") and not row["network"].endswith("-batch")
+    by_recipe = "=" not in row["variant"] and "--minutes" not in row["command"]
+    return compared and by_recipe and "labels=" not in row["protocol"]
