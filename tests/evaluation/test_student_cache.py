@@ -91,11 +91,12 @@ def test_an_evaluation_that_was_stopped_goes_on(judge, trained, monkeypatch):
 
 NO_STUDENT = '{"accuracies": ["x"], "confusion": []}'
 # A number that JSON has and an int cannot be.
+NO_LOOK = '{"accuracies": [], "confusion": [[1]], "calibration_error": 0, "seconds": 1, "conditions": {}}'
 INFINITE = '{"accuracies": [0.5], "confusion": [[1e999]], "calibration_error": 0, "seconds": 1, "conditions": {}}'
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", '{"accuracies": 3}', "not json", '{"accuracies": ["x"], "confusion": []}', INFINITE]
+    "text", ["", "{}", '{"accuracies": 3}', "not json", '{"accuracies": ["x"], "confusion": []}', INFINITE, NO_LOOK]
 )
 def test_a_damaged_file_is_trained_again(judge, trained, tmp_path, text):
     first = judge()

@@ -6,7 +6,7 @@ import torch
 from ncfm._utils.compute import Compute
 from ncfm._utils.types import LabelledImages
 from ncfm.distillation import Interrupted
-from ncfm.evaluation import Protocol, StudentCache, evaluate
+from ncfm.evaluation import Protocol, StudentCache, classroom, evaluate
 from ncfm.networks import create_network
 from ncfm.training.checkpoint import TrainingCheckpoint
 from ncfm.training.fit import fit
@@ -58,8 +58,8 @@ def test_a_damaged_or_foreign_state_counts_as_none(digits, tmp_path):
 # --- students -------------------------------------------------------------------------------------------------
 
 
-def judge(digits, folder, stop_after=None, *, reuse=True, together=False):
-    """Two students of 4 epochs with two looks each; stopped after so many epochs of both together."""
+def judge(digits, folder, stop_after=None, *, reuse=True, together=False, looks=2):
+    """Two students of 4 epochs with some looks each; stopped after so many epochs of both together."""
     seen = []
 
     def on_epoch(done):
@@ -68,7 +68,7 @@ def judge(digits, folder, stop_after=None, *, reuse=True, together=False):
             raise Interrupted("enough")
 
     recipe = TrainingRecipe(epochs=4, optimizer="sgd", lr=0.01, batch_size=32, schedule="constant", augment="crop")
-    protocol = Protocol("tiny", recipe, num_runs=2, looks=2)
+    protocol = Protocol("tiny", recipe, num_runs=2, looks=looks)
     train = LabelledImages(digits.train.images[:100], digits.train.labels[:100])
     result = evaluate(
         train,
@@ -99,6 +99,27 @@ def test_students_that_were_cut_go_on(digits, tmp_path, stop_after):
         assert one.confusion == other.confusion
         assert one.calibration_error == other.calibration_error
     assert not list((tmp_path / "cut").glob("unfinished-*"))
+
+
+# In the first look of a student, in its last one, and in that of the second student.
+@pytest.mark.parametrize(("looks", "cut_in"), [(2, 1), (2, 2), (1, 1), (1, 2)])
+@pytest.mark.parametrize("together", [False, True])
+def test_students_that_were_cut_within_a_look_look_again(digits, tmp_path, monkeypatch, looks, cut_in, together):
+    whole, _ = judge(digits, tmp_path / "whole", together=together, looks=looks)
+    predict, calls = classroom.predict, []
+
+    def cut(*arguments, **options):
+        calls.append(1)
+        if len(calls) == cut_in:
+            raise KeyboardInterrupt
+        return predict(*arguments, **options)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(classroom, "predict", cut)
+        judge(digits, tmp_path / "cut", together=together, looks=looks)
+    resumed, _ = judge(digits, tmp_path / "cut", together=together, looks=looks)
+    assert [one.accuracies for one in resumed.students] == [one.accuracies for one in whole.students]
+    assert all(len(one.accuracies) == looks for one in resumed.students)
 
 
 # Before and after the first look, after the last epoch.

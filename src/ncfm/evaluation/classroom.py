@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -91,9 +92,10 @@ class Classroom:
 
         def after_epoch(epoch: int) -> None:
             if looks_after(self.protocol, epoch):
-                look()
-                if kept is not None:
-                    kept.notes += [looks[-1].accuracy for looks in seen]
+                with contextlib.nullcontext() if kept is None else kept.taking_notes():
+                    look()
+                    if kept is not None:
+                        kept.notes += [looks[-1].accuracy for looks in seen]
             on_epoch(epoch)
 
         common: dict[str, Any] = {

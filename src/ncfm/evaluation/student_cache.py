@@ -40,8 +40,10 @@ class Student:
         """A student from the JSON of its `dataclasses.asdict`.
 
         Raises:
-            KeyError, TypeError, ValueError, OverflowError: if it is something else.
+            KeyError, TypeError, ValueError, OverflowError: if it is something else, or has no accuracy.
         """
+        if not stored["accuracies"]:  # earlier versions wrote such entries for students cut in their last look
+            raise ValueError("a student without an accuracy")
         return cls(
             accuracies=tuple(map(float, stored["accuracies"])),
             confusion=tuple(tuple(map(int, row)) for row in stored["confusion"]),

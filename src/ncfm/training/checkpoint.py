@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,6 +40,15 @@ class TrainingCheckpoint:
         self.notes: list[float] = []  # the caller's, saved with the checkpoint
         self.earlier = 0.0  # seconds that the training took before it was resumed
         self._started = self._saved = time.monotonic()
+        self._is_noted = True  # whether the notes of the last epoch are complete
+
+    @contextlib.contextmanager
+    def taking_notes(self) -> Iterator[None]:
+        """While the caller takes notes of an epoch. If that fails, the epoch is not saved: its notes would be missing
+        in the resumed training, which repeats the epochs since the checkpoint before."""
+        self._is_noted = False
+        yield
+        self._is_noted = True
 
     def resume(self, network: nn.Module, optimizer: Optimizer, schedule: LambdaLR, generators: Generators) -> int:
         """Load the checkpoint into all of them, in place; return its number of finished epochs, 0 without one."""
@@ -66,7 +75,10 @@ class TrainingCheckpoint:
     def save(
         self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: LambdaLR, generators: Generators
     ) -> None:
-        """Write a checkpoint after an epoch. A disk that cannot be written stops no training."""
+        """Write a checkpoint after an epoch, unless taking its notes has failed. A disk that cannot be written stops no
+        training."""
+        if not self._is_noted:
+            return
         tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
         tensors |= optimizer_tensors("optimizer", optimizer)
         tensors |= {name: generator.get_state() for name, generator in _named(generators).items()}
