@@ -387,13 +387,20 @@ def test_every_objective_has_a_loop_and_a_method():
     assert trajectories == ["mtt", "datm"]
 
 
+FRESH = {"teachers__extractor": "random", "distill__calibration_weight": 0}
+
+
 @pytest.mark.parametrize(
     ("settings", "needed", "trained"),
     [
         ({}, "teachers", True),
         ({"objective__name": "own_code:Plain"}, "teachers", True),
         ({"teachers__extractor": "random"}, "teachers", True),  # of the calibration
-        ({"teachers__extractor": "random", "distill__calibration_weight": 0}, "fresh networks", False),
+        (FRESH, "fresh networks", False),
+        (FRESH | {"labels__kind": "soft"}, "teachers", True),  # which give the labels
+        (FRESH | {"distill__init": "rded"}, "teachers", True),  # which choose the crops
+        (FRESH | {"distill__real_batches": "clustered"}, "teachers", True),  # whose features are clustered
+        (FRESH | {"distill__real_batches": "clustered", "distill__cluster_space": "pixels"}, "fresh networks", False),
         ({"objective__name": "mtt"}, "experts", True),
         ({"objective__name": "datm", "teachers__extractor": "random"}, "experts", True),
     ],

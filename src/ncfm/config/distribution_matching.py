@@ -43,9 +43,8 @@ class DistributionMatching:
     sections: tuple[str, ...] = ("teachers.", "distill.", "labels.", "objective.", "frequencies.")
 
     def needs(self, config: RunConfig) -> PoolSource[TeacherPool]:
-        """Teachers, but for fresh networks as extractors without calibration."""
-        trained = config.teachers.extractor != "random" or config.distill.calibration_weight > 0
-        return TEACHERS if trained else FRESH_NETWORKS
+        """Teachers, unless extractors are fresh networks and nothing else asks a trained one."""
+        return TEACHERS if config.teachers.extractor != "random" or _asks_teachers(config) else FRESH_NETWORKS
 
     def check(self, images: ImageSet, config: RunConfig, machine: Compute) -> None:
         """Build the objective for a network that is not trained yet, so that its errors come before the training.
@@ -79,6 +78,13 @@ class DistributionMatching:
         result = run_distillation(images, networks, config, machine, ipc=ipc, control=control, extend=extend)
         labels = build_soft_labels(config, networks, result.synthetic.decoded().images)
         return replace(result, synthetic=replace(result.synthetic, soft_labels=labels))
+
+
+def _asks_teachers(config: RunConfig) -> bool:
+    """Whether anything but the extractors needs trained teachers."""
+    d = config.distill
+    clustered = d.real_batches == "clustered" and d.cluster_space == "features"
+    return d.calibration_weight > 0 or d.init == "rded" or clustered or config.labels.kind == "soft"
 
 
 def build_objective(config: RunConfig, num_features: int, num_classes: int) -> Objective:
