@@ -13,6 +13,7 @@ from ncfm.training import fit as fitting
 from tiny import SETTINGS
 
 DISTILL = ["distill", "digits", "--ipc", "1", "--out", "new"]
+FISHER = ["--set", "objective.name=fisher", "--set", "frequencies.family=gaussian"]
 COMPARE = ["compare", "digits", "--ipc", "1"]
 
 REFUSED = {  # words of the command, a stable part of the message
@@ -35,6 +36,18 @@ REFUSED = {  # words of the command, a stable part of the message
         "Expected at least 500 real images",
     ),
     "students of a comparison": ([*COMPARE, "--set", "evaluate.network=vit99"], "a depth of 99"),
+    "students of soft labels that none will store": (
+        [*COMPARE, "--methods", "random,ncfm", "--set", "evaluate.labels=soft"],
+        "evaluate.labels=soft needs stored soft labels",
+    ),
+    "a first epoch that no teacher has": (
+        [*DISTILL, "--set", "teachers.extractor=checkpoint", "--set", "teachers.first_epoch=999"],
+        "teachers.first_epoch must be at most teachers.epochs=",
+    ),
+    "steps of one class where classes are compared": (
+        [*DISTILL, *FISHER, "--set", "distill.classes_per_step=1"],
+        "compares each class with the others",
+    ),
     "experts' augmentation": (
         [*COMPARE, "--methods", "mtt", "--set", "trajectory.augment=wobble"],
         "augmentation 'wobble'",
@@ -85,6 +98,15 @@ def refused(ncfm_, monkeypatch, words, message):
 def test_refused_before_training(ncfm_, places, monkeypatch, name):
     refused(ncfm_, monkeypatch, *REFUSED[name])
     assert not (places / "new" / "config.json").exists()
+
+
+def test_a_comparison_in_the_folder_of_another_is_refused_before_training(ncfm_, places, monkeypatch):
+    ncfm.distill("digits", ipc=1, recipe="none", settings=SETTINGS, out="old/ncfm")
+    words = ["compare", "digits", "--ipc", "1", "--recipe", "none", "--methods", "random,ncfm", "--out", "old"]
+    words += [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+    words += ["--set", "distill.iterations=3"]
+    message = "holds a run with other settings (config.distill.iterations was 2, now 3)"
+    refused(ncfm_, monkeypatch, words, message)
 
 
 @pytest.mark.parametrize("name", ON_SET)

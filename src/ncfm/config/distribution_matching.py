@@ -28,6 +28,7 @@ from ncfm.distillation.budget import Budget
 from ncfm.distillation.control import RunControl
 from ncfm.distillation.objectives import OBJECTIVES, Objective, check_objective
 from ncfm.distillation.options import Extraction, Matching
+from ncfm.distillation.step_checks import check_together
 from ncfm.networks.base import as_network
 from ncfm.networks.features import feature_widths
 from ncfm.synthetic.counts import Ipc, width_of
@@ -51,8 +52,8 @@ class DistributionMatching:
 
         Raises:
             NcfmError: for an objective, a sampler or options that cannot be built, settings of the adversary that do
-                not fit the data or the extractors, an unknown augmentation, and settings of the start that exclude each
-                other.
+                not fit the data or the extractors, an unknown augmentation, settings of the start that exclude each
+                other, and steps or ranks that the objective does not allow.
         """
         check_start(config.distill)
         SiameseAugment(config.distill.augment)
@@ -60,6 +61,8 @@ class DistributionMatching:
         network = network_for(images, config.teachers.network, seed=0)
         as_network(network, config.teachers.network)  # names it in the message
         objective = build_objective(config, _width(network, config), own.stop - own.start)
+        parts = -(-(own.stop - own.start) // (config.distill.classes_per_step or images.num_classes))
+        check_together(objective, parts, machine, is_equal=True)  # unequal classes: `check_counts`
         named = named_arguments(maker_of(config.objective.name, OBJECTIVES, "objective"))
         check_adversary(images, config, objective, named)
 

@@ -120,10 +120,9 @@ class TeachersConfig(_Section):
                 "teachers.extractor=checkpoint needs the epochs of a training, and teachers.pool has its start and its "
                 "end only; leave teachers.pool out, or choose another extractor."
             )
-        if self.last_epoch is not None and self.last_epoch > self.epochs:
-            raise InputError(
-                f"teachers.last_epoch must be at most teachers.epochs={self.epochs}, got {self.last_epoch}."
-            )
+        for name, epoch in (("first_epoch", self.first_epoch), ("last_epoch", self.last_epoch)):
+            if epoch is not None and epoch > self.epochs:
+                raise InputError(f"teachers.{name} must be at most teachers.epochs={self.epochs}, got {epoch}.")
         return self
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ncfm._utils.checks import InputError
 from ncfm._utils.compute import Compute
 from ncfm.baselines.selection import check_selection
 from ncfm.config.build import build_protocol, build_teacher_recipe
@@ -42,6 +43,7 @@ def check_distillation(images: ImageSet, config: RunConfig, machine: Compute, ip
             a set to extend that does not fit, or fewer real images in every class than the start needs.
     """
     d = config.distill
+    check_labels(config)
     check_start(d)
     check_counts(ipc, config)
     formation = Formation.of(d)
@@ -52,6 +54,19 @@ def check_distillation(images: ImageSet, config: RunConfig, machine: Compute, ip
     check_earlier(d, images, width_of(ipc))
     build_teacher_recipe(config)
     loop_of(config).check(images, config, machine)
+
+
+def check_labels(config: RunConfig) -> None:
+    """Check that students who are to learn from stored soft labels will find some in the distilled set.
+
+    Raises:
+        InputError: if none will be stored.
+    """
+    if config.evaluate.labels == "soft" and config.labels.kind == "hard" and config.objective.name != "datm":
+        raise InputError(
+            "evaluate.labels=soft needs stored soft labels, and the set will have none; distil with labels.kind=soft, "
+            "or leave out evaluate.labels."
+        )
 
 
 def check_selections(images: ImageSet, methods: Iterable[str], ipc: Ipc, factor: int) -> None:

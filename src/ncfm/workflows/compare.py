@@ -79,9 +79,10 @@ def compare(
             for repeat in range(seeds)
         ]
         counts = counts_for(spec, images.train.counts)
-        for job in jobs:  # before minutes of work
-            check_job(job, images, machine, counts)
         spec = counts if isinstance(counts, int) else spec  # equal classes are one number
+        jobs = _in_known_places(jobs)
+        for job in jobs:  # before minutes of work
+            check_job(job, images, machine, spec)
         return _score_all(jobs, Pools(images, machine, reporter), spec, None if results is None else Path(results))
 
 
@@ -94,15 +95,23 @@ def _job(name: str, method: Method, repeat: int, asked: Asked, prepared: Prepare
     return Job(name, method, of_job, _folder_of(name, folder, repeat), described(choices))
 
 
+def _in_known_places(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs in the folders of an earlier comparison, which may have given the same result another name."""
+    found = []
+    for job in jobs:
+        places = [other.place for other in jobs if other.same == job.same]
+        known = next((place for place in places if place is not None and place.exists()), job.place)
+        found.append(replace(job, place=known))
+    return found
+
+
 def _score_all(jobs: Sequence[Job], pools: Pools, spec: Spec, results: Path | None) -> list[Scored]:
     """The results of jobs, in their order, each appended to a results file; jobs with the same result run once."""
     scored: list[Scored] = []
     made: dict[tuple[str, str], Scored] = {}
     for job in jobs:
         if job.same not in made:
-            places = [other.place for other in jobs if other.same == job.same]
-            place = next((place for place in places if place is not None and place.exists()), job.place)
-            made[job.same] = score_job(replace(job, place=place), pools, spec)
+            made[job.same] = score_job(job, pools, spec)
             if results is not None:
                 counts = counts_for(spec, pools.images.train.counts)
                 append_rows(results, [accuracy_row(made[job.same], pools.images.name, counts, job.config)])

@@ -22,7 +22,7 @@ from ncfm.config.selections import RealImages, Selection
 from ncfm.data.image_set import ImageSet
 from ncfm.distillation.checkpoint import has_checkpoint
 from ncfm.evaluation import Protocol as EvaluationProtocol
-from ncfm.synthetic.counts import Ipc, Spec, counts_for
+from ncfm.synthetic.counts import Spec, counts_for
 from ncfm.synthetic.folders import SCORES_FILE
 from ncfm.synthetic.image_grid import save_image_grid
 from ncfm.synthetic.score_file import read_scores, without_times
@@ -69,19 +69,33 @@ class Pools:
         return networks
 
 
-def check_job(job: Job, images: ImageSet, machine: Compute, counts: Ipc) -> None:
+def check_job(job: Job, images: ImageSet, machine: Compute, ipc: Spec) -> None:
     """Check what would fail after minutes of work.
 
     Raises:
-        NcfmError: for settings that do not fit the data or each other, and a folder with a set of other images.
+        NcfmError: for settings that do not fit the data or each other, and a folder with another run, or with a set of
+            other images.
     """
+    counts = counts_for(ipc, images.train.counts)
     check_students(images, job.config)
     if job.method.distils:
         check_distillation(images, job.config, machine, counts)
+        _check_place(job, images, ipc)
     elif isinstance(job.method.selection, RealImages):
         check_selections(images, [job.method.selection.name], counts, job.config.distill.factor)
     if job.place is not None and has_checkpoint(job.place):
         check_data_of_run(job.place, images)
+
+
+def _check_place(job: Job, images: ImageSet, ipc: Spec) -> bool:
+    """Whether the folder of a job has a run to resume.
+
+    Raises:
+        NcfmError: if that run has other settings.
+    """
+    resume = job.place is not None and has_checkpoint(job.place)
+    check_folder(job.place, describe_run(images.name, ipc, job.config), resume)
+    return resume
 
 
 @dataclass(frozen=True)
@@ -150,8 +164,7 @@ def _distilled(job: Job, pools: Pools, ipc: Spec, teachers: TeacherPool | None) 
     source = loop_of(config).needs(config)
     pool = pools.get(source, config)
     variant = variant_of(images.name, ipc, config, method=job.method)
-    resume = folder is not None and has_checkpoint(folder)
-    check_folder(folder, describe_run(images.name, ipc, config), resume)
+    resume = _check_place(job, images, ipc)
     with sole_user(folder):
         result = distill_into(
             images,
