@@ -7,8 +7,11 @@ import ncfm
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import LabelledImages
 from ncfm.baselines import select
+from ncfm.config.keys import nest
+from ncfm.config.layers import make_config
 from ncfm.results.files import read_rows
-from ncfm.workflows.ledger import content_of
+from ncfm.workflows import ledger as workflow
+from ncfm.workflows.ledger import _protocol_names, _same_for_all, content_of
 from tiny import NETWORK, SETTINGS, few
 
 EVALUATED = {"evaluate.network": NETWORK, "evaluate.runs": 2, "evaluate.epochs": 3, "teachers.network": NETWORK}
@@ -75,6 +78,40 @@ def test_what_has_been_evaluated_is_not_evaluated_again(rows, folder, tmp_path):
     assert again[0].accuracy_mean == rows[0][1].accuracy_mean
     longer = ncfm.ledger(folder, settings=EVALUATED | {"evaluate.epochs": 4}, only=["theirs.npz"], results=results)
     assert [row.protocol for row in longer] == ["dsa-2021@epochs=4"]
+
+
+def test_rows_of_a_protocol_whose_name_begins_alike_are_other_rows():
+    names = {
+        (epochs, labels): _protocol_names(make_config(nest(_same_for_all({"evaluate.epochs": epochs}))), labels)
+        for epochs in (30, 300, 1000)
+        for labels in ("hard", "soft", "auto", "teacher")
+    }
+    assert names[30, "hard"] == ["dsa-2021@epochs=30"]
+    assert names[300, "auto"] == ["dsa-2021@epochs=300", "dsa-2021@epochs=300,labels=soft(T=1 weight=1)"]
+    assert names[1000, "auto"] == ["dsa-2021", "dsa-2021@labels=soft(T=1 weight=1)"]
+    assert names[1000, "teacher"] == ["dsa-2021@labels=teacher(T=1 weight=1)"]
+    assert names[300, "soft"] == names[300, "auto"][1:]
+
+
+def test_labels_of_an_entry_that_are_not_known_are_refused_before_the_first_set(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow, "evaluate", lambda *a, **k: pytest.fail("a set was evaluated"))
+    entries = tmp_path / "entries.toml"
+    entries.write_text('["theirs.npz"]\non = "digits"\nlabels = "sofd"\n')
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(ncfm.InputError, match=r"labels of theirs\.npz 'sofd'.*Did you mean 'soft'"),
+    ):
+        ncfm.ledger(folder, entries=entries, settings=EVALUATED)
+
+
+@pytest.mark.filterwarnings("ignore:.*left out, since they have no entry")
+def test_a_row_of_more_epochs_is_not_taken_for_one_of_fewer(rows, folder, tmp_path):
+    known = tmp_path / "known.csv"
+    known.write_text(rows[1].read_text().replace("dsa-2021@epochs=3,", "dsa-2021@epochs=30,"))
+    assert "dsa-2021@epochs=30," in known.read_text()
+    (again,) = ncfm.ledger(folder, settings=EVALUATED, only=["theirs.npz"], results=known)
+    assert again.protocol == "dsa-2021@epochs=3"
+    assert again.accuracy_mean == rows[0][1].accuracy_mean
 
 
 @pytest.mark.filterwarnings("ignore:.*left out, since they have no entry")

@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from ncfm._utils.checks import InputError
+import torch
+
+from ncfm._utils.checks import InputError, check_known
 from ncfm._utils.progress import Reporter, Silent
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Interval
@@ -18,7 +20,7 @@ from ncfm.config.build import build_protocol
 from ncfm.config.keys import nest
 from ncfm.config.layers import make_config
 from ncfm.config.resolve import Settings
-from ncfm.config.schema import RunConfig
+from ncfm.config.schema import EvaluateConfig, RunConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.data.split_names import shortened
 from ncfm.evaluation import EvaluationResult
@@ -29,6 +31,7 @@ from ncfm.results.ledger_entries import LedgerEntry, missing_of, read_entries
 from ncfm.results.published import published as published_by_ncfm
 from ncfm.results.rows import LedgerRow
 from ncfm.synthetic.counts import Ipc, mean_of
+from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets
 from ncfm.synthetic.storage import load
 from ncfm.workflows.evaluate import evaluate
 from ncfm.workflows.evaluating import evaluate_images
@@ -78,6 +81,8 @@ def ledger(
         raise InputError(f"{folder} has no set {name!r}; its sets are {', '.join(e.path.name for e in found)}.")
     if others:
         warnings.warn(f"{folder}: left out, since they have no entry: {shortened(others)}.", stacklevel=2)
+    for entry in found:
+        labels_of(entry)  # before the first set is evaluated
     evaluator = _Evaluator(_same_for_all(settings or {}), seed, data_dir, reporter or Silent())
     rows = []
     for entry in found:
@@ -105,6 +110,8 @@ def _same_for_all(settings: Settings) -> dict[str, Any]:
         "evaluate.runs": protocol.num_runs,
         "evaluate.looks": protocol.looks,
         "evaluate.labels": "auto",
+        "evaluate.temperature": 1.0,
+        "evaluate.soft_weight": 1.0,
         **settings,
     }
 
@@ -187,19 +194,37 @@ class _Evaluator:
         if not results.is_file():
             return False
         config = self.config({})
-        protocol = build_protocol(config)
+        protocols = _protocol_names(config, labels_of(entry) or config.evaluate.labels)
         wanted = {
             "content": content_of(entry.path),
             "normalized_by": entry.normalized_by or "",
             "network": config.evaluate.network,
-            "num_runs": str(protocol.num_runs),
+            "num_runs": str(build_protocol(config).num_runs),
             "seed": str(self.seed),
         }
-        # Soft labels are part of the name of a protocol.
         return any(
-            row["protocol"].startswith(protocol.name) and all(row[key] == value for key, value in wanted.items())
+            row["protocol"] in protocols and all(row[key] == value for key, value in wanted.items())
             for row in read_rows(results)
         )
+
+
+def labels_of(entry: LedgerEntry) -> str | None:
+    """What students learn from, if the entry says it.
+
+    Raises:
+        InputError: for another word than the setting ``evaluate.labels`` takes.
+    """
+    known = get_args(EvaluateConfig.model_fields["labels"].annotation)
+    return None if entry.labels is None else check_known(entry.labels, known, f"labels of {entry.path.name}")
+
+
+def _protocol_names(config: RunConfig, labels: str) -> list[str]:
+    """The names that the protocol of a set may have: labels other than hard ones are part of it."""
+    e = config.evaluate
+    soft = SoftTargets(torch.empty(0), e.soft_weight, e.temperature)
+    asked = TeacherTargets(lambda inputs: inputs, "", e.soft_weight, e.temperature)
+    used = {"hard": [None], "soft": [soft], "auto": [None, soft], "teacher": [asked]}[labels]
+    return [build_protocol(config, targets).name for targets in used]
 
 
 def _columns(name: str, found: Interval) -> dict[str, Any]:
