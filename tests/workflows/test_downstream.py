@@ -10,13 +10,14 @@ import torch
 import ncfm
 from ncfm._utils.checks import NcfmError
 from ncfm._utils.files import content_hash
+from ncfm._utils.progress import Silent
 from ncfm._utils.types import LabelledImages
 from ncfm.config.methods import METHODS
 from ncfm.config.resolve import resolve_config, variant_of
 from ncfm.data.image_set import ImageSplit
 from ncfm.evaluation.continual import class_order, learn_continually, restrict, step_sizes
 from ncfm.evaluation.search import SearchResult, convnet_grid
-from ncfm.synthetic.soft_labels import TeacherTargets
+from ncfm.synthetic.soft_labels import SoftLabels, TeacherTargets
 from ncfm.workflows import loaded_set
 from ncfm.workflows import score as score_workflow
 from ncfm.workflows import search as search_workflow
@@ -53,6 +54,18 @@ def test_scores_are_made_from_the_accuracies_they_say(distilled, images):
     beta = 0.5 * (own - random) + 0.5 * plain
     assert found.augmentation_robust_score.value == pytest.approx((e**beta - 1 / e) / (e - 1 / e))
     assert found.label_robust_score.low < found.label_robust_score.value < found.label_robust_score.high
+
+
+def test_the_teachers_are_those_of_the_set_whatever_the_students_seed(distilled, images):
+    soft = distilled(labels__kind="soft")
+    for seed in (None, 5):
+        loaded = loaded_set.LoadedSet.open(soft, images, None, seed, None)
+        assert loaded.config.seed == (0 if seed is None else seed)
+        pool = loaded.teachers(True, Silent())
+        labels = SoftLabels.of(pool.log_probabilities(soft.decoded().images))
+        assert torch.equal(labels.values, soft.soft_labels.values)
+    others = loaded_set.LoadedSet.open(soft, images, {"teachers.seed": 5}, None, None).teachers(True, Silent())
+    assert others.fingerprints != pool.fingerprints
 
 
 def test_each_evaluation_is_what_it_is_called(distilled, images):

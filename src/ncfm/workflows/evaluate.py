@@ -27,7 +27,7 @@ from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.changed_data import check_data_of_set
 from ncfm.workflows.checks import check_students
 from ncfm.workflows.evaluating import evaluate_images
-from ncfm.workflows.preparation import prepare, train_teachers
+from ncfm.workflows.preparation import prepare, train_teachers_of_set
 
 
 def evaluate(
@@ -83,10 +83,8 @@ def evaluate(
         chosen, images = _external(synthetic, images, config, normalized_by, factor)
     check_data_of_set(facts, on, images, config, data_dir, changed_data=changed_data)
     check_students(images, config)
-    pool = None
-    if config.evaluate.labels == "teacher":  # the set's own, whatever the students' seed
-        of_set = config.model_copy(update={"seed": stored.get("seed", config.seed)})
-        pool = train_teachers(images, of_set, machine, reporter)
+    asked = config.evaluate.labels == "teacher"
+    pool = train_teachers_of_set(facts, images, config, machine, reporter) if asked else None
     soft = build_targets(config, chosen.soft_labels, pool)
     result = evaluate_images(chosen.decoded(), images, config, machine, "students", reporter, soft=soft, fresh=fresh)
     if isinstance(chosen, SyntheticSet):

@@ -26,7 +26,7 @@ from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 from ncfm.workflows.changed_data import check_data_of_set
 from ncfm.workflows.evaluating import train_students
-from ncfm.workflows.preparation import prepare, train_teachers
+from ncfm.workflows.preparation import prepare, train_teachers_of_set
 
 FULL_EPOCHS = 20  # of a network on the full training split
 
@@ -87,8 +87,10 @@ class LoadedSet:
         return Protocol(f"teachers@epochs={epochs}", recipe, num_runs=num_runs, looks=1)
 
     def teachers(self, needed: bool, reporter: Reporter) -> TeacherPool | None:
-        """The teachers of the set's recipe; None if they are not needed."""
-        return train_teachers(self.images, self.config, self.machine, reporter) if needed else None
+        """The teachers that the set was made with; None if they are not needed."""
+        if not needed:
+            return None
+        return train_teachers_of_set(self.synthetic.facts, self.images, self.config, self.machine, reporter)
 
     def targets(self, pool: TeacherPool | None = None) -> StudentTargets | None:
         """The set's soft labels or the teachers, as the configuration uses them; None for hard labels."""

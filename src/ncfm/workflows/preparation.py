@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,14 @@ def obtain(source: PoolSource[P], images: ImageSet, config: RunConfig, machine: 
 def train_teachers(images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter) -> TeacherPool:
     """The pool of teachers, trained or from the cache."""
     return obtain(TEACHERS, images, config, machine, reporter)
+
+
+def train_teachers_of_set(
+    facts: Mapping[str, Any], images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter
+) -> TeacherPool:
+    """The teachers that a set was made with, whatever the seed of its students; ``facts`` are those of the set."""
+    of_set = config.model_copy(update={"seed": facts.get("config", {}).get("seed", config.seed)})
+    return train_teachers(images, of_set, machine, reporter)
 
 
 def train_pool(images: ImageSet, config: RunConfig, machine: Compute, reporter: Reporter) -> Any:

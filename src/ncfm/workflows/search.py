@@ -22,7 +22,6 @@ from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.workflows.checks import check_students
 from ncfm.workflows.evaluating import evaluate_images
 from ncfm.workflows.loaded_set import FULL_EPOCHS, LoadedSet
-from ncfm.workflows.preparation import train_teachers
 
 DEPTHS, WIDTHS, NORMS = (1, 2, 3), (16, 32, 64), ("instance", "none")  # of the default grid
 
@@ -64,7 +63,7 @@ def search(
         networks = convnet_grid(DEPTHS, WIDTHS, NORMS, image_size=loaded.images.image_size)
     check_students(loaded.images, loaded.config, networks)
     reporter = reporter or Silent()
-    pool = train_teachers(loaded.images, loaded.config, loaded.machine, reporter) if loaded.asks_teachers else None
+    pool = loaded.teachers(loaded.asks_teachers, reporter)
     train, targets = loaded.synthetic.decoded(), loaded.targets(pool)
     full = loaded.full_protocol(full_epochs, num_runs=1)
     proxies: list[EvaluationResult] = []
