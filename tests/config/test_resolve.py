@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ncfm._utils.checks import NcfmError
-from ncfm.config.resolve import data_folder, data_of_set, resolve_config
+from ncfm.config.resolve import data_folder, data_of_set, resolve_config, variant_of
 
 
 def test_a_relative_path_is_recorded_with_its_folder(tmp_path, monkeypatch):
@@ -46,3 +46,17 @@ def test_every_mistake_of_the_command_line_is_told_at_once():
     with pytest.raises(NcfmError) as error:
         resolve_config("digits", 1, "none", {"distill.itertions": 3, "distill.fctor": 1, "distill.bound": 0}, None)
     assert all(key in str(error.value) for key in ("itertions", "fctor", "bound"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "variant"),
+    [
+        ({"data.image_size": 16, "data.channels": 1}, "data.image_size=16,data.channels=1"),
+        ({"data.test_fraction": 0.5}, "data.test_fraction=0.5"),
+        ({"data.label_column": "fine"}, "data.label_column=fine"),
+        ({"data.validation": 0.1}, ""),  # in the name of the data
+        ({"evaluate.runs": 9, "machine.threads": 1, "seed": 3}, ""),
+    ],
+)
+def test_a_variant_names_how_the_data_are_read(changes, variant):
+    assert variant_of("digits", 5, resolve_config("digits", 5, None, changes, None)) == variant

@@ -309,6 +309,21 @@ def test_a_selection_that_teachers_relabel_names_them():
     assert variants == ["", "teachers.epochs=2"]
 
 
+@pytest.mark.parametrize(
+    ("method", "changes", "variant"),
+    [
+        ("herding", {"teachers.epochs": 2}, "teachers.epochs=2"),
+        ("kmeans", {"teachers.epochs": 2, "teachers.number": 7}, "teachers.epochs=2"),  # only the first one chooses
+        ("rded", {"teachers.epochs": 2, "teachers.number": 7}, "teachers.number=7,teachers.epochs=2"),
+        ("herding", {"teachers.extractor": "trained"}, ""),  # nothing is extracted by a blend
+        ("mosaic", {"teachers.epochs": 2}, ""),
+    ],
+)
+def test_a_selection_that_teachers_choose_names_what_determines_them(method, changes, variant):
+    config = resolve_config("digits", 5, None, changes, None)
+    assert variant_of("digits", 5, config, method=METHODS[method]) == variant
+
+
 # --- leakage ------------------------------------------------------------------------------------------------
 
 

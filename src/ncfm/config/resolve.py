@@ -17,7 +17,7 @@ from ncfm.config.layers import make_config
 from ncfm.config.methods import SHORT_NAMES, Method, method_of_row, usual_method
 from ncfm.config.more_iterations import RAISED_AT, with_more_iterations
 from ncfm.config.recipes import check_recipe, read_recipe, recipe_names
-from ncfm.config.schema import RunConfig
+from ncfm.config.schema import DataConfig, RunConfig
 from ncfm.config.teacher_pools import with_pool
 from ncfm.data.image_set import ImageSet
 from ncfm.data.sources import known_names
@@ -32,8 +32,8 @@ FINGERPRINT = "data_fingerprint"  # of the data, in the facts of a set and in th
 Settings = Mapping[str, Any]
 """Dotted settings, such as ``{"distill.iterations": 500}``."""
 
-# Settings outside a method's sections that change its sets.
-OTHERS = ("data.zca", "data.fit", "data.deviation", "machine.teachers")
+# Settings outside a method's sections that change its sets; that of the validation is in the name of the data.
+OTHERS = (*(f"data.{name}" for name in DataConfig.model_fields if name != "validation"), "machine.teachers")
 NUMERICS = ("machine.precision", "machine.tf32", "machine.compile", "machine.kernels", "machine.students")
 
 

@@ -7,9 +7,10 @@ from typing import NamedTuple, Protocol
 
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import LabelledImages
-from ncfm.baselines import BY_TEACHERS, select
+from ncfm.baselines import BY_FEATURES, BY_TEACHERS, select
 from ncfm.config.pools import TEACHERS, PoolSource
 from ncfm.config.schema import RunConfig
+from ncfm.config.teacher_pools import DETERMINING
 from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import equal_steps
@@ -60,8 +61,12 @@ class RealImages:
         self.needs: PoolSource[TeacherPool] | None = TEACHERS if name in BY_TEACHERS else None
 
     def sections(self, config: RunConfig) -> tuple[str, ...]:
-        """The formation, and the teachers if students learn from them."""
-        return _sections(config)
+        """The formation, what determines the teachers that choose, and all of them if students learn from them."""
+        features_of_one = self.name in BY_FEATURES
+        chosen_by = [
+            f"teachers.{name}" for name in ("pool", *DETERMINING) if not (features_of_one and name == "number")
+        ]
+        return (*_sections(config), *(chosen_by if self.needs is TEACHERS else []))
 
     def select(self, images: ImageSet, pool: TeacherPool | None, config: RunConfig, ipc: Ipc) -> Selected:
         """See `ncfm.baselines.select`."""
