@@ -15,6 +15,7 @@ from ncfm.data.image_set import ImageSet
 from ncfm.evaluation import Protocol as EvaluationProtocol
 from ncfm.evaluation import equal_steps
 from ncfm.synthetic.counts import Ipc, as_counts
+from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.synthetic_set import SyntheticSet
 from ncfm.training.teachers import TeacherPool
 
@@ -89,7 +90,7 @@ class TrainingSplit:
 
     def sections(self, config: RunConfig) -> tuple[str, ...]:
         """The formation, which determines the steps, and the teachers if students learn from them."""
-        return _sections(config)
+        return (*_sections(config), "distill.mode", "distill.bound")
 
     def select(self, images: ImageSet, pool: TeacherPool | None, config: RunConfig, ipc: Ipc) -> Selected:
         """Everything."""
@@ -100,8 +101,8 @@ class TrainingSplit:
         self, protocol: EvaluationProtocol, images: ImageSet, config: RunConfig, ipc: Ipc
     ) -> EvaluationProtocol:
         """See `ncfm.evaluation.students.equal_steps`."""
-        stored = sum(as_counts(ipc, images.num_classes))
-        return equal_steps(protocol, len(images.train), stored * config.distill.factor**2)
+        decoded = map(Formation.of(config.distill).decoded_ipc, as_counts(ipc, images.num_classes))
+        return equal_steps(protocol, len(images.train), sum(decoded))
 
 
 def _sections(config: RunConfig) -> tuple[str, ...]:

@@ -83,6 +83,8 @@ def check_job(job: Job, images: ImageSet, machine: Compute, ipc: Spec) -> None:
         _check_place(job, images, ipc)
     elif isinstance(job.method.selection, RealImages):
         check_selections(images, [job.method.selection.name], counts, job.config.distill.factor)
+    elif job.method.selection is not None:
+        job.method.selection.protocol(build_protocol(job.config), images, job.config, counts)  # raises what it will
     if job.place is not None and has_checkpoint(job.place):
         check_data_of_run(job.place, images)
 
