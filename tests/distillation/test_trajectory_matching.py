@@ -115,6 +115,27 @@ def test_where_too_few_are_correct_any_will_do(images, experts, monkeypatch):
 # --- a run --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("number_right", [0, 3, 8])
+def test_where_some_are_correct_they_come_first_and_none_comes_twice(images, experts, monkeypatch, number_right):
+    def some_right(experts, shown):
+        """Of the eight images of a class, the first ones shown are taken for their class."""
+        calls.append(len(shown))
+        index = len(calls) - 1
+        logits = torch.zeros(len(shown), 10)
+        logits[:number_right, index] = 1.0
+        logits[number_right:, (index + 1) % 10] = 1.0
+        return logits
+
+    calls = []
+    monkeypatch.setattr(trajectory, "_logits_of_expert", some_right)
+    start = trajectory._start(images, experts, 8, 1, "correct", generator(0, "init"))
+    for index in range(10):
+        own = {tuple(row) for row in images.train.of_class(index).flatten(1).tolist()}
+        made = (start[index] * 255).round().to(torch.uint8).flatten(1).tolist()
+        assert len(own) == 8  # the images of the class differ
+        assert {tuple(row) for row in made} == own
+
+
 def test_same_seed_same_bits(run):
     a, b, other = run(), run(), run(seed=1)
     assert torch.equal(a.synthetic.images, b.synthetic.images)

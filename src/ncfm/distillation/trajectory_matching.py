@@ -132,13 +132,14 @@ def _start(real: ImageSet, experts: ExpertPool, ipc: Ipc, factor: int, init: str
     for index in range(real.num_classes):
         images = real.train.of_class(index)
         images = images[torch.randperm(len(images), generator=generator)]
-        right = [images[:0]]
+        right, others = [images[:0]], [images[:0]]
         for part in images.split(1024):  # until there are enough
-            predicted = _logits_of_expert(experts, to_float(part)).argmax(1)
-            right.append(part[predicted == index])
+            is_right = _logits_of_expert(experts, to_float(part)).argmax(1) == index
+            right.append(part[is_right])
+            others.append(part[~is_right])
             if sum(map(len, right)) >= per_class:
                 break
-        found = torch.cat([*right, images])[:per_class]  # a class with too few is filled with others of it
+        found = torch.cat([*right, *others])[:per_class]  # a class with too few is filled with others of it
         chosen.append(found[torch.arange(per_class) % len(found)])
     mosaics = stitch(to_float(torch.cat(chosen)), factor).unflatten(0, (real.num_classes, width))
     return blackened(mosaics.cpu().contiguous(), counts)
