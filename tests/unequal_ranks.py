@@ -16,11 +16,13 @@ def images_of_a_run():
     images = build_data("digits", config)
     machine = build_machine(config.machine, images.image_size)
     pool = _pool(images, config.teachers.network, 1.0)
-    return run_distillation(images, pool, config, machine, ipc=COUNTS, control=RunControl()).synthetic
+    result = run_distillation(images, pool, config, machine, ipc=COUNTS, control=RunControl())
+    return result.synthetic, result.history[0]["calibration"]
 
 
 def play():
-    alone, shared = together(1, images_of_a_run), together(3, images_of_a_run)
+    (alone, loss), (shared, loss_of_ranks) = together(1, images_of_a_run), together(3, images_of_a_run)
+    assert abs(loss - loss_of_ranks) < 1e-4 * loss  # a mean over images, whatever rank they are on
     assert alone.counts == shared.counts == COUNTS
     differs = (alone.images - shared.images).abs() > 2e-5
     # Adam's first update has the sign of the gradient, which rounding turns where it is almost 0.

@@ -59,12 +59,26 @@ def test_the_adversary_moves_with_every_part(make):
 
 def test_shares_of_parts_add_up_to_that_of_the_rank():
     stored = torch.zeros(5, 3, 1, 8, 8)
-    classes = StepClasses.of(8, slice(2, 7), stored, Formation(2), (1, 2, 3, 1, 2))
+    classes = StepClasses.of(8, slice(2, 7), stored, Formation(2), (3, 1, *(1, 2, 3, 1, 2), 3))
     assert classes.images_of_class == [4, 8, 12, 4, 8]
     assert (len(classes), classes.num_images) == (5, 36)
     parts = classes.parts(2)
     assert parts == [slice(0, 2), slice(2, 4), slice(4, 6)]
     assert sum(map(classes.share, parts)) == pytest.approx(5 / 8)
-    assert classes.share_by_images(slice(0, 1), parts[0]) == pytest.approx(4 / 12 * 2 / 8)
+    assert classes.share_by_images(slice(0, 1), parts[0]) == pytest.approx(4 / 64)
     assert classes.labels(slice(3, 5), torch.device("cpu")).tolist() == [5] * 4 + [6] * 8
     assert classes.parts(None) == classes.parts(5) == [ALL]
+
+
+@pytest.mark.parametrize("shares", [(8,), (4, 4), (3, 3, 2), (1,) * 8])
+def test_every_image_counts_the_same_whatever_the_number_of_ranks(shares):
+    counts = (1, 1, 1, 1, 3, 2, 2, 5)
+    weights, first = [], 0
+    for size in shares:
+        stored = torch.zeros(size, 5, 1, 8, 8)
+        classes = StepClasses.of(8, slice(first, first + size), stored, Formation(1), counts)
+        of_class = [classes.share_by_images(slice(c, c + 1), ALL) for c in range(size)]
+        weights += [share / images for share, images in zip(of_class, classes.images_of_class, strict=True)]
+        assert classes.share_by_images(ALL, ALL) == pytest.approx(sum(of_class))
+        first += size
+    assert weights == pytest.approx([1 / sum(counts)] * 8)

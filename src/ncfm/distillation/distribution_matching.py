@@ -81,7 +81,7 @@ def distill(
         extraction=extraction,
         compute=compute,
         strata=clustered(real, pool, matching, streams) if matching.real_batches == "clustered" else None,
-        counts=None if begun.counts is None else begun.counts[ranks.share(real.num_classes)],
+        counts=begun.counts,
     )
     run = Run(step, control, late=device.type == "cuda", ranks=ranks, num_classes=real.num_classes)
     run.play(budget)

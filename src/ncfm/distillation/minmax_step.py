@@ -71,7 +71,7 @@ class MinMaxStep:
         formation: of the stored images.
         matching: batches, updates and weights; one augmentation draw per class serves its real and its synthetic half.
         extraction: the network that extracts the features, drawn for each iteration.
-        counts: stored images of each class of the rank, if they are unequal; None: all of them.
+        counts: stored images of each class of all ranks, if they are unequal; None: all of them.
         strata: clusters of the training split over which real batches are drawn evenly; None: uniformly.
         compute: device, precision, passes, and the ranks that share the classes. Passes hold as many images as
             `ncfm.distillation.pass_sizes` finds, unless it says otherwise.

@@ -21,6 +21,7 @@ class StepClasses:
 
     num_classes: int  # of all ranks
     own: slice  # those of the rank
+    images_of_all: int  # decoded synthetic images of all classes of all ranks
     images_of_class: list[int]  # decoded synthetic images of each class of the rank
     sizes: ClassSizes  # which of the decoded images these are
 
@@ -28,11 +29,19 @@ class StepClasses:
     def of(
         cls, num_classes: int, own: slice, stored: Tensor, formation: Formation, counts: tuple[int, ...] | None
     ) -> StepClasses:
-        """The classes of stored images (C, ipc, c, h, w), of which each class uses its count; None: all of them."""
+        """The classes of a rank's stored images (C, ipc, c, h, w), of which each class uses its count.
+
+        Args:
+            num_classes: of all ranks.
+            own: those of the rank.
+            stored: images of the rank's classes.
+            formation: of the stored images.
+            counts: stored images of each class of all ranks; None: all of them.
+        """
         ipc = stored.shape[1]
-        used = formation.decoded_in_use(in_use(counts or (ipc,) * len(stored), ipc))
-        sizes = EqualSizes(used.shape[1]) if counts is None else UnequalSizes(used, stored.device)
-        return cls(num_classes, own, used.sum(1).tolist(), sizes)
+        used = formation.decoded_in_use(in_use(counts or (ipc,) * num_classes, ipc))  # of all ranks
+        sizes = EqualSizes(used.shape[1]) if counts is None else UnequalSizes(used[own], stored.device)
+        return cls(num_classes, own, int(used.sum()), used[own].sum(1).tolist(), sizes)
 
     def __len__(self) -> int:
         return len(self.images_of_class)
@@ -54,8 +63,9 @@ class StepClasses:
         return len(range(*part.indices(len(self)))) / self.num_classes
 
     def share_by_images(self, classes: slice, part: slice) -> float:
-        """Share of some classes of a part in a mean over the images of the part, times the part's own share."""
-        return sum(self.images_of_class[classes]) / sum(self.images_of_class[part]) * self.share(part)
+        """Share of some classes of a part in a mean over the images of all classes of all ranks."""
+        of_part = sum(self.images_of_class[part])
+        return sum(self.images_of_class[classes]) / of_part * (of_part / self.images_of_all)
 
     def labels(self, part: slice, device: torch.device) -> Labels:
         """The class (M,) of each training image of a part."""
