@@ -25,13 +25,14 @@ def batch_norm_step(images, **options):
     return make_step(images, random_pool(images, network=BATCH), **options)
 
 
-def test_batch_norm_statistics_are_those_of_the_iterations_real_images(images):
-    played = batch_norm_step(images, real_batch_per_class=6, chunk_size=16)
+def test_batch_norm_statistics_are_those_of_the_iterations_real_images(images, monkeypatch):
+    monkeypatch.setattr(real_batch, "STATISTICS_BATCH", 16)
+    played = batch_norm_step(images, real_batch_per_class=6)
     layer, convolution = played.pool.blended.blocks[1], played.pool.blended.blocks[0]
     drawn(played)
     after = clones([layer.running_mean, layer.running_var])
     # The same again by hand: 60 images in batches of 16, the last of 12; mean of the batches' statistics.
-    again = batch_norm_step(images, real_batch_per_class=6, chunk_size=16)
+    again = batch_norm_step(images, real_batch_per_class=6)
     again.pool.draw(again.streams["teachers"])
     draw = again.views.augment.draw(10, 8, again.streams["augment"])
     at = draw_class_batches(images.train, 6, again.streams["batches"])
@@ -40,6 +41,15 @@ def test_batch_norm_statistics_are_those_of_the_iterations_real_images(images):
     assert_close(after[0], torch.stack([m.mean((0, 2, 3)) for m in maps]).mean(0), atol=1e-5, rtol=1e-4)
     assert_close(after[1], torch.stack([m.var((0, 2, 3)) for m in maps]).mean(0), atol=1e-5, rtol=1e-4)
     assert not layer.training
+
+
+@pytest.mark.parametrize("chunk_size", [1, 7, 64])
+def test_batch_norm_statistics_do_not_depend_on_the_passes(images, chunk_size):
+    played, whole = (batch_norm_step(images, real_batch_per_class=8, chunk_size=size) for size in (chunk_size, 2048))
+    real, expected = drawn(played)[0], drawn(whole)[0]
+    for name, value in whole.pool.blended.named_buffers():
+        assert torch.equal(dict(played.pool.blended.named_buffers())[name], value)
+    assert_close(real, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_blended_batch_norm_statistics_stay_blended(images):

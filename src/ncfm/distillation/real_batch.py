@@ -20,6 +20,11 @@ from ncfm.distillation.views import Views
 from ncfm.networks.features import FeatureExtractor
 from ncfm.training.fit import batch_norms, recompute_batch_norms
 
+# BatchNorm statistics are a mean over batches, and depend on their sizes: passes go by the memory that is free, these
+# batches must not.
+STATISTICS_BATCH = 64
+STATISTICS_IMAGES = 512  # of an iteration; more change little
+
 
 class RealBatch:
     """Features (P, n, d) of the classes of a slice by indexing, as in a tensor (C, n, d), but computed when asked.
@@ -101,9 +106,9 @@ class RealBatches:
         at, at_once = self._positions(generator), PASSES_AT_ONCE * self.extract.chunk_size
         if self._recomputed is not None:
             # Every batch has images of all classes, on every rank: a part of them has other statistics.
-            rows = max(at_once // len(at), 1)
+            rows = max(STATISTICS_IMAGES // len(at), 1)
             first = self.views.of_real(self.whole, at[:, :rows], draw).transpose(0, 1)
-            recompute_batch_norms(self._recomputed, first.flatten(0, 1).split(max(self.extract.chunk_size, 2)))
+            recompute_batch_norms(self._recomputed, first.flatten(0, 1).split(STATISTICS_BATCH))
         return RealBatch(self.features_at, at[self.classes] - self._first_image, draw.of(self.classes), at_once)
 
     def _positions(self, generator: Generator) -> Tensor:
