@@ -250,6 +250,14 @@ def test_selections_use_the_first_trained_teacher(pick, images, pool, method, lo
         assert torch.equal(chosen[label], expected)
 
 
+@pytest.mark.parametrize("method", BY_FEATURES)
+def test_teachers_choose_by_the_normalisation_that_they_know(images, pool, own_cache, method):
+    other = dataclasses.replace(images, deviation="images")
+    arguments = {"ipc": 3, "factor": 1}
+    expected = choose(method, images, pool, generator=generator(0), **arguments)
+    assert torch.equal(choose(method, other, pool, generator=generator(0), **arguments), expected)
+
+
 def test_herding_chooses_what_it_always_chose(images, pool):
     """Positions computed before selections became positions first; the nearest runner-up was 1.4e-4 behind."""
     at = choose("herding", images, pool, ipc=3, factor=2, generator=generator(0))

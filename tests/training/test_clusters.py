@@ -72,6 +72,12 @@ def test_other_data_teachers_numbers_and_seeds_have_other_entries(images, pool, 
         assert len(made) == before + 10
 
 
+def test_teachers_see_images_by_the_normalisation_that_they_know(images, pool, own_cache):
+    other = dataclasses.replace(images, deviation="images")
+    found, expected = (cluster_classes(data, pool, number=3, generator=rng(1)) for data in (other, images))
+    assert torch.equal(found, expected)
+
+
 def test_an_unknown_space_is_told(images, pool):
     with pytest.raises(NcfmError, match="Did you mean 'pixels'"):
         cluster_classes(images, pool, space="pixel", number=2, generator=rng(0))

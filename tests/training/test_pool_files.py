@@ -10,6 +10,9 @@ import torch
 
 from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.compute import Compute
+from ncfm.config.build import build_targets
+from ncfm.config.layers import make_config
+from ncfm.data.image_set import normalize, to_float
 from ncfm.training.pool_files import (
     FACTS_FILE,
     WEIGHTS_FILE,
@@ -198,3 +201,26 @@ def test_damaged_facts_are_one_sentence(tmp_path, text):
 def test_a_folder_without_teachers_names_the_command(tmp_path):
     with pytest.raises(InputError, match=r"has no teachers.json; expected a folder of teachers, as `ncfm pretrain"):
         read_facts(tmp_path)
+
+
+def test_teachers_see_images_as_they_learned_to_whatever_the_data_say(written, images):
+    folder, _ = written
+    other = dataclasses.replace(images, deviation="images")
+    assert other.statistics.std != images.statistics.std
+    with pytest.warns(UserWarning, match="were trained on few digits"):
+        pool = read(folder, other)
+    assert pool.statistics[:2] == images.statistics[:2]
+    shown = to_float(images.train.images)
+    said, expected = pool.relabel(normalize(shown, other.statistics)), read(folder, images).log_probabilities(shown)
+    torch.testing.assert_close(said, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(pool.log_probabilities(shown), expected)
+    asked = make_config({"evaluate": {"labels": "teacher"}})
+    assert build_targets(asked, None, pool).fingerprint != build_targets(asked, None, read(folder, images)).fingerprint
+
+
+def test_the_map_of_whitened_teachers_is_that_of_their_images(images, tmp_path):
+    white = dataclasses.replace(images, whitened=True)
+    pool = random_pool(white)
+    write_teachers(tmp_path, in_16_bits(pool), facts_of(white, pool, fingerprint="of other images"))
+    with pytest.raises(InputError, match=r"trained on ZCA-whitened images of few digits \(fingerprint of other"):
+        read(tmp_path, white)

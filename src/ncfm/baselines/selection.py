@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from ncfm._utils.checks import InputError, check_at_least, check_known
 from ncfm._utils.files import content_hash, release_pages
-from ncfm._utils.types import Features
+from ncfm._utils.types import Features, Statistics
 from ncfm.baselines.coresets import herding, k_center, k_means
 from ncfm.baselines.rded import choose_crops, rded
 from ncfm.baselines.selection_cache import check_no_empty_class, read_choice, write_choice
@@ -146,7 +146,8 @@ def _needed(pool: TeacherPool | None, method: str) -> TeacherPool:
 
 def selection_key(method: str, real: ImageSet, pool: TeacherPool, ipc: int, seeds: Tensor) -> str:
     """Content hash of everything that determines a selection by features, except the machine."""
-    return content_hash(f"selection {CACHE_VERSION}", method, real.fingerprint, str(ipc), pool.fingerprint(0), seeds)
+    features = pool.first_fingerprint
+    return content_hash(f"selection {CACHE_VERSION}", method, real.fingerprint, str(ipc), features, seeds)
 
 
 def choose_by_features(method: str, real: ImageSet, pool: TeacherPool, ipc: int, seeds: Tensor) -> Tensor:
@@ -166,16 +167,18 @@ def choose_by_features(method: str, real: ImageSet, pool: TeacherPool, ipc: int,
     places = torch.arange(ipc)
     rows = []
     for index, (offset, seed) in enumerate(zip(real.train.offsets.tolist(), seeds.tolist(), strict=True)):
-        features = _features_of_class(extract, real, index, device)
+        features = _features_of_class(extract, real, index, pool.statistics, device)
         best = BY_FEATURES[method](features, min(ipc, len(features)), seed)
         rows.append(offset + best[places % len(best)])  # (ipc,)
     return torch.stack(rows)
 
 
-def _features_of_class(extract: FeatureExtractor, real: ImageSet, index: int, device: torch.device) -> Features:
-    """Features (n, d) of all training images of one class, on the device."""
+def _features_of_class(
+    extract: FeatureExtractor, real: ImageSet, index: int, statistics: Statistics, device: torch.device
+) -> Features:
+    """Features (n, d) of all training images of one class, normalised as the teacher knows them, on the device."""
     parts = []
     for images in real.train.of_class(index).split(1024):  # limits the floats on the device
-        parts.append(extract.without_gradient(normalize(to_float(images.to(device)), real.statistics)))
+        parts.append(extract.without_gradient(normalize(to_float(images.to(device)), statistics)))
         release_pages()
     return torch.cat(parts)

@@ -193,7 +193,9 @@ def build_targets(
     if e.labels == "teacher":
         if pool is None:
             raise InputError("evaluate.labels=teacher needs teachers, and there are none here; use hard labels.")
-        return TeacherTargets(pool.relabel, content_hash(*pool.fingerprints), e.soft_weight, e.temperature)
+        shown = [repr(pool.statistics[:2])] if pool.is_shown_otherwise else []
+        fingerprint = content_hash(*pool.fingerprints, *shown)
+        return TeacherTargets(pool.relabel, fingerprint, e.soft_weight, e.temperature)
     if e.labels == "soft" and labels is None:
         raise InputError("The set has no soft labels; distil with labels.kind=soft, or evaluate with hard labels.")
     if e.labels == "hard" or labels is None:

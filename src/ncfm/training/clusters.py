@@ -44,7 +44,7 @@ def cluster_classes(
     check_known(space, SPACES, "space of clusters")
     check_at_least(number, 1, "num_clusters")
     seed = int(torch.randint(2**31, (), generator=generator))
-    by = pool.fingerprint(0) if space == "features" else repr(real.statistics)
+    by = pool.first_fingerprint if space == "features" else repr(real.statistics)
     key = content_hash(f"clusters {CACHE_VERSION}", real.fingerprint, space, by, str(number), str(seed))
     entry = CacheEntry("clusters", key)
 
@@ -63,9 +63,10 @@ def _rows(real: ImageSet, pool: TeacherPool, space: str, index: int) -> Tensor:
     """All training images of a class as rows (n, d) on the CPU."""
     device = next(pool.whole.parameters()).device
     extract = FeatureExtractor(pool.trained(0), chunk_size=256)
+    statistics = pool.statistics if space == "features" else real.statistics
     rows = []
     for images in real.train.of_class(index).split(1024):  # limits the floats on the device
-        shown = normalize(to_float(images.to(device)), real.statistics)
+        shown = normalize(to_float(images.to(device)), statistics)
         rows.append((extract.without_gradient(shown) if space == "features" else shown.flatten(1)).cpu())
         release_pages()
     return torch.cat(rows)

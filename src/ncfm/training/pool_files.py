@@ -143,7 +143,8 @@ def read_pool(folder: Path, images: ImageSet, *, network: str, compute: Compute)
 
     Raises:
         NcfmError: if the folder is damaged, or the teachers do not fit the images: another size, channels, classes or
-            whitening; or if images that they were trained on are held out now (``data.validation``).
+            whitening; if they were trained on whitened images, whose map is not stored, and other ones; or if images
+            that they were trained on are held out now (``data.validation``).
     """
     facts = read_facts(folder)
     _check_fit(folder, facts, images, network)
@@ -156,6 +157,7 @@ def read_pool(folder: Path, images: ImageSet, *, network: str, compute: Compute)
         statistics=Statistics(facts.mean, facts.std, own.whitening),
         device=compute.device,
         compile_networks=compute.compile_networks,
+        shown=own,
     )
     pool.accuracies = facts.accuracies
     return pool
@@ -181,6 +183,12 @@ def _check_fit(folder: Path, facts: PoolFacts, images: ImageSet, network: str) -
         raise InputError(
             f"The teachers of {folder} may have been trained on images that data.validation holds out; train a pool "
             "with the same data.validation, or set teachers.pool=none."
+        )
+    if images.whitened:
+        raise InputError(
+            f"The teachers of {folder} were trained on ZCA-whitened images of {facts.data} (fingerprint "
+            f"{facts.fingerprint[:8]}), and the map of {images.name} ({images.fingerprint[:8]}) is another one; use "
+            "the same training images, or set teachers.pool=none."
         )
     warnings.warn(
         f"The teachers of {folder} were trained on {facts.data} (fingerprint {facts.fingerprint[:8]}), and not on the "

@@ -26,6 +26,7 @@ from ncfm._utils.device import compiled
 from ncfm._utils.files import content_hash
 from ncfm._utils.types import Images, Statistics
 from ncfm.data.image_set import ImageSet
+from ncfm.data.rescaling import rescaling
 from ncfm.networks.layout import channels_last
 from ncfm.networks.registry import create_network, on_device
 from ncfm.training.epoch_states import Weights
@@ -68,6 +69,7 @@ class TeacherPool:
         statistics: normalisation the teachers were trained with.
         device: where the live networks are.
         compile_networks: whether to compile them.
+        shown: normalisation of the inputs that `relabel` gets; None: that of the teachers.
     """
 
     def __init__(
@@ -78,9 +80,12 @@ class TeacherPool:
         statistics: Statistics,
         device: torch.device,
         compile_networks: bool = False,
+        shown: Statistics | None = None,
     ) -> None:
         check_at_least(len(teachers), 1, "number of teachers")
         self.statistics = statistics
+        self.is_shown_otherwise = shown is not None and shown[:2] != statistics[:2]
+        self._rescaling = rescaling(shown, statistics, device) if shown and self.is_shown_otherwise else None
         self._initial = [_on(t.initial, device) for t in teachers]
         self._trained = [_on(t.trained, device) for t in teachers]
         self._states = [t.states for t in teachers]  # where they are: on the CPU, mapped from files if cached
@@ -186,6 +191,8 @@ class TeacherPool:
         For the batches of a training: one pass per teacher, without synchronisation with the device.
         """
         of_teachers = []
+        if self._rescaling is not None:
+            inputs = inputs * self._rescaling[0] + self._rescaling[1]
         for index in range(len(self)):
             self.trained(index)
             of_teachers.append(torch.log_softmax(self.classify(channels_last(inputs)).float(), dim=1))
@@ -199,6 +206,13 @@ class TeacherPool:
     def fingerprints(self) -> list[str]:
         """The `fingerprint` of every teacher, in order."""
         return [self.fingerprint(index) for index in range(len(self))]
+
+    @property
+    def first_fingerprint(self) -> str:
+        """What determines the features of the first trained teacher: its `fingerprint`, and how images are shown to it
+        where that is not as the data say."""
+        shown = f" {self.statistics[:2]!r}" if self.is_shown_otherwise else ""
+        return f"{self.fingerprint(0)}{shown}"
 
     def fingerprint(self, index: int) -> str:
         """Content hash of the trained teacher number ``index``: its weights and its layers.
