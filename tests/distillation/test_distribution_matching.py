@@ -469,6 +469,16 @@ def test_a_run_that_does_not_improve_stops(run):
     assert result.stopped_early
 
 
+def test_the_last_iteration_of_a_run_that_stops_early_is_logged(run):
+    result = run(Scripted(1.0), iterations=50, early_stop_patience=3, log_every=10)
+    assert [entry["iteration"] for entry in result.history] == [1, 4]
+
+
+def test_a_run_without_a_finite_iteration_fails_before_it_stops_early(run):
+    with pytest.raises(RunError, match=r"not finite in 3 iterations in a row, up to iteration 3"):
+        run(Scripted(NAN), iterations=50, early_stop_patience=3)
+
+
 def test_a_run_that_improves_goes_on(run):
     falling = [1.0 - 0.1 * i for i in range(8)]
     result = run(Scripted(*falling), iterations=8, early_stop_patience=1)

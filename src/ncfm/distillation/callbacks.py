@@ -105,7 +105,7 @@ class MetricsLogging(Callback):
 
     def after_iteration(self, run: Run, record: Record) -> None:
         """Read what the device has computed."""
-        last = run.budget.is_spent(run.progress)
+        last = run.is_over
         self._read(run, before=run.progress.iteration if self._late and not last else None, last=last)
 
     def before_save(self, run: Run) -> None:

@@ -36,7 +36,7 @@ class MetricsFile(Callback):
     def after_iteration(self, run: Run, record: Record) -> None:
         """Measure if it is due."""
         iteration = run.progress.iteration
-        if iteration % self._every == 0 or iteration == 1 or run.budget.is_spent(run.progress):
+        if iteration % self._every == 0 or iteration == 1 or run.is_over:
             run.history.add(run.measured(record))
 
     def on_save(self, run: Run, folder: Path) -> None:
@@ -58,7 +58,7 @@ class DiagnosisFile(Callback):
     def after_iteration(self, run: Run, record: Record) -> None:
         """Diagnose if it is due."""
         iteration = run.progress.iteration
-        if self._every is None or (iteration % self._every and not run.budget.is_spent(run.progress)):
+        if self._every is None or (iteration % self._every and not run.is_over):
             return
         diagnosis = run.step.diagnose()
         if diagnosis is not None:

@@ -91,6 +91,11 @@ class Run:
         """The measurements of the last iteration, to be read later."""
         return Measured(self.progress.iteration, self.progress.seconds, record, self.guard.in_a_row)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no iteration follows: the budget is spent, or nothing improves."""
+        return self.budget.is_spent(self.progress) or self.budget.has_stalled(self.progress)
+
     def request_stop(self) -> None:
         """Stop after the running iteration as on Ctrl-C: save the checkpoint and raise `Interrupted`."""
         self._stop.set()
@@ -173,13 +178,13 @@ class Run:
         self.guard.rolled_back += self.progress.rolled_back
 
     def _play(self) -> None:
-        progress, budget = self.progress, self.budget
+        progress = self.progress
         self._peak = measure_peak_memory(self.step.tensors()["images"].device)
         self._began = time.perf_counter() - progress.seconds
         for callback in self._callbacks:
             callback.on_start(self)
         with stop_requests(self._stop), self._closing():
-            while not budget.is_spent(progress) and not budget.has_stalled(progress):
+            while not self.is_over:
                 self._iterate()
             for callback in self._callbacks:
                 callback.on_end(self)
