@@ -91,18 +91,29 @@ def command(
     found: dict[str, list[ncfm.EvaluationResult]] = {place: [] for place in sets}
     _check(results, split_names(networks), sets)
     for chosen in [{"evaluate.network": name} for name in split_names(networks)] or [{}]:
-        given = options | {"settings": options["settings"] | chosen}
+        given = _given(sets, options | {"settings": options["settings"] | chosen})
         for place, synthetic in sets.items():
+            of_set = given[place]
             with output.progress() as reporter:
-                evaluation = ncfm.evaluate(synthetic, on, fresh=fresh, reporter=reporter, **given, **said[place])
+                evaluation = ncfm.evaluate(synthetic, on, fresh=fresh, reporter=reporter, **of_set, **said[place])
                 found[place].append(evaluation)
-            _append_row(results, synthetic, evaluation, on, said[place], given)
+            _append_row(results, synthetic, evaluation, on, said[place], of_set)
     for place, evaluations in found.items():
         _add_scores(place, evaluations, on)
     if output.as_json:
         print_json([scores(e) | ({"set": place} if against else {}) for place in found for e in found[place]])
     else:
         _print_all(sets, found, on, pair=(path, against) if against else None)
+
+
+def _given(sets: Mapping[str, ncfm.SyntheticSet | str], options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options of each set; of two sets with the same students."""
+    if len(sets) < 2:
+        return dict.fromkeys(sets, options)
+    from ncfm.workflows.paired import paired_students
+
+    paired = paired_students(sets, options["settings"], options["seed"])
+    return {place: options | own for place, own in paired.items()}
 
 
 def _said_of(sets: Mapping[str, ncfm.SyntheticSet | str], stored: StoredAs) -> dict[str, dict[str, Any]]:
