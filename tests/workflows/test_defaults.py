@@ -52,6 +52,16 @@ def without(*keys):
     return {key: value for key, value in SHORT.items() if key not in keys}
 
 
+def test_a_setting_without_effect_is_named(digits):
+    heard = Heard()
+    given = SETTINGS | {"distill.image_momentum": 0.9, "labels.top_k": 3}
+    ncfm.distill(digits, ipc=1, settings=given, reporter=heard)
+    assert heard.remarks == [
+        "distill.image_momentum has no effect: distill.image_optimizer is adam.",
+        "labels.top_k has no effect: labels.kind is hard.",
+    ]
+
+
 def test_the_nearest_recipe_is_used_and_named(digits):
     heard = Heard()
     made = ncfm.distill(digits, ipc=2, settings=SETTINGS, reporter=heard).synthetic

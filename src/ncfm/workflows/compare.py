@@ -83,6 +83,7 @@ def compare(
         jobs = _in_known_places(jobs)
         for job in jobs:  # before minutes of work
             check_job(job, images, machine, spec)
+        asked.name_unread([job.config for job in jobs if job.method.distils], reporter)
         return _score_all(jobs, Pools(images, machine, reporter), spec, None if results is None else Path(results))
 
 

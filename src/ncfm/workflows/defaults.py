@@ -21,6 +21,7 @@ from ncfm.config.pools import TEACHERS
 from ncfm.config.resolve import CHOICES, Settings, fitting_recipe, name_of, resolve_config
 from ncfm.config.schema import RunConfig
 from ncfm.config.teacher_pools import DETERMINING
+from ncfm.config.unread import unread_by_all
 from ncfm.data.augment import without
 from ncfm.data.image_set import ImageSet
 from ncfm.data.summary import LARGEST_USUAL, size_advice
@@ -98,6 +99,11 @@ class Asked:
         for choice in chosen:
             reporter.remark(f"{images.name}: {choice}")
         return Prepared(images, machine, self.config(chosen), chosen)
+
+    def name_unread(self, configs: Sequence[RunConfig], reporter: Reporter) -> None:
+        """Name the settings of the user that none of some runs reads, as remarks of the reporter."""
+        for line in unread_by_all(configs, self.settings):
+            reporter.remark(line)
 
     def lacks_pilot(self, images: ImageSet, machine: Compute) -> bool:
         """Whether a run would train a pilot: the data decide, and the cache has none."""

@@ -69,6 +69,7 @@ def distill(
         ranks.on_main_process(lambda: check_folder(folder, description, resume, more_iterations=True))
         reporter = reporter or Silent()
         images, machine, config, choices = asked.prepare(chosen, data_dir, reporter)
+        asked.name_unread([config], reporter)
         if folder is not None and resume:
             ranks.on_main_process(lambda: check_data_of_run(folder, images))
         counts = counts_for(spec, images.train.counts)

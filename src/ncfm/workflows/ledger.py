@@ -31,7 +31,7 @@ from ncfm.results.ledger_entries import LedgerEntry, missing_of, read_entries
 from ncfm.results.published import published as published_by_ncfm
 from ncfm.results.rows import LedgerRow
 from ncfm.synthetic.counts import Ipc, mean_of
-from ncfm.synthetic.soft_labels import SoftTargets, TeacherTargets
+from ncfm.synthetic.soft_labels import SoftTargets, StudentTargets, TeacherTargets
 from ncfm.synthetic.storage import load
 from ncfm.workflows.evaluate import evaluate
 from ncfm.workflows.evaluating import evaluate_images
@@ -223,8 +223,13 @@ def _protocol_names(config: RunConfig, labels: str) -> list[str]:
     e = config.evaluate
     soft = SoftTargets(torch.empty(0), e.soft_weight, e.temperature)
     asked = TeacherTargets(lambda inputs: inputs, "", e.soft_weight, e.temperature)
-    used = {"hard": [None], "soft": [soft], "auto": [None, soft], "teacher": [asked]}[labels]
-    return [build_protocol(config, targets).name for targets in used]
+    used: dict[str, list[StudentTargets | None]] = {
+        "hard": [None],
+        "soft": [soft],
+        "auto": [None, soft],
+        "teacher": [asked],
+    }
+    return [build_protocol(config, targets).name for targets in used[labels]]
 
 
 def _columns(name: str, found: Interval) -> dict[str, Any]:
