@@ -4,7 +4,7 @@ import torch
 from torch.testing import assert_close
 
 from ncfm._utils.types import Statistics
-from ncfm.data.image_set import normalize
+from ncfm.data.normalization import normalize
 from ncfm.data.rescaling import rescaling
 from strategies import rng
 

@@ -12,7 +12,8 @@ from ncfm._utils.checks import InputError, NcfmError, RunError
 from ncfm._utils.compute import Compute
 from ncfm.config.build import build_targets
 from ncfm.config.layers import make_config
-from ncfm.data.image_set import normalize, to_float
+from ncfm.data.image_set import to_float
+from ncfm.data.normalization import normalize
 from ncfm.training.pool_files import (
     FACTS_FILE,
     WEIGHTS_FILE,
