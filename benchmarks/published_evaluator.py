@@ -1,4 +1,4 @@
-"""`python -m benchmarks.published_evaluator`: a set judged by the published evaluator and by the package's own.
+"""`python -m benchmarks.published_evaluator`: a set evaluated by the published functions and by the package's own.
 
 The published functions are read from the user's copy of DatasetCondensation, of which nothing is in this repository:
 
@@ -142,7 +142,7 @@ def timed(accuracies: Callable[[], Any]) -> tuple[Interval, float]:
 
 
 def main() -> None:
-    """Judge the set by both, print the table, append the rows."""
+    """Evaluate the set by both, print the table, append the rows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.published_evaluator", description=__doc__)
     parser.add_argument("set", help="of CIFAR-10")
     parser.add_argument("--utils", type=Path, required=True, help="utils.py of a copy of DatasetCondensation")
