@@ -136,7 +136,7 @@ class AdversaryRow:
 
 @dataclass(frozen=True)
 class EvaluatorRow:
-    """One row of ``results/evaluators.csv``: a set evaluated by the published functions, or by the package's protocol."""
+    """One row of ``results/evaluators.csv``: a set evaluated by the published functions, or by a protocol of ours."""
 
     evaluator: str
     set: str

@@ -193,22 +193,24 @@ def variant_of(
     method = usual_method(config.objective.name) if method is None else method
     usual = method_of_row(method.name).settings
     base = dotted(resolve_config(data.removesuffix("@validation"), ipc, recipe, usual, None))
-    own, sections = dotted(config), method.sections(config)
-    changed: dict[str, Any] = {
+    changed = _changed(dotted(config), base, method.sections(config))
+    words = {key: word for (key, value), word in SHORT_NAMES.items() if changed.get(key) == value}
+    others = [f"{key}={value}" for key, value in changed.items() if key not in words]
+    unequal = [] if isinstance(ipc, int) else [f"ipc={in_words(ipc)}"]
+    return ",".join([*words.values(), *others, *unequal])
+
+
+def _changed(own: Mapping[str, Any], base: Mapping[str, Any], sections: tuple[str, ...]) -> dict[str, Any]:
+    """What of ``own`` differs from ``base`` and can change the set, without the seed, which rows have; folders by their
+    last part."""
+    found: dict[str, Any] = {
         key: own.get(key)
         for key in dict.fromkeys([*own, *base])
-        if (key.startswith(sections) or key in (*NUMERICS, *OTHERS)) and own.get(key) != base.get(key)
+        if own.get(key) != base.get(key) and (key.startswith(sections) or key in (*NUMERICS, *OTHERS))
     }
-    words = [word for (key, value), word in SHORT_NAMES.items() if changed.get(key) == value]
-    for (key, value), _ in SHORT_NAMES.items():
-        if changed.get(key) == value:
-            del changed[key]
-    changed.pop("teachers.seed", None)  # the row has the seed
-    for key in ("distill.extend", "teachers.pool"):
-        if changed.get(key):
-            changed[key] = Path(changed[key]).name
-    unequal = [] if isinstance(ipc, int) else [f"ipc={in_words(ipc)}"]
-    return ",".join([*words, *(f"{key}={value}" for key, value in changed.items()), *unequal])
+    found.pop("teachers.seed", None)
+    folders = [key for key in ("distill.extend", "teachers.pool") if found.get(key)]
+    return found | {key: Path(found[key]).name for key in folders}
 
 
 def check_folder(

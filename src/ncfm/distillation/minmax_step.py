@@ -140,11 +140,10 @@ class MinMaxStep:
         drawn = self.views.draw(self.streams["augment"])
         real, draw = self.real.batch(drawn, self.streams["batches"]), drawn.of(self.classes.own)
         features = real[ALL] if self.keeps_real_features else real
-        together = self.ascent_steps == self.matching.descent_steps == 1
-        if self.ascent_steps and not together:
+        if self.ascent_steps and not self.updates_together:
             self.ascend(features[ALL], draw)
         for _ in range(self.matching.descent_steps):
-            records = [self.descend(features, draw, part, with_ascent=together) for part in self.parts]
+            records = [self.descend(features, draw, part, with_ascent=self.updates_together) for part in self.parts]
         record = total(records)
         if self.calibration.is_separate:
             record = record._replace(calibration=self.calibrate())
@@ -156,6 +155,11 @@ class MinMaxStep:
     def ascent_steps(self) -> int:
         """Updates of the adversary per iteration: none without one."""
         return 0 if self.adversary is None else self.matching.ascent_steps
+
+    @property
+    def updates_together(self) -> bool:
+        """Whether one backward pass gives the gradients of both players: of one update each."""
+        return self.ascent_steps == self.matching.descent_steps == 1
 
     @property
     def keeps_real_features(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from ncfm._utils.device import compiled
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm._utils.types import LabelledImages, Statistics
 from ncfm.data.image_set import ImageSplit, to_if_it_fits
-from ncfm.evaluation.looks import Look, looks_after, measure
+from ncfm.evaluation.looks import Look, Looks, looks_after, measure
 from ncfm.evaluation.protocols import Protocol
 from ncfm.evaluation.student_cache import Student
 from ncfm.networks.registry import create_network, on_device
@@ -77,27 +76,44 @@ class Classroom:
     ) -> list[Student]:
         """Train some students, together if they are more than one, from where their training was cut."""
         began = time.perf_counter()
-        alone = len(runs) == 1
+        modules, forwards = self._networks(runs)
+        looks = Looks(lambda: [self.look(*pair) for pair in zip(modules, forwards, strict=True)], kept)
+
+        def after_epoch(epoch: int) -> None:
+            if looks_after(self.protocol, epoch):
+                looks.take()
+            on_epoch(epoch)
+
+        self._fit(runs, modules, forwards, after_epoch, kept)
+        if self.protocol.recipe.epochs == 0:  # the untrained networks
+            after_epoch(0)
+        last, accuracies = looks.last(), looks.accuracies()
+        seconds = (time.perf_counter() - began + (0.0 if kept is None else kept.earlier)) / len(runs)
+        return [
+            Student(own, look.confusion, look.calibration_error, seconds, {})
+            for own, look in zip(accuracies, last, strict=True)
+        ]
+
+    def _networks(self, runs: Sequence[int]) -> tuple[list[nn.Module], list[Callable[..., Any]]]:
+        """Networks with the initial weights of some students, and their compiled forms."""
         for run in runs[len(self.modules) :]:
             self.modules.append(on_device(self.fresh(run), self.compute.device))
+            alone = len(runs) == 1
             self.forwards.append(compiled(self.modules[-1], self.compute.compile_networks and alone))
         modules, forwards = self.modules[: len(runs)], self.forwards[: len(runs)]
         for module, run in zip(modules, runs, strict=True):
             module.load_state_dict(self.fresh(run).state_dict())
-        seen: list[list[Look]] = [[] for _ in runs]
+        return modules, forwards
 
-        def look() -> None:
-            for looks, module, forward in zip(seen, modules, forwards, strict=True):
-                looks.append(self.look(module, forward))
-
-        def after_epoch(epoch: int) -> None:
-            if looks_after(self.protocol, epoch):
-                with contextlib.nullcontext() if kept is None else kept.taking_notes():
-                    look()
-                    if kept is not None:
-                        kept.notes += [looks[-1].accuracy for looks in seen]
-            on_epoch(epoch)
-
+    def _fit(
+        self,
+        runs: Sequence[int],
+        modules: list[nn.Module],
+        forwards: list[Callable[..., Any]],
+        after_epoch: Callable[[int], None],
+        kept: TrainingCheckpoint | None,
+    ) -> None:
+        """Train networks in place: one alone, several side by side."""
         common: dict[str, Any] = {
             "recipe": self.protocol.recipe,
             "statistics": self.statistics,
@@ -107,26 +123,11 @@ class Classroom:
             "checkpoint": kept,
         }
         generators = [generator(self.seed, "students", run, "training") for run in runs]
-        if alone:
+        if len(runs) == 1:
             fit(modules[0], self.images, self.labels, generator=generators[0], forward=forwards[0], **common)
         else:
             common["compile_networks"] = self.compute.compile_networks
             fit_side_by_side(modules, self.images, self.labels, generators=generators, **common)
-        if self.protocol.recipe.epochs == 0:  # the untrained networks
-            after_epoch(0)
-        if not seen[0]:  # cut after its last epoch
-            look()
-        each = (time.perf_counter() - began + (0.0 if kept is None else kept.earlier)) / len(runs)
-        return [
-            Student(
-                tuple(look.accuracy for look in looks) if kept is None else tuple(kept.notes[i :: len(runs)]),
-                looks[-1].confusion,
-                looks[-1].calibration_error,
-                each,
-                {},
-            )
-            for i, looks in enumerate(seen)
-        ]
 
     def look(self, module: nn.Module, forward: Callable[..., Any]) -> Look:
         """What a student says of the test split."""
