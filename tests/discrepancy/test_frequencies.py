@@ -138,6 +138,23 @@ def test_samplers_are_built_by_family_with_their_settings():
     assert StudentTFrequencies(5).degrees_of_freedom == 3
 
 
+class Longer(GaussianFrequencies):
+    """Fixed frequencies that every draw makes longer."""
+
+    def __init__(self):
+        super().__init__(5, 24)
+        self.register_buffer("draws", torch.zeros(()))
+
+    def sample(self, generator):
+        self.draws += 1
+        return super().sample(generator) * self.draws
+
+
+def test_a_state_that_no_checkpoint_would_hold_is_refused():
+    with pytest.raises(NcfmError, match="'mine:make' learns nothing, and its draws change its buffers"):
+        check_sampler(Longer(), "mine:make", 5)
+
+
 @pytest.mark.parametrize("family", ["mixture", "direct"])
 def test_the_seed_of_the_run_is_that_of_the_adversary(family):
     one, same, other = (build_sampler(FrequenciesConfig(family=family), 5, seed) for seed in (0, 0, 1))

@@ -22,7 +22,7 @@ from ncfm._utils.seeding import generator
 from ncfm.data.levels import to_float
 from ncfm.data.normalization import normalize
 from ncfm.discrepancy import gaussian_mmd, mean_gap
-from ncfm.discrepancy.frequencies import GaussianFrequencies
+from ncfm.discrepancy.frequencies import GaussianFrequencies, ScaleMixtureFrequencies
 from ncfm.distillation import Interrupted, MinMaxStep, step_memory
 from ncfm.distillation import distribution_matching as loop
 from ncfm.distillation import runner as running
@@ -265,6 +265,30 @@ def test_the_state_of_the_default_holds_both_players(run, tmp_path):
     assert {"images", "adversary.weight_in", "adversary.bias_out", "images_optimizer.0.exp_avg"} <= names
     assert {f"adversary_optimizer.{i}.step" for i in range(4)} <= names
     assert {f"stream.{s}" for s in ("teachers", "augment", "batches", "frequencies", "calibration")} <= names
+
+
+class Counting(ScaleMixtureFrequencies):
+    """Learned frequencies that every draw makes longer."""
+
+    def __init__(self):
+        super().__init__(WIDTH, 16, seed_generator=rng(0))
+        self.register_buffer("draws", torch.zeros(()))
+
+    def sample(self, generator):
+        self.draws += 1
+        return super().sample(generator) * (1 + 0.2 * self.draws)
+
+
+def test_the_state_of_a_sampler_is_saved_and_looks_do_not_change_it(run, tmp_path):
+    def counting():
+        return CharacteristicMatching(Counting())
+
+    options = {"iterations": 6, "ascent_steps": 1}
+    straight = run(counting(), **options)  # without checkpoints
+    with pytest.raises(Interrupted):
+        run(counting(), folder=tmp_path, on_iteration=interrupt_at(3), **options)
+    resumed = run(counting(), folder=tmp_path, resume=True, **options)
+    assert torch.equal(straight.synthetic.images, resumed.synthetic.images)
 
 
 def test_other_ratios_resume_too(run, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -35,14 +36,15 @@ def check_sampler(sampler: object, name: str, num_features: int) -> FrequencySam
         num_features: width d of the features.
 
     Raises:
-        NcfmError: naming the callable, if this is not a sampler, a draw is not (k, d) and finite, or a sampler with
-            parameters gives a draw without gradient.
+        NcfmError: naming the callable, if this is not a sampler, a draw is not (k, d) and finite, a sampler with
+            parameters gives a draw without gradient, or one without them has a state that draws change.
     """
     if not (isinstance(sampler, nn.Module) and isinstance(sampler, FrequencySampler)):
         raise InputError(
             f"The sampler {name!r} must return a torch.nn.Module with num_frequencies, num_features and "
             f"sample(generator), got {describe(sampler)}."
         )
+    before = {key: value.clone() for key, value in sampler.state_dict().items()}
     try:
         t = sampler.sample(torch.Generator().manual_seed(0))
     except Exception as error:
@@ -60,7 +62,16 @@ def check_sampler(sampler: object, name: str, num_features: int) -> FrequencySam
             f"The sampler {name!r} has parameters, but no gradient reaches them: draw with a reparameterisation, "
             "such as scale * noise."
         )
+    if not any(True for _ in sampler.parameters()) and _differs(sampler.state_dict(), before):
+        raise InputError(
+            f"The sampler {name!r} learns nothing, and its draws change its buffers, which a checkpoint holds of "
+            "learned samplers only; draw from the generator alone."
+        )
     return sampler
+
+
+def _differs(state: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> bool:
+    return any(not torch.equal(value, before[key]) for key, value in state.items())
 
 
 def normal(rows: int, columns: int, generator: Generator, like: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ from ncfm._utils.types import Features, Frequencies, PerGroup, Phi
 from ncfm.discrepancy import characteristic_function, parts_from_phi
 from ncfm.discrepancy.frequencies import FrequencySampler
 from ncfm.discrepancy.halves import CRITERIA, criterion_from_phi, phi_of_halves, phi_of_whole
-from ncfm.distillation.diagnosis import Diagnosis, Spectrum, diagnose, spectrum
+from ncfm.distillation.diagnosis import Diagnosis, Spectrum, diagnose, spectrum, unchanged
 from ncfm.distillation.objective import ALL, Draw, Measured, NoMemory
 
 
@@ -103,7 +103,8 @@ class CharacteristicMatching(NoMemory):
 
     def spectrum(self, generator: Generator) -> Spectrum:
         """Lengths and directions of the frequencies of one draw."""
-        return spectrum(self.sampler.sample(generator))
+        with unchanged(self.sampler):
+            return spectrum(self.sampler.sample(generator))
 
 
 def _detached(phi: Phi) -> Phi:

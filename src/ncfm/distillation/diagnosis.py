@@ -8,10 +8,12 @@ excess compares the gap with that of two samples from the same distribution.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, cast
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from ncfm._utils.types import Features, Frequencies, PerGroup
 from ncfm.discrepancy import amplitude_gap, characteristic_function, ncfd_from_phi, phase_gap
@@ -62,6 +64,18 @@ def spectrum(t: Frequencies) -> Spectrum:
     return Spectrum(float(t.square().mean().sqrt()), float(directions))
 
 
+@contextmanager
+def unchanged(sampler: FrequencySampler) -> Iterator[None]:
+    """Undo what draws change in a sampler's buffers: a look at it must not change the run."""
+    module = cast("nn.Module", sampler)
+    kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    try:
+        yield
+    finally:
+        for name, buffer in module.named_buffers():
+            buffer.copy_(kept[name])
+
+
 COLLAPSED = 0.1  # of the length or the directions at the start: a working adversary keeps more
 
 
@@ -91,7 +105,8 @@ def diagnose(
         generator: draws both sets of frequencies; its own stream, so that a diagnosis changes no result.
         amplitude_weight: alpha in [0, 1].
     """
-    learned = sampler.sample(generator)
+    with unchanged(sampler):
+        learned = sampler.sample(generator)
     scale = float(learned.square().mean().sqrt())
     gaussian = GaussianFrequencies(learned.shape[1], len(learned), scale=scale).to(learned.device)
     alpha = amplitude_weight

@@ -241,10 +241,10 @@ class MinMaxStep:
         return self.objective.spectrum(rng)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors that iterations change: images, weights of the adversary, state of the objective."""
+        """The tensors that iterations change: images, weights and buffers of the adversary, state of the objective."""
         named = {"images": self.images.tensors[0]}
         if self.objective.adversary is not None:
-            named |= {f"adversary.{name}": value for name, value in self.objective.adversary.named_parameters()}
+            named |= {f"adversary.{name}": value for name, value in self.objective.adversary.state_dict().items()}
         return named | {f"memory.{name}": value for name, value in self.objective.state().items()}
 
     def optimizers(self) -> dict[str, Optimizer]:
