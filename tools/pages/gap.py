@@ -26,6 +26,7 @@ def tables() -> dict[str, str]:
         "pools": variants_table(filter(is_of_pools, on_validation())),
         "schedule": results_table(latest(filter(is_of_schedule, results("accuracy")))),
         "longer": gap_table(switched(longer)),
+        "evaluators": evaluators_table(results("evaluators")),
     }
 
 
