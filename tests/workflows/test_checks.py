@@ -48,14 +48,6 @@ REFUSED = {  # words of the command, a stable part of the message
         [*DISTILL, *FISHER, "--set", "distill.classes_per_step=1"],
         "compares each class with the others",
     ),
-    "less memory than one image takes": (
-        [*DISTILL, "--set", "machine.memory_mb=1"],
-        "got machine.memory_mb=1; raise it, or lower --ipc",
-    ),
-    "less memory than one image of a comparison takes": (
-        [*COMPARE, "--methods", "ncfm", "--set", "machine.memory_mb=1"],
-        "got machine.memory_mb=1; raise it, or lower --ipc",
-    ),
     "experts' augmentation": (
         [*COMPARE, "--methods", "mtt", "--set", "trajectory.augment=wobble"],
         "augmentation 'wobble'",

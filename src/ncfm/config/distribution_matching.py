@@ -35,7 +35,7 @@ from ncfm.synthetic.counts import Ipc, width_of
 from ncfm.synthetic.formation import Formation
 from ncfm.synthetic.initialization import Start
 from ncfm.synthetic.synthetic_set import SyntheticSet
-from ncfm.training.teachers import TeacherPool, network_for, untrained_pool
+from ncfm.training.teachers import TeacherPool, network_for
 
 
 class DistributionMatching:
@@ -133,21 +133,6 @@ def check_start(config: DistillConfig) -> None:
     """
     if config.init == "rded" and config.extend is not None:
         raise InputError("distill.extend and distill.init=rded both give the first images of the start; choose one.")
-
-
-def check_memory(images: ImageSet, config: RunConfig, machine: Compute, ipc: Ipc) -> None:
-    """Check a stated memory before networks are trained: an iteration of untrained ones takes as much.
-
-    Raises:
-        InputError: if ``machine.memory_mb`` is not enough for a pass of one image.
-    """
-    if machine.memory_mb is None:
-        return
-    begun = replace(config.distill, init="noise", extend=None, real_batches="random", iterations=0)
-    config = config.model_copy(update={"distill": begun})
-    epochs = config.teachers.epochs if config.teachers.extractor == "checkpoint" else 1
-    pool = untrained_pool(images, config.teachers.network, epochs=epochs, device=machine.device)
-    run_distillation(images, pool, config, machine, ipc=ipc, control=RunControl())
 
 
 EQUAL_ONLY = ("dsdm", "fisher", "entropic")  # the first has a memory by class, the others compare each with all

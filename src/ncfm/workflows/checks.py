@@ -8,9 +8,9 @@ from ncfm._utils.checks import InputError
 from ncfm._utils.compute import Compute
 from ncfm.baselines.selection import check_selection
 from ncfm.config.build import build_protocol, build_teacher_recipe
-from ncfm.config.distribution_matching import check_counts, check_memory, check_start
+from ncfm.config.distribution_matching import check_counts, check_start
 from ncfm.config.loops import loop_of
-from ncfm.config.schema import TRAJECTORY_OBJECTIVES, RunConfig
+from ncfm.config.schema import RunConfig
 from ncfm.data.image_set import ImageSet
 from ncfm.synthetic.counts import Ipc, width_of
 from ncfm.synthetic.formation import Formation
@@ -40,8 +40,7 @@ def check_distillation(images: ImageSet, config: RunConfig, machine: Compute, ip
 
     Raises:
         NcfmError: for settings that exclude each other, an objective that cannot be made, tiles smaller than a pixel,
-            a set to extend that does not fit, fewer real images in every class than the start needs, or a stated memory
-            that is not enough.
+            a set to extend that does not fit, or fewer real images in every class than the start needs.
     """
     d = config.distill
     check_labels(config)
@@ -55,8 +54,6 @@ def check_distillation(images: ImageSet, config: RunConfig, machine: Compute, ip
     check_earlier(d, images, width_of(ipc))
     build_teacher_recipe(config)
     loop_of(config).check(images, config, machine)
-    if config.objective.name not in TRAJECTORY_OBJECTIVES:
-        check_memory(images, config, machine, ipc)
 
 
 def check_labels(config: RunConfig) -> None:
