@@ -12,7 +12,6 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import generator
 from ncfm._utils.types import Statistics
 from ncfm.networks import create_network, register_network
-from ncfm.training import pretraining
 from ncfm.training.epoch_states import KIND, EpochStates, bytes_of_states
 from ncfm.training.pretraining import pretrain
 from ncfm.training.recipe import TrainingRecipe
@@ -25,15 +24,6 @@ RECIPE = TrainingRecipe(epochs=3, optimizer="sgd", lr=0.05, batch_size=16, sched
 @pytest.fixture(scope="module")
 def images(digits):
     return few(digits, 4)
-
-
-@pytest.fixture
-def trainings(monkeypatch):
-    """Counts the trainings from here on."""
-    count = []
-    fit = pretraining.fit
-    monkeypatch.setattr(pretraining, "fit", lambda *a, **k: (count.append(1), fit(*a, **k))[1])
-    return count
 
 
 def train_pool(images, **changes):

@@ -11,7 +11,6 @@ from ncfm._utils.checks import NcfmError
 from ncfm._utils.seeding import derive_seed, generator
 from ncfm.data.image_set import ImageSet, ImageSplit
 from ncfm.networks import create_network
-from ncfm.training import pretraining
 from ncfm.training.pretraining import pretrain
 from ncfm.training.recipe import TrainingRecipe
 from ncfm.training.teacher_trainings import teacher_key
@@ -39,15 +38,6 @@ def same_pool(a, b):
     return len(a) == len(b) and all(
         same(x, y) for x, y in zip(a._initial + a._trained, b._initial + b._trained, strict=True)
     )
-
-
-@pytest.fixture
-def trainings(monkeypatch):
-    """Counts the teachers trained from here on."""
-    count = []
-    fit = pretraining.fit
-    monkeypatch.setattr(pretraining, "fit", lambda *a, **k: (count.append(1), fit(*a, **k))[1])
-    return count
 
 
 # --- start and cache -------------------------------------------------------------------------------------

@@ -132,6 +132,8 @@ def adversary_cost_table(rows: Iterable[Mapping[str, str]]) -> str:
     for (number, machine), found in races.items():
         usual = float(found["ncfm, fixed"]["cpu_seconds_median"])
         for name, label in ADVERSARIES.items():
+            if name not in found:
+                continue
             seconds = float(found[name]["cpu_seconds_median"])
             lines.append(
                 f"| {number} | {label} | {seconds:.2f} | {seconds / usual:.2f} | {machine} | {found[name]['date']} |"

@@ -5,40 +5,19 @@ from __future__ import annotations
 import dataclasses
 
 from benchmarks.profile import rows_of
-from benchmarks.records import CostRow
-from tools.pages.speed import cost_table, growth_table, kernels_table, profile_table, step_table
-
-from ncfm.results.files import append_rows, read_rows
-from ncfm.workflows.profile import Profile, StageCost
-from tools.pages import sources, speed
-
-COST = CostRow(
-    benchmark="step",
-    implementation="ncfm",
-    dataset="cifar10",
-    ipc=10,
-    real_batch_per_class=64,
-    num_frequencies=1024,
-    image_size=32,
-    num_classes=10,
-    seconds_median=9.0,
-    seconds_min=9.0,
-    seconds_max=9.0,
-    peak_memory_mb=900.0,
-    ratio_to_reference=None,
-    device="CPU (AVX9)",
-    threads=1,
-    command="python -m benchmarks.step",
-    commit="a",
-    date="2026-01-02",
-    cpu_seconds_median=2.0,
-    iteration_memory_mb=140.0,
+from tools.pages.speed import (
+    cost_table,
+    growth_table,
+    kernels_table,
+    memory_of_many_table,
+    profile_table,
+    step_table,
 )
 
-
-def written(tmp_path, *rows):
-    append_rows(tmp_path / "rows.csv", rows)
-    return read_rows(tmp_path / "rows.csv")
+from cost_rows import COST, written
+from ncfm.results.files import append_rows
+from ncfm.workflows.profile import Profile, StageCost
+from tools.pages import sources, speed
 
 
 def test_each_form_of_the_published_loop_is_compared_with_the_same_form(tmp_path):
@@ -60,6 +39,16 @@ def test_rows_of_an_older_version_are_dropped(tmp_path):
     lines = step_table(written(tmp_path, old, no_cpu, COST)).splitlines()[2:]
     assert len(lines) == 1
     assert lines[0].startswith("| 64 x 1024 | ncfm, default (learned frequencies) | 2 | - |")
+
+
+def test_memory_is_shown_where_there_are_many_classes_and_it_was_measured(tmp_path):
+    many = dataclasses.replace(COST, dataset="cifar100", ipc=50, num_classes=100)
+    unmeasured = dataclasses.replace(many, dataset="random", iteration_memory_mb=None)
+    other = dataclasses.replace(many, implementation="ncfm, float32", ipc=10)
+    later = dataclasses.replace(many, cpu_seconds_median=31.76, iteration_memory_mb=548.4, peak_memory_mb=1292.45)
+    assert memory_of_many_table(written(tmp_path, COST, many, unmeasured, other, later)).splitlines()[2:] == [
+        "| cifar100 | 50 | 31.8 | 548 | 1292 | 1 core of CPU (AVX9) | 2026-01-02 |"
+    ]
 
 
 def test_a_profile_has_the_last_rows_and_the_time_of_an_image(tmp_path):
